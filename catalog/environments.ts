@@ -1,0 +1,304 @@
+/**
+ * Environments as data: sizes, ports, retention, image source and where each node runs.
+ * A stack never holds a literal size or port; it reads one of these.
+ */
+
+export type EnvironmentName = 'dev' | 'ci' | 'prod';
+
+/** Where the images of third-party components come from; `auto` lets `./muster up` decide by trying to pull. */
+export type ImageSource = 'registry' | 'build';
+
+/** A Docker host. `dockerUri` undefined means the engine that DOCKER_HOST (or the default socket) names. */
+export interface DockerHost {
+  readonly dockerUri?: string;
+  /** Name or address under which the other hosts of the environment reach this one. */
+  readonly address: string;
+  /** Address that published ports listen on; loopback unless the environment spans hosts. */
+  readonly bindIp: string;
+}
+
+/** Limits of one container. `cpus` undefined means no limit of its own. */
+export interface Size {
+  readonly memoryMiB: number;
+  readonly cpus?: number;
+}
+
+/** Limits of a JVM container: the heap is fixed (-Xms = -Xmx) so that memory is known before load comes. */
+export interface JvmSize extends Size {
+  readonly heapMiB: number;
+}
+
+export interface KafkaNode {
+  readonly id: 1 | 2 | 3;
+  readonly rack: string;
+  readonly host: string;
+  /** Port of the EXTERNAL listener as published on the host. */
+  readonly externalPort: number;
+}
+
+export interface ZooKeeperNode {
+  readonly id: 1 | 2 | 3;
+  readonly host: string;
+}
+
+/** One operating-system process (a container): which workers share it, how big it is, how many replicas. */
+export interface ProcessSpec {
+  readonly name: string;
+  readonly workers: readonly string[];
+  readonly size: Size;
+  readonly replicas: number;
+  /** Host port of the process's HTTP server (API, /metrics, /healthz, /readyz); unset: not published. */
+  readonly publishedPort?: number;
+  /** Settings of its workers beyond what every process gets. */
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+export interface Environment {
+  readonly name: EnvironmentName;
+  /** Prefix of every container, network and volume: two environments on one engine never meet. */
+  readonly prefix: string;
+  readonly hosts: Readonly<Record<string, DockerHost>>;
+  /** Zone of a time that carries none (IANA name). */
+  readonly timeZone: string;
+  /** Share of root traces that are kept, 0 to 1. */
+  readonly traceSampleRatio: number;
+  /** Retention of input and output topics. */
+  readonly retentionMs: number;
+  readonly kafka: {
+    readonly nodes: readonly [KafkaNode, KafkaNode, KafkaNode];
+    readonly size: JvmSize;
+    /** The session timeout is the RTO of a dead broker (facts: 3000 ms measured 3.9 s). */
+    readonly zookeeperSessionTimeoutMs: number;
+  };
+  readonly zookeeper: {
+    readonly nodes: readonly [ZooKeeperNode, ZooKeeperNode, ZooKeeperNode];
+    readonly size: JvmSize;
+    readonly tickTimeMs: number;
+  };
+  readonly cmak: { readonly host: string; readonly size: JvmSize; readonly publishedPort: number };
+  readonly mysql: {
+    readonly host: string;
+    readonly size: Size;
+    readonly bufferPoolMiB: number;
+    readonly publishedPort: number;
+  };
+  readonly redis: {
+    readonly host: string;
+    readonly size: Size;
+    readonly maxMemoryMiB: number;
+    readonly publishedPort: number;
+  };
+  readonly prometheus: {
+    readonly host: string;
+    readonly size: Size;
+    readonly publishedPort: number;
+    readonly scrapeIntervalMs: number;
+    readonly retentionDays: number;
+  };
+  readonly alertmanager: { readonly host: string; readonly size: Size; readonly publishedPort: number };
+  readonly grafana: { readonly host: string; readonly size: Size; readonly publishedPort: number };
+  readonly jaeger: {
+    readonly host: string;
+    readonly size: Size;
+    readonly publishedPort: number;
+    /** OTLP over HTTP, for workers started by hand on the host. */
+    readonly otlpPublishedPort: number;
+    readonly maxTraces: number;
+  };
+  /** Small exporters (MySQL, Redis). */
+  readonly exporters: { readonly host: string; readonly size: Size };
+  readonly processes: { readonly host: string; readonly list: readonly ProcessSpec[] };
+}
+
+const hourMs = 3_600_000;
+const loopback: DockerHost = { address: '127.0.0.1', bindIp: '127.0.0.1' };
+
+/** `dev` and `ci` differ in name, ports and a few numbers; `portBase` keeps their published ports apart. */
+function laptop(
+  name: 'dev' | 'ci',
+  portBase: number,
+  differences: Pick<Environment, 'retentionMs'> & { readonly traffic?: number },
+): Environment {
+  const port = (offset: number) => portBase + offset;
+  const host = 'local';
+  const traffic: ProcessSpec[] =
+    differences.traffic === undefined
+      ? []
+      : [
+          {
+            name: 'traffic',
+            workers: ['traffic'],
+            size: { memoryMiB: 160 },
+            replicas: 1,
+            env: { TRAFFIC_RATE: String(differences.traffic) },
+          },
+        ];
+  return {
+    name,
+    prefix: `muster-${name}`,
+    hosts: { [host]: loopback },
+    timeZone: 'Asia/Seoul',
+    traceSampleRatio: 1,
+    retentionMs: differences.retentionMs,
+    kafka: {
+      nodes: [
+        { id: 1, rack: 'rack-1', host, externalPort: port(91) },
+        { id: 2, rack: 'rack-2', host, externalPort: port(92) },
+        { id: 3, rack: 'rack-3', host, externalPort: port(93) },
+      ],
+      size: { memoryMiB: 768, heapMiB: 384 },
+      zookeeperSessionTimeoutMs: 3_000,
+    },
+    zookeeper: {
+      nodes: [
+        { id: 1, host },
+        { id: 2, host },
+        { id: 3, host },
+      ],
+      size: { memoryMiB: 224, heapMiB: 96 },
+      tickTimeMs: 1_000,
+    },
+    cmak: { host, size: { memoryMiB: 512, heapMiB: 256 }, publishedPort: port(90) },
+    mysql: { host, size: { memoryMiB: 640 }, bufferPoolMiB: 128, publishedPort: port(33) },
+    redis: { host, size: { memoryMiB: 96 }, maxMemoryMiB: 64, publishedPort: port(63) },
+    prometheus: {
+      host,
+      size: { memoryMiB: 384 },
+      publishedPort: port(9),
+      scrapeIntervalMs: 5_000,
+      retentionDays: 3,
+    },
+    alertmanager: { host, size: { memoryMiB: 96 }, publishedPort: port(10) },
+    grafana: { host, size: { memoryMiB: 256 }, publishedPort: port(30) },
+    jaeger: {
+      host,
+      size: { memoryMiB: 384 },
+      publishedPort: port(16),
+      otlpPublishedPort: port(18),
+      maxTraces: 50_000,
+    },
+    exporters: { host, size: { memoryMiB: 64 } },
+    processes: {
+      host,
+      list: [
+        {
+          name: 'api',
+          workers: ['promotion-api', 'promotion-analysis'],
+          size: { memoryMiB: 256 },
+          replicas: 1,
+          publishedPort: port(80),
+        },
+        // State is about 0.5 KB a purchase and 0.15 KB an act for 11 and 17 minutes: 300 MiB at ten times the design load.
+        { name: 'promotion', workers: ['promotion-join'], size: { memoryMiB: 640 }, replicas: 1 },
+        { name: 'log-follower', workers: ['promotion-log'], size: { memoryMiB: 160 }, replicas: 1 },
+        ...traffic,
+      ],
+    },
+  };
+}
+
+/**
+ * `prod` spreads over seven hosts with the sizes of the service contract: Kafka 3 x (4 cores, 8 GB),
+ * ZooKeeper (CMAK on the first) 3 x (2 cores, 4 GB), the message services 2 cores and 2 GB.
+ * Host names and addresses are the site's own: edit them here.
+ */
+function production(): Environment {
+  const remote = (name: string, lastOctet: number): DockerHost => ({
+    dockerUri: `ssh://muster@${name}.muster.internal`,
+    address: `${name}.muster.internal`,
+    bindIp: `10.20.0.${lastOctet}`,
+  });
+  return {
+    name: 'prod',
+    prefix: 'muster-prod',
+    hosts: {
+      'kafka-1': remote('kafka-1', 11),
+      'kafka-2': remote('kafka-2', 12),
+      'kafka-3': remote('kafka-3', 13),
+      'zookeeper-1': remote('zookeeper-1', 21),
+      'zookeeper-2': remote('zookeeper-2', 22),
+      'zookeeper-3': remote('zookeeper-3', 23),
+      services: remote('services', 31),
+    },
+    timeZone: 'Asia/Seoul',
+    traceSampleRatio: 0.1,
+    retentionMs: 5 * 24 * hourMs,
+    kafka: {
+      nodes: [
+        { id: 1, rack: 'rack-1', host: 'kafka-1', externalPort: 9092 },
+        { id: 2, rack: 'rack-2', host: 'kafka-2', externalPort: 9092 },
+        { id: 3, rack: 'rack-3', host: 'kafka-3', externalPort: 9092 },
+      ],
+      size: { memoryMiB: 8_192, heapMiB: 4_096, cpus: 4 },
+      zookeeperSessionTimeoutMs: 3_000,
+    },
+    zookeeper: {
+      nodes: [
+        { id: 1, host: 'zookeeper-1' },
+        { id: 2, host: 'zookeeper-2' },
+        { id: 3, host: 'zookeeper-3' },
+      ],
+      size: { memoryMiB: 3_072, heapMiB: 1_024, cpus: 2 },
+      tickTimeMs: 1_000,
+    },
+    cmak: { host: 'zookeeper-1', size: { memoryMiB: 1_024, heapMiB: 512, cpus: 1 }, publishedPort: 9000 },
+    mysql: { host: 'services', size: { memoryMiB: 512 }, bufferPoolMiB: 256, publishedPort: 3306 },
+    redis: { host: 'services', size: { memoryMiB: 128 }, maxMemoryMiB: 96, publishedPort: 6379 },
+    prometheus: {
+      host: 'zookeeper-2',
+      size: { memoryMiB: 768 },
+      publishedPort: 9090,
+      scrapeIntervalMs: 5_000,
+      retentionDays: 30,
+    },
+    alertmanager: { host: 'zookeeper-2', size: { memoryMiB: 128 }, publishedPort: 9093 },
+    grafana: { host: 'zookeeper-3', size: { memoryMiB: 384 }, publishedPort: 3000 },
+    jaeger: {
+      host: 'zookeeper-3',
+      size: { memoryMiB: 512 },
+      publishedPort: 16686,
+      otlpPublishedPort: 4318,
+      maxTraces: 100_000,
+    },
+    exporters: { host: 'services', size: { memoryMiB: 64 } },
+    processes: {
+      host: 'services',
+      list: [
+        {
+          name: 'api',
+          workers: ['promotion-api', 'promotion-analysis'],
+          size: { memoryMiB: 320, cpus: 1 },
+          replicas: 1,
+          publishedPort: 8080,
+        },
+        { name: 'promotion', workers: ['promotion-join'], size: { memoryMiB: 640, cpus: 1 }, replicas: 1 },
+        {
+          name: 'log-follower',
+          workers: ['promotion-log'],
+          size: { memoryMiB: 192, cpus: 0.5 },
+          replicas: 1,
+        },
+      ],
+    },
+  };
+}
+
+export const environments: Readonly<Record<EnvironmentName, Environment>> = {
+  dev: laptop('dev', 19_000, { retentionMs: 24 * hourMs, traffic: 20 }),
+  ci: laptop('ci', 29_000, { retentionMs: 2 * hourMs }),
+  prod: production(),
+};
+
+/** True when the environment's nodes sit on more than one Docker host, so container names do not resolve everywhere. */
+export function spansHosts(environment: Environment): boolean {
+  return Object.keys(environment.hosts).length > 1;
+}
+
+/** Looks an environment up by name. Throws MUSTER_ENV_UNKNOWN with the known names. */
+export function environmentNamed(name: string): Environment {
+  if (Object.hasOwn(environments, name)) return environments[name as EnvironmentName];
+  throw Object.assign(
+    new Error(`unknown environment "${name}"; known: ${Object.keys(environments).join(', ')}`),
+    { code: 'MUSTER_ENV_UNKNOWN' },
+  );
+}

@@ -1,0 +1,158 @@
+/** Topics: the one place where a topic's name, shape and promise is written down. */
+import type { TSchema } from 'typebox';
+import type { Environment } from './environments.ts';
+import { enrichedPurchase, promoBehavior, promotionLogic, purchase } from './events/promotion.ts';
+
+export interface Topic {
+  readonly name: string;
+  readonly partitions: number;
+  /** Copies of each partition. */
+  readonly replicationFactor: 1 | 2 | 3;
+  readonly minInsyncReplicas: 1 | 2;
+  /** `environment`: the environment's retention; a number: this many ms everywhere. */
+  readonly retentionMs: number | 'environment';
+  /** What a record's key is; partitioning follows from it. */
+  readonly key: string;
+  /** Event type as in the ce_type header, with its schema. Raw topics (dead letters) have none. */
+  readonly event?: { readonly type: string; readonly schema: TSchema };
+  /** Capability that answers for it. */
+  readonly owner: string;
+  readonly description: string;
+  /** `log-append`: the broker stamps records, so that a producer's clock cannot reorder or expire them. */
+  readonly timestamps: 'log-append' | 'create';
+  /** The design load, for the capacity planner. */
+  readonly designLoad: { readonly messagesPerSecond: number; readonly bytesPerMessage: number };
+}
+
+const standard = {
+  partitions: 6,
+  replicationFactor: 3,
+  minInsyncReplicas: 2,
+  retentionMs: 'environment',
+  timestamps: 'log-append',
+} as const;
+
+const promotionTopics = {
+  purchase: {
+    ...standard,
+    name: 'purchase',
+    key: 'user id',
+    event: { type: 'Purchase', schema: purchase },
+    owner: 'promotion',
+    description: 'Every purchase, from the API, log files or any Kafka producer.',
+    designLoad: { messagesPerSecond: 100, bytesPerMessage: 200 },
+  },
+  promoBehavior: {
+    ...standard,
+    name: 'promo_behavior',
+    key: 'user id',
+    event: { type: 'PromoBehavior', schema: promoBehavior },
+    owner: 'promotion',
+    description: 'What users do with promotions: clicks and views.',
+    designLoad: { messagesPerSecond: 100, bytesPerMessage: 200 },
+  },
+  purchaseByUser: {
+    ...standard,
+    name: 'purchase_by_user',
+    key: 'user id',
+    event: { type: 'Purchase', schema: purchase },
+    owner: 'promotion',
+    description:
+      'Repartition topic: purchases that a foreign producer put on another partition than their user’s, moved there so that the join finds both sides. Empty when all producers key by user id.',
+    designLoad: { messagesPerSecond: 0, bytesPerMessage: 200 },
+  },
+  promoBehaviorByUser: {
+    ...standard,
+    name: 'promo_behavior_by_user',
+    key: 'user id',
+    event: { type: 'PromoBehavior', schema: promoBehavior },
+    owner: 'promotion',
+    description: 'Repartition topic of promo_behavior, like purchase_by_user.',
+    designLoad: { messagesPerSecond: 0, bytesPerMessage: 200 },
+  },
+  purchaseEnriched: {
+    ...standard,
+    name: 'purchase_enriched',
+    key: 'purchase id',
+    event: { type: 'EnrichedPurchase', schema: enrichedPurchase },
+    owner: 'promotion',
+    description: 'Every purchase with promotion_affect 1 or 0; corrections follow with a higher version.',
+    designLoad: { messagesPerSecond: 100, bytesPerMessage: 320 },
+  },
+  promotion: {
+    ...standard,
+    name: 'promotion',
+    key: 'purchase id',
+    event: { type: 'PromotionLogic', schema: promotionLogic },
+    owner: 'promotion',
+    description: 'The purchases that a promotion affected, re-published for those who act on them.',
+    designLoad: { messagesPerSecond: 50, bytesPerMessage: 320 },
+  },
+} satisfies Record<string, Topic>;
+
+/** Dead letter topic of a topic: raw bytes, the reason in headers; kept long enough to be looked at and replayed. */
+export function deadLetterTopic(of: Topic): Topic {
+  return {
+    name: `${of.name}.dlq`,
+    partitions: 1,
+    replicationFactor: 3,
+    minInsyncReplicas: 2,
+    retentionMs: 14 * 86_400_000,
+    key: `as in ${of.name}`,
+    owner: of.owner,
+    description: `Records of ${of.name} that could not be understood or handled, as raw bytes with the reason.`,
+    timestamps: 'log-append',
+    designLoad: { messagesPerSecond: 0, bytesPerMessage: 400 },
+  };
+}
+
+/** Suffix of a retry delay: `retry-1s`, `retry-500ms`. */
+function retryName(topic: string, groupId: string, delayMs: number): string {
+  const delay = delayMs % 1_000 === 0 ? `${delayMs / 1_000}s` : `${delayMs}ms`;
+  return `${topic}.${groupId}.retry-${delay}`;
+}
+
+/**
+ * Topics through which a group's failed records of a topic come back after a delay, one a delay, in order of attempts.
+ * They belong to the group: another group's failures must not come to it. Equal delays share a topic.
+ */
+export function retryTopics(
+  of: Topic,
+  group: { readonly id: string; readonly retryDelaysMs: readonly number[] },
+): readonly (Topic & { readonly delayMs: number })[] {
+  return [...new Set(group.retryDelaysMs)].map((delayMs) => ({
+    name: retryName(of.name, group.id, delayMs),
+    partitions: of.partitions,
+    replicationFactor: 3,
+    minInsyncReplicas: 2,
+    retentionMs: 'environment',
+    key: `as in ${of.name}`,
+    owner: of.owner,
+    description: `Records of ${of.name} that ${group.id} could not handle, to be tried again after ${delayMs} ms.`,
+    timestamps: 'log-append',
+    designLoad: { messagesPerSecond: 0, bytesPerMessage: 600 },
+    delayMs,
+  }));
+}
+
+export const topics = {
+  ...promotionTopics,
+  purchaseDlq: deadLetterTopic(promotionTopics.purchase),
+  promoBehaviorDlq: deadLetterTopic(promotionTopics.promoBehavior),
+} satisfies Record<string, Topic>;
+
+export const allTopics: readonly Topic[] = Object.values(topics);
+
+/** Topic-level settings as Kafka names them, for one environment. */
+export function topicConfig(topic: Topic, environment: Environment): Record<string, string> {
+  const retentionMs = topic.retentionMs === 'environment' ? environment.retentionMs : topic.retentionMs;
+  return {
+    'min.insync.replicas': String(topic.minInsyncReplicas),
+    'retention.ms': String(retentionMs),
+    // Deletion works on whole segments: a twelfth of the retention keeps the overshoot under 10 %.
+    'segment.ms': String(Math.max(600_000, Math.floor(retentionMs / 12))),
+    'cleanup.policy': 'delete',
+    'message.timestamp.type': topic.timestamps === 'log-append' ? 'LogAppendTime' : 'CreateTime',
+    'unclean.leader.election.enable': 'false',
+  };
+}
