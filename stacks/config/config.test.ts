@@ -1,0 +1,205 @@
+import test from 'ava';
+import { parse } from 'yaml';
+import { type Environment, environments } from '../../catalog/environments.ts';
+import { metrics } from '../../catalog/metrics.ts';
+import { renderMysqlInit, renderMysqlStart, renderRedisConf } from './data.ts';
+import { renderAll } from './index.ts';
+import { brokerMetricNames, renderJmxExporter } from './jmx.ts';
+import { renderServerProperties } from './kafka.ts';
+import { renderPrometheus } from './observability.ts';
+import { readSecrets, secretsToShow } from './secrets.ts';
+import { brokersInside, brokersOutside, placements, zookeeperConnect } from './topology.ts';
+import { renderCmakCluster, renderZooCfg } from './zookeeper.ts';
+
+const { dev, ci, prod } = environments;
+const everywhere = [dev, ci, prod];
+
+function properties(text: string): Record<string, string> {
+  return Object.fromEntries(
+    text
+      .split('\n')
+      .filter((line) => line !== '' && !line.startsWith('#'))
+      .map((line) => [line.slice(0, line.indexOf('=')), line.slice(line.indexOf('=') + 1)]),
+  );
+}
+
+test('every setting of a broker has its reason on the line above', (t) => {
+  const lines = renderServerProperties(dev, dev.kafka.nodes[0]).trim().split('\n');
+  const settings = lines.flatMap((line, index) => (/^[a-z.]+=/.test(line) ? [index] : []));
+  t.true(settings.length > 20);
+  for (const index of settings) t.regex(lines[index - 1]!, /^# .{10,}/, lines[index]);
+});
+
+test('no setting of a broker is given twice', (t) => {
+  const keys = renderServerProperties(prod, prod.kafka.nodes[0])
+    .split('\n')
+    .filter((line) => /^[a-z]/.test(line))
+    .map((line) => line.split('=')[0]);
+  t.is(new Set(keys).size, keys.length);
+});
+
+test('brokers are safe: two copies before an ack, no unclean leaders, no topics by accident', (t) => {
+  for (const environment of everywhere) {
+    const settings = properties(renderServerProperties(environment, environment.kafka.nodes[1]));
+    t.is(settings['min.insync.replicas'], '2');
+    t.is(settings['unclean.leader.election.enable'], 'false');
+    t.is(settings['auto.create.topics.enable'], 'false');
+    t.is(settings['offsets.topic.replication.factor'], '3');
+    t.is(settings['transaction.state.log.min.isr'], '2');
+    t.is(settings['zookeeper.session.timeout.ms'], String(environment.kafka.zookeeperSessionTimeoutMs));
+    t.is(settings['broker.rack'], environment.kafka.nodes[1].rack);
+  }
+});
+
+test('on one host brokers meet by alias and clients outside come by loopback', (t) => {
+  const settings = properties(renderServerProperties(dev, dev.kafka.nodes[1]));
+  t.is(settings['advertised.listeners'], 'INTERNAL://kafka-2:9092,EXTERNAL://127.0.0.1:19092');
+  t.is(brokersInside(dev), 'kafka-1:9092,kafka-2:9092,kafka-3:9092');
+  t.is(brokersOutside(dev), '127.0.0.1:19091,127.0.0.1:19092,127.0.0.1:19093');
+});
+
+test('across hosts every advertised address is a host’s, and the two listeners differ', (t) => {
+  for (const node of prod.kafka.nodes) {
+    const settings = properties(renderServerProperties(prod, node));
+    const address = `kafka-${node.id}.muster.internal`;
+    t.is(settings['advertised.listeners'], `INTERNAL://${address}:9091,EXTERNAL://${address}:9092`);
+    t.is(settings['inter.broker.listener.name'], 'INTERNAL');
+  }
+  t.regex(zookeeperConnect(prod), /^zookeeper-1\.muster\.internal:2181,zookeeper-2/);
+});
+
+test('a session timeout that ZooKeeper would not grant is refused', (t) => {
+  const hasty: Environment = { ...dev, kafka: { ...dev.kafka, zookeeperSessionTimeoutMs: 1_000 } };
+  t.throws(() => renderServerProperties(hasty, hasty.kafka.nodes[0]), {
+    code: 'MUSTER_SESSION_TIMEOUT_OUT_OF_RANGE',
+  });
+});
+
+test('ZooKeeper members know each other, answer health commands only, and clean up after themselves', (t) => {
+  const settings = properties(renderZooCfg(dev, dev.zookeeper.nodes[0]));
+  t.is(settings['server.3'], 'zookeeper-3:2888:3888');
+  t.is(settings['4lw.commands.whitelist'], 'srvr,mntr,ruok');
+  t.is(settings['admin.enableServer'], 'false');
+  t.is(settings['metricsProvider.httpPort'], '7000');
+  t.not(settings['autopurge.purgeInterval'], '0');
+  const far = properties(renderZooCfg(prod, prod.zookeeper.nodes[0]));
+  t.is(far['server.1'], 'zookeeper-1.muster.internal:2888:3888');
+  t.is(far.quorumListenOnAllIPs, 'true');
+});
+
+test('CMAK gets the cluster with every key it reads', (t) => {
+  const cluster = JSON.parse(renderCmakCluster(dev));
+  t.is(cluster.curatorConfig.zkConnect, zookeeperConnect(dev));
+  t.is(cluster.kafkaVersion, '2.4.1');
+  t.true(cluster.enabled);
+});
+
+test('brokers export every Kafka metric name of the catalog', (t) => {
+  for (const name of Object.values(metrics.kafka)) t.true(brokerMetricNames.includes(name), name);
+});
+
+test('the agent reads whitelisted MBeans only, and each rule’s pattern is a regular expression', (t) => {
+  const config = parse(renderJmxExporter());
+  t.true(config.includeObjectNames.length > 30);
+  t.true(config.includeObjectNames.every((name: string) => name.startsWith('kafka.')));
+  const matching = (line: string) =>
+    config.rules.filter(({ pattern }: { pattern: string }) => new RegExp(`^${pattern}$`).test(line));
+  t.is(matching('kafka.server<type=ReplicaManager, name=LeaderCount><>Value').length, 1);
+  const perTopic = matching(
+    'kafka.server<type=BrokerTopicMetrics, name=MessagesInPerSec, topic=purchase><>Count',
+  );
+  t.is(perTopic.length, 1);
+  t.is(perTopic[0].name, metrics.kafka.messagesIn);
+  const [time] = matching(
+    'kafka.network<type=RequestMetrics, name=TotalTimeMs, request=Produce><>999thPercentile',
+  );
+  t.is(time.labels.quantile, '0.$2');
+});
+
+test('Prometheus scrapes every broker, ZooKeeper, worker process, exporter, Jaeger, Alertmanager and itself', (t) => {
+  for (const environment of everywhere) {
+    const config = parse(renderPrometheus(environment));
+    const targets = new Map<string, string[]>();
+    for (const job of config.scrape_configs)
+      targets.set(
+        job.job_name,
+        job.static_configs.flatMap((each: { targets: string[] }) => each.targets),
+      );
+    t.is(targets.get('kafka')?.length, 3);
+    t.is(targets.get('zookeeper')?.length, 3);
+    t.is(targets.get('worker')?.length, environment.processes.list.length);
+    for (const job of ['mysql', 'redis', 'jaeger', 'alertmanager', 'prometheus'])
+      t.is(targets.get(job)?.length, 1, job);
+    t.is(config.alerting.alertmanagers[0].static_configs[0].targets.length, 1);
+    t.is(new Set([...targets.values()].flat()).size, [...targets.values()].flat().length);
+  }
+});
+
+test('across hosts every scrape target is a published address', (t) => {
+  const published = new Set(
+    placements(prod).flatMap(({ host, ports }) =>
+      Object.values(ports).map((port) => `${prod.hosts[host]!.address}:${port.published}`),
+    ),
+  );
+  const config = parse(renderPrometheus(prod));
+  for (const job of config.scrape_configs) {
+    if (job.job_name === 'prometheus') continue;
+    for (const { targets } of job.static_configs)
+      for (const target of targets) t.true(published.has(target), target);
+  }
+});
+
+test('two containers that publish the same port on a host are refused by name', (t) => {
+  const clash: Environment = { ...dev, redis: { ...dev.redis, publishedPort: dev.mysql.publishedPort } };
+  const error = t.throws(() => placements(clash), { code: 'MUSTER_PORT_TAKEN' });
+  t.regex(error!.message, /redis and mysql/);
+});
+
+test('a node on a host that the environment does not have is refused', (t) => {
+  const lost: Environment = { ...dev, jaeger: { ...dev.jaeger, host: 'moon' } };
+  t.throws(() => placements(lost), { code: 'MUSTER_HOST_UNKNOWN' });
+});
+
+test('dev and ci share no published port', (t) => {
+  const ports = (environment: Environment) =>
+    placements(environment).flatMap(({ ports: all }) => Object.values(all).map(({ published }) => published));
+  const taken = new Set(ports(dev).filter((port) => port !== undefined));
+  for (const port of ports(ci)) if (port !== undefined) t.false(taken.has(port), String(port));
+});
+
+test('MySQL’s accounts are the secrets’, with quotes that cannot break out', (t) => {
+  const sql = renderMysqlInit({ ...secretsToShow, mysqlPassword: "o'neil\\" });
+  t.true(sql.includes("IDENTIFIED BY 'o''neil\\\\'"));
+  t.true(sql.includes("ALTER USER 'root'@'localhost'"));
+  for (const line of sql.trim().split('\n')) t.regex(line, /;$/);
+  t.regex(sql, /DROP USER IF EXISTS 'root'@'127\.0\.0\.1'/, 'made without a password by the installation');
+});
+
+test('MySQL’s data folder is made whole or not at all', (t) => {
+  const script = renderMysqlStart();
+  t.true(script.indexOf('rm -rf "$data.new"') < script.indexOf('mv "$data.new" "$data"'));
+  t.true(script.includes('exec mysqld'));
+});
+
+test('Redis asks for its password, keeps a log and never evicts', (t) => {
+  const config = renderRedisConf(dev, secretsToShow);
+  t.regex(config, new RegExp(`^requirepass ${secretsToShow.redisPassword}$`, 'm'));
+  t.regex(config, /^appendonly yes$/m);
+  t.regex(config, /^maxmemory-policy noeviction$/m);
+});
+
+test('secrets that are missing are named, and no value is shown', (t) => {
+  t.throws(() => readSecrets(undefined), { code: 'MUSTER_SECRETS_MISSING' });
+  t.throws(() => readSecrets('/nonexistent/secrets.json'), { code: 'MUSTER_SECRETS_MISSING' });
+});
+
+test('every environment renders the same set of files, the YAML ones parse', (t) => {
+  const names = everywhere.map((environment) => [...renderAll(environment).keys()].sort());
+  t.deepEqual(names[0], names[1]);
+  t.deepEqual(names[0], names[2]);
+  for (const [name, text] of renderAll(prod)) {
+    if (/\.ya?ml$/.test(name)) t.truthy(parse(text), name);
+    t.false(text.includes('undefined'), name);
+    t.false(text.includes('[object Object]'), name);
+  }
+});

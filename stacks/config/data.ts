@@ -1,0 +1,129 @@
+/** Configuration of MySQL (8.4 or MariaDB 10.11: the same files serve both) and of Redis. */
+import { createHash } from 'node:crypto';
+import type { Environment } from '../../catalog/environments.ts';
+import { paths } from './paths.ts';
+import type { Secrets } from './secrets.ts';
+import { containerPorts } from './topology.ts';
+
+/** Name of the application's user and of its database. */
+export const mysqlUser = 'muster';
+export const mysqlDatabase = 'muster';
+const exporterUser = 'exporter';
+
+function quoted(value: string): string {
+  return `'${value.replaceAll('\\', '\\\\').replaceAll("'", "''")}'`;
+}
+
+/** The exporter's own password: derived, so that it is neither the application's nor another secret to keep. */
+export function exporterPassword(secrets: Secrets): string {
+  return createHash('sha256').update(`mysqld-exporter:${secrets.mysqlRootPassword}`).digest('hex');
+}
+
+/** my.cnf; only options that MySQL 8.4 and MariaDB 10.11 both know. */
+export function renderMyCnf(environment: Environment): string {
+  return `# Rendered from the catalog, do not edit. Only what MySQL 8.4 and MariaDB 10.11 both know.
+[mysqld]
+datadir=${paths.mysqlData}
+socket=/tmp/mysqld.sock
+pid-file=/tmp/mysqld.pid
+port=${containerPorts.mysql}
+bind-address=0.0.0.0
+skip-name-resolve
+character-set-server=utf8mb4
+# Ids differ in case: 'A1' and 'a1' are two message ids.
+collation-server=utf8mb4_bin
+default-time-zone=+00:00
+# Locks are held on rows that a statement touches, not on gaps beside them.
+transaction-isolation=READ-COMMITTED
+innodb_buffer_pool_size=${environment.mysql.bufferPoolMiB}M
+innodb_log_file_size=48M
+# An acked commit is on the disk: 1 is the default, said aloud.
+innodb_flush_log_at_trx_commit=1
+# No replica, no binary log.
+skip-log-bin
+performance_schema=OFF
+max_connections=150
+# What these need is below the container's open files.
+table_open_cache=1024
+open_files_limit=8192
+# A dead client's locks go after this long.
+wait_timeout=600
+`;
+}
+
+/** Statements run at every start, before the first client: passwords and the database are what the secrets say. */
+export function renderMysqlInit(secrets: Secrets): string {
+  const app = `${quoted(mysqlUser)}@'%'`;
+  const exporter = `${quoted(exporterUser)}@'%'`;
+  return `${[
+    `CREATE DATABASE IF NOT EXISTS ${mysqlDatabase} CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;`,
+    `CREATE USER IF NOT EXISTS ${app} IDENTIFIED BY ${quoted(secrets.mysqlPassword)};`,
+    `ALTER USER ${app} IDENTIFIED BY ${quoted(secrets.mysqlPassword)};`,
+    `GRANT ALL PRIVILEGES ON ${mysqlDatabase}.* TO ${app};`,
+    `CREATE USER IF NOT EXISTS ${exporter} IDENTIFIED BY ${quoted(exporterPassword(secrets))};`,
+    `ALTER USER ${exporter} IDENTIFIED BY ${quoted(exporterPassword(secrets))};`,
+    `GRANT PROCESS, REPLICATION CLIENT ON *.* TO ${exporter};`,
+    // mariadb-install-db makes these without a password, and they are good over TCP inside the container.
+    `DROP USER IF EXISTS 'root'@'127.0.0.1', 'root'@'::1', 'root'@'mysql';`,
+    `ALTER USER 'root'@'localhost' IDENTIFIED BY ${quoted(secrets.mysqlRootPassword)};`,
+  ].join('\n')}\n`;
+}
+
+/** Start script for both servers: makes the data folder once, completely or not at all, then becomes the server. */
+export function renderMysqlStart(): string {
+  return `#!/bin/bash
+# Rendered. Makes the data folder under another name first: a start that was cut off leaves nothing half-made.
+set -eu
+data=${paths.mysqlData}
+if [ ! -d "$data" ]; then
+  rm -rf "$data.new"
+  if mysqld --version | grep -qi mariadb; then
+    mariadb-install-db --no-defaults --datadir="$data.new" --auth-root-authentication-method=normal --skip-test-db >/dev/null
+  else
+    mysqld --no-defaults --initialize-insecure --datadir="$data.new"
+  fi
+  mv "$data.new" "$data"
+fi
+exec mysqld --defaults-file=${paths.config}/my.cnf --init-file=${paths.config}/init.sql
+`;
+}
+
+/** Client options of the healthcheck: over TCP, as the application's user. */
+export function renderMysqlClient(secrets: Secrets): string {
+  return `[client]
+protocol=TCP
+host=127.0.0.1
+port=${containerPorts.mysql}
+user=${mysqlUser}
+password="${secrets.mysqlPassword}"
+`;
+}
+
+/** Client options of the exporter. */
+export function renderExporterClient(secrets: Secrets, address: string, port: number): string {
+  return `[client]
+host=${address}
+port=${port}
+user=${exporterUser}
+password=${exporterPassword(secrets)}
+`;
+}
+
+/** redis.conf: a password, an append-only file, and no eviction (a lock or a ranking must not vanish). */
+export function renderRedisConf(environment: Environment, secrets: Secrets): string {
+  return `# Rendered from the catalog, do not edit.
+bind 0.0.0.0
+port ${containerPorts.redis}
+requirepass ${secrets.redisPassword}
+dir ${paths.redisData}
+# Every second to the disk: at most one second is lost, and nothing that counts lives here alone.
+appendonly yes
+appendfsync everysec
+save ""
+maxmemory ${environment.redis.maxMemoryMiB}mb
+# Full means an error that is seen, never a silently dropped key.
+maxmemory-policy noeviction
+tcp-keepalive 60
+daemonize no
+`;
+}

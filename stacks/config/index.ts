@@ -1,0 +1,51 @@
+/** Every configuration file of an environment, as `./muster render` writes them under build/<environment>/. */
+import type { Environment } from '../../catalog/environments.ts';
+import {
+  renderExporterClient,
+  renderMyCnf,
+  renderMysqlClient,
+  renderMysqlInit,
+  renderMysqlStart,
+  renderRedisConf,
+} from './data.ts';
+import { renderJmxExporter } from './jmx.ts';
+import { renderKafkaLog4j, renderServerProperties } from './kafka.ts';
+import {
+  renderAlertmanager,
+  renderGrafanaDashboards,
+  renderGrafanaDatasources,
+  renderJaeger,
+  renderPrometheus,
+} from './observability.ts';
+import { secretsToShow } from './secrets.ts';
+import { reachParts } from './topology.ts';
+import { renderCmakCluster, renderZooCfg } from './zookeeper.ts';
+
+export { brokersOutside, placements, reachFromHost } from './topology.ts';
+
+/** Path below build/<environment>/ -> text. Secrets show as names of where they come from. */
+export function renderAll(environment: Environment): Map<string, string> {
+  const mysql = reachParts(environment, 'mysql', 'sql');
+  return new Map([
+    ...environment.kafka.nodes.map(
+      (node) => [`kafka/server-${node.id}.properties`, renderServerProperties(environment, node)] as const,
+    ),
+    ['kafka/log4j.properties', renderKafkaLog4j()],
+    ['kafka/jmx-exporter.yml', renderJmxExporter()],
+    ...environment.zookeeper.nodes.map(
+      (node) => [`zookeeper/zoo-${node.id}.cfg`, renderZooCfg(environment, node)] as const,
+    ),
+    ['cmak/cluster.json', `${renderCmakCluster(environment)}\n`],
+    ['mysql/my.cnf', renderMyCnf(environment)],
+    ['mysql/init.sql', renderMysqlInit(secretsToShow)],
+    ['mysql/start.sh', renderMysqlStart()],
+    ['mysql/health.cnf', renderMysqlClient(secretsToShow)],
+    ['mysql/exporter.cnf', renderExporterClient(secretsToShow, mysql.address, mysql.port)],
+    ['redis/redis.conf', renderRedisConf(environment, secretsToShow)],
+    ['prometheus/prometheus.yml', renderPrometheus(environment)],
+    ['alertmanager/alertmanager.yml', renderAlertmanager()],
+    ['grafana/provisioning/datasources/muster.yml', renderGrafanaDatasources(environment)],
+    ['grafana/provisioning/dashboards/muster.yml', renderGrafanaDashboards()],
+    ['jaeger/jaeger.yaml', renderJaeger(environment)],
+  ]);
+}

@@ -1,0 +1,192 @@
+/** server.properties, log4j.properties and the JMX exporter's whitelist of a broker in ZooKeeper mode. */
+import { type Environment, type KafkaNode, spansHosts } from '../../catalog/environments.ts';
+import { paths } from './paths.ts';
+import { containerPorts, reach, reachFromHost, zookeeperConnect } from './topology.ts';
+
+const mebibyte = 1_048_576;
+
+interface Setting {
+  readonly key: string;
+  readonly value: string | number | boolean;
+  /** Why it is not the default. */
+  readonly because: string;
+}
+
+/** server.properties of one broker: a comment above every line says why it is there. */
+export function renderServerProperties(environment: Environment, node: KafkaNode): string {
+  const { kafka, zookeeper } = environment;
+  const least = 2 * zookeeper.tickTimeMs;
+  const most = 20 * zookeeper.tickTimeMs;
+  if (kafka.zookeeperSessionTimeoutMs < least || kafka.zookeeperSessionTimeoutMs > most)
+    throw Object.assign(
+      new Error(
+        `MUSTER_SESSION_TIMEOUT_OUT_OF_RANGE: ${environment.name}: ZooKeeper with a tick of ${zookeeper.tickTimeMs} ms grants sessions of ${least} to ${most} ms, not ${kafka.zookeeperSessionTimeoutMs} ms`,
+      ),
+      { code: 'MUSTER_SESSION_TIMEOUT_OUT_OF_RANGE' },
+    );
+  const alias = `kafka-${node.id}`;
+  const cores = kafka.size.cpus ?? 2;
+  const where = spansHosts(environment)
+    ? 'The environment spans hosts: both are advertised at the host’s address and published port.'
+    : 'INTERNAL is advertised by its alias on the container network, EXTERNAL on the host.';
+
+  const settings: readonly Setting[] = [
+    { key: 'broker.id', value: node.id, because: 'Fixed, so that a replaced container is the same broker.' },
+    {
+      key: 'broker.rack',
+      value: node.rack,
+      because: 'Replicas of a partition are spread over racks when topics are created.',
+    },
+    {
+      key: 'listeners',
+      value: `INTERNAL://0.0.0.0:${containerPorts.kafkaInternal},EXTERNAL://0.0.0.0:${containerPorts.kafkaExternal}`,
+      because: `Inside its container a broker listens everywhere; who gets there is decided by what is published. INTERNAL: brokers and workers. EXTERNAL: clients outside.`,
+    },
+    {
+      key: 'advertised.listeners',
+      value: `INTERNAL://${reach(environment, alias, 'internal')},EXTERNAL://${reachFromHost(environment, alias, 'external')}`,
+      because: where,
+    },
+    {
+      key: 'listener.security.protocol.map',
+      value: 'INTERNAL:PLAINTEXT,EXTERNAL:PLAINTEXT',
+      because: 'Two names of our own need a protocol each; the network is internal.',
+    },
+    {
+      key: 'inter.broker.listener.name',
+      value: 'INTERNAL',
+      because: 'Replication stays on the inner network.',
+    },
+    {
+      key: 'zookeeper.connect',
+      value: zookeeperConnect(environment),
+      because: 'All three, in any order: the client tries the next one.',
+    },
+    {
+      key: 'zookeeper.session.timeout.ms',
+      value: kafka.zookeeperSessionTimeoutMs,
+      because:
+        'This is the outage of a dead broker: all partitions wait until its session ends (default 18000).',
+    },
+    {
+      key: 'zookeeper.connection.timeout.ms',
+      value: 18_000,
+      because: 'The default is the session timeout, too short for a first start beside everything else.',
+    },
+    { key: 'log.dirs', value: paths.kafkaData, because: 'The named volume.' },
+    {
+      key: 'auto.create.topics.enable',
+      value: false,
+      because: 'Topics are code: a typing error must not make one.',
+    },
+    {
+      key: 'default.replication.factor',
+      value: 3,
+      because: 'Topics made by hand are safe too (default 1).',
+    },
+    {
+      key: 'min.insync.replicas',
+      value: 2,
+      because: 'With acks=all a message is on two brokers before it is acked, and one may be down.',
+    },
+    {
+      key: 'unclean.leader.election.enable',
+      value: false,
+      because: 'Rather no leader than one that lacks acked messages. The default, said aloud.',
+    },
+    {
+      key: 'offsets.topic.replication.factor',
+      value: 3,
+      because: 'Committed offsets survive any one broker. The default, said aloud: images for trials set 1.',
+    },
+    {
+      key: 'offsets.topic.num.partitions',
+      value: 12,
+      because:
+        'A dozen groups, not thousands: fewer partitions to elect leaders for (default 50). Never changes after the first start.',
+    },
+    {
+      key: 'transaction.state.log.replication.factor',
+      value: 3,
+      because: 'As for offsets.',
+    },
+    { key: 'transaction.state.log.min.isr', value: 2, because: 'As for every topic.' },
+    {
+      key: 'transaction.state.log.num.partitions',
+      value: 12,
+      because: 'As for offsets (default 50).',
+    },
+    {
+      key: 'replica.lag.time.max.ms',
+      value: 10_000,
+      because:
+        'A follower that hangs with a living session holds up acks=all for this long (default 30000); much lower and a pause drops it.',
+    },
+    {
+      key: 'controlled.shutdown.retry.backoff.ms',
+      value: 1_000,
+      because: 'A stopping broker hands over its leaders again after 1 s, not 5 s: within the stop grace.',
+    },
+    {
+      key: 'leader.imbalance.check.interval.seconds',
+      value: 30,
+      because: 'Leaders go back to a broker that came back after half a minute, not after five.',
+    },
+    {
+      key: 'group.initial.rebalance.delay.ms',
+      value: 500,
+      because: 'A restarted worker consumes again 2.5 s sooner than with the default of 3000.',
+    },
+    {
+      key: 'num.network.threads',
+      value: Math.max(2, Math.ceil(cores)),
+      because: `One for each of the broker’s ${kafka.size.cpus === undefined ? 'assumed ' : ''}${cores} cores (default 3).`,
+    },
+    {
+      key: 'num.io.threads',
+      value: Math.max(4, Math.ceil(cores * 2)),
+      because: 'Two for each core: they wait for the disk (default 8).',
+    },
+    {
+      key: 'num.replica.fetchers',
+      value: cores >= 4 ? 2 : 1,
+      because: 'Catching up after a restart is not held back by one thread where there are cores for two.',
+    },
+    {
+      key: 'num.recovery.threads.per.data.dir',
+      value: Math.max(2, Math.ceil(cores)),
+      because: 'After a kill all logs are checked before the broker serves (default 1).',
+    },
+    {
+      key: 'log.cleaner.dedupe.buffer.size',
+      value: Math.min(128, Math.max(8, Math.floor(kafka.size.heapMiB / 16))) * mebibyte,
+      because: 'Taken from the heap at start; the default of 128 MiB would be a third of a small one.',
+    },
+    {
+      key: 'log.retention.ms',
+      value: environment.retentionMs,
+      because: 'For topics made by hand; the catalog’s carry their own.',
+    },
+    {
+      key: 'log.retention.check.interval.ms',
+      value: 60_000,
+      because: 'Old segments leave within a minute of their time (default 5 minutes).',
+    },
+  ];
+  const body = settings.map(({ key, value, because }) => `# ${because}\n${key}=${value}\n`).join('\n');
+  return `# Broker ${node.id} of ${environment.name}: rendered from the catalog, do not edit.\n\n${body}`;
+}
+
+/** Console only: the engine keeps and rotates the log. reload4j, as Kafka 3.9 ships it. */
+export function renderKafkaLog4j(): string {
+  return `# Rendered. To the console only: the container engine keeps the log and rotates it.
+log4j.rootLogger=INFO, stdout
+log4j.appender.stdout=org.apache.log4j.ConsoleAppender
+log4j.appender.stdout.layout=org.apache.log4j.PatternLayout
+log4j.appender.stdout.layout.ConversionPattern=[%d] %p %m (%c)%n
+log4j.logger.kafka.request.logger=WARN
+log4j.logger.kafka.network.RequestChannel$=WARN
+log4j.logger.kafka.log.LogCleaner=WARN
+log4j.logger.org.apache.zookeeper=WARN
+`;
+}

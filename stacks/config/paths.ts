@@ -1,0 +1,19 @@
+/** Paths inside the containers: the same in the official images and in the ones built here. */
+export const paths = {
+  /** All files that we upload live here, never in a data volume. */
+  config: '/etc/muster',
+  kafkaHome: '/opt/kafka',
+  kafkaData: '/var/lib/kafka/data',
+  jmxAgent: '/opt/jmx/jmx_prometheus_javaagent.jar',
+  zookeeperBin: '/apache-zookeeper-3.9.4-bin/bin',
+  zookeeperData: '/data',
+  mysqlVolume: '/var/lib/mysql',
+  /** A folder inside the volume: it is made under another name and renamed when complete. */
+  mysqlData: '/var/lib/mysql/data',
+  redisData: '/data',
+  prometheusData: '/prometheus',
+  alertmanagerData: '/alertmanager',
+  grafanaData: '/var/lib/grafana',
+  logInbox: '/var/log/muster/inbox',
+  logState: '/var/lib/muster/log-follower',
+} as const;

@@ -1,0 +1,50 @@
+/** Secrets of an environment, made by the command on first use and kept outside the repository. */
+import { readFileSync } from 'node:fs';
+
+export const secretNames = [
+  'mysqlPassword',
+  'mysqlRootPassword',
+  'redisPassword',
+  'grafanaPassword',
+  'cmakSecret',
+  'cmakPassword',
+  'pseudonymKey',
+] as const;
+
+export type Secrets = Readonly<Record<(typeof secretNames)[number], string>>;
+
+function coded(code: string, message: string): Error {
+  return Object.assign(new Error(`${code}: ${message}`), { code });
+}
+
+/** For files that are rendered to be read by people: the places show, the values do not. */
+export const secretsToShow: Secrets = Object.fromEntries(
+  secretNames.map((name) => [name, `from-secrets-json-${name}`]),
+) as Secrets;
+
+/** Reads secrets.json. Throws MUSTER_SECRETS_MISSING, MUSTER_SECRETS_INCOMPLETE; never prints a value. */
+export function readSecrets(file: string | undefined): Secrets {
+  if (file === undefined || file === '')
+    throw coded('MUSTER_SECRETS_MISSING', 'MUSTER_SECRETS_FILE is not set; run: eval "$(./muster env)"');
+  let parsed: unknown;
+  try {
+    parsed = JSON.parse(readFileSync(file, 'utf8'));
+  } catch (error) {
+    throw coded(
+      'MUSTER_SECRETS_MISSING',
+      `cannot read ${file} (${(error as NodeJS.ErrnoException).code ?? 'not JSON'}); ./muster env makes it`,
+    );
+  }
+  const record = (parsed ?? {}) as Record<string, unknown>;
+  const bad = secretNames.filter((name) => typeof record[name] !== 'string' || record[name] === '');
+  if (bad.length > 0) throw coded('MUSTER_SECRETS_INCOMPLETE', `${file} lacks ${bad.join(', ')}`);
+  if (!/^[0-9a-f]{64}$/i.test(record.pseudonymKey as string))
+    throw coded('MUSTER_SECRETS_INCOMPLETE', `${file}: pseudonymKey must be 64 hex digits`);
+  const unsafe = secretNames.filter((name) => /[\s"'\\#]/.test(record[name] as string));
+  if (unsafe.length > 0)
+    throw coded(
+      'MUSTER_SECRETS_INCOMPLETE',
+      `${file}: ${unsafe.join(', ')} may not hold spaces, quotes, backslashes or #`,
+    );
+  return Object.fromEntries(secretNames.map((name) => [name, record[name] as string])) as Secrets;
+}

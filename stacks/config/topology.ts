@@ -1,0 +1,271 @@
+/**
+ * Where everything runs and how the parts reach each other: one list of placements per environment, from which
+ * listeners, connection strings, scrape targets and published ports are all derived.
+ *
+ * On one host the parts meet on a container network, by alias and container port. When the environment spans hosts
+ * there is no common network: every port that another part uses is published on the host's address, and the parts
+ * meet at `host address:published port`.
+ */
+import {
+  type DockerHost,
+  type Environment,
+  type ProcessSpec,
+  spansHosts,
+} from '../../catalog/environments.ts';
+
+export type Component =
+  | 'kafka'
+  | 'zookeeper'
+  | 'cmak'
+  | 'mysql'
+  | 'redis'
+  | 'mysqld-exporter'
+  | 'redis-exporter'
+  | 'prometheus'
+  | 'alertmanager'
+  | 'grafana'
+  | 'jaeger'
+  | 'worker';
+
+/** A port of a container; `published` is its port on the host, undefined when it stays inside the network. */
+export interface PlacedPort {
+  readonly container: number;
+  readonly published?: number;
+}
+
+/** One long-running container of an environment. */
+export interface Placement {
+  /** Name on the container network, and the container's name after the prefix. */
+  readonly alias: string;
+  readonly component: Component;
+  /** Number within the component; 1 where there is one only. */
+  readonly node: number;
+  /** Key of `environment.hosts`. */
+  readonly host: string;
+  readonly ports: Readonly<Record<string, PlacedPort>>;
+}
+
+/** Ports inside the containers: what the components' own documentation calls their default. */
+export const containerPorts = {
+  kafkaInternal: 9092,
+  kafkaExternal: 9094,
+  kafkaMetrics: 7071,
+  zookeeperClient: 2181,
+  zookeeperQuorum: 2888,
+  zookeeperElection: 3888,
+  zookeeperMetrics: 7000,
+  cmak: 9000,
+  mysql: 3306,
+  redis: 6379,
+  mysqldExporter: 9104,
+  redisExporter: 9121,
+  prometheus: 9090,
+  alertmanager: 9093,
+  grafana: 3000,
+  jaegerQuery: 16686,
+  jaegerMetrics: 8888,
+  otlpGrpc: 4317,
+  otlpHttp: 4318,
+  workerHttp: 8080,
+} as const;
+
+/** On a host of its own the EXTERNAL listener has 9092, so the brokers' own traffic is published beside it. */
+const kafkaInternalPublished = 9091;
+/** Worker processes that publish no port of their choice get the ones from here on, for the scrape. */
+const workerMetricsPublishedFrom = 9400;
+
+function coded(code: string, message: string): Error {
+  return Object.assign(new Error(`${code}: ${message}`), { code });
+}
+
+/** The replicas of the environment's worker processes: `api`, or `api-1`, `api-2` when there are several. */
+export function processReplicas(
+  environment: Environment,
+): readonly { readonly alias: string; readonly node: number; readonly spec: ProcessSpec }[] {
+  return environment.processes.list.flatMap((spec) =>
+    Array.from({ length: spec.replicas }, (_, index) => ({
+      alias: spec.replicas === 1 ? spec.name : `${spec.name}-${index + 1}`,
+      node: index + 1,
+      spec,
+    })),
+  );
+}
+
+function unchecked(environment: Environment): Placement[] {
+  const spans = spansHosts(environment);
+  /** A port that only the environment's own parts use: published only when they sit on different hosts. */
+  const fabric = (container: number, published = container): PlacedPort =>
+    spans ? { container, published } : { container };
+  const open = (container: number, published: number | undefined): PlacedPort =>
+    published === undefined ? { container } : { container, published };
+  const single = (
+    component: Component,
+    host: string,
+    ports: Readonly<Record<string, PlacedPort>>,
+  ): Placement => ({ alias: component, component, node: 1, host, ports });
+  const port = containerPorts;
+
+  return [
+    ...environment.zookeeper.nodes.map(
+      (node): Placement => ({
+        alias: `zookeeper-${node.id}`,
+        component: 'zookeeper',
+        node: node.id,
+        host: node.host,
+        ports: {
+          client: fabric(port.zookeeperClient),
+          quorum: fabric(port.zookeeperQuorum),
+          election: fabric(port.zookeeperElection),
+          metrics: fabric(port.zookeeperMetrics),
+        },
+      }),
+    ),
+    ...environment.kafka.nodes.map(
+      (node): Placement => ({
+        alias: `kafka-${node.id}`,
+        component: 'kafka',
+        node: node.id,
+        host: node.host,
+        ports: {
+          internal: fabric(port.kafkaInternal, kafkaInternalPublished),
+          external: open(port.kafkaExternal, node.externalPort),
+          metrics: fabric(port.kafkaMetrics),
+        },
+      }),
+    ),
+    single('cmak', environment.cmak.host, { http: open(port.cmak, environment.cmak.publishedPort) }),
+    single('mysql', environment.mysql.host, { sql: open(port.mysql, environment.mysql.publishedPort) }),
+    single('redis', environment.redis.host, { redis: open(port.redis, environment.redis.publishedPort) }),
+    single('mysqld-exporter', environment.exporters.host, { metrics: fabric(port.mysqldExporter) }),
+    single('redis-exporter', environment.exporters.host, { metrics: fabric(port.redisExporter) }),
+    single('prometheus', environment.prometheus.host, {
+      http: open(port.prometheus, environment.prometheus.publishedPort),
+    }),
+    single('alertmanager', environment.alertmanager.host, {
+      http: open(port.alertmanager, environment.alertmanager.publishedPort),
+    }),
+    single('grafana', environment.grafana.host, {
+      http: open(port.grafana, environment.grafana.publishedPort),
+    }),
+    single('jaeger', environment.jaeger.host, {
+      query: open(port.jaegerQuery, environment.jaeger.publishedPort),
+      otlpHttp: open(port.otlpHttp, environment.jaeger.otlpPublishedPort),
+      otlpGrpc: { container: port.otlpGrpc },
+      metrics: fabric(port.jaegerMetrics),
+    }),
+    ...processReplicas(environment).map(({ alias, node, spec }, index): Placement => {
+      const chosen = node === 1 ? spec.publishedPort : undefined;
+      return {
+        alias,
+        component: 'worker',
+        node,
+        host: environment.processes.host,
+        ports: {
+          http:
+            chosen === undefined
+              ? fabric(port.workerHttp, workerMetricsPublishedFrom + index)
+              : open(port.workerHttp, chosen),
+        },
+      };
+    }),
+  ];
+}
+
+/**
+ * Every long-running container of the environment with its ports.
+ * Throws MUSTER_HOST_UNKNOWN, MUSTER_NAME_TAKEN or MUSTER_PORT_TAKEN when the environment contradicts itself.
+ */
+export function placements(environment: Environment): readonly Placement[] {
+  const list = unchecked(environment);
+  const names = new Set<string>();
+  const published = new Map<string, string>();
+  for (const placement of list) {
+    if (!Object.hasOwn(environment.hosts, placement.host))
+      throw coded(
+        'MUSTER_HOST_UNKNOWN',
+        `${environment.name}: ${placement.alias} is placed on "${placement.host}"; known: ${Object.keys(environment.hosts).join(', ')}`,
+      );
+    if (names.has(placement.alias))
+      throw coded('MUSTER_NAME_TAKEN', `${environment.name}: two containers are called ${placement.alias}`);
+    names.add(placement.alias);
+    for (const port of Object.values(placement.ports)) {
+      if (port.published === undefined) continue;
+      const key = `${hostOf(environment, placement.host).bindIp}:${port.published}`;
+      const other = published.get(key);
+      if (other !== undefined)
+        throw coded(
+          'MUSTER_PORT_TAKEN',
+          `${environment.name}: ${placement.alias} and ${other} both publish ${key}`,
+        );
+      published.set(key, placement.alias);
+    }
+  }
+  return list;
+}
+
+/** The placement with this alias. Throws MUSTER_PLACEMENT_UNKNOWN. */
+export function placementOf(environment: Environment, alias: string): Placement {
+  const found = placements(environment).find((placement) => placement.alias === alias);
+  if (found === undefined) throw coded('MUSTER_PLACEMENT_UNKNOWN', `${environment.name} has no ${alias}`);
+  return found;
+}
+
+/** The Docker host of this name. Throws MUSTER_HOST_UNKNOWN. */
+export function hostOf(environment: Environment, name: string): DockerHost {
+  const host = environment.hosts[name];
+  if (host === undefined) throw coded('MUSTER_HOST_UNKNOWN', `${environment.name} has no host "${name}"`);
+  return host;
+}
+
+/** `address:port` under which another container of the environment reaches this port. */
+export function reach(environment: Environment, alias: string, portName: string): string {
+  const { address, port } = reachParts(environment, alias, portName);
+  return `${address}:${port}`;
+}
+
+/** Like `reach`, in two parts. Throws MUSTER_PORT_UNKNOWN when there is no such port, or no way to it. */
+export function reachParts(
+  environment: Environment,
+  alias: string,
+  portName: string,
+): { readonly address: string; readonly port: number } {
+  const placement = placementOf(environment, alias);
+  const port = placement.ports[portName];
+  if (port === undefined)
+    throw coded('MUSTER_PORT_UNKNOWN', `${environment.name}: ${alias} has no port "${portName}"`);
+  if (!spansHosts(environment)) return { address: alias, port: port.container };
+  if (port.published === undefined)
+    throw coded(
+      'MUSTER_PORT_UNKNOWN',
+      `${environment.name} spans hosts, but ${alias}'s port "${portName}" is not published`,
+    );
+  return { address: hostOf(environment, placement.host).address, port: port.published };
+}
+
+/** `address:port` under which a client outside the containers, on the host, reaches a published port. */
+export function reachFromHost(environment: Environment, alias: string, portName: string): string {
+  const placement = placementOf(environment, alias);
+  const published = placement.ports[portName]?.published;
+  if (published === undefined)
+    throw coded('MUSTER_PORT_UNKNOWN', `${environment.name}: ${alias} publishes no port "${portName}"`);
+  return `${hostOf(environment, placement.host).address}:${published}`;
+}
+
+/** Comma list of the brokers for clients in containers (INTERNAL listener). */
+export function brokersInside(environment: Environment): string {
+  return environment.kafka.nodes.map((node) => reach(environment, `kafka-${node.id}`, 'internal')).join(',');
+}
+
+/** Comma list of the brokers for clients outside the containers (EXTERNAL listener). */
+export function brokersOutside(environment: Environment): string {
+  return environment.kafka.nodes
+    .map((node) => reachFromHost(environment, `kafka-${node.id}`, 'external'))
+    .join(',');
+}
+
+/** ZooKeeper connection string, without a chroot: the ensemble serves this one cluster. */
+export function zookeeperConnect(environment: Environment): string {
+  return environment.zookeeper.nodes
+    .map((node) => reach(environment, `zookeeper-${node.id}`, 'client'))
+    .join(',');
+}

@@ -1,0 +1,111 @@
+/** One operating-system process of ours: one or several workers in a container. */
+import { join } from 'node:path';
+import { Construct } from 'constructs';
+import type { ProcessSpec } from '../../catalog/environments.ts';
+import { mysqlDatabase, mysqlUser } from '../config/data.ts';
+import { paths } from '../config/paths.ts';
+import { brokersInside, containerPorts, hostOf, placementOf, reach, reachParts } from '../config/topology.ts';
+import { Container, checkedBy, Volume } from './container.ts';
+import { EnvironmentStack } from './environment-stack.ts';
+
+/** MYSQL_* of a container that uses the database. */
+export function mysqlVariables(stack: EnvironmentStack): Record<string, string> {
+  const { address, port } = reachParts(stack.environment, 'mysql', 'sql');
+  return {
+    MYSQL_HOST: address,
+    MYSQL_PORT: String(port),
+    MYSQL_USER: mysqlUser,
+    MYSQL_PASSWORD: stack.settings.secrets.mysqlPassword,
+    MYSQL_DATABASE: mysqlDatabase,
+  };
+}
+
+export interface WorkerProcessProps {
+  /** `api`, or `api-2` for a second replica. */
+  readonly alias: string;
+  readonly node: number;
+  readonly spec: ProcessSpec;
+}
+
+export class WorkerProcess extends Construct {
+  readonly container: Container;
+
+  constructor(scope: Construct, id: string, props: WorkerProcessProps) {
+    super(scope, id);
+    const stack = EnvironmentStack.of(this);
+    const { environment, settings } = stack;
+    const { spec, alias } = props;
+    const placement = placementOf(environment, alias);
+    const redis = reachParts(environment, 'redis', 'redis');
+    const followsLogs = spec.workers.includes('promotion-log');
+    const sendsTraffic = spec.workers.includes('traffic');
+
+    this.container = new Container(this, 'process', {
+      alias,
+      component: 'worker',
+      node: props.node,
+      host: placement.host,
+      image: 'worker',
+      entrypoint: ['node'],
+      command: ['/app/workers/main.ts', ...spec.workers],
+      environment: {
+        NODE_ENV: 'production',
+        // The rest of the limit is for buffers, code and stacks.
+        NODE_OPTIONS: `--max-old-space-size=${Math.floor(spec.size.memoryMiB * 0.6)}`,
+        MUSTER_ENV: environment.name,
+        PROCESS_NAME: alias,
+        KAFKA_BROKERS: brokersInside(environment),
+        ...mysqlVariables(stack),
+        REDIS_HOST: redis.address,
+        REDIS_PORT: String(redis.port),
+        REDIS_PASSWORD: settings.secrets.redisPassword,
+        OTLP_ENDPOINT: `http://${reach(environment, 'jaeger', 'otlpHttp')}`,
+        TRACE_SAMPLE_RATIO: String(environment.traceSampleRatio),
+        HTTP_HOST: '0.0.0.0',
+        HTTP_PORT: String(containerPorts.workerHttp),
+        TIME_ZONE: environment.timeZone,
+        PSEUDONYM_KEY: settings.secrets.pseudonymKey,
+        LOG_LEVEL: 'info',
+        ...(followsLogs ? { LOG_INBOX_DIRECTORY: paths.logInbox, LOG_STATE_DIRECTORY: paths.logState } : {}),
+        ...(sendsTraffic ? { TRAFFIC_API_URL: `http://${reach(environment, 'api', 'http')}` } : {}),
+        ...spec.env,
+      },
+      size: spec.size,
+      ...(followsLogs
+        ? {
+            volumes: [
+              {
+                volume: new Volume(this, 'state', {
+                  host: placement.host,
+                  name: `${alias}-state`,
+                  component: 'worker',
+                }),
+                path: paths.logState,
+              },
+            ],
+            binds: [
+              {
+                // On this machine beside the state; on a host of its own at the path the guide names.
+                hostPath:
+                  hostOf(environment, placement.host).dockerUri === undefined
+                    ? join(settings.stateDirectory, 'log-inbox')
+                    : paths.logInbox,
+                path: paths.logInbox,
+                readOnly: true,
+              },
+            ],
+          }
+        : {}),
+      ports: placement.ports,
+      // Finish what is in hand, commit, close.
+      stopGraceSeconds: 30,
+      // A shell, not a second node: starting one every few seconds would cost more than the worker.
+      health: checkedBy(
+        '/bin/bash',
+        '-c',
+        `exec 3<>/dev/tcp/127.0.0.1/${containerPorts.workerHttp} && printf 'GET /healthz HTTP/1.0\\r\\n\\r\\n' >&3 && IFS= read -r -t 3 line <&3 && [[ $line == *' 200 '* ]]`,
+      ),
+      waitMs: 120_000,
+    });
+  }
+}

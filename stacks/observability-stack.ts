@@ -1,0 +1,162 @@
+/** `<env>-observability`: Prometheus, Alertmanager, Jaeger, Grafana. */
+import type { Construct } from 'constructs';
+import {
+  externalUrl,
+  observabilityPaths,
+  renderAlertmanager,
+  renderGrafanaDashboards,
+  renderGrafanaDatasources,
+  renderJaeger,
+  renderPrometheus,
+} from './config/observability.ts';
+import { paths } from './config/paths.ts';
+import { containerPorts, placementOf } from './config/topology.ts';
+import { answersHttp, Container, Volume } from './constructs/container.ts';
+import { EnvironmentStack, type EnvironmentStackProps } from './constructs/environment-stack.ts';
+
+export class ObservabilityStack extends EnvironmentStack {
+  constructor(scope: Construct, id: string, props: EnvironmentStackProps) {
+    super(scope, id, props);
+    this.addAlertmanager();
+    this.addPrometheus();
+    this.addJaeger();
+    if (this.settings.image('grafana') !== undefined) this.addGrafana();
+  }
+
+  private volume(name: string, host: string, component: string): Volume {
+    return new Volume(this, name, { host, name, component });
+  }
+
+  private addPrometheus(): void {
+    const { environment, settings } = this;
+    const { prometheus } = environment;
+    const rules = settings.rules.map(({ name, text }) => [`${observabilityPaths.rulesFolder}/${name}`, text]);
+    new Container(this, 'prometheus', {
+      alias: 'prometheus',
+      component: 'prometheus',
+      host: prometheus.host,
+      image: 'prometheus',
+      entrypoint: ['/bin/prometheus'],
+      command: [
+        `--config.file=${observabilityPaths.prometheusConfig}`,
+        `--storage.tsdb.path=${paths.prometheusData}`,
+        `--storage.tsdb.retention.time=${prometheus.retentionDays}d`,
+        `--web.listen-address=0.0.0.0:${containerPorts.prometheus}`,
+        `--web.external-url=${externalUrl(environment, 'prometheus', 'http')}`,
+        '--enable-feature=exemplar-storage',
+      ],
+      // Collects its garbage harder before it meets its limit.
+      environment: { GOMEMLIMIT: `${Math.floor(prometheus.size.memoryMiB * 0.9)}MiB` },
+      size: prometheus.size,
+      files: {
+        [observabilityPaths.prometheusConfig]: renderPrometheus(environment),
+        ...Object.fromEntries(rules),
+      },
+      volumes: [
+        {
+          volume: this.volume('prometheus-data', prometheus.host, 'prometheus'),
+          path: paths.prometheusData,
+        },
+      ],
+      ports: placementOf(environment, 'prometheus').ports,
+      stopGraceSeconds: 30,
+      health: answersHttp(containerPorts.prometheus, '/-/ready'),
+      waitMs: 120_000,
+    });
+  }
+
+  private addAlertmanager(): void {
+    const { environment } = this;
+    const { alertmanager } = environment;
+    new Container(this, 'alertmanager', {
+      alias: 'alertmanager',
+      component: 'alertmanager',
+      host: alertmanager.host,
+      image: 'alertmanager',
+      entrypoint: ['/bin/alertmanager'],
+      command: [
+        `--config.file=${observabilityPaths.alertmanagerConfig}`,
+        `--storage.path=${paths.alertmanagerData}`,
+        `--web.listen-address=0.0.0.0:${containerPorts.alertmanager}`,
+        `--web.external-url=${externalUrl(environment, 'alertmanager', 'http')}`,
+        // One of them: no gossip.
+        '--cluster.listen-address=',
+      ],
+      size: alertmanager.size,
+      files: { [observabilityPaths.alertmanagerConfig]: renderAlertmanager() },
+      volumes: [
+        {
+          volume: this.volume('alertmanager-data', alertmanager.host, 'alertmanager'),
+          path: paths.alertmanagerData,
+        },
+      ],
+      ports: placementOf(environment, 'alertmanager').ports,
+      stopGraceSeconds: 15,
+      health: answersHttp(containerPorts.alertmanager, '/-/ready'),
+      waitMs: 60_000,
+    });
+  }
+
+  private addJaeger(): void {
+    const { environment } = this;
+    const { jaeger } = environment;
+    new Container(this, 'jaeger', {
+      alias: 'jaeger',
+      component: 'jaeger',
+      host: jaeger.host,
+      image: 'jaeger',
+      entrypoint: ['/cmd/jaeger/jaeger-linux'],
+      command: ['--config', observabilityPaths.jaegerConfig],
+      environment: { GOMEMLIMIT: `${Math.floor(jaeger.size.memoryMiB * 0.8)}MiB` },
+      size: jaeger.size,
+      files: { [observabilityPaths.jaegerConfig]: renderJaeger(environment) },
+      ports: placementOf(environment, 'jaeger').ports,
+      stopGraceSeconds: 10,
+      health: { none: 'no shell in the image; Prometheus scrapes its own metrics' },
+    });
+  }
+
+  private addGrafana(): void {
+    const { environment, settings } = this;
+    const { grafana } = environment;
+    const provisioning = observabilityPaths.grafanaProvisioning;
+    const dashboards = settings.dashboards.map(({ name, text }) => [
+      `${observabilityPaths.dashboardsFolder}/${name}`,
+      text,
+    ]);
+    const setting = (section: string, key: string, value: string) =>
+      [`GF_${section}_${key}`.toUpperCase(), value] as const;
+    new Container(this, 'grafana', {
+      alias: 'grafana',
+      component: 'grafana',
+      host: grafana.host,
+      image: 'grafana',
+      // Its own entrypoint: GF_* variables are Grafana's documented interface.
+      environment: Object.fromEntries([
+        setting('paths', 'provisioning', provisioning),
+        setting('security', 'admin_password', settings.secrets.grafanaPassword),
+        setting('server', 'root_url', externalUrl(environment, 'grafana', 'http')),
+        setting('analytics', 'reporting_enabled', 'false'),
+        setting('analytics', 'check_for_updates', 'false'),
+        setting('analytics', 'check_for_plugin_updates', 'false'),
+        setting('users', 'allow_sign_up', 'false'),
+        setting(
+          'dashboards',
+          'default_home_dashboard_path',
+          `${observabilityPaths.dashboardsFolder}/overview.json`,
+        ),
+      ]),
+      size: grafana.size,
+      files: {
+        [`${provisioning}/datasources/muster.yml`]: renderGrafanaDatasources(environment),
+        [`${provisioning}/dashboards/muster.yml`]: renderGrafanaDashboards(),
+        ...Object.fromEntries(dashboards),
+      },
+      volumes: [{ volume: this.volume('grafana-data', grafana.host, 'grafana'), path: paths.grafanaData }],
+      ports: placementOf(environment, 'grafana').ports,
+      stopGraceSeconds: 15,
+      health: answersHttp(containerPorts.grafana, '/api/health'),
+      waitMs: 120_000,
+    });
+  }
+}

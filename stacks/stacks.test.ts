@@ -1,0 +1,392 @@
+// biome-ignore-all lint/suspicious/noTemplateCurlyInString: Terraform's own interpolation is what is looked at
+import { execFile } from 'node:child_process';
+import { existsSync, readdirSync } from 'node:fs';
+import { cp, mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import test from 'ava';
+import { App } from 'cdktf';
+import { type Environment, environments } from '../catalog/environments.ts';
+import { secretsToShow } from './config/secrets.ts';
+import { contentHash, decimalCpus, goDuration, literal } from './constructs/container.ts';
+import { createStacks } from './environment.ts';
+import { type ImageName, imageRef } from './images.ts';
+import { readSettings, type Settings } from './settings.ts';
+
+const run = promisify(execFile);
+
+interface DockerContainer {
+  name: string;
+  image: string;
+  env: string[];
+  labels: { label: string; value: string }[];
+  memory: number;
+  memory_swap: number;
+  cpus?: string;
+  log_driver: string;
+  log_opts: Record<string, string>;
+  ulimit: unknown[];
+  destroy_grace_seconds: number;
+  must_run: boolean;
+  restart: string;
+  attach?: boolean;
+  logs?: boolean;
+  wait?: boolean;
+  wait_timeout?: number;
+  healthcheck?: { test: string[]; interval: string };
+  ports?: { internal: number; external: number; ip: string }[];
+  networks_advanced: { name: string; aliases: string[] }[];
+  upload?: { file: string; content: string }[];
+  volumes?: { volume_name?: string; container_path: string; host_path?: string }[];
+  provider: string;
+  depends_on?: string[];
+  lifecycle?: {
+    postcondition?: { condition: string; error_message: string }[];
+    ignore_changes?: string[];
+  };
+}
+
+interface StackJson {
+  terraform: {
+    backend: { local: { path: string } };
+    required_providers: { docker: { version: string } };
+  };
+  provider: { docker: { alias: string; host?: string }[] };
+  resource: Record<string, Record<string, unknown>> & { docker_container: Record<string, DockerContainer> };
+}
+
+function settingsOf(
+  environment: Environment,
+  source: 'registry' | 'build' = 'registry',
+): Settings<ImageName> {
+  return {
+    environment,
+    secrets: secretsToShow,
+    stateDirectory: `/var/lib/muster-test/${environment.name}`,
+    image: (name) => imageRef(name, source),
+    dashboards: [{ name: 'overview.json', text: '{"title":"${not_terraform}"}' }],
+    rules: [{ name: 'watchdog.yml', text: 'groups: []' }],
+  };
+}
+
+async function synthesise(settings: Settings<ImageName>, outdir?: string): Promise<Map<string, StackJson>> {
+  const folder = outdir ?? (await mkdtemp(join(tmpdir(), 'muster-stacks-')));
+  const app = new App({ outdir: folder, stackTraces: false });
+  const stacks = createStacks(app, settings);
+  app.synth();
+  const read = await Promise.all(
+    Object.values(stacks).map(
+      async ({ node }) =>
+        [
+          node.id,
+          JSON.parse(await readFile(join(folder, 'stacks', node.id, 'cdk.tf.json'), 'utf8')) as StackJson,
+        ] as const,
+    ),
+  );
+  if (outdir === undefined) await rm(folder, { recursive: true });
+  return new Map(read);
+}
+
+const containersOf = (stacks: Map<string, StackJson>) =>
+  [...stacks.values()].flatMap((stack) => Object.values(stack.resource.docker_container));
+const isJob = (container: DockerContainer) => container.restart === 'no';
+const named = (stacks: Map<string, StackJson>, name: string) =>
+  containersOf(stacks).find((container) => container.name === name)!;
+
+const { dev, ci, prod } = environments;
+
+test('every container has limits, a stop grace, log rotation, ulimits and labels', async (t) => {
+  for (const environment of [dev, ci, prod]) {
+    for (const container of containersOf(await synthesise(settingsOf(environment)))) {
+      t.true(container.memory > 0, container.name);
+      t.is(container.memory_swap, container.memory, container.name);
+      t.true(container.destroy_grace_seconds >= 5, container.name);
+      t.is(container.log_driver, 'json-file');
+      t.deepEqual(Object.keys(container.log_opts).sort(), ['max-file', 'max-size']);
+      t.true(container.ulimit.length > 0);
+      const labels = Object.fromEntries(container.labels.map(({ label, value }) => [label, value]));
+      t.is(labels['muster.environment'], environment.name);
+      t.truthy(labels['muster.component']);
+      t.truthy(labels['muster.node']);
+      t.deepEqual(
+        container.networks_advanced.map(({ name }) => name),
+        [environment.prefix],
+      );
+    }
+  }
+});
+
+test('dev and ci listen on loopback only', async (t) => {
+  for (const environment of [dev, ci])
+    for (const container of containersOf(await synthesise(settingsOf(environment))))
+      for (const port of container.ports ?? []) t.is(port.ip, '127.0.0.1', container.name);
+});
+
+test('prod publishes on the hosts’ own addresses, each broker on its own host', async (t) => {
+  const stacks = await synthesise(settingsOf(prod));
+  const broker = named(stacks, 'muster-prod-kafka-2');
+  t.is(broker.provider, 'docker.kafka-2');
+  t.deepEqual(
+    broker.ports?.map(({ internal, external, ip }) => `${ip}:${external}>${internal}`),
+    ['10.20.0.12:7071>7071', '10.20.0.12:9091>9092', '10.20.0.12:9092>9094'],
+  );
+  const member = named(stacks, 'muster-prod-zookeeper-1');
+  t.deepEqual(
+    member.ports?.map(({ internal }) => internal),
+    [2181, 2888, 3888, 7000],
+  );
+  const hosts = new Set(
+    [...stacks.values()].flatMap(({ provider }) => provider.docker.map(({ host }) => host)),
+  );
+  t.is(hosts.size, 7);
+});
+
+test('prod has the sizes of the service contract', async (t) => {
+  const stacks = await synthesise(settingsOf(prod));
+  for (const id of [1, 2, 3]) {
+    const broker = named(stacks, `muster-prod-kafka-${id}`);
+    t.is(broker.memory, 8192);
+    t.is(broker.cpus, '4.0', 'as the provider reads it back');
+    t.is(named(stacks, `muster-prod-zookeeper-${id}`).cpus, '2.0');
+  }
+  const perHost = new Map<string, number>();
+  for (const container of containersOf(stacks))
+    if (!isJob(container))
+      perHost.set(container.provider, (perHost.get(container.provider) ?? 0) + container.memory);
+  for (const id of [1, 2, 3]) {
+    t.true(perHost.get(`docker.kafka-${id}`)! <= 8192);
+    t.true(perHost.get(`docker.zookeeper-${id}`)! <= 4096, `zookeeper-${id}`);
+  }
+  t.true(perHost.get('docker.services')! <= 2048);
+});
+
+test('published ports are sorted by the port inside, as the provider reads them back', async (t) => {
+  for (const container of containersOf(await synthesise(settingsOf(prod)))) {
+    const inside = (container.ports ?? []).map(({ internal }) => internal);
+    t.deepEqual(
+      inside,
+      [...inside].sort((a, b) => a - b),
+    );
+  }
+});
+
+test('a stopped container is started again, and one whose ports changed is replaced', async (t) => {
+  const label = (container: DockerContainer) =>
+    container.labels.find(({ label: name }) => name === 'muster.ports')!.value;
+  const before = named(await synthesise(settingsOf(dev)), 'muster-dev-redis');
+  t.true(before.must_run);
+  // Stopped, it reads back without ports: that must not look like a change.
+  t.deepEqual(before.lifecycle?.ignore_changes, ['ports']);
+  const moved: Environment = { ...dev, redis: { ...dev.redis, publishedPort: 19_999 } };
+  t.not(label(before), label(named(await synthesise(settingsOf(moved)), 'muster-dev-redis')));
+});
+
+test('a container waits only for a health it has, with time to come up', async (t) => {
+  for (const container of containersOf(await synthesise(settingsOf(dev)))) {
+    if (container.wait !== true) continue;
+    t.truthy(container.healthcheck, container.name);
+    t.true(container.wait_timeout! >= 60, container.name);
+    t.true(container.labels.some(({ label }) => label === 'muster.healthcheck'));
+    t.is(container.healthcheck!.test[0], 'CMD');
+  }
+});
+
+test('the first ZooKeeper waits for nobody, the others for their quorum, the brokers for all of them', async (t) => {
+  const stacks = await synthesise(settingsOf(dev));
+  t.falsy(named(stacks, 'muster-dev-zookeeper-1').wait);
+  t.true(named(stacks, 'muster-dev-zookeeper-2').wait);
+  t.true(named(stacks, 'muster-dev-zookeeper-3').wait);
+  t.false(
+    named(stacks, 'muster-dev-zookeeper-3').depends_on!.some((name) => name.includes('zookeeper-2')),
+    'one that never comes must not hold up the other',
+  );
+  for (const id of [1, 2, 3]) {
+    const broker = named(stacks, `muster-dev-kafka-${id}`);
+    t.is(broker.depends_on!.filter((name) => name.includes('zookeeper')).length, 3);
+    t.true(broker.wait);
+  }
+  t.is(named(stacks, 'muster-dev-topics').depends_on!.filter((name) => name.includes('kafka-')).length, 3);
+});
+
+test('a job fails the apply when it fails, and runs anew when what it applies changes', async (t) => {
+  const before = named(await synthesise(settingsOf(dev)), 'muster-dev-topics');
+  t.is(before.restart, 'no');
+  t.true(before.attach);
+  t.true(before.logs);
+  t.false(before.must_run);
+  t.is(before.lifecycle!.postcondition![0]!.condition, '${self.exit_code == 0}');
+  t.regex(before.lifecycle!.postcondition![0]!.error_message, /self\.container_logs/);
+  const hash = (container: DockerContainer) =>
+    container.env.find((variable) => variable.startsWith('MUSTER_CONTENT_HASH='));
+  const changed = named(
+    await synthesise(settingsOf({ ...dev, retentionMs: dev.retentionMs * 2 })),
+    'muster-dev-topics',
+  );
+  t.not(hash(before), hash(changed));
+  t.is(hash(before), hash(named(await synthesise(settingsOf(dev)), 'muster-dev-topics')));
+});
+
+test('nothing is uploaded into a data volume', async (t) => {
+  for (const container of containersOf(await synthesise(settingsOf(dev))))
+    for (const { file } of container.upload ?? [])
+      for (const volume of container.volumes ?? [])
+        t.false(file.startsWith(`${volume.container_path}/`), `${container.name}: ${file}`);
+});
+
+test('brokers and databases keep their data in named volumes', async (t) => {
+  const stacks = await synthesise(settingsOf(dev));
+  for (const [name, path] of [
+    ['kafka-1', '/var/lib/kafka/data'],
+    ['zookeeper-1', '/data'],
+    ['mysql', '/var/lib/mysql'],
+    ['redis', '/data'],
+    ['prometheus', '/prometheus'],
+  ])
+    t.true(
+      named(stacks, `muster-dev-${name}`).volumes!.some(
+        (volume) => volume.container_path === path && volume.volume_name !== undefined,
+      ),
+      name,
+    );
+});
+
+test('the provider that the bindings pin is overridden and the state is kept outside the checkout', async (t) => {
+  for (const [id, stack] of await synthesise(settingsOf(dev))) {
+    t.is(stack.terraform.required_providers.docker.version, '~> 4.6');
+    t.is(stack.terraform.backend.local.path, `/var/lib/muster-test/dev/${id}.tfstate`);
+  }
+});
+
+test('two environments on one engine share no name', async (t) => {
+  const names = async (environment: Environment) =>
+    [...(await synthesise(settingsOf(environment))).values()].flatMap((stack) =>
+      ['docker_container', 'docker_network', 'docker_volume'].flatMap((type) =>
+        Object.values((stack.resource[type] ?? {}) as Record<string, { name: string }>).map(
+          ({ name }) => `${type} ${name}`,
+        ),
+      ),
+    );
+  const other: Environment = { ...dev, name: 'other' as Environment['name'], prefix: 'muster-other' };
+  const [first, second] = [await names(dev), await names(other)];
+  t.is(new Set(first).size, first.length);
+  t.is(new Set([...first, ...second]).size, first.length + second.length);
+});
+
+test('replicas of a process have names and scrape ports of their own', async (t) => {
+  const [api, ...rest] = dev.processes.list;
+  const wide: Environment = {
+    ...dev,
+    processes: {
+      ...dev.processes,
+      list: [{ ...api!, replicas: 2 }, ...rest.filter(({ name }) => name !== 'traffic')],
+    },
+  };
+  const stacks = await synthesise(settingsOf(wide));
+  t.truthy(named(stacks, 'muster-dev-api-1').ports?.length);
+  t.falsy(named(stacks, 'muster-dev-api-2').ports?.length);
+});
+
+test('a worker process gets the addresses of its environment', async (t) => {
+  const variables = (stacks: Map<string, StackJson>, name: string) =>
+    Object.fromEntries(named(stacks, name).env.map((line) => line.split(/=(.*)/s).slice(0, 2)));
+  const near = variables(await synthesise(settingsOf(dev)), 'muster-dev-api');
+  t.is(near.KAFKA_BROKERS, 'kafka-1:9092,kafka-2:9092,kafka-3:9092');
+  t.is(near.MYSQL_HOST, 'mysql');
+  t.is(near.OTLP_ENDPOINT, 'http://jaeger:4318');
+  const far = variables(await synthesise(settingsOf(prod)), 'muster-prod-api');
+  t.is(
+    far.KAFKA_BROKERS,
+    'kafka-1.muster.internal:9091,kafka-2.muster.internal:9091,kafka-3.muster.internal:9091',
+  );
+  t.is(far.MYSQL_HOST, 'services.muster.internal');
+});
+
+test('under build CMAK and Grafana are left out, and in when the engine holds them', async (t) => {
+  const without = containersOf(await synthesise(settingsOf(dev, 'build'))).map(({ name }) => name);
+  t.false(without.includes('muster-dev-cmak'));
+  t.false(without.includes('muster-dev-grafana'));
+  const all = containersOf(await synthesise(settingsOf(dev, 'registry'))).map(({ name }) => name);
+  t.true(all.includes('muster-dev-cmak'));
+  t.true(all.includes('muster-dev-cmak-seed'));
+  t.true(all.includes('muster-dev-grafana'));
+});
+
+test('no default password: CMAK and Grafana get the environment’s secrets', async (t) => {
+  const stacks = await synthesise(settingsOf(dev));
+  t.true(
+    named(stacks, 'muster-dev-cmak').env.includes(`KAFKA_MANAGER_PASSWORD=${secretsToShow.cmakPassword}`),
+  );
+  t.true(
+    named(stacks, 'muster-dev-grafana').env.includes(
+      `GF_SECURITY_ADMIN_PASSWORD=${secretsToShow.grafanaPassword}`,
+    ),
+  );
+});
+
+test('text that looks like Terraform’s interpolation reaches the container as it is', async (t) => {
+  t.is(literal('${a} %{b} $c 100%'), '$${a} %%{b} $c 100%');
+  const grafana = named(await synthesise(settingsOf(dev)), 'muster-dev-grafana');
+  t.true(grafana.upload!.some(({ content }) => content.includes('$${not_terraform}')));
+});
+
+test('durations are written as Go prints them', (t) => {
+  t.deepEqual([0, 500, 5_000, 60_000, 90_000, 1_500, 3_600_000, 3_661_000].map(goDuration), [
+    '0s',
+    '500ms',
+    '5s',
+    '1m0s',
+    '1m30s',
+    '1.5s',
+    '1h0m0s',
+    '1h1m1s',
+  ]);
+  t.deepEqual([4, 0.5, 1.25, 10].map(decimalCpus), ['4.0', '0.5', '1.25', '10.']);
+  t.throws(() => decimalCpus(0.05), { code: 'MUSTER_CPUS_INVALID' });
+  t.is(contentHash({ a: 1 }), contentHash({ a: 1 }));
+});
+
+test('settings name what is missing and how to get it', (t) => {
+  const read = (variables: NodeJS.ProcessEnv) => () =>
+    readSettings(variables, '/nonexistent', (name: ImageName) => imageRef(name, 'build'));
+  t.throws(read({ MUSTER_ENV: 'moon' }), { code: 'MUSTER_ENV_UNKNOWN' });
+  t.throws(read({ MUSTER_IMAGES: 'ftp' }), { code: 'MUSTER_IMAGES_UNKNOWN' });
+  t.throws(read({}), { code: 'MUSTER_STATE_DIRECTORY_MISSING', message: /muster env/ });
+  t.throws(read({ MUSTER_STATE_DIRECTORY: '/tmp' }), { code: 'MUSTER_SECRETS_MISSING' });
+});
+
+/** Terraform needs the provider for this: `./muster test` names its configuration file, and `up` leaves a mirror. */
+const artifacts = join(
+  process.env.XDG_CACHE_HOME || join(process.env.HOME ?? '', '.cache'),
+  'muster/artifacts/terraform-provider-docker',
+);
+const terraformConfig = [
+  process.env.TF_CLI_CONFIG_FILE,
+  ...(existsSync(artifacts) ? readdirSync(artifacts).map((key) => join(artifacts, key, 'terraform.rc')) : []),
+].find((file) => file !== undefined && existsSync(file));
+
+for (const environment of [dev, prod])
+  (terraformConfig === undefined ? test.skip : test)(
+    `terraform validates every stack of ${environment.name}`,
+    async (t) => {
+      const folder = await mkdtemp(join(tmpdir(), 'muster-validate-'));
+      t.teardown(() => rm(folder, { recursive: true }));
+      const stacks = await synthesise(settingsOf(environment), folder);
+      const env = { ...process.env, TF_CLI_CONFIG_FILE: terraformConfig, CHECKPOINT_DISABLE: '1' };
+      // One folder after the other: they share the initialised provider.
+      let initialised: string | undefined;
+      for (const id of stacks.keys()) {
+        const cwd = join(folder, 'stacks', id);
+        if (initialised === undefined)
+          await run('terraform', ['init', '-backend=false', '-input=false'], { cwd, env });
+        else {
+          await cp(join(initialised, '.terraform'), join(cwd, '.terraform'), { recursive: true });
+          await cp(join(initialised, '.terraform.lock.hcl'), join(cwd, '.terraform.lock.hcl'));
+        }
+        initialised ??= cwd;
+        const { stdout } = await run('terraform', ['validate', '-json'], { cwd, env });
+        const result = JSON.parse(stdout) as { valid: boolean; diagnostics: unknown[] };
+        t.true(result.valid, `${id}: ${JSON.stringify(result.diagnostics)}`);
+      }
+    },
+  );
