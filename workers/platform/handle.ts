@@ -1,0 +1,172 @@
+/**
+ * The consumer for ordinary handlers: a record at a time, in order per partition, as many partitions at once as there
+ * are. Not understood -> dead letter. Handler failed -> retry topics, then dead letter. A dependency is down -> the
+ * partition waits. An offset is committed only when the record's effect, retry or dead letter is durable.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Logger } from 'winston';
+import type { ConsumerGroup } from '../../catalog/groups.ts';
+import { retryTopics } from '../../catalog/topics.ts';
+import { isDependencyDown } from './consumer.ts';
+import { deadLetterOf } from './dead-letters.ts';
+import type { Batch, IncomingRecord, Kafka, PartitionConsumer, Producer, RawRecord } from './kafka.ts';
+import { type EventView, readEvent } from './records.ts';
+import { afterFailure, attemptsOf, dueAtMs, reasonOf } from './retry.ts';
+import { inSpan, startProcess } from './tracing-kafka.ts';
+
+export interface HandledEvent<T> {
+  readonly data: T;
+  /** Id (dedupe by it), type, time as the record says. */
+  readonly event: EventView;
+  readonly record: IncomingRecord;
+  /** 0 at first, then how often it was put off. */
+  readonly attempt: number;
+}
+
+export interface EventConsumerOptions<T> {
+  readonly group: ConsumerGroup;
+  readonly log: Logger;
+  /** Understands a record or throws (a MusterError whose message holds no personal data): then it is a dead letter. */
+  parse(record: IncomingRecord): T;
+  /** Idempotent by event.id: a record may come more than once. */
+  handle(event: HandledEvent<T>): Promise<void>;
+  onFatal(error: Error): void;
+  /** For retries and dead letters; unset: one of its own. */
+  readonly producer?: Producer;
+}
+
+export interface EventConsumer {
+  /** True from the first assignment on. */
+  ready(): boolean;
+  stop(): Promise<void>;
+}
+
+/** Starts consuming the group's topics and its retry topics. */
+export async function consumeEvents<T>(
+  kafka: Kafka,
+  options: EventConsumerOptions<T>,
+): Promise<EventConsumer> {
+  const { group } = options;
+  const log = options.log.child({ group: group.id });
+  const producer = options.producer ?? (await kafka.producer(`${group.id}-failures`));
+  const stopping = new AbortController();
+  let epochNow = 0;
+  let ready = false;
+
+  const consumer: PartitionConsumer = await kafka.consumePartitions({
+    groupId: group.id,
+    topics: [
+      ...group.topics.map(({ name }) => name),
+      ...group.topics.flatMap((topic) => retryTopics(topic, group).map(({ name }) => name)),
+    ],
+    async onAssigned(_assignment, epoch) {
+      epochNow = epoch;
+      ready = true;
+      return [];
+    },
+    onBatch: (batch, epoch) => handleBatch(batch, epoch),
+    onFatal: options.onFatal,
+  });
+
+  async function handleBatch(batch: Batch, epoch: number): Promise<void> {
+    const { topic, partition } = batch;
+    const over = () => stopping.signal.aborted || epoch !== epochNow;
+    for (const record of batch.records) {
+      const handled = (await untilDue(record, over)) && (await handleOne(record, over));
+      // Not handled and not committed: whoever has the partition next begins here.
+      if (!handled) return;
+      consumer.commit([{ topic, partition, offset: record.offset + 1 }], epoch);
+    }
+  }
+
+  /** True when the record may be handled now, false when the partition is no longer ours. */
+  async function untilDue(record: IncomingRecord, over: () => boolean): Promise<boolean> {
+    const dueMs = dueAtMs(record);
+    while (!over()) {
+      const waitMs = dueMs - Date.now();
+      if (waitMs <= 0) return true;
+      await pause(Math.min(waitMs, 1_000));
+    }
+    return false;
+  }
+
+  async function handleOne(record: IncomingRecord, over: () => boolean): Promise<boolean> {
+    const attempt = attemptsOf(record);
+    const span = startProcess(record, group.id);
+    try {
+      let data: T;
+      try {
+        data = options.parse(record);
+      } catch (error) {
+        const why = reasonOf(error, group.id);
+        log.warn('a record is not understood', { code: why.code, ...placeFields(record) });
+        span?.end(error);
+        return await deliver(deadLetterOf(record, why, Date.now()), over);
+      }
+      const event = readEvent(record);
+      const failure = await inSpan(span, () =>
+        untilUp(() => options.handle({ data, event, record, attempt }), over),
+      );
+      span?.end(failure === 'over' ? undefined : failure?.error);
+      if (failure === undefined) return true;
+      if (failure === 'over') return false;
+      const why = reasonOf(failure.error, group.id);
+      const next = afterFailure(record, group, why, Date.now());
+      log.warn('a handler failed', {
+        code: why.code,
+        reason: why.reason,
+        attempt,
+        next: next.topic,
+        ...placeFields(record),
+      });
+      return await deliver(next, over);
+    } catch (error) {
+      span?.end(error);
+      throw error;
+    }
+  }
+
+  async function deliver(record: RawRecord, over: () => boolean): Promise<boolean> {
+    const failure = await untilUp(() => producer.send([record], { deadlineMs: 10_000 }), over);
+    if (failure === undefined) return true;
+    if (failure === 'over') return false;
+    // Neither handled nor put aside: going on would lose it.
+    throw failure.error;
+  }
+
+  /** Runs `work`, again and again while something that it needs is down. Undefined: it succeeded. */
+  async function untilUp(
+    work: () => Promise<void>,
+    over: () => boolean,
+  ): Promise<undefined | 'over' | { readonly error: unknown }> {
+    for (let waitMs = 100; ; waitMs = Math.min(waitMs * 2, 5_000)) {
+      if (over()) return 'over';
+      try {
+        await work();
+        return undefined;
+      } catch (error) {
+        if (!isDependencyDown(error)) return { error };
+        if (waitMs === 100)
+          log.warn('a dependency is down: waiting', { code: (error as { code?: string }).code });
+      }
+      await pause(waitMs);
+    }
+  }
+
+  async function pause(ms: number): Promise<void> {
+    await sleep(ms, undefined, { signal: stopping.signal }).catch(() => undefined);
+  }
+
+  return {
+    ready: () => ready,
+    async stop() {
+      stopping.abort();
+      await consumer.stop();
+      if (options.producer === undefined) await producer.close();
+    },
+  };
+}
+
+function placeFields({ topic, partition, offset }: IncomingRecord) {
+  return { topic, partition, offset };
+}

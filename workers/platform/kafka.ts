@@ -1,0 +1,162 @@
+/**
+ * The Kafka port: everything that business code may know of Kafka. Implemented over kafkajs in kafkajs.ts and
+ * friends; nothing outside workers/platform imports kafkajs, so that it can be replaced.
+ */
+
+export type Bytes = Buffer;
+export type Headers = Readonly<Record<string, Bytes | string>>;
+export type HeaderValue = Bytes | string | null;
+/** Headers as they may come from anybody: null values, and names that come more than once with their values in order. */
+export type RawHeaders = Readonly<Record<string, HeaderValue | readonly HeaderValue[]>>;
+
+export interface OutgoingRecord {
+  readonly topic: string;
+  readonly key: Bytes | string | null;
+  readonly value: Bytes | string | null;
+  readonly headers?: Headers;
+  /** Unset: by murmur2 of the key, as Kafka's own default partitioner does. */
+  readonly partition?: number;
+}
+
+/** A record passed on as it came, with whatever headers it has. */
+export interface RawRecord extends Omit<OutgoingRecord, 'headers'> {
+  readonly headers?: RawHeaders;
+}
+
+export interface Producer {
+  /**
+   * Resolves when every record is acked by all in-sync replicas. Calls are gathered for a few ms (linger) and
+   * sent by one request in flight at a time. Rejects with MUSTER_KAFKA_SEND after the deadline; the records may then
+   * still have been written (at least once).
+   */
+  send(records: readonly RawRecord[], options?: { readonly deadlineMs?: number }): Promise<void>;
+  close(): Promise<void>;
+}
+
+export interface IncomingRecord {
+  readonly topic: string;
+  readonly partition: number;
+  /** Offsets stay far below 2^53, so a number is exact. */
+  readonly offset: number;
+  /** Append time or create time, as the topic says; UTC ms. */
+  readonly timestampMs: number;
+  readonly key: Bytes | null;
+  readonly value: Bytes | null;
+  readonly headers: Readonly<Record<string, Bytes | string | readonly (Bytes | string)[] | undefined>>;
+}
+
+export interface Batch {
+  readonly topic: string;
+  readonly partition: number;
+  readonly records: readonly IncomingRecord[];
+  /** End offset of the partition when the batch was fetched. */
+  readonly highWatermark: number;
+}
+
+export interface TopicPartition {
+  readonly topic: string;
+  readonly partition: number;
+}
+
+/** Where to begin on each newly assigned partition: an offset; unlisted: the committed one, else the earliest. */
+export type StartOffsets = readonly (TopicPartition & { readonly offset: number })[];
+
+export interface PartitionConsumerOptions {
+  readonly groupId: string;
+  readonly topics: readonly string[];
+  /** All topics have equal partition counts and one member gets partition i of each of them. */
+  readonly coPartitioned?: boolean;
+  /** Called with the whole assignment after each rebalance, before its first batch; state of lost partitions must be dropped. */
+  onAssigned?(assignment: readonly TopicPartition[], epoch: number): Promise<StartOffsets>;
+  /**
+   * Called for each fetched batch, serially per partition. Must not throw for the content of a record. Offsets are not
+   * committed here: call commit() when the effects are durable. A returned promise holds back the partition's next fetch.
+   */
+  onBatch(batch: Batch, epoch: number): Promise<void> | void;
+  /** The consumer cannot go on (crash without restart, watchdog): the process should exit non-zero. */
+  onFatal(error: Error): void;
+  /** Longest wait for data in a fetch; small values make resume quick. Default 100. */
+  readonly maxWaitMs?: number;
+}
+
+export interface PartitionConsumer {
+  /** The epoch of the present assignment; commits of an older one are dropped. */
+  readonly epoch: number;
+  /** Commits next offsets (last processed + 1), at most every few hundred ms; fenced by epoch. */
+  commit(offsets: readonly (TopicPartition & { readonly offset: number })[], epoch: number): void;
+  /** Writes pending commits out now. */
+  flushCommits(): Promise<void>;
+  pause(partitions: readonly TopicPartition[]): void;
+  resume(partitions: readonly TopicPartition[]): void;
+  seek(to: TopicPartition & { readonly offset: number }): void;
+  /** Leaves the group after the running batches and a last commit. */
+  stop(): Promise<void>;
+}
+
+export interface PartitionOffsets {
+  readonly partition: number;
+  readonly low: number;
+  readonly high: number;
+}
+
+export interface Admin {
+  /** All topics of the cluster. */
+  topicNames(): Promise<readonly string[]>;
+  /** Topics that do not exist are left out. */
+  partitionCounts(topics: readonly string[]): Promise<ReadonlyMap<string, number>>;
+  /** Log start and end offsets. */
+  offsets(topic: string): Promise<readonly PartitionOffsets[]>;
+  /** First offset whose timestamp is at or after `timestampMs`; the end offset when there is none. */
+  offsetsAt(topic: string, timestampMs: number): Promise<ReadonlyMap<number, number>>;
+  /** Committed next offsets of a group; undefined where it never committed. */
+  committed(groupId: string, topic: string): Promise<ReadonlyMap<number, number | undefined>>;
+  /** Commits next offsets for a group that has no members just now. */
+  setCommitted(groupId: string, topic: string, offsets: ReadonlyMap<number, number>): Promise<void>;
+}
+
+export interface ProducerSettings {
+  /** Least time between two requests to one broker; a send after a pause of that length leaves at once. Default 5. */
+  readonly lingerMs?: number;
+  /** Uncompressed bytes after which a batch is closed. Default 256 KiB. */
+  readonly maxBatchBytes?: number;
+  /** Bytes held for records not yet acked; beyond it send() waits. Default 32 MiB. */
+  readonly bufferBytes?: number;
+  /** Deadline of a send that names none. Default 2 minutes. */
+  readonly deadlineMs?: number;
+}
+
+export interface Kafka {
+  producer(name: string, settings?: ProducerSettings): Promise<Producer>;
+  consumePartitions(options: PartitionConsumerOptions): Promise<PartitionConsumer>;
+  readonly admin: Admin;
+  /** Reads offsets [from, to) of a partition without a group, in chunks; ends early at the end of the log. */
+  read(topic: string, partition: number, from: number, to: number): AsyncIterable<readonly IncomingRecord[]>;
+  close(): Promise<void>;
+}
+
+/** Murmur2 partition of a key, as Kafka's default partitioner (and kafkajs' DefaultPartitioner) compute it. */
+export function partitionFor(key: Bytes, partitions: number): number {
+  return (murmur2(key) & 0x7fffffff) % partitions;
+}
+
+/** Kafka's variant of MurmurHash2 (seed 0x9747b28c), 32 bits. Source: org.apache.kafka.common.utils.Utils.murmur2. */
+export function murmur2(data: Bytes): number {
+  const length = data.length;
+  const m = 0x5bd1e995;
+  let h = 0x9747b28c ^ length;
+  const whole = length - (length % 4);
+  for (let i = 0; i < whole; i += 4) {
+    let k = data[i]! | (data[i + 1]! << 8) | (data[i + 2]! << 16) | (data[i + 3]! << 24);
+    k = Math.imul(k, m);
+    k ^= k >>> 24;
+    k = Math.imul(k, m);
+    h = Math.imul(h, m) ^ k;
+  }
+  const rest = length % 4;
+  if (rest === 3) h ^= data[whole + 2]! << 16;
+  if (rest >= 2) h ^= data[whole + 1]! << 8;
+  if (rest >= 1) h = Math.imul(h ^ data[whole]!, m);
+  h ^= h >>> 13;
+  h = Math.imul(h, m);
+  return h ^ (h >>> 15);
+}

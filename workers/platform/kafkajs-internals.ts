@@ -1,0 +1,112 @@
+/**
+ * The parts of kafkajs 2.2.4 below its public API that the producer and the consumer stand on: one connection to one
+ * broker, and the wire protocol. The version is pinned exactly in package.json; everything used is named here.
+ */
+import { createRequire } from 'node:module';
+
+const require = createRequire(import.meta.url);
+
+/** A request in the shape that kafkajs' connections send. */
+export interface WireRequest<T> {
+  readonly request: {
+    readonly apiKey: number;
+    readonly apiVersion: number;
+    readonly apiName: string;
+    encode(): Promise<WirePayload>;
+  };
+  readonly response: {
+    decode(payload: Buffer): Promise<unknown>;
+    parse(decoded: unknown): Promise<T>;
+  };
+}
+
+/** What kafkajs' encoder offers to those that copy it on. */
+export interface WirePayload {
+  readonly buf: Buffer;
+  readonly buffer: Buffer;
+  size(): number;
+}
+
+export interface ConnectionPool {
+  readonly host: string;
+  readonly port: number;
+  send<T>(request: WireRequest<T>): Promise<T>;
+}
+
+export interface MetadataResponse {
+  readonly brokers: readonly { readonly nodeId: number; readonly host: string; readonly port: number }[];
+  readonly topicMetadata: readonly {
+    readonly topicErrorCode: number;
+    readonly topic: string;
+    readonly partitionMetadata: readonly {
+      readonly partitionErrorCode: number;
+      readonly partitionId: number;
+      readonly leader: number;
+    }[];
+  }[];
+}
+
+type Define<T> = (arguments_: Record<string, unknown>) => WireRequest<T>;
+
+export interface Broker {
+  readonly nodeId: number | null;
+  readonly connectionPool: ConnectionPool;
+  lookupRequest(apiKey: number, definition: unknown): Define<unknown>;
+  isConnected(): boolean;
+  connect(): Promise<void>;
+  disconnect(): Promise<void>;
+  initProducerId(arguments_: {
+    transactionalId?: string;
+    transactionTimeout: number;
+  }): Promise<{ readonly producerId: string; readonly producerEpoch: number }>;
+  heartbeat(arguments_: unknown): Promise<unknown>;
+}
+
+/** What kafkajs hands to a partition assigner as `cluster`; the consumer swaps its findGroupCoordinator. */
+export interface Cluster {
+  findGroupCoordinator(arguments_: { readonly groupId: string }): Promise<Broker>;
+  refreshMetadata(): Promise<void>;
+  findTopicPartitionMetadata(topic: string): readonly { readonly partitionId: number }[];
+}
+
+interface Logger {
+  namespace(name: string): Logger;
+}
+
+export const BrokerClass: new (options: {
+  readonly connectionPool: ConnectionPool;
+  readonly logger: unknown;
+  readonly nodeId?: number;
+  readonly authenticationTimeout?: number;
+  readonly allowAutoTopicCreation: boolean;
+}) => Broker = require('kafkajs/src/broker/index.js');
+
+export const connectionPoolBuilder: (options: {
+  readonly socketFactory: unknown;
+  readonly brokers: readonly string[];
+  readonly clientId: string;
+  readonly connectionTimeout: number;
+  readonly requestTimeout: number;
+  readonly enforceRequestTimeout: boolean;
+  readonly logger: Logger;
+}) => {
+  build(address?: { readonly host: string; readonly port: number }): Promise<ConnectionPool>;
+} = require('kafkajs/src/cluster/connectionPoolBuilder.js');
+
+export const defaultSocketFactory: () => unknown = require('kafkajs/src/network/socketFactory.js');
+
+export const requests: { readonly Metadata: unknown } = (
+  require('kafkajs/src/protocol/requests/index.js') as { requests: { Metadata: unknown } }
+).requests;
+
+export const apiKeys: {
+  readonly Produce: number;
+  readonly Metadata: number;
+} = require('kafkajs/src/protocol/requests/apiKeys.js');
+
+const protocolErrors = require('kafkajs/src/protocol/error.js') as {
+  createErrorFromCode(code: number): Error & { readonly type: string; readonly code: number };
+};
+
+/** A broker's error code as kafkajs' error, with `type` such as NOT_LEADER_FOR_PARTITION. */
+export const errorFromCode = protocolErrors.createErrorFromCode;

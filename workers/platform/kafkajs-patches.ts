@@ -1,0 +1,57 @@
+/** Mends what cannot be got round from outside. Imported for its effect wherever a kafkajs client is made. */
+import { createRequire } from 'node:module';
+import { decodeRecordSet } from './fetched-records.ts';
+
+const require = createRequire(import.meta.url);
+
+/**
+ * kafkajs looks for throttled requests every millisecond for ever, on every connection that has ever been used: the
+ * wait it computes is negative when nothing is throttled. That costs an idle process several per cent of a core and
+ * keeps it from ending. Here it looks only while something waits.
+ */
+const RequestQueue = require('kafkajs/src/network/requestQueue/index.js') as {
+  prototype: {
+    scheduleCheckPendingRequests(this: {
+      pending: readonly unknown[];
+      throttledUntil: number;
+      throttleCheckTimeoutId: NodeJS.Timeout | null;
+      checkPendingRequests(): void;
+    }): void;
+  };
+};
+RequestQueue.prototype.scheduleCheckPendingRequests = function () {
+  if (this.throttleCheckTimeoutId !== null || this.pending.length === 0) return;
+  this.throttleCheckTimeoutId = setTimeout(
+    () => {
+      this.throttleCheckTimeoutId = null;
+      this.checkPendingRequests();
+    },
+    Math.max(10, this.throttledUntil - Date.now()),
+  );
+};
+
+/**
+ * kafkajs decodes fetched records through this module, required at the first fetch: put in its place, ours decodes
+ * record batches (magic 2); anything older goes to kafkajs' own.
+ */
+const decodeMessagesPath = require.resolve('kafkajs/src/protocol/requests/fetch/v4/decodeMessages.js');
+const decodeMessages = require(decodeMessagesPath) as (decoder: RecordSetDecoder) => Promise<unknown[]>;
+
+interface RecordSetDecoder {
+  buffer: Buffer;
+  offset: number;
+  readInt32(): number;
+  readBytes(length: number): Buffer;
+  canReadBytes(length: number): boolean;
+}
+
+require.cache[decodeMessagesPath]!.exports = async (decoder: RecordSetDecoder): Promise<unknown[]> => {
+  const { buffer, offset } = decoder;
+  const size = buffer.readInt32BE(offset);
+  if (size > 16 && buffer.length >= offset + 4 + size && buffer[offset + 4 + 16] !== 2) {
+    return decodeMessages(decoder);
+  }
+  decoder.readInt32();
+  if (size <= 0 || !decoder.canReadBytes(size)) return [];
+  return decodeRecordSet(decoder.readBytes(size));
+};

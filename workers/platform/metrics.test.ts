@@ -1,0 +1,55 @@
+import { context, trace } from '@opentelemetry/api';
+import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-hooks';
+import test from 'ava';
+import { counter, createRegistry, durationHistogram, gauge } from './metrics.ts';
+
+context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable());
+
+const span = (traceFlags: number) =>
+  trace.wrapSpanContext({
+    traceId: '0af7651916cd43dd8448eb211c80319c',
+    spanId: 'b7ad6b7169203331',
+    traceFlags,
+  });
+
+test('a duration carries the sampled trace it was measured in as its exemplar', async (t) => {
+  const registry = createRegistry();
+  const durations = durationHistogram(registry, {
+    name: 'work_duration_seconds',
+    help: 'Work.',
+    labelNames: ['kind'],
+  });
+  context.with(trace.setSpan(context.active(), span(1)), () => durations.observe({ kind: 'a' }, 0.02));
+  durations.observe({ kind: 'b' }, 0.02, span(0));
+  durations.observe({ kind: 'b' }, 0.02);
+  const text = await registry.metrics();
+  t.regex(
+    text,
+    /work_duration_seconds_bucket\{le="0.025",kind="a"\} 1 # \{trace_id="0af7651916cd43dd8448eb211c80319c",span_id="b7ad6b7169203331"\} 0.02 \d+/,
+  );
+  t.regex(text, /work_duration_seconds_bucket\{le="0.025",kind="b"\} 2\n/);
+});
+
+test('the registry speaks OpenMetrics and has the process, the heap and the event loop in it', async (t) => {
+  const registry = createRegistry();
+  t.true(registry.contentType.startsWith('application/openmetrics-text'));
+  const text = await registry.metrics();
+  for (const name of [
+    'process_cpu_seconds_total',
+    'process_resident_memory_bytes',
+    'nodejs_eventloop_lag_p99_seconds',
+  ])
+    t.true(text.includes(`\n${name}`) || text.includes(`${name} `), name);
+  t.true(text.trimEnd().endsWith('# EOF'));
+});
+
+test('two workers in one process share a metric of one name', async (t) => {
+  const registry = createRegistry();
+  counter(registry, { name: 'things_total', help: 'Things.' }).inc();
+  counter(registry, { name: 'things_total', help: 'Things.' }).inc();
+  gauge(registry, { name: 'level', help: 'Level.' }).set(2);
+  gauge(registry, { name: 'level', help: 'Level.' }).inc();
+  const text = await registry.metrics();
+  t.regex(text, /\nthings_total 2\n/);
+  t.regex(text, /\nlevel 3\n/);
+});

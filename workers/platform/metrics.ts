@@ -1,0 +1,76 @@
+/** Metrics of a process: a prom-client registry in OpenMetrics format (the only one that carries exemplars). */
+import { isSpanContextValid, type Span, TraceFlags, trace } from '@opentelemetry/api';
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import { durationBuckets } from '../../catalog/metrics.ts';
+
+/** A registry with the process's own metrics: CPU, memory, descriptors, garbage collection, event-loop lag. */
+export function createRegistry(): Registry {
+  const registry = new Registry();
+  registry.setContentType(Registry.OPENMETRICS_CONTENT_TYPE as never);
+  collectDefaultMetrics({ register: registry });
+  return registry;
+}
+
+export interface MetricOptions<Label extends string = string> {
+  readonly name: string;
+  readonly help: string;
+  readonly labelNames?: readonly Label[];
+}
+
+/** The counter of that name: two workers in one process share it. */
+export function counter<Label extends string>(
+  registry: Registry,
+  options: MetricOptions<Label>,
+): Counter<Label> {
+  return (
+    (registry.getSingleMetric(options.name) as Counter<Label> | undefined) ??
+    new Counter({ ...options, registers: [registry] })
+  );
+}
+
+/** The gauge of that name: two workers in one process share it. */
+export function gauge<Label extends string>(registry: Registry, options: MetricOptions<Label>): Gauge<Label> {
+  return (
+    (registry.getSingleMetric(options.name) as Gauge<Label> | undefined) ??
+    new Gauge({ ...options, registers: [registry] })
+  );
+}
+
+export interface DurationHistogram<Label extends string = string> {
+  /** Records `seconds`; the given span (else the active one) becomes the exemplar when it is sampled. */
+  observe(labels: Partial<Record<Label, string | number>>, seconds: number, span?: Span): void;
+}
+
+/** A histogram of seconds with the catalog's bounds; each bucket carries the trace of its latest observation. */
+export function durationHistogram<Label extends string>(
+  registry: Registry,
+  options: MetricOptions<Label> & { readonly buckets?: readonly number[] },
+): DurationHistogram<Label> {
+  const histogram =
+    (registry.getSingleMetric(options.name) as Histogram<Label> | undefined) ??
+    new Histogram({
+      name: options.name,
+      help: options.help,
+      labelNames: [...(options.labelNames ?? [])],
+      buckets: [...(options.buckets ?? durationBuckets)],
+      enableExemplars: true,
+      registers: [registry],
+    });
+  return {
+    observe(labels, seconds, span) {
+      histogram.observe({
+        labels: labels as Record<Label, string | number>,
+        value: seconds,
+        exemplarLabels: exemplar(span) as never,
+      });
+    },
+  };
+}
+
+/** Labels of an exemplar: the trace of the given span (else of the active one), nothing when it is not sampled. */
+export function exemplar(span: Span | undefined = trace.getActiveSpan()): Record<string, string> {
+  const context = span?.spanContext();
+  if (context === undefined || (context.traceFlags & TraceFlags.SAMPLED) === 0) return {};
+  if (!isSpanContextValid(context)) return {};
+  return { trace_id: context.traceId, span_id: context.spanId };
+}

@@ -1,0 +1,114 @@
+/** On a real MySQL or MariaDB: MYSQL_*. */
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import test, { type ExecutionContext } from 'ava';
+import { countOf, scratchSchema } from './database.fixture.ts';
+import { openDatabase } from './database.ts';
+import { migrate, readMigrations, statementsOf } from './migrate.ts';
+
+async function folder(t: ExecutionContext, files: Record<string, string>): Promise<string> {
+  const directory = await mkdtemp(join(tmpdir(), 'muster-migrate-'));
+  t.teardown(() => rm(directory, { recursive: true }));
+  for (const [name, text] of Object.entries(files)) await writeFile(join(directory, name), text);
+  return directory;
+}
+
+test('statements end with a semicolon at the end of a line; comment lines and semicolons inside text stay apart', (t) => {
+  t.deepEqual(
+    statementsOf(
+      "-- first; comment\nCREATE TABLE a (\n  -- inner\n  x INT);\n\nINSERT INTO a VALUES ('a;b');\n",
+    ),
+    ['CREATE TABLE a (\n  x INT)', "INSERT INTO a VALUES ('a;b')"],
+  );
+});
+
+test('migrations are numbered without gaps', async (t) => {
+  await t.throwsAsync(readMigrations(await folder(t, { '000001.sql': '', '000003.sql': '' })), {
+    code: 'MUSTER_MIGRATION_NAME',
+  });
+  t.true((await readMigrations()).length >= 1);
+});
+
+test.serial('twice: the second time there is nothing to do', async (t) => {
+  const { settings, drop } = await scratchSchema('twice');
+  t.teardown(drop);
+  const lines: string[] = [];
+  await migrate(settings, (line) => lines.push(line));
+  t.regex(lines[0]!, /^applied 000001\.sql \(\d+ ms\)$/);
+  t.regex(lines.at(-1)!, /^applied \d+ migrations?: version \d+$/);
+  lines.length = 0;
+  await migrate(settings, (line) => lines.push(line));
+  t.is(lines.length, 1);
+  t.regex(lines[0]!, /^nothing to do: version \d+$/);
+});
+
+test.serial('four at once: one applies, the others find nothing to do', async (t) => {
+  const { settings, drop } = await scratchSchema('atonce');
+  t.teardown(drop);
+  const said = await Promise.all(
+    Array.from({ length: 4 }, async () => {
+      const lines: string[] = [];
+      await migrate(settings, (line) => lines.push(line));
+      return lines.at(-1)!;
+    }),
+  );
+  t.is(said.filter((line) => line.startsWith('applied')).length, 1, said.join('\n'));
+  t.is(said.filter((line) => line.startsWith('nothing to do')).length, 3);
+});
+
+test.serial(
+  'one that breaks half-way is named with its statement and runs again when it is mended',
+  async (t) => {
+    const { settings, drop } = await scratchSchema('broken');
+    t.teardown(drop);
+    const good = 'CREATE TABLE IF NOT EXISTS test_effect (id INT PRIMARY KEY);\n';
+    const broken = await folder(t, { '000001.sql': `${good}CREATE TABLE;\n` });
+    const error = await t.throwsAsync(
+      migrate(settings, () => {}, { directory: broken }),
+      {
+        code: 'MUSTER_MIGRATION_FAILED',
+      },
+    );
+    t.regex(error!.message, /^000001\.sql, statement 2 \(CREATE TABLE\)/);
+    const lines: string[] = [];
+    await migrate(settings, (line) => lines.push(line), {
+      directory: await folder(t, { '000001.sql': `${good}INSERT IGNORE INTO test_effect VALUES (1);\n` }),
+    });
+    t.is(lines.at(-1), 'applied 1 migration: version 1');
+    const db = openDatabase({ settings });
+    t.is(await countOf(db, 'test_effect'), 1);
+    await db.destroy();
+  },
+);
+
+test.serial(
+  'one that was applied with another content is refused; a database ahead of the program is told',
+  async (t) => {
+    const { settings, drop } = await scratchSchema('changed');
+    t.teardown(drop);
+    const first = { '000001.sql': 'CREATE TABLE IF NOT EXISTS test_effect (id INT PRIMARY KEY);\n' };
+    const lines: string[] = [];
+    const say = (line: string) => lines.push(line);
+    await migrate(settings, say, { directory: await folder(t, { ...first, '000002.sql': 'SELECT 1;\n' }) });
+    await migrate(settings, say, { directory: await folder(t, first) });
+    t.true(lines.includes('the database is ahead of this program: versions 2 are not known here'));
+    await t.throwsAsync(
+      migrate(settings, say, { directory: await folder(t, { '000001.sql': 'SELECT 2;\n' }) }),
+      {
+        code: 'MUSTER_MIGRATION_CHANGED',
+      },
+    );
+  },
+);
+
+test.serial('no server is told within the time given', async (t) => {
+  const { settings, drop } = await scratchSchema('away');
+  t.teardown(drop);
+  await t.throwsAsync(
+    migrate({ ...settings, MYSQL_PORT: 1 }, () => {}, { waitMs: 100 }),
+    {
+      code: 'MUSTER_DATABASE_DOWN',
+    },
+  );
+});

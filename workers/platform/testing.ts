@@ -1,0 +1,104 @@
+/** Helpers for integration tests: a client of the cluster that KAFKA_BROKERS names, and topics of their own. */
+import { randomBytes } from 'node:crypto';
+import './kafkajs-patches.ts';
+import { setTimeout as sleep } from 'node:timers/promises';
+import kafkajs from 'kafkajs';
+import { createLogger, type Logger, transports } from 'winston';
+import type { IncomingRecord, Kafka } from './kafka.ts';
+import { connectKafka } from './kafkajs.ts';
+
+/** Addresses from KAFKA_BROKERS. Fails when it is not set: an integration test without a cluster proves nothing. */
+export function testBrokers(): string[] {
+  const brokers = process.env.KAFKA_BROKERS;
+  if (!brokers) {
+    throw new Error(
+      'KAFKA_BROKERS is not set: integration tests need a running cluster (./muster test integration)',
+    );
+  }
+  return brokers.split(',');
+}
+
+/** Silent unless TEST_LOG_LEVEL is set. */
+export const testLog: Logger = createLogger({
+  level: process.env.TEST_LOG_LEVEL ?? 'error',
+  silent: process.env.TEST_LOG_LEVEL === undefined,
+  transports: [new transports.Console()],
+});
+
+export function testKafka(clientId = 'test'): Kafka {
+  return connectKafka({ brokers: testBrokers(), clientId, log: testLog });
+}
+
+/** A name that no other run uses. */
+export function uniqueName(prefix: string): string {
+  return `test.${prefix}.${randomBytes(5).toString('hex')}`;
+}
+
+/** Deletes topics that something under test has created. */
+export async function removeTopics(names: readonly string[]): Promise<void> {
+  const admin = await connectedAdmin();
+  await admin.deleteTopics({ topics: [...names] });
+  await admin.disconnect();
+}
+
+async function connectedAdmin() {
+  const admin = new kafkajs.Kafka({
+    brokers: testBrokers(),
+    clientId: 'test-topics',
+    retry: { initialRetryTime: 100, maxRetryTime: 500, retries: 20 },
+    logLevel: kafkajs.logLevel.NOTHING,
+  }).admin();
+  await admin.connect();
+  return admin;
+}
+
+export interface TestTopics {
+  readonly names: readonly string[];
+  remove(): Promise<void>;
+}
+
+/** Creates topics with three copies each and waits until all have leaders. `remove` deletes them. */
+export async function createTopics(
+  topics: readonly { readonly name: string; readonly partitions: number }[],
+): Promise<TestTopics> {
+  const admin = await connectedAdmin();
+  const names = topics.map(({ name }) => name);
+  await admin.createTopics({
+    waitForLeaders: true,
+    topics: topics.map(({ name, partitions }) => ({
+      topic: name,
+      numPartitions: partitions,
+      replicationFactor: 3,
+      configEntries: [{ name: 'min.insync.replicas', value: '2' }],
+    })),
+  });
+  return {
+    names,
+    async remove() {
+      await admin.deleteTopics({ topics: [...names] }).catch(() => undefined);
+      await admin.disconnect();
+    },
+  };
+}
+
+/** Everything that is in a topic now, partition by partition in order. */
+export async function readTopic(kafka: Kafka, topic: string): Promise<IncomingRecord[]> {
+  const records: IncomingRecord[] = [];
+  for (const { partition, low, high } of await kafka.admin.offsets(topic)) {
+    for await (const chunk of kafka.read(topic, partition, low, high)) records.push(...chunk);
+  }
+  return records;
+}
+
+/** Waits until `met` is true; fails with `what` after `timeoutMs`. */
+export async function eventually(
+  what: string,
+  met: () => boolean | Promise<boolean>,
+  timeoutMs = 20_000,
+): Promise<void> {
+  const giveUpAt = Date.now() + timeoutMs;
+  while (!(await met())) {
+    if (Date.now() > giveUpAt) throw new Error(`not within ${timeoutMs} ms: ${what}`);
+    await sleep(25);
+  }
+}

@@ -1,0 +1,160 @@
+/**
+ * Connections of one producer to the brokers, and where each partition's leader is. kafkajs' own cluster throws the
+ * whole metadata away while any one partition has no leader and asks a broker that may hang; during a failover that
+ * is most of the outage. Here all connected brokers are asked at once and the first answer counts.
+ */
+import {
+  apiKeys,
+  type Broker,
+  BrokerClass,
+  connectionPoolBuilder,
+  defaultSocketFactory,
+  type MetadataResponse,
+  requests,
+} from './kafkajs-internals.ts';
+
+export interface Wire {
+  /** A connected broker, connecting when needed; rejects when that fails. */
+  broker(nodeId: number): Promise<Broker>;
+  /** Any connected broker. */
+  anyBroker(): Promise<Broker>;
+  /** Closes the connections to a broker that misbehaved, so that the next use opens new ones. */
+  drop(nodeId: number): Promise<void>;
+  metadata(topics: readonly string[]): Promise<MetadataResponse>;
+  close(): Promise<void>;
+}
+
+export interface WireOptions {
+  readonly brokers: readonly string[];
+  readonly clientId: string;
+  /** kafkajs' root logger. */
+  readonly logger: unknown;
+  readonly connectionTimeoutMs: number;
+  readonly requestTimeoutMs: number;
+}
+
+export function openWire(options: WireOptions): Wire {
+  const builder = connectionPoolBuilder({
+    socketFactory: defaultSocketFactory(),
+    brokers: options.brokers,
+    clientId: options.clientId,
+    connectionTimeout: options.connectionTimeoutMs,
+    requestTimeout: options.requestTimeoutMs,
+    enforceRequestTimeout: true,
+    logger: options.logger as Parameters<typeof connectionPoolBuilder>[0]['logger'],
+  });
+  const nodes = new Map<number, Broker>();
+  const seeds = new Map<string, Promise<Broker>>();
+  let learning: Promise<void> = Promise.resolve();
+  let closed = false;
+
+  async function create(host: string, port: number, nodeId?: number): Promise<Broker> {
+    // A retry that comes after the end must not open what nobody will close.
+    if (closed) throw new Error('the connections are closed');
+    return new BrokerClass({
+      connectionPool: await builder.build({ host, port }),
+      logger: options.logger,
+      allowAutoTopicCreation: false,
+      ...(nodeId === undefined ? {} : { nodeId }),
+    });
+  }
+
+  /** One at a time: two answers that come together must not make two objects of one broker. */
+  function learn(response: MetadataResponse): Promise<void> {
+    learning = learning.then(async () => {
+      for (const { nodeId, host, port } of response.brokers) {
+        const known = nodes.get(nodeId);
+        if (known && known.connectionPool.host === host && known.connectionPool.port === port) continue;
+        nodes.set(nodeId, await create(host, port, nodeId));
+        if (known) void known.disconnect().catch(() => undefined);
+      }
+    });
+    const learned = learning;
+    learning = learning.catch(() => undefined);
+    return learned;
+  }
+
+  async function ask(broker: Broker, topics: readonly string[]): Promise<MetadataResponse> {
+    const define = broker.lookupRequest(apiKeys.Metadata, requests.Metadata);
+    const { request, response } = define({ topics, allowAutoTopicCreation: false });
+    return broker.connectionPool.send<MetadataResponse>({
+      request,
+      // No parse of kafkajs': it throws when any partition has no leader.
+      response: { decode: response.decode, parse: async (decoded) => decoded as MetadataResponse },
+    });
+  }
+
+  async function connectedSeed(): Promise<Broker> {
+    let last: unknown;
+    for (const address of options.brokers) {
+      const [host, port] = splitAddress(address);
+      let seed = seeds.get(address);
+      if (!seed) {
+        seed = create(host, port);
+        seeds.set(address, seed);
+      }
+      try {
+        const broker = await seed;
+        await broker.connect();
+        return broker;
+      } catch (error) {
+        last = error;
+      }
+    }
+    throw last;
+  }
+
+  async function anyBroker(): Promise<Broker> {
+    for (const broker of nodes.values()) if (broker.isConnected()) return broker;
+    for (const broker of nodes.values()) {
+      try {
+        await broker.connect();
+        return broker;
+      } catch {
+        // The next one may be up.
+      }
+    }
+    return connectedSeed();
+  }
+
+  return {
+    async broker(nodeId) {
+      const broker = nodes.get(nodeId);
+      if (!broker) throw new Error(`broker ${nodeId} is not known`);
+      if (!broker.isConnected()) await broker.connect();
+      return broker;
+    },
+    anyBroker,
+    async drop(nodeId) {
+      const broker = nodes.get(nodeId);
+      if (!broker) return;
+      nodes.set(nodeId, await create(broker.connectionPool.host, broker.connectionPool.port, nodeId));
+      // Not awaited: it waits for answers that will not come. A new broker object has its own sockets.
+      void broker.disconnect().catch(() => undefined);
+    },
+    async metadata(topics) {
+      const connected = [...nodes.values()].filter((broker) => broker.isConnected());
+      let response: MetadataResponse;
+      try {
+        response = await Promise.any(connected.map((broker) => ask(broker, topics)));
+      } catch {
+        response = await ask(await anyBroker(), topics);
+      }
+      await learn(response);
+      return response;
+    },
+    async close() {
+      closed = true;
+      const all = [...nodes.values(), ...(await Promise.all(seeds.values()))];
+      nodes.clear();
+      seeds.clear();
+      const disconnected = Promise.all(all.map((broker) => broker.disconnect().catch(() => undefined)));
+      await Promise.race([disconnected, new Promise((resolve) => setTimeout(resolve, 1_000).unref())]);
+    },
+  };
+}
+
+function splitAddress(address: string): [host: string, port: number] {
+  const colon = address.lastIndexOf(':');
+  return [address.slice(0, colon), Number(address.slice(colon + 1))];
+}
