@@ -1,0 +1,108 @@
+/** What all ways in share: a standardised input, or a dead letter, as the record that is sent. */
+import { createHash, randomBytes } from 'node:crypto';
+import type { PromoBehavior, Purchase } from '../../catalog/events/promotion.ts';
+import { deadLetterTopic, topics } from '../../catalog/topics.ts';
+import type { OutgoingRecord } from '../platform/kafka.ts';
+import { type Standardised, standardisePromoBehavior, standardisePurchase } from './standardise.ts';
+
+/** The two inputs, named as their topics (and as the folders of the log inbox). */
+export type InputKind = 'purchase' | 'promo_behavior';
+
+export interface InputOptions {
+  readonly timeZone: string;
+  /** Becomes the purchase id of a purchase that brings none. */
+  readonly fallbackId?: string;
+}
+
+export interface RecordMeta {
+  /** ce_id: the same for every copy of the same message, so that whoever reads can drop the second one. */
+  readonly id: string;
+  /** ce_source: which way in. */
+  readonly source: string;
+  readonly nowMs: number;
+}
+
+const inputTopics = { purchase: topics.purchase, promo_behavior: topics.promoBehavior } as const;
+const eventTypes = { purchase: 'Purchase', promo_behavior: 'PromoBehavior' } as const;
+
+/** Standardises one message of either input. */
+export function standardise(
+  kind: InputKind,
+  raw: unknown,
+  options: InputOptions,
+): Standardised<Purchase | PromoBehavior> {
+  return kind === 'purchase' ? standardisePurchase(raw, options) : standardisePromoBehavior(raw, options);
+}
+
+/**
+ * The record of a standardised input: keyed by user id, so that both sides of the join share a partition. The producer adds
+ * the traceparent of the request that is under way.
+ */
+export function inputRecord(
+  kind: InputKind,
+  value: Purchase | PromoBehavior,
+  meta: RecordMeta,
+): OutgoingRecord {
+  return {
+    topic: inputTopics[kind].name,
+    key: value.userId,
+    value: JSON.stringify(value),
+    headers: {
+      ce_specversion: '1.0',
+      ce_id: meta.id,
+      ce_type: eventTypes[kind],
+      ce_source: meta.source,
+      ce_time: new Date(meta.nowMs).toISOString(),
+      'content-type': 'application/json',
+    },
+  };
+}
+
+/** More of a rejected line than this does not help anybody and would not fit into a Kafka record. */
+export const deadLetterMaxBytes = 256 * 1024;
+
+/**
+ * The dead letter of an input that never was a Kafka record (a log line): raw bytes, cut at `deadLetterMaxBytes`,
+ * with the reason and where it came from in headers.
+ */
+export function inputDeadLetter(
+  kind: InputKind,
+  raw: Buffer,
+  failure: { readonly code: string; readonly reason: string },
+  origin: { readonly id: string; readonly source: string; readonly nowMs: number; readonly cut?: boolean },
+): OutgoingRecord {
+  const cut = origin.cut === true || raw.length > deadLetterMaxBytes;
+  return {
+    topic: deadLetterTopic(inputTopics[kind]).name,
+    key: null,
+    value: raw.length > deadLetterMaxBytes ? raw.subarray(0, deadLetterMaxBytes) : raw,
+    headers: {
+      ce_id: origin.id,
+      'muster-error-code': failure.code,
+      'muster-error-reason': failure.reason,
+      'muster-source': origin.source,
+      'muster-failed-at': new Date(origin.nowMs).toISOString(),
+      ...(cut ? { 'muster-cut': 'true' } : {}),
+    },
+  };
+}
+
+function asUuid(bytes: Buffer, version: number): string {
+  bytes[6] = (bytes[6]! & 0x0f) | (version << 4);
+  bytes[8] = (bytes[8]! & 0x3f) | 0x80;
+  const hex = bytes.toString('hex', 0, 16);
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
+}
+
+/** UUID version 7 (RFC 9562): sorts by time, so that ids of one minute lie together. */
+export function uuidV7(nowMs: number, random: Buffer = randomBytes(10)): string {
+  const bytes = Buffer.alloc(16);
+  bytes.writeUIntBE(nowMs, 0, 6);
+  random.copy(bytes, 6, 0, 10);
+  return asUuid(bytes, 7);
+}
+
+/** UUID version 8 (RFC 9562) that always is the same for the same parts. */
+export function uuidOf(...parts: readonly string[]): string {
+  return asUuid(createHash('sha256').update(parts.join('\0')).digest(), 8);
+}

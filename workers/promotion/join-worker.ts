@@ -1,0 +1,838 @@
+/**
+ * Worker `promotion-join`: feeds the join of join.ts from Kafka and sends what it answers.
+ *
+ * One slot per partition number: partition i of both inputs and of both repartition topics. Per source a queue of fetched
+ * batches; the slot takes from the queue whose head was appended first, so that a backlog is read in step and the state
+ * stays as small as with live data. A record whose user belongs to another partition (a producer that knows nothing of
+ * us) goes to the repartition topic, standardised and keyed by user. Offsets are committed when all that a record led to
+ * is acked. On assignment the state is read back from the input topics (see join.ts).
+ */
+import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
+import { setFlagsFromString } from 'node:v8';
+import { Type } from 'typebox';
+import type { PromoBehavior, Purchase } from '../../catalog/events/promotion.ts';
+import { groups } from '../../catalog/groups.ts';
+import { metrics as names } from '../../catalog/metrics.ts';
+import { topics } from '../../catalog/topics.ts';
+import {
+  type Batch,
+  type HeaderValue,
+  type IncomingRecord,
+  type OutgoingRecord,
+  type PartitionConsumer,
+  partitionFor,
+  type StartOffsets,
+  type TopicPartition,
+} from '../platform/kafka.ts';
+import { counter, durationHistogram, gauge } from '../platform/metrics.ts';
+import { inSpan, type MessageSpan, startProcess, startSend } from '../platform/tracing-kafka.ts';
+import type { Worker } from '../platform/worker.ts';
+import { answerRecords } from './enriched.ts';
+import {
+  type Answer,
+  createJoin,
+  type HeldPurchase,
+  type Join,
+  type JoinOptions,
+  joinDefaults,
+  restoreFrom,
+  type Source,
+  source,
+  type Ticket,
+} from './join.ts';
+import { pseudonym } from './mask.ts';
+import {
+  parseJson,
+  type Rejection,
+  type Standardised,
+  standardisePromoBehavior,
+  standardisePurchase,
+} from './standardise.ts';
+import { parseUtcMs } from './time.ts';
+
+const config = Type.Object({
+  TIME_ZONE: Type.String({
+    minLength: 1,
+    default: 'Asia/Seoul',
+    description: 'IANA zone of a time that carries none',
+  }),
+  JOIN_GRACE_MS: Type.Integer({
+    minimum: 0,
+    maximum: 3_600_000,
+    default: joinDefaults.graceMs,
+    description: 'how much later than its purchase an act may arrive and still count, in ms',
+  }),
+  JOIN_MISS_HOLD_MS: Type.Integer({
+    minimum: 0,
+    maximum: 60_000,
+    default: joinDefaults.missHoldMs,
+    description: 'how long a purchase without acts waits for them at most, in ms',
+  }),
+});
+
+const groupId = groups.promotionJoin.id;
+const sources = [source.purchase, source.purchaseByUser, source.act, source.actByUser] as const;
+const topicOf = [
+  topics.purchase.name,
+  topics.purchaseByUser.name,
+  topics.promoBehavior.name,
+  topics.promoBehaviorByUser.name,
+] as const;
+const sourceOf = new Map<string, Source>(sources.map((from) => [topicOf[from], from]));
+
+/** Records taken from one source before the others are looked at again. */
+const runLength = 512;
+/** Longest stretch of work without letting the event loop turn. */
+const sliceMs = 10;
+/** Records sent and not yet acked, at most. */
+const maxOutstanding = 10_000;
+/** Fetched records a source may have waiting. */
+const pauseAbove = 2_000;
+const resumeBelow = 500;
+const tickMs = 50;
+/** Least time between two questions for the end offsets, when misses wait for them, and when none do. */
+const askEveryMs = 200;
+const askIdleMs = 5_000;
+/** What is appended after a question for the ends may be stamped this much before our clock's time. */
+const clockSkewMs = 5_000;
+/** Acts may be read this far ahead of purchases, in append time. */
+const actsAheadMs = 120_000;
+const maxDeadLetterBytes = 900_000;
+const appendedAtHeader = 'muster-appended-at';
+
+interface Queue {
+  readonly batches: Batch[];
+  /** Index of the next record in the first batch. */
+  next: number;
+  records: number;
+  paused: boolean;
+  /** Highest end offset heard of. */
+  end: number;
+}
+
+interface Slot {
+  readonly partition: number;
+  readonly epoch: number;
+  readonly join: Join;
+  readonly queues: readonly [Queue, Queue, Queue, Queue];
+  /** Where reading begins; everything below was done in an earlier life. */
+  readonly start: readonly [number, number, number, number];
+  readonly low: readonly [number, number, number, number];
+  restored: boolean;
+  pumping: boolean;
+  /** Since when the head waits for another source to catch up; 0: it does not. */
+  waitingSinceMs: number;
+  dead: boolean;
+}
+
+export const worker: Worker<typeof config> = {
+  name: 'promotion-join',
+  consumes: [groups.promotionJoin],
+  produces: [
+    topics.purchaseEnriched,
+    topics.promotion,
+    topics.purchaseByUser,
+    topics.promoBehaviorByUser,
+    topics.purchaseDlq,
+    topics.promoBehaviorDlq,
+  ],
+  config,
+  async start({ config, fail, kafka, log, metrics: registry, secrets }) {
+    const options: JoinOptions = {
+      ...joinDefaults,
+      graceMs: config.JOIN_GRACE_MS,
+      missHoldMs: config.JOIN_MISS_HOLD_MS,
+    };
+    const standardiseOptions = { timeZone: config.TIME_ZONE };
+    const { admin } = kafka;
+    const counts = await admin.partitionCounts([topicOf[source.purchase]]);
+    const partitionCount = counts.get(topicOf[source.purchase]) ?? 0;
+    const producer = await kafka.producer('promotion-join');
+    const meters = createMeters();
+
+    let slots = new Map<number, Slot>();
+    let consumer: PartitionConsumer | undefined;
+    let assigned = false;
+    let stopping = false;
+    let outstanding = 0;
+    let roomMade = false;
+    /** Spans of purchases that are not answered yet. */
+    const spans = new Map<HeldPurchase, MessageSpan>();
+
+    // --- assignment and state ---------------------------------------------------------------------------------------
+
+    async function onAssigned(assignment: readonly TopicPartition[], epoch: number): Promise<StartOffsets> {
+      for (const slot of slots.values()) slot.dead = true;
+      for (const span of spans.values()) span.end();
+      spans.clear();
+      slots = new Map();
+      assigned = false;
+      const committed = await eachTopic((topic) => admin.committed(groupId, topic));
+      const ends = await eachTopic((topic) => admin.offsets(topic));
+      const starts: (TopicPartition & { offset: number })[] = [];
+      const fresh = new Map<number, Slot>();
+      for (const partition of new Set(assignment.map((one) => one.partition))) {
+        const edges = sources.map((from) => {
+          const range = ends[from]!.find((one) => one.partition === partition) ?? { low: 0, high: 0 };
+          const done = committed[from]!.get(partition);
+          const inside = done !== undefined && done >= range.low && done <= range.high;
+          return { ...range, start: inside ? done : range.low };
+        });
+        const join = createJoin(options);
+        for (const from of sources) {
+          join.startAt(from, edges[from]!.start);
+          starts.push({ topic: topicOf[from], partition, offset: edges[from]!.start });
+        }
+        fresh.set(partition, {
+          partition,
+          epoch,
+          join,
+          queues: edges.map((edge) => ({
+            batches: [],
+            next: 0,
+            records: 0,
+            paused: false,
+            end: edge.high,
+          })) as unknown as Slot['queues'],
+          start: edges.map((edge) => edge.start) as unknown as Slot['start'],
+          low: edges.map((edge) => edge.low) as unknown as Slot['low'],
+          restored: false,
+          pumping: false,
+          waitingSinceMs: 0,
+          dead: false,
+        });
+      }
+      slots = fresh;
+      assigned = true;
+      void restoreAll([...fresh.values()]);
+      return starts;
+    }
+
+    /** Reads the state of all slots back, beside the new data, which waits in the queues. */
+    async function restoreAll(list: readonly Slot[]): Promise<void> {
+      const beganMs = Date.now();
+      let records = 0;
+      for (let pauseMs = 200; ; pauseMs = Math.min(pauseMs * 2, 3_000)) {
+        if (list.every((slot) => slot.dead)) return;
+        try {
+          const from = await restoreTimes(list);
+          const offsets = await eachTopic((topic, index) =>
+            admin.offsetsAt(topic, index < 2 ? from.purchaseMs : from.actMs),
+          );
+          await Promise.all(
+            list.map(async (slot) => {
+              if (slot.restored || slot.dead) return;
+              for (const one of sources) {
+                const first = Math.max(slot.low[one], offsets[one]!.get(slot.partition) ?? slot.start[one]);
+                records += await restoreSource(slot, one, Math.min(first, slot.start[one]));
+                slot.join.startAt(one, slot.start[one]);
+              }
+              if (slot.dead) return;
+              slot.join.restored();
+              slot.restored = true;
+              void pump(slot);
+            }),
+          );
+          log.info('state read back', { records, tookMs: Date.now() - beganMs, slots: list.length });
+          return;
+        } catch (error) {
+          // What was read stays: reading it again changes nothing.
+          if (list.every((slot) => slot.dead)) return;
+          log.warn('the state could not be read back, trying again', { error });
+          await sleep(pauseMs);
+        }
+      }
+    }
+
+    /** How far back both sides must be read, for the slot that needs most. */
+    async function restoreTimes(list: readonly Slot[]): Promise<{ purchaseMs: number; actMs: number }> {
+      const nowMs = Date.now() - clockSkewMs;
+      let purchaseMs = nowMs;
+      let actMs = nowMs;
+      await Promise.all(
+        list.map(async (slot) => {
+          const uncommitted = await Promise.all(
+            sources.map(async (from) => {
+              const at = slot.start[from];
+              // Nothing was ever committed: nothing is to be read back.
+              if (at === slot.low[from] && sources.every((one) => slot.start[one] === slot.low[one]))
+                return nowMs;
+              if (at >= slot.queues[from].end) return nowMs;
+              for await (const [first] of kafka.read(topicOf[from], slot.partition, at, at + 1))
+                if (first !== undefined) return appendedMsOf(first);
+              return nowMs;
+            }),
+          );
+          const needed = restoreFrom(uncommitted as [number, number, number, number], options);
+          purchaseMs = Math.min(purchaseMs, needed.purchaseMs);
+          actMs = Math.min(actMs, needed.actMs);
+        }),
+      );
+      return { purchaseMs, actMs };
+    }
+
+    /** Feeds [from, start) of a source into the state. Returns the number of records. */
+    async function restoreSource(slot: Slot, one: Source, from: number): Promise<number> {
+      const to = slot.start[one];
+      let position = from;
+      let records = 0;
+      for (let idle = 0; position < to && !slot.dead; ) {
+        const before = position;
+        for await (const chunk of kafka.read(topicOf[one], slot.partition, position, to)) {
+          if (slot.dead) return records;
+          const last = chunk.at(-1);
+          if (last === undefined) continue;
+          const ticket = slot.join.begin(one, last.offset + 1);
+          for (const record of chunk) restoreRecord(slot, ticket, one, record);
+          slot.join.finish(ticket, last.timestampMs, Date.now());
+          records += chunk.length;
+          position = last.offset + 1;
+          await nextTurn();
+        }
+        if (position > before) idle = 0;
+        else {
+          idle += 1;
+          // The rest may hold nothing but markers, or is deleted by now.
+          if (idle >= 3) {
+            log.warn('part of the state was not found', {
+              topic: topicOf[one],
+              partition: slot.partition,
+              position,
+              to,
+            });
+            break;
+          }
+        }
+      }
+      return records;
+    }
+
+    function restoreRecord(slot: Slot, ticket: Ticket, one: Source, record: IncomingRecord): void {
+      const result = understand(one, record);
+      if (!result.ok || partitionOf(result.value.userId) !== slot.partition) return;
+      feed(slot, ticket, one, record, result.value, undefined);
+    }
+
+    // --- records ----------------------------------------------------------------------------------------------------
+
+    function understand(one: Source, record: IncomingRecord): Standardised<Purchase | PromoBehavior> {
+      const parsed = parseJson(record.value);
+      if (!parsed.ok) return parsed;
+      if (one >= source.act) return standardisePromoBehavior(parsed.value, standardiseOptions);
+      const result = standardisePurchase(parsed.value, standardiseOptions);
+      if (
+        result.ok ||
+        result.rejection.code !== 'MUSTER_FIELD_MISSING' ||
+        result.rejection.field !== 'purchaseId'
+      )
+        return result;
+      return standardisePurchase(parsed.value, { ...standardiseOptions, fallbackId: messageId(record) });
+    }
+
+    function partitionOf(userId: string): number {
+      return partitionFor(Buffer.from(userId), partitionCount);
+    }
+
+    function feed(
+      slot: Slot,
+      ticket: Ticket,
+      one: Source,
+      record: IncomingRecord,
+      value: Purchase | PromoBehavior,
+      span: MessageSpan | undefined,
+    ) {
+      const appendedMs =
+        one === source.purchase || one === source.act ? record.timestampMs : appendedMsOf(record);
+      if (one >= source.act) {
+        const act = value as PromoBehavior;
+        return slot.join.act(
+          ticket,
+          act.userId,
+          act.promotionId,
+          act.action,
+          parseUtcMs(act.actedAt),
+          appendedMs,
+        );
+      }
+      const purchase = value as Purchase;
+      return slot.join.purchase(
+        ticket,
+        purchase,
+        parseUtcMs(purchase.purchasedAt),
+        appendedMs,
+        Date.now(),
+        span?.traceparent,
+      );
+    }
+
+    /** Handles the next records of a source, up to `runLength`, as one run of the join. */
+    function takeRun(slot: Slot, one: Source): void {
+      const queue = slot.queues[one];
+      const batch = queue.batches[0]!;
+      const until = Math.min(batch.records.length, queue.next + runLength);
+      const last = batch.records[until - 1]!;
+      const { join } = slot;
+      const ticket = join.begin(one, last.offset + 1);
+      const sent: OutgoingRecord[] = [];
+      const sentSpans: MessageSpan[] = [];
+      for (let index = queue.next; index < until; index += 1) {
+        const record = batch.records[index]!;
+        const span = record.headers.traceparent === undefined ? undefined : startProcess(record, groupId);
+        const result = understand(one, record);
+        if (!result.ok) {
+          sent.push(deadLetter(one, record, result.rejection));
+          if (span !== undefined) {
+            span.span.setAttribute('error.type', result.rejection.code);
+            sentSpans.push(span);
+          }
+          continue;
+        }
+        const { value } = result;
+        if (partitionOf(value.userId) !== slot.partition) {
+          sent.push(forwarded(one, record, value, span));
+          if (span !== undefined) sentSpans.push(span);
+          continue;
+        }
+        const outcome = feed(slot, ticket, one, record, value, span);
+        if (outcome === 'conflict') sent.push(deadLetter(one, record, otherBody));
+        meters.outcome(one, outcome, value);
+        if (span === undefined) continue;
+        // The span of a purchase ends when its answer is acked.
+        const purchase = outcome === 'hit' || outcome === 'held' ? join.lastPurchase() : undefined;
+        if (purchase === undefined) span.end();
+        else spans.set(purchase, span);
+      }
+      queue.records -= until - queue.next;
+      queue.next = until;
+      if (until === batch.records.length) {
+        queue.batches.shift();
+        queue.next = 0;
+      }
+      if (sent.length > 0) {
+        join.retain(ticket);
+        send(slot, sent, () => {
+          join.release(ticket);
+          for (const span of sentSpans) span.end();
+        });
+      }
+      join.finish(ticket, last.timestampMs, Date.now());
+      deliver(slot);
+      resumeWhenLow(slot, one);
+    }
+
+    function deadLetter(one: Source, record: IncomingRecord, rejection: Rejection): OutgoingRecord {
+      const topic = one < source.act ? topics.purchaseDlq.name : topics.promoBehaviorDlq.name;
+      meters.rejected(record.topic, topic, rejection.code);
+      const tooLong = record.value !== null && record.value.length > maxDeadLetterBytes;
+      return {
+        topic,
+        key: record.key,
+        value: tooLong ? record.value.subarray(0, maxDeadLetterBytes) : record.value,
+        headers: {
+          ...headersOf(record),
+          'muster-error-code': rejection.code,
+          'muster-error-reason':
+            rejection.field === '' ? rejection.reason : `${rejection.field}: ${rejection.reason}`,
+          'muster-source': `${record.topic}-${record.partition}-${record.offset}`,
+          'muster-failed-at': new Date().toISOString(),
+          'muster-group': groupId,
+          ...(tooLong ? { 'muster-cut': 'true' } : {}),
+        },
+      };
+    }
+
+    /** The record in standard form on its way to the partition of its user. Its id and its append time go with it. */
+    function forwarded(
+      one: Source,
+      record: IncomingRecord,
+      value: Purchase | PromoBehavior,
+      span: MessageSpan | undefined,
+    ): OutgoingRecord {
+      const isPurchase = one < source.act;
+      const traceparent = span?.traceparent ?? textHeader(record, 'traceparent');
+      return {
+        topic: isPurchase ? topics.purchaseByUser.name : topics.promoBehaviorByUser.name,
+        key: value.userId,
+        value: JSON.stringify(value),
+        headers: {
+          ce_specversion: '1.0',
+          ce_id: messageId(record),
+          ce_type: isPurchase ? 'Purchase' : 'PromoBehavior',
+          ce_source: textHeader(record, 'ce_source') ?? '/muster/promotion-join',
+          ce_time: textHeader(record, 'ce_time') ?? new Date(record.timestampMs).toISOString(),
+          'content-type': 'application/json',
+          'muster-source':
+            textHeader(record, 'muster-source') ?? `${record.topic}-${record.partition}-${record.offset}`,
+          [appendedAtHeader]: String(appendedMsOf(record)),
+          ...(traceparent === undefined ? {} : { traceparent }),
+        },
+      };
+    }
+
+    // --- sending ----------------------------------------------------------------------------------------------------
+
+    /** Sends the join's answers; their offsets become free when they are acked. */
+    function deliver(slot: Slot): void {
+      const answers = slot.join.take();
+      if (answers.length > 0) {
+        const records: OutgoingRecord[] = [];
+        const open: MessageSpan[] = [];
+        for (const answer of answers) {
+          const { purchase, touches } = answer;
+          const span = spans.get(purchase);
+          const enriched =
+            span && inSpan(span, () => startSend(topics.purchaseEnriched.name, 1, 'promotion-join'));
+          const promotion =
+            span && touches.length > 0
+              ? inSpan(span, () => startSend(topics.promotion.name, 1, 'promotion-join'))
+              : undefined;
+          if (enriched !== undefined) open.push(enriched);
+          if (promotion !== undefined) open.push(promotion);
+          if (span !== undefined) {
+            spans.delete(purchase);
+            open.push(span);
+          }
+          const made = answerRecords(answer, pseudonym(secrets.pseudonymKey, purchase.userId), {
+            enriched: enriched?.traceparent ?? purchase.trace,
+            promotion: promotion?.traceparent ?? purchase.trace,
+          });
+          for (const record of made) records.push(record);
+        }
+        send(slot, records, () => {
+          for (const span of open) span.end();
+          for (const answer of answers) slot.join.acked(answer);
+          meters.answered(answers);
+        });
+      }
+      commit(slot);
+    }
+
+    function send(slot: Slot, records: readonly OutgoingRecord[], done: () => void): void {
+      outstanding += records.length;
+      void sendUntilAcked(slot, records).then((acked) => {
+        outstanding -= records.length;
+        if (!acked || slot.dead) return;
+        done();
+        commit(slot);
+        if (outstanding < maxOutstanding / 2) for (const one of slots.values()) void pump(one);
+      });
+    }
+
+    /** Tries for as long as the slot is ours: without the ack nothing may be committed. */
+    async function sendUntilAcked(slot: Slot, records: readonly OutgoingRecord[]): Promise<boolean> {
+      for (;;) {
+        try {
+          await producer.send(records, { deadlineMs: 30_000 });
+          return true;
+        } catch (error) {
+          if (slot.dead || stopping) return false;
+          const code = (error as { code?: string }).code;
+          if (code !== 'MUSTER_KAFKA_SEND') {
+            // Not a matter of time: a restart replays from the commits.
+            fail(error instanceof Error ? error : new Error(String(error)));
+            return false;
+          }
+          log.warn('answers could not be sent, trying again', { records: records.length, error });
+          await sleep(500);
+        }
+      }
+    }
+
+    function commit(slot: Slot): void {
+      if (slot.dead) return;
+      slot.join.commits((from, offset) => {
+        consumer?.commit([{ topic: topicOf[from], partition: slot.partition, offset }], slot.epoch);
+      });
+    }
+
+    // --- what is next -----------------------------------------------------------------------------------------------
+
+    function onBatch(batch: Batch, epoch: number): void {
+      const slot = slots.get(batch.partition);
+      const one = sourceOf.get(batch.topic);
+      if (slot === undefined || one === undefined || slot.epoch !== epoch || batch.records.length === 0)
+        return;
+      const queue = slot.queues[one];
+      makeRoom(batch.records.length);
+      queue.batches.push(batch);
+      queue.records += batch.records.length;
+      queue.end = Math.max(queue.end, batch.highWatermark);
+      if (queue.records > pauseAbove && !queue.paused) {
+        queue.paused = true;
+        consumer?.pause([{ topic: batch.topic, partition: batch.partition }]);
+      }
+      void pump(slot);
+    }
+
+    /**
+     * The process begins with a small young generation that does not grow (see workers/main.ts). Under load that makes the
+     * collector run every half megabyte, 40 % of all CPU as measured: from the first large batch on it may grow.
+     */
+    function makeRoom(records: number): void {
+      if (roomMade || records < 500) return;
+      roomMade = true;
+      setFlagsFromString('--semi-space-growth-factor=2');
+    }
+
+    function resumeWhenLow(slot: Slot, one: Source): void {
+      const queue = slot.queues[one];
+      if (!queue.paused || queue.records > resumeBelow) return;
+      queue.paused = false;
+      consumer?.resume([{ topic: topicOf[one], partition: slot.partition }]);
+    }
+
+    async function pump(slot: Slot): Promise<void> {
+      if (slot.pumping || !slot.restored) return;
+      slot.pumping = true;
+      try {
+        let sinceMs = performance.now();
+        while (!slot.dead && !stopping && outstanding < maxOutstanding) {
+          const one = nextSource(slot);
+          if (one === undefined) break;
+          takeRun(slot, one);
+          if (performance.now() - sinceMs > sliceMs) {
+            await nextTurn();
+            sinceMs = performance.now();
+          }
+        }
+      } catch (error) {
+        // A bug of ours. The position is lost, so the process starts anew from the commits.
+        fail(error instanceof Error ? error : new Error(String(error)));
+      } finally {
+        slot.pumping = false;
+      }
+    }
+
+    function readToEnd(slot: Slot, one: Source): boolean {
+      return slot.queues[one].records === 0 && (slot.join.position(one) ?? 0) >= slot.queues[one].end;
+    }
+
+    /** The source whose next record was appended first; undefined when there is nothing, or it has to wait. */
+    function nextSource(slot: Slot): Source | undefined {
+      let best: Source | undefined;
+      let bestMs = Number.POSITIVE_INFINITY;
+      // Acts first, so that of two records of one ms the act is known when the purchase comes.
+      for (const one of [source.act, source.actByUser, source.purchase, source.purchaseByUser] as const) {
+        const queue = slot.queues[one];
+        const head = queue.batches[0]?.records[queue.next];
+        if (head !== undefined && head.timestampMs < bestMs) {
+          best = one;
+          bestMs = head.timestampMs;
+        }
+      }
+      if (best === undefined) return undefined;
+      const isPurchase = best < source.act;
+      const others = isPurchase ? [source.act, source.actByUser] : [source.purchase, source.purchaseByUser];
+      const aheadMs = isPurchase ? 0 : actsAheadMs;
+      const longestMs = isPurchase ? options.missHoldMs : 30_000;
+      // A side that has more to read, but not here yet, is waited for: else the other would run away from it.
+      const behind = others.some(
+        (one) =>
+          slot.queues[one].records === 0 &&
+          !readToEnd(slot, one) &&
+          slot.join.appendPosition(one) + aheadMs < bestMs,
+      );
+      if (!behind) {
+        slot.waitingSinceMs = 0;
+        return best;
+      }
+      const nowMs = Date.now();
+      if (slot.waitingSinceMs === 0) slot.waitingSinceMs = nowMs;
+      return nowMs - slot.waitingSinceMs >= longestMs ? best : undefined;
+    }
+
+    // --- time -------------------------------------------------------------------------------------------------------
+
+    let asking = false;
+    let askedAtMs = 0;
+
+    const timer = setInterval(() => {
+      const nowMs = Date.now();
+      let held = 0;
+      let waits = false;
+      for (const slot of slots.values()) {
+        if (!slot.restored) continue;
+        slot.join.tick(nowMs);
+        deliver(slot);
+        void pump(slot);
+        held += slot.join.heldCount();
+        waits ||= slot.join.waitsForEnds() || slot.waitingSinceMs > 0;
+      }
+      meters.held(held);
+      if (!asking && assigned && nowMs - askedAtMs >= (waits ? askEveryMs : askIdleMs))
+        void askForEnds(nowMs);
+    }, tickMs);
+
+    async function askForEnds(nowMs: number): Promise<void> {
+      asking = true;
+      askedAtMs = nowMs;
+      try {
+        const answers = await eachTopic((topic) => admin.offsets(topic));
+        let forwardedUpToMs = nowMs - clockSkewMs;
+        for (const slot of slots.values())
+          for (const one of [source.purchase, source.act] as const)
+            if (!readToEnd(slot, one))
+              forwardedUpToMs = Math.min(forwardedUpToMs, slot.join.appendPosition(one));
+        for (const slot of slots.values()) {
+          if (!slot.restored) continue;
+          const ends = answers.map(
+            (list) => list.find(({ partition }) => partition === slot.partition)?.high ?? 0,
+          );
+          for (const one of sources) {
+            const queue = slot.queues[one];
+            queue.end = Math.max(queue.end, ends[one]!);
+            if (!readToEnd(slot, one)) continue;
+            // A repartition topic may still get what the inputs have not been read for.
+            const isInput = one === source.purchase || one === source.act;
+            slot.join.caughtUp(one, isInput ? nowMs - clockSkewMs : forwardedUpToMs);
+          }
+          slot.join.observeEnds(nowMs, ends[source.act]!, ends[source.actByUser]!);
+          slot.join.tick(Date.now());
+          deliver(slot);
+          void pump(slot);
+        }
+      } catch (error) {
+        log.debug('the end offsets could not be asked for', { error });
+      } finally {
+        asking = false;
+      }
+    }
+
+    // --- metrics ----------------------------------------------------------------------------------------------------
+
+    function createMeters() {
+      const purchases = counter(registry, {
+        name: names.promotion.purchases,
+        help: 'Purchases answered, by whether a promotion affected them (first answer).',
+        labelNames: ['promotion_affect'],
+      });
+      const acts = counter(registry, {
+        name: names.promotion.acts,
+        help: 'Acts on promotions taken into the join.',
+        labelNames: ['action'],
+      });
+      const corrections = counter(registry, {
+        name: names.promotion.corrections,
+        help: 'Later answers with a higher version, because an act came after its purchase.',
+      });
+      const duplicates = counter(registry, {
+        name: names.promotion.duplicates,
+        help: 'Records that said nothing new.',
+        labelNames: ['topic'],
+      });
+      const rejected = counter(registry, {
+        name: names.promotion.rejected,
+        help: 'Records that could not be understood.',
+        labelNames: ['topic', 'code'],
+      });
+      const deadLetters = counter(registry, {
+        name: names.messaging.deadLetters,
+        help: 'Records moved to a dead letter topic.',
+        labelNames: ['messaging_destination_name', 'code'],
+      });
+      const pending = gauge(registry, {
+        name: names.promotion.pendingMisses,
+        help: 'Purchases without an act so far that wait for the act side to be read.',
+      });
+      const latency = durationHistogram(registry, {
+        name: names.promotion.joinLatency,
+        help: 'From the append of a purchase to the ack of its first answer.',
+        labelNames: ['promotion_affect'],
+      });
+      const labels = { hit: { promotion_affect: '1' }, miss: { promotion_affect: '0' } } as const;
+      return {
+        outcome(one: Source, outcome: ReturnType<typeof feed>, value: Purchase | PromoBehavior) {
+          if (outcome === 'duplicate') duplicates.inc({ topic: topicOf[one] });
+          else if (outcome === 'new') acts.inc({ action: (value as PromoBehavior).action });
+        },
+        rejected(topic: string, deadLetterTopic: string, code: string) {
+          rejected.inc({ topic, code });
+          deadLetters.inc({ messaging_destination_name: deadLetterTopic, code });
+        },
+        answered(answers: readonly Answer[]) {
+          const nowMs = Date.now();
+          for (const { purchase, touches, correction } of answers) {
+            if (correction) corrections.inc();
+            else {
+              const by = touches.length > 0 ? labels.hit : labels.miss;
+              purchases.inc(by);
+              latency.observe(by, Math.max(0, nowMs - purchase.appendedMs) / 1000);
+            }
+          }
+        },
+        held: (count: number) => pending.set(count),
+      };
+    }
+
+    consumer = await kafka.consumePartitions({
+      groupId,
+      topics: groups.promotionJoin.topics.map((topic) => topic.name),
+      coPartitioned: true,
+      onAssigned,
+      onBatch,
+      onFatal: fail,
+    });
+
+    const ready = () => assigned && [...slots.values()].every((slot) => slot.restored);
+    return {
+      ready,
+      waitingFor: () => (assigned ? 'reading the state back' : 'joining the group'),
+      async stop() {
+        clearInterval(timer);
+        stopping = true;
+        // What was sent is worth its ack: the next one need not do it again.
+        for (const until = Date.now() + 8_000; outstanding > 0 && Date.now() < until; ) await sleep(20);
+        for (const slot of slots.values()) commit(slot);
+        await consumer?.stop();
+        for (const slot of slots.values()) slot.dead = true;
+        for (const span of spans.values()) span.end();
+        await producer.close();
+      },
+    };
+  },
+};
+
+const otherBody: Rejection = {
+  code: 'MUSTER_DUPLICATE_ID_OTHER_BODY',
+  field: 'purchaseId',
+  reason: 'a purchase with this id and another content came before',
+};
+
+/**
+ * Asks for each source's topic, one after the other: kafkajs' admin mixes up the metadata of topics that are asked for at
+ * the same time for the first time, and fails with a TypeError.
+ */
+async function eachTopic<T>(ask: (topic: string, from: Source) => Promise<T>): Promise<T[]> {
+  const answers: T[] = [];
+  for (const from of sources) answers.push(await ask(topicOf[from], from));
+  return answers;
+}
+
+/** The sender's own id of a message, else where it lies. */
+function messageId(record: IncomingRecord): string {
+  const id = textHeader(record, 'ce_id');
+  return id !== undefined && id !== '' && id.length <= 200
+    ? id
+    : `${record.topic}-${record.partition}-${record.offset}`;
+}
+
+/** When a record was first appended: a forwarded one brings the time of its original. */
+function appendedMsOf(record: IncomingRecord): number {
+  const text =
+    record.headers[appendedAtHeader] === undefined ? undefined : textHeader(record, appendedAtHeader);
+  const original = text !== undefined && /^\d{13}$/.test(text) ? Number(text) : record.timestampMs;
+  return Math.min(original, record.timestampMs);
+}
+
+function textHeader(record: IncomingRecord, name: string): string | undefined {
+  const value = record.headers[name];
+  const first = Array.isArray(value) ? value[0] : value;
+  return first === undefined || first === null ? undefined : first.toString();
+}
+
+function headersOf(record: IncomingRecord): Record<string, HeaderValue | readonly HeaderValue[]> {
+  const headers: Record<string, HeaderValue | readonly HeaderValue[]> = {};
+  for (const [name, value] of Object.entries(record.headers))
+    if (value !== undefined) headers[name] = value as HeaderValue | readonly HeaderValue[];
+  return headers;
+}
