@@ -1,0 +1,65 @@
+/** The variables that cdktf, terraform and workers started by hand read; `./muster env` prints them. */
+import { join } from 'node:path';
+import type { Environment, ImageSource } from '../catalog/environments.ts';
+import { brokersOutside, reachFromHost } from '../stacks/config/index.ts';
+import type { Secrets } from '../stacks/config/secrets.ts';
+import { stateDirectory } from './paths.ts';
+
+/** Where the secrets of an environment lie. */
+export function secretsFile(environment: Environment): string {
+  return join(stateDirectory(environment.name), 'secrets.json');
+}
+
+export interface CdktfInputs {
+  readonly images: ImageSource;
+  /** Registry images that somebody loaded into the engine and that the source itself has not (CMAK, Grafana). */
+  readonly localImages: readonly string[];
+  readonly dockerHost: string | undefined;
+  readonly terraformConfigFile: string | undefined;
+}
+
+/** What `cdktf` and `terraform` need in their process environment, beside PATH. */
+export function cdktfVariables(environment: Environment, inputs: CdktfInputs): Record<string, string> {
+  return {
+    MUSTER_ENV: environment.name,
+    MUSTER_IMAGES: inputs.images,
+    MUSTER_STATE_DIRECTORY: stateDirectory(environment.name),
+    MUSTER_SECRETS_FILE: secretsFile(environment),
+    CHECKPOINT_DISABLE: '1',
+    // cdktf would run `terraform providers lock`, which asks the registry even when there is a mirror.
+    CDKTF_SKIP_PROVIDER_LOCK: 'true',
+    ...(inputs.localImages.length === 0 ? {} : { MUSTER_LOCAL_IMAGES: inputs.localImages.join(',') }),
+    ...(inputs.dockerHost === undefined ? {} : { DOCKER_HOST: inputs.dockerHost }),
+    ...(inputs.terraformConfigFile === undefined ? {} : { TF_CLI_CONFIG_FILE: inputs.terraformConfigFile }),
+  };
+}
+
+/** What a worker or a test on the host needs to reach a deployed environment by its published ports. */
+export function hostVariables(environment: Environment, secrets: Secrets): Record<string, string> {
+  const parts = (alias: string, port: string): [host: string, port: string] => {
+    const [host = '', number = ''] = reachFromHost(environment, alias, port).split(':');
+    return [host, number];
+  };
+  const [mysqlHost, mysqlPort] = parts('mysql', 'sql');
+  const [redisHost, redisPort] = parts('redis', 'redis');
+  return {
+    MUSTER_ENV: environment.name,
+    KAFKA_BROKERS: brokersOutside(environment),
+    MYSQL_HOST: mysqlHost,
+    MYSQL_PORT: mysqlPort,
+    MYSQL_USER: 'muster',
+    MYSQL_PASSWORD: secrets.mysqlPassword,
+    MYSQL_DATABASE: 'muster',
+    REDIS_HOST: redisHost,
+    REDIS_PORT: redisPort,
+    REDIS_PASSWORD: secrets.redisPassword,
+    OTLP_ENDPOINT: `http://${reachFromHost(environment, 'jaeger', 'otlpHttp')}`,
+    TRACE_SAMPLE_RATIO: String(environment.traceSampleRatio),
+    TIME_ZONE: environment.timeZone,
+    PSEUDONYM_KEY: secrets.pseudonymKey,
+    LOG_INBOX_DIRECTORY: join(stateDirectory(environment.name), 'log-inbox'),
+    MUSTER_API_URL: `http://${reachFromHost(environment, 'api', 'http')}`,
+    MUSTER_PROMETHEUS_URL: `http://${reachFromHost(environment, 'prometheus', 'http')}`,
+    MUSTER_JAEGER_URL: `http://${reachFromHost(environment, 'jaeger', 'query')}`,
+  };
+}

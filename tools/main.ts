@@ -1,0 +1,53 @@
+/** The code behind ./muster: verbs and global options. */
+import { Command, Option } from 'commander';
+import { environments } from '../catalog/environments.ts';
+import { describeExits, type Exit, exitCodes } from './exit-codes.ts';
+import { runCommandLine } from './verb.ts';
+import { addBench } from './verbs/bench.ts';
+import { addDlq } from './verbs/dlq.ts';
+import { addDown } from './verbs/down.ts';
+import { addEnv } from './verbs/env.ts';
+import { addLogs } from './verbs/logs.ts';
+import { addRender } from './verbs/render.ts';
+import { addStatus } from './verbs/status.ts';
+import { addTest } from './verbs/test.ts';
+import { addTopics } from './verbs/topics.ts';
+import { addTrace } from './verbs/trace.ts';
+import { addTraffic } from './verbs/traffic.ts';
+import { addUp } from './verbs/up.ts';
+
+const program = new Command('./muster')
+  .description('A Kafka message platform that proves its own promises.')
+  .addOption(new Option('--env <name>', 'environment').choices(Object.keys(environments)).default('dev'))
+  .addOption(
+    new Option(
+      '--images <source>',
+      'where images come from; without it: registry when the engine can pull, else build',
+    ).choices(['registry', 'build']),
+  )
+  .option('--debug', 'show where an error comes from')
+  .showHelpAfterError('(./muster --help lists the verbs, ./muster <verb> --help explains one)')
+  .exitOverride()
+  .addHelpText(
+    'after',
+    `\nFirst steps:\n  $ ./muster up\n  $ ./muster status\n\nExit codes:\n${describeExits(Object.keys(exitCodes) as Exit[])}`,
+  );
+
+for (const add of [
+  addUp,
+  addDown,
+  addStatus,
+  addLogs,
+  addTrace,
+  addTraffic,
+  addTopics,
+  addDlq,
+  addRender,
+  addEnv,
+  addTest,
+  addBench,
+])
+  add(program);
+
+const argv = process.argv.slice(2);
+await runCommandLine(program, argv.length === 0 ? ['--help'] : argv);

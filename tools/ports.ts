@@ -1,0 +1,95 @@
+/** Whether the ports that an environment publishes are free, before containers fail on them one by one. */
+import { createServer } from 'node:net';
+import type { Environment } from '../catalog/environments.ts';
+import { placements } from '../stacks/config/index.ts';
+import { MusterError } from '../workers/platform/errors.ts';
+import { run } from './children.ts';
+
+export interface PublishedPort {
+  readonly port: number;
+  readonly ip: string;
+  /** Which part it belongs to, e.g. `kafka-1`. */
+  readonly part: string;
+  /** The port's own name, e.g. `external`. */
+  readonly name: string;
+  /** Where a person changes it. */
+  readonly setting: string;
+}
+
+/** Fields of catalog/environments.ts whose name is not simply `<component>.publishedPort`. */
+function settingOf(component: string, part: string, node: number, name: string): string {
+  if (component === 'kafka') return `kafka.nodes[${node - 1}].externalPort`;
+  if (component === 'worker') return `publishedPort of process "${part}"`;
+  if (component === 'jaeger' && name === 'otlpHttp') return 'jaeger.otlpPublishedPort';
+  return `${component}.publishedPort`;
+}
+
+/** Every port published on this machine, apart from those of parts that are left out. */
+export function publishedPorts(
+  environment: Environment,
+  leftOut: ReadonlySet<string>,
+): readonly PublishedPort[] {
+  return placements(environment)
+    .filter(({ host }) => environment.hosts[host]?.dockerUri === undefined)
+    .filter(({ component }) => !leftOut.has(component))
+    .flatMap(({ alias, component, node, host, ports }) =>
+      Object.entries(ports).flatMap(([name, { published }]) =>
+        published === undefined
+          ? []
+          : [
+              {
+                port: published,
+                ip: environment.hosts[host]!.bindIp,
+                part: alias,
+                name,
+                setting: settingOf(component, alias, node, name),
+              },
+            ],
+      ),
+    );
+}
+
+/** Ports of the list that some program listens on, apart from those in `ours` (our own running containers). */
+export async function takenPorts(
+  list: readonly PublishedPort[],
+  ours: ReadonlySet<number>,
+): Promise<readonly PublishedPort[]> {
+  const taken: PublishedPort[] = [];
+  for (const entry of list) if (!ours.has(entry.port) && !(await isFree(entry))) taken.push(entry);
+  return taken;
+}
+
+function isFree({ port, ip }: PublishedPort): Promise<boolean> {
+  return new Promise((resolve) => {
+    const server = createServer();
+    server.once('error', (error: NodeJS.ErrnoException) => resolve(error.code !== 'EADDRINUSE'));
+    server.listen({ port, host: ip, exclusive: true }, () => server.close(() => resolve(true)));
+  });
+}
+
+/** One sentence a port: who holds it (where that can be seen) and how to change ours. */
+export function describeTaken(
+  taken: readonly PublishedPort[],
+  holders: ReadonlyMap<number, string>,
+): MusterError {
+  const sentences = taken.map(({ port, ip, part, name, setting }) => {
+    const holder = holders.get(port);
+    return `port ${port} on ${ip} (${part}, ${name}) is in use by ${holder ?? 'another program'}: stop that, or change ${setting} in catalog/environments.ts`;
+  });
+  return new MusterError('MUSTER_PORTS_IN_USE', `${sentences.join('; ')}. Then run this again.`);
+}
+
+/** Program and process id behind each port, as far as `ss` exists and tells. */
+export async function portHolders(taken: readonly PublishedPort[]): Promise<ReadonlyMap<number, string>> {
+  const holders = new Map<number, string>();
+  for (const { port } of taken) {
+    try {
+      const { stdout } = await run('ss', ['-Hltnp', `sport = :${port}`]);
+      const match = /users:\(\("([^"]+)",pid=(\d+)/.exec(stdout);
+      if (match !== null) holders.set(port, `${match[1]} (process ${match[2]})`);
+    } catch {
+      break;
+    }
+  }
+  return holders;
+}

@@ -1,0 +1,246 @@
+/** What `./muster status` prints, from what was found out. Pure. */
+import { styleText } from 'node:util';
+import Table from 'cli-table3';
+import type { Environment } from '../catalog/environments.ts';
+import { placements } from '../stacks/config/index.ts';
+import type { Container } from './docker.ts';
+import type { ClusterState, GroupLag } from './kafka.ts';
+
+export interface Part {
+  readonly component: string;
+  readonly node: string;
+  readonly state: string;
+  readonly health: string;
+  readonly upMs: number | undefined;
+  readonly memoryBytes: number | undefined;
+  readonly memoryLimitBytes: number | undefined;
+  readonly address: string;
+  readonly ok: boolean;
+  /** Said below the table when it is not ok. */
+  readonly problem: string | undefined;
+}
+
+const web = new Set(['prometheus', 'alertmanager', 'grafana', 'cmak', 'jaeger', 'api']);
+
+/**
+ * Every part that the environment should have, and jobs that failed. A part that its image source cannot provide
+ * (`leftOut`) is not missed. Workers count as ok only when they say that they are ready.
+ */
+export function partsOf(
+  environment: Environment,
+  containers: readonly Container[],
+  facts: {
+    readonly memory: ReadonlyMap<string, number>;
+    readonly nowMs: number;
+    readonly leftOut: ReadonlySet<string>;
+    /** By alias; undefined: not known. */
+    readonly ready: ReadonlyMap<string, boolean>;
+  },
+): readonly Part[] {
+  const byName = new Map(containers.map((container) => [container.name, container]));
+  const parts = placements(environment)
+    .filter(({ component }) => !facts.leftOut.has(component))
+    .map((placement): Part => {
+      const container = byName.get(`${environment.prefix}-${placement.alias}`);
+      const address = Object.entries(placement.ports).flatMap(([name, { published }]) => {
+        if (published === undefined) return [];
+        const host = environment.hosts[placement.host]!.address;
+        return [`${web.has(placement.alias) && name !== 'otlpHttp' ? 'http://' : ''}${host}:${published}`];
+      });
+      const common = {
+        component: placement.alias,
+        node: placement.host,
+        address: address.join('  '),
+      };
+      if (container === undefined) {
+        const unknown = { state: 'missing', health: '', upMs: undefined };
+        const memory = { memoryBytes: undefined, memoryLimitBytes: undefined };
+        return { ...common, ...unknown, ...memory, ok: false, problem: `${placement.alias} is missing` };
+      }
+      const running = container.state === 'running';
+      const notReady = facts.ready.get(placement.alias) === false;
+      const health =
+        container.health === 'healthy' && notReady ? 'not ready' : (container.health ?? 'no check');
+      const ok = running && container.health !== 'unhealthy' && container.health !== 'starting' && !notReady;
+      return {
+        ...common,
+        state:
+          running && container.restarts > 0 ? `running, ${container.restarts}x restarted` : container.state,
+        health: running ? health : '',
+        upMs: running ? facts.nowMs - container.startedAtMs : undefined,
+        memoryBytes: facts.memory.get(container.id),
+        memoryLimitBytes: container.memoryLimitBytes,
+        ok,
+        problem: ok ? undefined : problemOf(placement.alias, container, health),
+      };
+    });
+  const jobs = containers
+    .filter((container) => container.oneShot && (container.state !== 'exited' || container.exitCode !== 0))
+    .map((container): Part => {
+      const alias = container.name.replace(`${environment.prefix}-`, '');
+      const ok = container.state === 'running';
+      return {
+        component: alias,
+        node: '',
+        state: container.state === 'exited' ? `exited ${container.exitCode}` : container.state,
+        health: 'job',
+        upMs: undefined,
+        memoryBytes: undefined,
+        memoryLimitBytes: undefined,
+        address: '',
+        ok,
+        problem: ok
+          ? undefined
+          : `job ${alias} ended with exit code ${container.exitCode}: ./muster logs ${alias}`,
+      };
+    });
+  return [...parts, ...jobs];
+}
+
+function problemOf(alias: string, container: Container, health: string): string {
+  if (container.state !== 'running') {
+    const why = container.oomKilled ? ', killed for want of memory' : '';
+    return `${alias} is ${container.state} (exit code ${container.exitCode}${why}): ./muster logs ${alias}`;
+  }
+  return `${alias} is ${health}: ./muster logs ${alias}`;
+}
+
+/** `3 s`, `12 min`, `5 h 03 min`, `2 d 4 h`. */
+export function age(ms: number): string {
+  const seconds = Math.max(0, Math.floor(ms / 1000));
+  if (seconds < 60) return `${seconds} s`;
+  const minutes = Math.floor(seconds / 60);
+  if (minutes < 60) return `${minutes} min`;
+  const hours = Math.floor(minutes / 60);
+  if (hours < 24) return `${hours} h ${String(minutes % 60).padStart(2, '0')} min`;
+  return `${Math.floor(hours / 24)} d ${hours % 24} h`;
+}
+
+function mebibytes(bytes: number | undefined): string {
+  return bytes === undefined ? '' : String(Math.round(bytes / 1024 ** 2));
+}
+
+type Paint = (format: Parameters<typeof styleText>[0], text: string) => string;
+
+/** Colours when asked for. */
+export function painter(colour: boolean): Paint {
+  return (format, text) => (colour ? styleText(format, text, { validateStream: false }) : text);
+}
+
+/** A table without inner lines, to be read by people and by awk alike. */
+export function plainTable(head: readonly string[], rightAligned: readonly number[], paint: Paint) {
+  const chars = { top: '', 'top-mid': '', 'top-left': '', 'top-right': '' };
+  const bottom = { bottom: '', 'bottom-mid': '', 'bottom-left': '', 'bottom-right': '' };
+  const inner = {
+    left: '',
+    'left-mid': '',
+    mid: '',
+    'mid-mid': '',
+    right: '',
+    'right-mid': '',
+    middle: '  ',
+  };
+  return new Table({
+    head: head.map((title) => paint('dim', title)),
+    colAligns: head.map((_, index) => (rightAligned.includes(index) ? 'right' : 'left')),
+    chars: { ...chars, ...bottom, ...inner },
+    style: { head: [], border: [], 'padding-left': 0, 'padding-right': 0 },
+  });
+}
+
+/** The table of parts. */
+export function renderParts(parts: readonly Part[], colour: boolean): string {
+  const paint = painter(colour);
+  const showHosts = new Set(parts.map(({ node }) => node).filter((node) => node !== '')).size > 1;
+  const head = [
+    '',
+    'component',
+    ...(showHosts ? ['host'] : []),
+    'state',
+    'health',
+    'up',
+    'MiB',
+    'of',
+    'reach it at',
+  ];
+  const shift = showHosts ? 1 : 0;
+  const table = plainTable(head, [4 + shift, 5 + shift, 6 + shift], paint);
+  for (const part of parts) {
+    const tone = part.ok ? 'green' : 'red';
+    const full =
+      part.memoryBytes !== undefined && part.memoryLimitBytes !== undefined && part.memoryLimitBytes > 0
+        ? part.memoryBytes / part.memoryLimitBytes
+        : 0;
+    table.push([
+      paint(tone, part.ok ? '●' : '✖'),
+      part.component,
+      ...(showHosts ? [part.node] : []),
+      part.ok ? part.state : paint('red', part.state),
+      paint(part.ok ? 'reset' : 'red', part.health),
+      part.upMs === undefined ? '' : age(part.upMs),
+      paint(full > 0.9 ? 'yellow' : 'reset', mebibytes(part.memoryBytes)),
+      paint('dim', part.memoryLimitBytes === 0 ? '' : mebibytes(part.memoryLimitBytes)),
+      part.address,
+    ]);
+  }
+  return tableText(table);
+}
+
+/** A table as text, without blanks at the ends of its lines. */
+export function tableText(table: { toString(): string }): string {
+  return table.toString().replaceAll(/ +$/gm, '');
+}
+
+/** The lines about Kafka below the table. */
+export function renderCluster(
+  state: ClusterState,
+  lag: GroupLag | undefined,
+  flow: ReadonlyMap<string, number>,
+  colour: boolean,
+): string {
+  const paint = painter(colour);
+  const good = (ok: boolean, text: string) => paint(ok ? 'green' : 'red', text);
+  const brokers = `${state.brokers.length} of ${state.expectedBrokers}`;
+  const missing = state.missingTopics.length === 0 ? '' : `, missing: ${state.missingTopics.join(', ')}`;
+  const rate = (value: number) => (value >= 10 ? value.toFixed(0) : value.toFixed(1));
+  const lines = [
+    ['brokers alive', good(state.brokers.length === state.expectedBrokers, brokers)],
+    [
+      'controller',
+      good(
+        state.controller !== undefined,
+        state.controller === undefined ? 'none' : `kafka-${state.controller}`,
+      ),
+    ],
+    [
+      'partitions',
+      `${state.partitions} in ${state.topics} topics${missing}, ${good(state.underReplicated === 0, `${state.underReplicated} under-replicated`)}, ${good(state.offline === 0, `${state.offline} offline`)}`,
+    ],
+    ...(lag === undefined
+      ? []
+      : [
+          [
+            'lag',
+            `${lag.group} ${lag.records === undefined ? 'has not committed yet' : `${lag.records} records`}`,
+          ],
+        ]),
+    ['messages/s', [...flow].map(([topic, value]) => `${topic} ${rate(value)}`).join(' · ')],
+  ];
+  const width = Math.max(...lines.map(([name]) => name!.length));
+  return lines.map(([name, text]) => `${paint('dim', name!.padEnd(width))}  ${text}`).join('\n');
+}
+
+/** What is wrong with the cluster; empty when nothing is. */
+export function clusterProblems(state: ClusterState): readonly string[] {
+  return [
+    ...(state.brokers.length < state.expectedBrokers
+      ? [`${state.expectedBrokers - state.brokers.length} broker(s) are not in the cluster`]
+      : []),
+    ...(state.controller === undefined ? ['no broker is controller'] : []),
+    ...(state.missingTopics.length > 0
+      ? [`topics are missing (${state.missingTopics.join(', ')}): ./muster topics apply`]
+      : []),
+    ...(state.offline > 0 ? [`${state.offline} partitions have no leader`] : []),
+    ...(state.underReplicated > 0 ? [`${state.underReplicated} partitions are under-replicated`] : []),
+  ];
+}

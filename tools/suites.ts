@@ -1,0 +1,207 @@
+/** The test suites of ./muster test: static checks, unit, integration and end-to-end, each on AVA. */
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { killChildren, run } from './children.ts';
+import { checkout } from './paths.ts';
+import { painter } from './status-table.ts';
+import { tapReader } from './tap.ts';
+import { interrupted } from './verb.ts';
+
+/** Counts over everything that ran; static checks count as tests. */
+export class Score {
+  passed = 0;
+  failed = 0;
+  readonly failures: string[] = [];
+
+  pass(): void {
+    this.passed += 1;
+  }
+  fail(title: string): void {
+    this.failed += 1;
+    this.failures.push(title);
+  }
+}
+
+const paint = painter(process.stdout.isTTY && process.env.NO_COLOR === undefined);
+const tick = paint('green', '✔');
+const cross = paint('red', '✖');
+
+function say(line: string): void {
+  process.stdout.write(`${line}\n`);
+}
+
+function seconds(sinceMs: number): string {
+  return paint('dim', `${((performance.now() - sinceMs) / 1000).toFixed(1)} s`);
+}
+
+/** A check that passes when `action` returns nothing and fails with what it returns. */
+export async function check(
+  score: Score,
+  title: string,
+  action: () => Promise<string | undefined>,
+): Promise<boolean> {
+  const startedAt = performance.now();
+  const problem = await action();
+  if (problem === undefined) {
+    score.pass();
+    say(`  ${tick} ${title} ${seconds(startedAt)}`);
+    return true;
+  }
+  score.fail(title);
+  say(`  ${cross} ${title} ${seconds(startedAt)}`);
+  for (const line of problem.split('\n')) say(`      ${line}`);
+  return false;
+}
+
+/** tsc, Biome and knip. */
+export async function staticChecks(score: Score, signal: AbortSignal): Promise<void> {
+  const checks = [
+    ['types (tsc)', 'tsc', ['--pretty', 'false']],
+    ['style and arrows (biome)', 'biome', ['check', '--colors=off', '--max-diagnostics=10', '.']],
+    ['nothing unused (knip)', 'knip', ['--no-progress']],
+  ] as const;
+  for (const [title, program, args] of checks) {
+    await check(score, title, async () => {
+      const result = await run(join(checkout, 'node_modules/.bin', program), args, { cwd: checkout, signal });
+      if (signal.aborted) throw interrupted();
+      return result.exitCode === 0 ? undefined : `${result.stdout}\n${result.stderr}`.trim();
+    });
+  }
+}
+
+/** Test files of the checkout whose name ends with `ending`, relative; unit tests are those with neither other ending. */
+export async function testFiles(kind: 'unit' | 'integration' | 'e2e'): Promise<readonly string[]> {
+  const rooms = ['catalog', 'stacks', 'workers', 'dashboards', 'alerts', 'drills', 'bench', 'tools', 'test'];
+  const all = await Promise.all(
+    rooms.map(async (room) =>
+      (await readdir(join(checkout, room), { recursive: true }).catch(() => [] as string[])).map((file) =>
+        join(room, file),
+      ),
+    ),
+  );
+  const isIntegration = (file: string) => file.endsWith('.integration.test.ts');
+  const isEndToEnd = (file: string) => file.startsWith('test/');
+  return all
+    .flat()
+    .filter((file) => file.endsWith('.test.ts') && !file.includes('node_modules/'))
+    .filter((file) =>
+      kind === 'e2e'
+        ? isEndToEnd(file)
+        : kind === 'integration'
+          ? isIntegration(file) && !isEndToEnd(file)
+          : !isIntegration(file) && !isEndToEnd(file),
+    )
+    .sort();
+}
+
+/** The part of a title that names its file: AVA puts the path, in pieces, before the test's own words. */
+function fileOf(title: string): string | undefined {
+  const pieces = title.split(' › ');
+  const words = pieces.findIndex((piece) => !/^[\w.-]+$/.test(piece));
+  const path = pieces.slice(0, words === -1 ? -1 : words);
+  return path.length === 0 ? undefined : path.join('/');
+}
+
+/** Without a finished test for so long something hangs: it is ended, and what had finished counts. */
+const silenceMs = { unit: 4 * 60_000, serial: 20 * 60_000 };
+
+export interface AvaOptions {
+  readonly signal: AbortSignal;
+  /** AVA's --match pattern. */
+  readonly match: string | undefined;
+  readonly env?: Readonly<Record<string, string>>;
+  /** One test after the other, each told as it ends: for tests that share an environment. */
+  readonly serial?: boolean;
+}
+
+/** Runs AVA on the files; failures are printed with their details as they come. */
+export async function runAva(score: Score, files: readonly string[], options: AvaOptions): Promise<void> {
+  const { signal, serial = false } = options;
+  if (files.length === 0) return;
+  const startedAt = performance.now();
+  const perFile = new Map<string, number>();
+  let live = 0;
+  const status = (): void => {
+    if (process.stdout.isTTY && !serial) process.stdout.write(`\r\u001B[K  ${live} passed ...`);
+  };
+  const clear = (): void => {
+    if (process.stdout.isTTY && !serial) process.stdout.write('\r\u001B[K');
+  };
+  const onLog = (text: string): void => {
+    if (serial) say(`      ${paint('dim', text)}`);
+  };
+  const tap = tapReader((title, ok, details) => {
+    if (ok) {
+      live += 1;
+      score.pass();
+      const file = fileOf(title) ?? files[0]!;
+      perFile.set(file, (perFile.get(file) ?? 0) + 1);
+      if (serial) say(`  ${tick} ${title}`);
+      else status();
+      return;
+    }
+    clear();
+    score.fail(title);
+    say(`  ${cross} ${title}`);
+    for (const line of details) say(`    ${line}`);
+  }, onLog);
+  const said: string[] = [];
+  const args = [
+    'node_modules/ava/entrypoints/cli.js',
+    '--tap',
+    ...(serial ? ['--serial', '--timeout=15m'] : []),
+    ...(options.match === undefined ? [] : [`--match=${options.match}`]),
+    ...files,
+  ];
+  const silence = new AbortController();
+  const allowedMs = silenceMs[serial ? 'serial' : 'unit'];
+  let watchdog: NodeJS.Timeout | undefined;
+  const stir = (): void => {
+    clearTimeout(watchdog);
+    watchdog = setTimeout(() => silence.abort(), allowedMs);
+  };
+  stir();
+  // A heartbeat for logs of CI, where silence looks like a hang.
+  const heartbeat = setInterval(() => {
+    if (!process.stdout.isTTY && !serial)
+      say(`  ... ${live} passed so far (${Math.round((performance.now() - startedAt) / 1000)} s)`);
+  }, 30_000);
+  const result = await run(process.execPath, args, {
+    cwd: checkout,
+    signal: AbortSignal.any([signal, silence.signal]),
+    graceMs: 10_000,
+    env: { ...options.env, NODE_NO_WARNINGS: '1', FORCE_COLOR: '0' },
+    onLine(line, from) {
+      stir();
+      if (from === 'stdout') tap.line(line);
+      else said.push(line);
+    },
+  }).finally(() => {
+    clearInterval(heartbeat);
+    clearTimeout(watchdog);
+  });
+  clear();
+  if (silence.signal.aborted) {
+    score.fail(`tests hang: nothing finished for ${allowedMs / 60_000} minutes`);
+    say(`  ${cross} nothing finished for ${allowedMs / 60_000} minutes, so the run was ended`);
+  }
+  if (signal.aborted) {
+    killChildren();
+    throw interrupted();
+  }
+  const { passed, failed, skipped } = tap.end();
+  if (result.exitCode !== 0 && failed === 0 && !silence.signal.aborted) {
+    // With --match it is no failure that a file has nothing that matches.
+    const nothingMatched =
+      options.match !== undefined && /No tests found|Couldn.t find any/i.test(said.join('\n'));
+    if (!nothingMatched) {
+      score.fail(`ava ended with ${result.exitCode}`);
+      say(`  ${cross} ava ended with ${result.exitCode}`);
+      for (const line of [...said, result.stdout].join('\n').split('\n').slice(-30)) say(`    ${line}`);
+    }
+  }
+  if (!serial)
+    for (const [file, count] of [...perFile].sort()) say(`  ${tick} ${file} ${paint('dim', String(count))}`);
+  const skips = skipped === 0 ? '' : `, ${skipped} skipped`;
+  say(`  ${passed} passed, ${failed} failed${skips} ${seconds(startedAt)}`);
+}

@@ -1,0 +1,140 @@
+/** What a verb of ./muster is, and what happens around every one: options, interruption, errors, exit code. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { styleText } from 'node:util';
+import type { Command } from 'commander';
+import { type Environment, environmentNamed, type ImageSource } from '../catalog/environments.ts';
+import { MusterError } from '../workers/platform/errors.ts';
+import { killChildren } from './children.ts';
+import { describeExits, type Exit, exitCodes, exitOf } from './exit-codes.ts';
+
+export interface VerbContext {
+  readonly environment: Environment;
+  /** What --images said; undefined: decide by trying to pull. */
+  readonly images: ImageSource | undefined;
+  readonly debug: boolean;
+  /** Aborted by the first Ctrl-C or SIGTERM. */
+  readonly signal: AbortSignal;
+}
+
+export interface VerbSpec<Options> {
+  /** With its arguments, as commander writes them: `trace [id]`. */
+  readonly usage: string;
+  readonly description: string;
+  /** Command line after ./muster, and what it does. */
+  readonly examples: readonly (readonly [line: string, does: string])[];
+  /** Exit codes beside 0, 64, 70 and 130. */
+  readonly exits: readonly Exit[];
+  /** Adds options. */
+  configure?(command: Command): Command;
+  /** Returning nothing means ok. */
+  run(context: VerbContext, options: Options, args: readonly string[]): Promise<Exit | undefined>;
+}
+
+const interruption = new AbortController();
+
+/** Adds a verb (or, on a verb's command, a sub-verb) to the command line. */
+export function addVerb<Options = Record<string, never>>(parent: Command, spec: VerbSpec<Options>): Command {
+  const command = parent.command(spec.usage).description(spec.description);
+  spec.configure?.(command);
+  const width = Math.max(...spec.examples.map(([line]) => line.length));
+  const examples = spec.examples.map(([line, does]) => `  $ ./muster ${line.padEnd(width)}   ${does}`);
+  command.addHelpText(
+    'after',
+    `\nExamples:\n${examples.join('\n')}\n\nExit codes:\n${describeExits(spec.exits)}`,
+  );
+  command.action(async () => {
+    const globals = command.optsWithGlobals<{ env: string; images?: ImageSource; debug?: boolean }>();
+    const context: VerbContext = {
+      environment: environmentNamed(globals.env),
+      images: globals.images,
+      debug: globals.debug === true,
+      signal: interruption.signal,
+    };
+    const args = command.processedArgs.flat().filter((arg): arg is string => typeof arg === 'string');
+    const exit = await spec.run(context, command.opts<Options & object>() as Options, args);
+    process.exitCode = exitCodes[exit ?? 'ok'].code;
+  });
+  return command;
+}
+
+/** Throws MUSTER_INTERRUPTED when the user asked to stop. */
+export function throwIfInterrupted(signal: AbortSignal): void {
+  if (signal.aborted) throw interrupted();
+}
+
+export function interrupted(): MusterError {
+  return new MusterError('MUSTER_INTERRUPTED', 'Stopped before it was finished.');
+}
+
+/** Waits, or throws MUSTER_INTERRUPTED at once when the user asks to stop. */
+export async function pause(durationMs: number, signal: AbortSignal): Promise<void> {
+  try {
+    await sleep(durationMs, undefined, { signal });
+  } catch {
+    throw interrupted();
+  }
+}
+
+/**
+ * Parses the command line and runs one verb; every way out ends in a documented exit code and, when it is an error,
+ * in one plain sentence on stderr. A first Ctrl-C lets the verb stop cleanly, a second one ends it on the spot.
+ */
+export async function runCommandLine(program: Command, argv: readonly string[]): Promise<void> {
+  const onSignal = (): void => {
+    if (interruption.signal.aborted) {
+      killChildren();
+      process.exit(exitCodes.interrupted.code);
+    }
+    process.stderr.write('\nmuster: stopping cleanly; press Ctrl-C again to stop at once.\n');
+    interruption.abort(interrupted());
+  };
+  process.on('SIGINT', onSignal);
+  process.on('SIGTERM', onSignal);
+  // `./muster logs | head` closes our output early: a wish to stop, and no error.
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') throw error;
+    interruption.abort(interrupted());
+  });
+  const debug = argv.includes('--debug');
+  try {
+    await program.parseAsync([...argv], { from: 'user' });
+    if (interruption.signal.aborted) throw interrupted();
+  } catch (error) {
+    process.exitCode = report(interruption.signal.aborted ? interrupted() : error, debug);
+  } finally {
+    // Clients (Kafka, HTTP keep-alive) may hold the loop open after the verb is done.
+    killChildren();
+    if (process.exitCode !== undefined) setTimeout(() => process.exit(), 200).unref();
+  }
+}
+
+/** Prints an error for a person and returns the exit code it leads to. */
+function report(error: unknown, debug: boolean): number {
+  const exit = exitOf(error);
+  const { code, message } = error as { code?: string; message?: string };
+  const { exitCode } = error as { exitCode?: number };
+  // Commander has printed what it has to say (help, version, a wrong option) itself.
+  if (code?.startsWith('commander.') === true) return exitCode === 0 ? 0 : exitCodes.usage.code;
+  const red = (text: string) => styleText('red', text, { stream: process.stderr });
+  if (exit === 'interrupted') {
+    process.stderr.write(
+      'muster: stopped. Nothing is broken: ./muster up continues, ./muster down cleans up.\n',
+    );
+  } else if (exit === 'internal') {
+    process.stderr.write(
+      `${red('muster:')} ${firstLine(message ?? String(error))} (MUSTER_INTERNAL). This is a bug; run again with --debug to see where.\n`,
+    );
+  } else {
+    const text = (message ?? '').replace(new RegExp(`^${code}: `), '');
+    process.stderr.write(`${red('muster:')} ${text} (${code})\n`);
+  }
+  if (debug && error instanceof Error) {
+    process.stderr.write(`${error.stack}\n`);
+    if (error.cause !== undefined) process.stderr.write(`caused by: ${String(error.cause)}\n`);
+  }
+  return exitCodes[exit].code;
+}
+
+function firstLine(text: string): string {
+  return text.split('\n', 1)[0] ?? '';
+}

@@ -1,0 +1,112 @@
+/** `./muster dlq`: records that could not be understood or handled. */
+import type { Command } from 'commander';
+import { MusterError } from '../../workers/platform/errors.ts';
+import type { Kafka } from '../../workers/platform/kafka.ts';
+import { addVerb, type VerbContext } from '../verb.ts';
+
+export function addDlq(program: Command): void {
+  const dlq = program
+    .command('dlq')
+    .description('look at dead letters and send them again')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  $ ./muster dlq list\n  $ ./muster dlq show purchase\n  $ ./muster dlq replay purchase\n\n./muster dlq list --help shows the exit codes.',
+    );
+
+  addVerb(dlq, {
+    usage: 'list',
+    description: 'dead letter topics, with how many entries each has',
+    examples: [['dlq list', 'all of them']],
+    exits: ['failed', 'unavailable'],
+    run: (context) =>
+      withKafka(context, async (kafka) => {
+        const [{ listDeadLetters }, { painter, plainTable }] = await Promise.all([
+          import('../../workers/platform/dead-letters.ts'),
+          import('../status-table.ts'),
+        ]);
+        const table = plainTable(['topic', 'entries', 'not replayed'], [1, 2], painter(false));
+        for (const { topic, entries, open } of await listDeadLetters(kafka))
+          table.push([topic, String(entries), String(open)]);
+        process.stdout.write(`${table.toString()}\n`);
+      }),
+  });
+
+  addVerb<{ limit: string; raw?: boolean }>(dlq, {
+    usage: 'show <topic>',
+    description: 'entries of a dead letter topic with their reasons; personal data is masked',
+    examples: [
+      ['dlq show purchase', 'those of topic purchase'],
+      ['dlq show purchase --limit 5 --raw', 'the newest five, key and value in clear'],
+    ],
+    exits: ['failed', 'unavailable'],
+    configure: (command) =>
+      command
+        .option('--limit <n>', 'newest entries of each partition', '20')
+        .option('--raw', 'keys and values in clear: they may hold personal data'),
+    run: (context, options, [topic = '']) =>
+      withKafka(context, async (kafka) => {
+        const [{ showDeadLetters }, { maskedValue, rawText }] = await Promise.all([
+          import('../../workers/platform/dead-letters.ts'),
+          import('../dead-letter-view.ts'),
+        ]);
+        const entries = await showDeadLetters(kafka, topic, { limit: count(options.limit) });
+        if (entries.length === 0) process.stdout.write('No entries.\n');
+        for (const entry of entries) {
+          const replayed = entry.replayed ? ', replayed' : '';
+          process.stdout.write(
+            `${entry.topic}-${entry.partition}-${entry.offset}  ${entry.failedAt ?? ''}  ${entry.code}${replayed}\n  reason  ${entry.reason}\n  from    ${entry.source}${entry.group === undefined ? '' : ` (group ${entry.group})`}\n`,
+          );
+          const { key, value } = entry.record;
+          process.stdout.write(
+            options.raw === true
+              ? `  key     ${rawText(key)}\n  value   ${rawText(value)}\n`
+              : `  key     ${key === null ? 'none' : `${key.length} bytes`}\n  value   ${maskedValue(value)}\n`,
+          );
+        }
+      }),
+  });
+
+  addVerb<{ limit?: string; again?: boolean }>(dlq, {
+    usage: 'replay <topic>',
+    description: 'send dead letters back to where they came from, after what was wrong is mended',
+    examples: [
+      ['dlq replay purchase', 'those that were not replayed yet'],
+      ['dlq replay purchase --limit 10', 'a few first'],
+    ],
+    exits: ['failed', 'unavailable'],
+    configure: (command) =>
+      command
+        .option('--limit <n>', 'at most this many')
+        .option('--again', 'also those that were replayed before'),
+    run: (context, options, [topic = '']) =>
+      withKafka(context, async (kafka) => {
+        const { replayDeadLetters } = await import('../../workers/platform/dead-letters.ts');
+        const producer = await kafka.producer('dlq-replay');
+        const { replayed, left } = await replayDeadLetters(kafka, producer, topic, {
+          ...(options.limit === undefined ? {} : { limit: count(options.limit) }),
+          ...(options.again === true ? { again: true } : {}),
+        });
+        process.stdout.write(`${replayed} replayed, ${left} left\n`);
+      }),
+  });
+}
+
+function count(text: string): number {
+  const number = Number(text);
+  if (!Number.isInteger(number) || number < 1)
+    throw new MusterError('MUSTER_USAGE', `--limit takes a whole number above 0, not "${text}".`);
+  return number;
+}
+
+async function withKafka(context: VerbContext, work: (kafka: Kafka) => Promise<void>): Promise<undefined> {
+  const { clusterState, kafkaOf } = await import('../kafka.ts');
+  // Says at once, and in words, when there is no broker.
+  await clusterState(context.environment);
+  const kafka = kafkaOf(context.environment);
+  try {
+    await work(kafka);
+  } finally {
+    await kafka.close();
+  }
+  return undefined;
+}

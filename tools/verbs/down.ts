@@ -1,0 +1,43 @@
+/** `./muster down`: nothing of an environment runs afterwards. */
+import type { Command } from 'commander';
+import { spansHosts } from '../../catalog/environments.ts';
+import { MusterError } from '../../workers/platform/errors.ts';
+import { addVerb } from '../verb.ts';
+
+export function addDown(program: Command): void {
+  addVerb<{ volumes?: boolean; yes?: boolean }>(program, {
+    usage: 'down',
+    description: 'take an environment down, also a half-finished one; data stays unless --volumes',
+    examples: [
+      ['down', 'stop everything; a later up finds its data again'],
+      ['down --volumes', 'and remove data, secrets and state: nothing of ours is left'],
+    ],
+    exits: ['failed', 'unavailable'],
+    configure: (command) =>
+      command
+        .option('--volumes', 'also remove volumes, secrets and state')
+        .option('--yes', 'go ahead with an environment on other hosts'),
+    async run({ environment, signal }, options) {
+      if (spansHosts(environment) && options.yes !== true)
+        throw new MusterError(
+          'MUSTER_USAGE_YES',
+          `Environment ${environment.name} runs on ${Object.keys(environment.hosts).length} Docker hosts; nothing was done. If taking it down is meant, add --yes.`,
+        );
+      const { alone, takeDown } = await import('../lifecycle.ts');
+      const { kept, problems } = await alone(environment, signal, () =>
+        takeDown(environment, { volumes: options.volumes === true, signal }),
+      );
+      for (const problem of problems)
+        process.stdout.write(`terraform could not remove it all, so labels did: ${problem}\n`);
+      process.stdout.write(`\nEnvironment ${environment.name} is down.\n`);
+      const volumes = kept.filter((one) => one.startsWith('volume '));
+      if (volumes.length > 0)
+        process.stdout.write(
+          `Kept ${volumes.length} volumes with the data; ./muster --env ${environment.name} down --volumes removes them.\n`,
+        );
+      for (const one of kept.filter((entry) => !volumes.includes(entry)))
+        process.stdout.write(`Kept ${one}.\n`);
+      return undefined;
+    },
+  });
+}

@@ -1,0 +1,47 @@
+/** `./muster env`: what a shell needs to run cdktf or terraform by hand. */
+import type { Command } from 'commander';
+import { addVerb } from '../verb.ts';
+
+export function addEnv(program: Command): void {
+  addVerb(program, {
+    usage: 'env',
+    description: 'print shell exports for running cdktf and terraform by hand',
+    examples: [
+      ['env', 'to look at'],
+      ['env > /tmp/muster.sh && . /tmp/muster.sh', "then: npx cdktf deploy '*'"],
+    ],
+    exits: ['config'],
+    async run({ environment, images: wanted }) {
+      const [variables, secrets, deployment, provider, engine, render] = await Promise.all([
+        import('../environment-variables.ts'),
+        import('../secrets.ts'),
+        import('../deployment.ts'),
+        import('../provider.ts'),
+        import('../engine.ts'),
+        import('../render.ts'),
+      ]);
+      // What is printed must work at once: the files that a synthesis reads are made here.
+      await secrets.ensureSecrets(variables.secretsFile(environment));
+      await render.writeRendered(await render.renderEverything());
+      const running = await engine.runningEngine().catch(() => undefined);
+      const remembered = wanted ?? (await deployment.rememberedImages(environment));
+      const canPull = async () => running !== undefined && (await engine.canPull(running.dockerHost));
+      const images = remembered ?? ((await canPull()) ? 'registry' : 'build');
+      const all = variables.cdktfVariables(environment, {
+        images,
+        localImages: running === undefined ? [] : await deployment.loadedImages(images),
+        dockerHost: running?.dockerHost ?? process.env.DOCKER_HOST,
+        terraformConfigFile: await provider.knownTerraformConfigFile(images),
+      });
+      for (const [name, value] of Object.entries(all))
+        process.stdout.write(`export ${name}='${value.replaceAll("'", "'\\''")}'\n`);
+      const here = (await import('../paths.ts')).checkout;
+      process.stdout.write(`export PATH='${here}/node_modules/.bin':"$PATH"\n`);
+      if (all.TF_CLI_CONFIG_FILE === undefined)
+        process.stderr.write(
+          'muster: the docker provider is not built yet; run ./muster up once before cdktf deploy.\n',
+        );
+      return undefined;
+    },
+  });
+}

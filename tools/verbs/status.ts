@@ -1,0 +1,84 @@
+/** `./muster status`: is it well, and where is what. */
+import type { Command } from 'commander';
+import { addVerb } from '../verb.ts';
+
+export function addStatus(program: Command): void {
+  addVerb<{ json?: boolean }>(program, {
+    usage: 'status',
+    description: 'what runs, how healthy it is, where it can be reached; brokers, lag and flow',
+    examples: [
+      ['status', 'environment dev'],
+      ['--env ci status', 'another environment'],
+    ],
+    exits: ['failed', 'unavailable'],
+    configure: (command) => command.option('--json', 'for programs'),
+    async run({ environment, signal }, options) {
+      const [
+        { containersOf, memoryUsed },
+        table,
+        { clusterState, flowOf, kafkaOf, lagOf },
+        health,
+        deployment,
+      ] = await Promise.all([
+        import('../docker.ts'),
+        import('../status-table.ts'),
+        import('../kafka.ts'),
+        import('../health.ts'),
+        import('../deployment.ts'),
+      ]);
+      const containers = await containersOf(environment, signal);
+      if (containers.length === 0) {
+        process.stdout.write(
+          `Environment ${environment.name} is not up. Start it: ./muster --env ${environment.name} up\n`,
+        );
+        return 'failed';
+      }
+      const kafka = kafkaOf(environment);
+      try {
+        const images = deployment.imagesOf(containers) ?? 'registry';
+        const running = containers.filter(({ state }) => state === 'running');
+        const [memory, ready, cluster, loaded] = await Promise.all([
+          memoryUsed(running, signal).catch(() => new Map<string, number>()),
+          health.readiness(environment, containers),
+          clusterState(environment).catch((error: Error) => error),
+          deployment.loadedImages(images),
+        ]);
+        const parts = table.partsOf(environment, containers, {
+          memory,
+          nowMs: Date.now(),
+          leftOut: deployment.leftOut(images, loaded),
+          ready,
+        });
+        const known = !(cluster instanceof Error);
+        const complete = known && cluster.missingTopics.length === 0;
+        const flow = complete ? await flowOf(kafka, 2_000).catch(() => new Map<string, number>()) : undefined;
+        const lag = complete ? await lagOf(kafka).catch(() => undefined) : undefined;
+        const problems = [
+          ...parts.flatMap(({ problem }) => problem ?? []),
+          ...(known ? table.clusterProblems(cluster) : [cluster.message]),
+        ];
+        if (options.json === true) {
+          const facts = { environment: environment.name, healthy: problems.length === 0, problems, parts };
+          const kafkaFacts = known ? { cluster, lag, messagesPerSecond: Object.fromEntries(flow ?? []) } : {};
+          process.stdout.write(`${JSON.stringify({ ...facts, ...kafkaFacts }, null, 2)}\n`);
+        } else {
+          const colour = process.stdout.isTTY && process.env.NO_COLOR === undefined;
+          const paint = table.painter(colour);
+          const used = [...memory.values()].reduce((sum, bytes) => sum + bytes, 0);
+          const summary = `${running.length} containers, ${(used / 1024 ** 3).toFixed(1)} GiB in use`;
+          process.stdout.write(
+            `${paint('bold', `environment ${environment.name}`)} · images: ${images} · ${summary}\n\n`,
+          );
+          process.stdout.write(`${table.renderParts(parts, colour)}\n\n`);
+          if (known)
+            process.stdout.write(`${table.renderCluster(cluster, lag, flow ?? new Map(), colour)}\n\n`);
+          if (problems.length === 0) process.stdout.write(`${paint('green', 'All is well.')}\n`);
+          else for (const problem of problems) process.stdout.write(`${paint('red', '✖')} ${problem}\n`);
+        }
+        return problems.length === 0 ? 'ok' : 'failed';
+      } finally {
+        await kafka.close();
+      }
+    },
+  });
+}

@@ -1,0 +1,122 @@
+/** `./muster test`: everything that can be checked, and nothing left behind. */
+import { Argument, type Command } from 'commander';
+import { type Environment, environments } from '../../catalog/environments.ts';
+import { addVerb, type VerbContext } from '../verb.ts';
+
+const suites = ['all', 'unit', 'integration', 'e2e'] as const;
+type Suite = (typeof suites)[number];
+
+interface Options {
+  keep?: boolean;
+  match?: string;
+}
+
+export function addTest(program: Command): void {
+  addVerb<Options>(program, {
+    usage: 'test',
+    description: 'static checks and unit tests; integration and end-to-end tests on environment ci',
+    examples: [
+      ['test', 'everything; ends with "N passed, N failed"'],
+      ['test unit', 'without any container'],
+      ["test e2e --match '*killed*' --keep", 'some, and leave environment ci running'],
+    ],
+    exits: ['failed', 'unavailable'],
+    configure: (command) =>
+      command
+        .addArgument(new Argument('[suite]', 'which tests').choices([...suites]).default('all'))
+        .option('--keep', 'leave environment ci up')
+        .option('--match <pattern>', 'only tests whose title matches; * stands for anything'),
+    async run(context, options, [chosen = 'all']) {
+      const suite = chosen as Suite;
+      const { Score } = await import('../suites.ts');
+      const score = new Score();
+      const startedAt = performance.now();
+      try {
+        if (suite === 'all' || suite === 'unit') await unit(score, context, options);
+        if (suite !== 'unit') {
+          const { alone } = await import('../lifecycle.ts');
+          await alone(environments.ci, context.signal, () => deployed(score, suite, context, options));
+        }
+      } finally {
+        if (score.failures.length > 0) {
+          process.stdout.write('\nFailed:\n');
+          for (const title of score.failures) process.stdout.write(`  ✖ ${title}\n`);
+        }
+        const minutes = (performance.now() - startedAt) / 60_000;
+        process.stdout.write(`\n${minutes.toFixed(1)} min\n${score.passed} passed, ${score.failed} failed\n`);
+      }
+      return score.failed > 0 || score.passed === 0 ? 'failed' : undefined;
+    },
+  });
+}
+
+type Score = InstanceType<typeof import('../suites.ts').Score>;
+
+async function unit(score: Score, { signal }: VerbContext, options: Options): Promise<void> {
+  const { runAva, staticChecks, testFiles } = await import('../suites.ts');
+  process.stdout.write('Static checks\n');
+  if (options.match === undefined) await staticChecks(score, signal);
+  process.stdout.write('\nUnit tests\n');
+  await runAva(score, await testFiles('unit'), { signal, match: options.match });
+}
+
+/** Integration and end-to-end tests on environment `ci`, which is left as it was found. */
+async function deployed(score: Score, suite: Suite, context: VerbContext, options: Options): Promise<void> {
+  const { signal } = context;
+  const environment: Environment = environments.ci;
+  const [{ check, runAva, testFiles }, lifecycle, docker, engine, variables, secrets] = await Promise.all([
+    import('../suites.ts'),
+    import('../lifecycle.ts'),
+    import('../docker.ts'),
+    import('../engine.ts'),
+    import('../environment-variables.ts'),
+    import('../secrets.ts'),
+  ]);
+  const wasUp =
+    (await docker.engineAnswers()) &&
+    (await docker.containersOf(environment)).some(({ state }) => state === 'running');
+  process.stdout.write(`\nEnvironment ci${wasUp ? ' (was up already: it stays up)' : ''}\n`);
+  try {
+    const up = await check(score, 'environment ci comes up', async () => {
+      try {
+        await lifecycle.bringUp(environment, { images: context.images, signal });
+        return undefined;
+      } catch (error) {
+        if (signal.aborted) throw error;
+        return error instanceof Error ? error.message : String(error);
+      }
+    });
+    if (!up) return;
+    const { secrets: values } = await secrets.ensureSecrets(variables.secretsFile(environment));
+    const env = variables.hostVariables(environment, values);
+    for (const kind of ['integration', 'e2e'] as const) {
+      if (suite !== 'all' && suite !== kind) continue;
+      process.stdout.write(kind === 'e2e' ? '\nEnd-to-end tests\n' : '\nIntegration tests\n');
+      await runAva(score, await testFiles(kind), { signal, match: options.match, env, serial: true });
+    }
+  } finally {
+    if (!wasUp && options.keep !== true) {
+      process.stdout.write('\nCleaning up\n');
+      await check(score, 'nothing of environment ci is left', () => cleanUp(environment));
+      const stopped = await engine.stopEngineWeStarted();
+      if (stopped === 'stopped') process.stdout.write('  stopped the engine that muster had started\n');
+    }
+  }
+
+  /** Goes on after a Ctrl-C: its own signal is never aborted. */
+  async function cleanUp(of: Environment): Promise<string | undefined> {
+    if (!(await docker.engineAnswers())) return undefined;
+    try {
+      const unstoppable = new AbortController().signal;
+      await lifecycle.takeDown(of, { volumes: true, inbox: true, signal: unstoppable });
+      const left = (await docker.leftoversOf(of)).flatMap(({ containers, networks, volumes }) => [
+        ...containers,
+        ...networks,
+        ...volumes,
+      ]);
+      return left.length === 0 ? undefined : `still there: ${left.join(', ')}`;
+    } catch (error) {
+      return error instanceof Error ? error.message : String(error);
+    }
+  }
+}
