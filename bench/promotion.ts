@@ -1,0 +1,439 @@
+/**
+ * The promotion join: latency at 200/s, draining a backlog, and the highest sustained rate through one worker process.
+ *
+ * `./muster bench promotion -- [--only=latency,drain,sustained] [--latency-seconds=300] [--events=1000000] [--seconds=20]
+ * [--max-rate=60000] [--brokers=host:port,...] [--profile]`
+ *
+ * Runs on the deployed cluster (or the one named). The deployed join worker and traffic are stopped meanwhile, for drain
+ * and sustained the API and log follower too, and a worker process of this machine takes the join's place; all are
+ * started again at the end. Brokers, load and worker share the machine.
+ */
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { randomBytes, randomUUID } from 'node:crypto';
+import { once } from 'node:events';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { cpus, totalmem } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import winston from 'winston';
+import type { Environment } from '../catalog/environments.ts';
+import { groups } from '../catalog/groups.ts';
+import { topics } from '../catalog/topics.ts';
+import type { Kafka } from '../workers/platform/kafka.ts';
+import { connectKafka } from '../workers/platform/kafkajs.ts';
+import { oracle } from '../workers/promotion/oracle.ts';
+import { benchRecord, type ProduceOrder, type ProduceReport } from './promotion/produce.ts';
+
+const root = join(import.meta.dirname, '..');
+const groupId = groups.promotionJoin.id;
+
+export async function run(options: {
+  readonly environment: Environment;
+  readonly signal: AbortSignal;
+  readonly args: readonly string[];
+}): Promise<void> {
+  const { environment, signal } = options;
+  const setting = (name: string) =>
+    options.args.find((arg) => arg.startsWith(`--${name}=`))?.slice(name.length + 3);
+  const number = (name: string, byDefault: number) => {
+    const value = Number(setting(name) ?? byDefault);
+    if (!Number.isFinite(value) || value <= 0) throw new Error(`--${name} must be a number above 0`);
+    return value;
+  };
+  const only = (setting('only') ?? 'latency,drain,sustained').split(',');
+  const brokers =
+    setting('brokers')?.split(',') ??
+    environment.kafka.nodes.map((node) => `${environment.hosts[node.host]!.address}:${node.externalPort}`);
+  const kafka = connectKafka({ brokers, clientId: 'bench', log: winston.createLogger({ silent: true }) });
+  const restart: (() => void)[] = [];
+  const stop = (...processes: string[]) => {
+    if (setting('brokers') === undefined) restart.push(stopDeployed(environment, processes));
+  };
+  // The latency is that of the deployed system, its readers included; how fast one worker can be is asked without them.
+  stop('promotion', 'traffic');
+  const report: Record<string, unknown> = {
+    machine: `${cpus().length} x ${cpus()[0]?.model ?? 'unknown'}, ${Math.round(totalmem() / 2 ** 30)} GiB`,
+    node: process.version,
+    at: new Date().toISOString(),
+  };
+  const context: Context = { kafka, brokers, signal, profile: options.args.includes('--profile') };
+  try {
+    if (only.includes('latency')) report.latency = await latency(context, number('latency-seconds', 300));
+    if (only.some((part) => part !== 'latency')) stop('api', 'log-follower');
+    if (only.includes('drain')) report.drain = await drain(context, number('events', 1_000_000));
+    if (only.includes('sustained'))
+      report.sustained = await sustained(context, number('seconds', 20), number('max-rate', 60_000));
+  } finally {
+    await kafka.close();
+    for (const start of restart.reverse()) start();
+  }
+  const folder = join(root, 'build/bench');
+  mkdirSync(folder, { recursive: true });
+  const file = join(folder, 'promotion.json');
+  writeFileSync(file, `${JSON.stringify(report, null, 2)}\n`);
+  say(`\n${JSON.stringify(report, null, 2)}\n\nwritten to ${file}`);
+}
+
+interface Context {
+  readonly kafka: Kafka;
+  readonly brokers: readonly string[];
+  readonly signal: AbortSignal;
+  readonly profile: boolean;
+}
+
+function say(text: string): void {
+  process.stdout.write(`${text}\n`);
+}
+
+/**
+ * Stops deployed processes so that only brokers, load and the worker under test share the machine; resolves to what
+ * starts them again. What does not run is left alone.
+ */
+function stopDeployed(environment: Environment, processes: readonly string[]): () => void {
+  const docker = (...args: string[]) => execFileSync('docker', args, { stdio: 'pipe', encoding: 'utf8' });
+  const running = docker('ps', '--format', '{{.Names}}').split('\n');
+  const names = processes
+    .map((name) => `${environment.prefix}-${name}`)
+    .filter((name) => running.includes(name));
+  if (names.length === 0) return () => {};
+  say(`stopping ${names.join(', ')} meanwhile`);
+  docker('stop', ...names);
+  return () => {
+    docker('start', ...names);
+    say(`started ${names.join(', ')} again`);
+  };
+}
+
+interface RunningWorker {
+  readonly pid: number;
+  stop(): Promise<void>;
+}
+
+async function startWorker({ brokers, signal, profile }: Context): Promise<RunningWorker> {
+  const port = 28_800 + Math.floor(Math.random() * 100);
+  const folder = join(root, 'build/bench');
+  mkdirSync(folder, { recursive: true });
+  const child: ChildProcess = spawn(
+    process.execPath,
+    [
+      ...(profile ? ['--cpu-prof', `--cpu-prof-dir=${folder}`] : []),
+      join(root, 'workers/main.ts'),
+      'promotion-join',
+    ],
+    {
+      cwd: root,
+      // Its log goes to where people look for trouble, not into the report.
+      stdio: ['ignore', process.stderr, 'inherit'],
+      signal,
+      env: {
+        PATH: process.env.PATH,
+        // To try flags of the runtime out on the worker alone.
+        NODE_OPTIONS: process.env.BENCH_NODE_OPTIONS ?? '',
+        MUSTER_ENV: 'ci',
+        PROCESS_NAME: 'promotion',
+        KAFKA_BROKERS: brokers.join(','),
+        HTTP_HOST: '127.0.0.1',
+        HTTP_PORT: String(port),
+        PSEUDONYM_KEY: randomBytes(32).toString('hex'),
+        LOG_LEVEL: 'warn',
+        MYSQL_HOST: '127.0.0.1',
+        MYSQL_USER: 'unused',
+        MYSQL_PASSWORD: 'unused',
+        MYSQL_DATABASE: 'unused',
+        REDIS_HOST: '127.0.0.1',
+        REDIS_PASSWORD: 'unused',
+      },
+    },
+  );
+  child.on('error', () => undefined);
+  // Not once(): that rejects on the abort of Ctrl-C, which comes before anybody awaits it.
+  const ended = new Promise((resolve) => child.once('exit', resolve));
+  for (const until = Date.now() + 60_000; Date.now() < until && child.exitCode === null; await sleep(100)) {
+    const ready = await fetch(`http://127.0.0.1:${port}/readyz`).then(
+      (response) => response.ok,
+      () => false,
+    );
+    if (ready)
+      return {
+        pid: child.pid!,
+        async stop() {
+          child.kill('SIGTERM');
+          await ended;
+        },
+      };
+  }
+  if (child.exitCode !== null)
+    throw new Error(`the worker process ended with ${child.exitCode} before it was ready`);
+  child.kill('SIGKILL');
+  throw new Error('the worker process was not ready within 60 s');
+}
+
+async function produce(context: Context, order: Omit<ProduceOrder, 'brokers'>): Promise<ProduceReport> {
+  const child = spawn(
+    process.execPath,
+    [join(root, 'bench/promotion/produce.ts'), JSON.stringify({ ...order, brokers: context.brokers })],
+    { stdio: ['ignore', 'pipe', 'inherit'], signal: context.signal, env: { PATH: process.env.PATH } },
+  );
+  // A stop on Ctrl-C is told by how it closes.
+  child.on('error', () => undefined);
+  let output = '';
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    output += text;
+  });
+  const [code] = (await once(child, 'close')) as [number | null];
+  if (code !== 0) throw new Error(`the producer ended with ${code}`);
+  return JSON.parse(output) as ProduceReport;
+}
+
+/** Events of both inputs that the group has not committed. */
+async function lag({ kafka }: Context): Promise<number> {
+  let sum = 0;
+  for (const topic of groups.promotionJoin.topics) {
+    const [ends, done] = await Promise.all([
+      kafka.admin.offsets(topic.name),
+      kafka.admin.committed(groupId, topic.name),
+    ]);
+    for (const { partition, low, high } of ends) sum += Math.max(0, high - (done.get(partition) ?? low));
+  }
+  return sum;
+}
+
+async function ends({ kafka }: Context, topic: string): Promise<number> {
+  return (await kafka.admin.offsets(topic)).reduce((sum, { high }) => sum + high, 0);
+}
+
+/** CPU seconds and highest resident MiB of a process (Linux); undefined elsewhere. */
+function usage(pid: number): { cpuSeconds: number; peakMiB: number } | undefined {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]!.split(' ');
+    const peak = /VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1];
+    // Fields 14 and 15, counted in ticks of 10 ms.
+    return {
+      cpuSeconds: (Number(stat[11]) + Number(stat[12])) / 100,
+      peakMiB: Math.round(Number(peak) / 1024),
+    };
+  } catch {
+    return undefined;
+  }
+}
+
+function percentiles(values: readonly number[]): Record<string, number> {
+  const sorted = [...values].sort((a, b) => a - b);
+  const at = (share: number) =>
+    sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN;
+  return { count: sorted.length, p50Ms: at(0.5), p99Ms: at(0.99), p999Ms: at(0.999), maxMs: at(1) };
+}
+
+/** Seconds at the start that are checked like the rest but not timed: what was just started compiles its hot code. */
+const warmUpSeconds = 15;
+
+/** 100 purchases and 100 acts a second, half of the purchases with an act a second before; every answer checked. */
+async function latency(context: Context, seconds: number): Promise<unknown> {
+  say(`latency: 200 events/s for ${seconds} s`);
+  const { kafka, signal } = context;
+  const runId = randomUUID().slice(0, 8);
+  const worker = await startWorker(context);
+  const sentMs = new Map<string, number>();
+  const answeredMs = new Map<string, number>();
+  const promotedMs = new Map<string, number>();
+  const affect = new Map<string, { version: number; affect: number }>();
+  const consumer = await kafka.consumePartitions({
+    groupId: `bench-${runId}`,
+    topics: [topics.purchaseEnriched.name, topics.promotion.name],
+    maxWaitMs: 20,
+    async onAssigned(list) {
+      const starts = [];
+      for (const topic of [topics.purchaseEnriched.name, topics.promotion.name])
+        for (const { partition, high } of await kafka.admin.offsets(topic))
+          if (list.some((one) => one.topic === topic && one.partition === partition))
+            starts.push({ topic, partition, offset: high });
+      ready = true;
+      return starts;
+    },
+    onBatch(batch) {
+      const nowMs = performance.now();
+      for (const { key, value } of batch.records) {
+        const id = String(key);
+        if (!sentMs.has(id)) continue;
+        const seen = batch.topic === topics.promotion.name ? promotedMs : answeredMs;
+        if (!seen.has(id)) seen.set(id, nowMs);
+        const answer = JSON.parse(String(value)) as { version: number; promotion_affect: number };
+        const best = affect.get(id);
+        if (best === undefined || answer.version > best.version)
+          affect.set(id, { version: answer.version, affect: answer.promotion_affect });
+      }
+    },
+    onFatal(error) {
+      throw error;
+    },
+  });
+  let ready = false;
+  for (const until = Date.now() + 30_000; !ready; await sleep(50))
+    if (Date.now() > until) throw new Error('the reader got no assignment within 30 s');
+  await sleep(500);
+  const producer = await kafka.producer('bench-latency');
+  const purchases: { purchaseId: string; userId: string; purchasedAt: string }[] = [];
+  const acts: { userId: string; promotionId: string; action: 'click' | 'view'; actedAt: string }[] = [];
+  const sends: Promise<void>[] = [];
+  const startMs = performance.now();
+  const timedFromMs = startMs + Math.min(warmUpSeconds, seconds / 3) * 1000;
+  const total = Math.round(seconds * 200);
+  // The last second sends no acts that would have no purchase to meet.
+  for (let index = 0; index < total && !signal.aborted; index += 1) {
+    const dueMs = startMs + index * 5;
+    const waitMs = dueMs - performance.now();
+    if (waitMs > 1) await sleep(waitMs);
+    // Every other purchase is by a user who acted about a second (200 events) ago; the others never act.
+    const userId =
+      index % 2 === 0
+        ? `user-${runId}-${index}`
+        : index % 4 === 1
+          ? `user-${runId}-${index - 201}`
+          : `user-${runId}-never-${index}`;
+    const record = benchRecord(runId, index, userId, Date.now());
+    const value = JSON.parse(record.value as string);
+    if (index % 2 === 0) acts.push(value);
+    else {
+      purchases.push(value);
+      sentMs.set(value.purchaseId, performance.now());
+    }
+    sends.push(producer.send([record]));
+  }
+  await Promise.all(sends);
+  for (const until = Date.now() + 10_000; answeredMs.size < purchases.length && Date.now() < until; )
+    await sleep(100);
+  await sleep(500);
+  const expected = oracle(purchases, acts);
+  const hits: number[] = [];
+  const misses: number[] = [];
+  let lost = 0;
+  let wrong = 0;
+  for (const [id, answer] of expected) {
+    const before = sentMs.get(id)!;
+    const at = answer.affect === 1 ? promotedMs.get(id) : answeredMs.get(id);
+    if (at === undefined) lost += 1;
+    else if (before >= timedFromMs)
+      (answer.affect === 1 ? hits : misses).push(Math.round((at - before) * 10) / 10);
+    if (affect.get(id)?.affect !== answer.affect) wrong += 1;
+  }
+  await consumer.stop();
+  await worker.stop();
+  const result = {
+    seconds,
+    warmUpSeconds: Math.min(warmUpSeconds, seconds / 3),
+    eventsPerSecond: 200,
+    purchases: purchases.length,
+    acts: acts.length,
+    lost,
+    otherThanOracle: wrong,
+    purchaseToPromotion: percentiles(hits),
+    purchaseToNonMatch: percentiles(misses),
+  };
+  say(JSON.stringify(result));
+  return result;
+}
+
+/** A backlog drained by one worker process. */
+async function drain(context: Context, events: number): Promise<unknown> {
+  say(`drain: preloading ${events} events`);
+  const runId = randomUUID().slice(0, 8);
+  const enrichedBefore = await ends(context, topics.purchaseEnriched.name);
+  const loaded = await produce(context, {
+    run: runId,
+    events,
+    rate: 0,
+    users: Math.max(1, Math.round(events / 2)),
+  });
+  const first = await lag(context);
+  say(
+    `drain: ${first} events of ${loaded.averageBytes} bytes wait (loaded at ${Math.round(events / loaded.seconds)}/s)`,
+  );
+  const startMs = performance.now();
+  const worker = await startWorker(context);
+  const readyMs = performance.now();
+  const points: { ms: number; left: number }[] = [];
+  for (let left = first; left > 0 && !context.signal.aborted; await sleep(250)) {
+    left = await lag(context);
+    points.push({ ms: performance.now(), left });
+  }
+  const used = usage(worker.pid);
+  const enriched = (await ends(context, topics.purchaseEnriched.name)) - enrichedBefore;
+  await worker.stop();
+  const result = {
+    events: first,
+    averageBytes: loaded.averageBytes,
+    // From ready to the last commit: commits lag behind the work, so this is rather too low.
+    eventsPerSecond: Math.round(first / ((points.at(-1)!.ms - readyMs) / 1000)),
+    secondsWithStart: Math.round(points.at(-1)!.ms - startMs) / 1000,
+    enriched,
+    workerCpuMicrosecondsPerEvent: used && Math.round((used.cpuSeconds / first) * 1e7) / 10,
+    workerPeakMiB: used?.peakMiB,
+  };
+  say(JSON.stringify(result));
+  return result;
+}
+
+/** The highest rate at which the lag does not grow. */
+async function sustained(context: Context, seconds: number, maxRate: number): Promise<unknown> {
+  const tries: unknown[] = [];
+  let best = 0;
+  const attempt = async (rate: number): Promise<boolean> => {
+    const worker = await startWorker(context);
+    const before = usage(worker.pid);
+    const lags: number[] = [];
+    let done = false;
+    const producing = produce(context, {
+      run: randomUUID().slice(0, 8),
+      events: rate * seconds,
+      rate,
+      users: Math.max(1, Math.round((rate * seconds) / 2)),
+    }).finally(() => {
+      done = true;
+    });
+    while (!done) {
+      await Promise.race([sleep(1_000), producing.catch(() => undefined)]);
+      lags.push(await lag(context));
+    }
+    const produced = await producing;
+    const used = usage(worker.pid);
+    const atEnd = lags.at(-1) ?? 0;
+    for (const until = Date.now() + 120_000; (await lag(context)) > 0 && Date.now() < until; )
+      await sleep(250);
+    await worker.stop();
+    const reached = produced.events / produced.seconds;
+    // Commits follow the work by some 100 ms, misses by up to the hold time: two seconds' worth is no backlog.
+    const holds = reached >= rate * 0.97 && atEnd <= rate * 2;
+    tries.push({
+      rate,
+      producedPerSecond: Math.round(reached),
+      lagAtEnd: atEnd,
+      lagSeconds: Math.round((atEnd / rate) * 10) / 10,
+      workerCpuShare:
+        used && before && Math.round(((used.cpuSeconds - before.cpuSeconds) / produced.seconds) * 100) / 100,
+      holds,
+    });
+    say(`sustained: ${JSON.stringify(tries.at(-1))}`);
+    if (holds) best = Math.max(best, rate);
+    return holds;
+  };
+  let low = 0;
+  let high = maxRate;
+  for (
+    let rate = Math.min(5_000, maxRate);
+    !context.signal.aborted;
+    rate = Math.min(maxRate, Math.round(rate * 1.6))
+  ) {
+    if (await attempt(rate)) low = rate;
+    else {
+      high = rate;
+      break;
+    }
+    if (rate === maxRate) break;
+  }
+  while (high - low > Math.max(500, low * 0.08) && low > 0 && low < maxRate && !context.signal.aborted) {
+    const middle = Math.round((low + high) / 200) * 100;
+    if (await attempt(middle)) low = middle;
+    else high = middle;
+  }
+  return { eventsPerSecond: best, secondsEach: seconds, tries };
+}
