@@ -30,6 +30,89 @@ export const metrics = {
     logFileLagBytes: 'promotion_log_lag_bytes',
     logLines: 'promotion_log_lines_total',
   },
+  coupon: {
+    /** Requests made durable, by ordering key. */
+    requests: 'coupon_requests_total',
+    /** By outcome SUCCESS or FAILED, and reason. */
+    outcomes: 'coupon_outcomes_total',
+    /** From the durable request to its decision. */
+    decisionLatency: 'coupon_decision_latency_seconds',
+    /** From the durable request to the push to its client. */
+    pushLatency: 'coupon_push_latency_seconds',
+    pushClients: 'coupon_push_clients',
+    /** Per coupon, read from the store of truth: issued may never exceed stock. */
+    issued: 'coupon_issued',
+    stock: 'coupon_stock',
+  },
+  order: {
+    orders: 'order_orders_total',
+    /** By outcome COMPLETED or the reason of refusal. */
+    payments: 'order_payments_total',
+    rankingEvents: 'order_ranking_events_total',
+    analyticsEvents: 'order_analytics_events_total',
+    productEvents: 'order_product_events_total',
+  },
+  outside: {
+    /** Changes of state of the event log, by the state entered. */
+    events: 'outside_events_total',
+    /** By outcome 2xx, 4xx, 5xx, timeout, network. */
+    webhookAttempts: 'outside_webhook_attempts_total',
+    webhookDuration: 'outside_webhook_duration_seconds',
+    /** Rows of the event log now in state DEAD_LETTER, from the store of truth. */
+    deadLettered: 'outside_dead_lettered',
+  },
+  /** Lag, under kafka_exporter's names; below them our own. */
+  lag: {
+    brokers: 'kafka_brokers',
+    topicPartitions: 'kafka_topic_partitions',
+    currentOffset: 'kafka_topic_partition_current_offset',
+    oldestOffset: 'kafka_topic_partition_oldest_offset',
+    leader: 'kafka_topic_partition_leader',
+    replicas: 'kafka_topic_partition_replicas',
+    inSyncReplicas: 'kafka_topic_partition_in_sync_replica',
+    underReplicated: 'kafka_topic_partition_under_replicated_partition',
+    groupOffset: 'kafka_consumergroup_current_offset',
+    groupLag: 'kafka_consumergroup_lag',
+    groupMembers: 'kafka_consumergroup_members',
+    /** Labels consumergroup, topic, partition, quality. */
+    groupLagSeconds: 'kafka_consumergroup_lag_seconds',
+    /** 0 just committed at the end, 1 the committed offset is about to be deleted. */
+    groupRetentionUsed: 'kafka_consumergroup_retention_used_ratio',
+    /** State set: label status is ok, warn, stall, stop or rewind; 1 for the one that holds, 0 for the others. */
+    groupStatus: 'kafka_consumergroup_status',
+    offsetDecreases: 'kafka_topic_partition_offset_decreases_total',
+    /** Labels topic, partition: seconds between the oldest record that is still there and now. */
+    oldestRecordAge: 'kafka_topic_partition_oldest_record_age_seconds',
+    /** Seconds since the values shown were read from the cluster. */
+    age: 'muster_lag_age_seconds',
+    cycleDuration: 'muster_lag_cycle_duration_seconds',
+    cycleFailures: 'muster_lag_cycle_failures_total',
+  },
+  canary: {
+    sent: 'canary_sent_total',
+    /** Messages that got no ack within their deadline; label partition. */
+    failed: 'canary_failed_total',
+    received: 'canary_received_total',
+    lost: 'canary_lost_total',
+    duplicated: 'canary_duplicated_total',
+    outOfOrder: 'canary_out_of_order_total',
+    produceLatency: 'canary_produce_latency_seconds',
+    endToEndLatency: 'canary_end_to_end_latency_seconds',
+    expectedBrokers: 'canary_expected_brokers',
+    seenBrokers: 'canary_seen_brokers',
+    /** What the SLO counts: one probe a second per expected broker; good = acked and received in time. */
+    probes: 'canary_probes_total',
+    goodProbes: 'canary_good_probes_total',
+    /** Seconds since the first failing probe of the outage that is going on; 0 when there is none. */
+    currentOutage: 'canary_current_outage_seconds',
+    lastOutage: 'canary_last_outage_seconds',
+  },
+  recovery: {
+    /** Labels topic, partition: seconds since the last time everything in it was on all its in-sync copies (>= RF). */
+    replicationAge: 'muster_replication_age_seconds',
+    /** Labels topic, partition: seconds of data that only one copy holds. */
+    secondsAtRisk: 'muster_rpo_seconds_at_risk',
+  },
   kafka: {
     underReplicatedPartitions: 'kafka_server_replicamanager_underreplicatedpartitions',
     underMinIsrPartitions: 'kafka_server_replicamanager_underminisrpartitioncount',
