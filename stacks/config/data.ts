@@ -60,6 +60,8 @@ export function renderMysqlInit(secrets: Secrets): string {
     `CREATE USER IF NOT EXISTS ${app} IDENTIFIED BY ${quoted(secrets.mysqlPassword)};`,
     `ALTER USER ${app} IDENTIFIED BY ${quoted(secrets.mysqlPassword)};`,
     `GRANT ALL PRIVILEGES ON ${mysqlDatabase}.* TO ${app};`,
+    // Further databases of ours: the data platform's (muster_analytics), and the scratch ones of tests.
+    `GRANT ALL PRIVILEGES ON \`${mysqlDatabase}\\_%\`.* TO ${app};`,
     `CREATE USER IF NOT EXISTS ${exporter} IDENTIFIED BY ${quoted(exporterPassword(secrets))};`,
     `ALTER USER ${exporter} IDENTIFIED BY ${quoted(exporterPassword(secrets))};`,
     `GRANT PROCESS, REPLICATION CLIENT ON *.* TO ${exporter};`,

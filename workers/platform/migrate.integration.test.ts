@@ -23,10 +23,16 @@ test('statements end with a semicolon at the end of a line; comment lines and se
   );
 });
 
-test('migrations are numbered without gaps', async (t) => {
-  await t.throwsAsync(readMigrations(await folder(t, { '000001.sql': '', '000003.sql': '' })), {
-    code: 'MUSTER_MIGRATION_NAME',
-  });
+test('migrations are in the order of their numbers; a number twice or none is refused', async (t) => {
+  const good = await readMigrations(
+    await folder(t, { '000201-b.sql': '', '000001.sql': '', '000100-a.sql': '' }),
+  );
+  t.deepEqual(
+    good.map(({ version }) => version),
+    [1, 100, 201],
+  );
+  for (const files of [{ '000001.sql': '', '000001-again.sql': '' }, { '1.sql': '' }])
+    await t.throwsAsync(readMigrations(await folder(t, files)), { code: 'MUSTER_MIGRATION_NAME' });
   t.true((await readMigrations()).length >= 1);
 });
 

@@ -19,16 +19,22 @@ export interface Migration {
   readonly checksum: string;
 }
 
-/** The migrations of a folder, `000001.sql` or `000001-name.sql`, in order. Throws on a gap, a double or another name. */
+/**
+ * The migrations of a folder, `000001.sql` or `000001-name.sql`, in order. A capability has a range of a hundred numbers,
+ * so there are gaps, and a database may get a lower number after a higher one: migrations of two ranges must not need
+ * each other. Throws on a double or another name.
+ */
 export async function readMigrations(directory = migrationsDirectory): Promise<readonly Migration[]> {
   const names = (await readdir(directory)).filter((name) => name.endsWith('.sql')).sort();
+  const versionOf = (name: string | undefined) =>
+    Number(/^(\d{6})(?:-[a-z0-9-]+)?\.sql$/.exec(name ?? '')?.[1]);
   return Promise.all(
     names.map(async (name, index) => {
-      const version = Number(/^(\d{6})(?:-[a-z0-9-]+)?\.sql$/.exec(name)?.[1]);
-      if (version !== index + 1)
+      const version = versionOf(name);
+      if (Number.isNaN(version) || version === versionOf(names[index - 1]))
         throw new MusterError(
           'MUSTER_MIGRATION_NAME',
-          `migration "${name}" is out of order: expected version ${index + 1}`,
+          `migration "${name}" has no number of its own: it is named <six digits>-<name>.sql`,
         );
       const text = await readFile(`${directory}/${name}`, 'utf8');
       return { version, name, text, checksum: createHash('sha256').update(text).digest('hex') };

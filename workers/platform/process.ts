@@ -48,6 +48,7 @@ export async function runProcess(options: ProcessOptions): Promise<void> {
   let kafka: Kafka | undefined;
   let database: Promise<Kysely<unknown>> | undefined;
   let redis: Promise<RedisClientType> | undefined;
+  let relay: Promise<{ stop(): Promise<void> }> | undefined;
   let starting: Promise<unknown> | undefined;
   let ending = false;
 
@@ -90,6 +91,7 @@ export async function runProcess(options: ProcessOptions): Promise<void> {
     await Promise.all(
       [...started].map(([worker, running]) => step(`worker ${worker.name}`, () => running.stop())),
     );
+    await step('outbox relay', async () => (await relay)?.stop());
     await step('kafka', () => kafka?.close());
     await step('database', async () => {
       const db = await database?.catch(() => undefined);
@@ -163,6 +165,10 @@ export async function runProcess(options: ProcessOptions): Promise<void> {
             });
             return redis;
           },
+          relayOutbox: () => {
+            relay ??= startRelay(platform, { kafka: connected, registry, log });
+            relay.catch(fail);
+          },
           secrets: { pseudonymKey: Buffer.from(platform.PSEUDONYM_KEY, 'hex') },
           fail,
         });
@@ -201,6 +207,27 @@ async function connectDatabase(settings: PlatformSettings): Promise<Kysely<unkno
     await db.destroy().catch(() => {});
     throw error;
   }
+}
+
+/** With connections of its own: publishing must not wait behind the work that fills the outbox. */
+async function startRelay(
+  settings: PlatformSettings,
+  { kafka, registry, log }: { readonly kafka: Kafka; readonly registry: Registry; readonly log: Logger },
+): Promise<{ stop(): Promise<void> }> {
+  const [{ openDatabase }, { startOutboxRelay }] = await Promise.all([
+    import('./database.ts'),
+    import('./outbox.ts'),
+  ]);
+  const producer = await kafka.producer('outbox');
+  const db = openDatabase({ settings, connections: 2 });
+  const relay = startOutboxRelay({ db, producer, registry, log: log.child({ worker: 'outbox' }) });
+  return {
+    async stop() {
+      await relay.stop();
+      await producer.close();
+      await db.destroy();
+    },
+  };
 }
 
 async function connectToRedis(settings: PlatformSettings, log: Logger): Promise<RedisClientType> {

@@ -31,6 +31,8 @@ export interface WorkerDeps<Config = Record<string, unknown>> {
   /** Connects at first use; rejects with MUSTER_DATABASE_DOWN when it cannot within its deadline. */
   database(): Promise<Kysely<unknown>>;
   redis(): Promise<RedisClientType>;
+  /** Publishes the outbox in this process from now on, one relay for all its workers: for those that append to it. */
+  relayOutbox(): void;
   readonly secrets: { readonly pseudonymKey: Buffer };
   /** Ends the process non-zero after a drain: the worker can no longer make progress. */
   fail(error: Error): void;

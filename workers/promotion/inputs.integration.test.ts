@@ -9,12 +9,12 @@ import { startHttp } from '../platform/http.ts';
 import { type IncomingRecord, type Kafka, partitionFor } from '../platform/kafka.ts';
 import { createLog } from '../platform/log.ts';
 import { createRegistry } from '../platform/metrics.ts';
+import { pseudonym } from '../platform/pseudonym.ts';
 import { eventually, testKafka, uniqueName } from '../platform/testing.ts';
 import type { Started, Worker, WorkerDeps } from '../platform/worker.ts';
 import { worker as analysisWorker } from './analysis-worker.ts';
 import { worker as apiWorker } from './api-worker.ts';
 import { worker as logWorker } from './log-worker.ts';
-import { pseudonym } from './mask.ts';
 
 const pseudonymKey = Buffer.alloc(32, 3);
 
@@ -42,6 +42,7 @@ async function start(t: ExecutionContext, workers: readonly unknown[], config: R
         metrics: registry,
         database: () => Promise.reject(new Error('not here')),
         redis: () => Promise.reject(new Error('not here')),
+        relayOutbox: () => {},
         secrets: { pseudonymKey },
         fail: (error) => t.fail(String(error)),
       } satisfies WorkerDeps),

@@ -25,6 +25,7 @@ import {
   type TopicPartition,
 } from '../platform/kafka.ts';
 import { counter, durationHistogram, gauge } from '../platform/metrics.ts';
+import { pseudonym } from '../platform/pseudonym.ts';
 import { inSpan, type MessageSpan, startProcess, startSend } from '../platform/tracing-kafka.ts';
 import type { Worker } from '../platform/worker.ts';
 import { answerRecords } from './enriched.ts';
@@ -40,7 +41,6 @@ import {
   source,
   type Ticket,
 } from './join.ts';
-import { pseudonym } from './mask.ts';
 import {
   parseJson,
   type Rejection,

@@ -33,6 +33,7 @@ async function serve(t: ExecutionContext, workers: readonly unknown[] = [apiWork
     metrics: registry,
     database: () => Promise.reject(new Error('not here')),
     redis: () => Promise.reject(new Error('not here')),
+    relayOutbox: () => {},
     secrets: { pseudonymKey },
     fail: (error: Error) => failures.push(error),
   } satisfies WorkerDeps;
