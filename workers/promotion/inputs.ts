@@ -1,5 +1,4 @@
 /** What all ways in share: a standardised input, or a dead letter, as the record that is sent. */
-import { createHash, randomBytes } from 'node:crypto';
 import type { PromoBehavior, Purchase } from '../../catalog/events/promotion.ts';
 import { deadLetterTopic, topics } from '../../catalog/topics.ts';
 import type { OutgoingRecord } from '../platform/kafka.ts';
@@ -85,24 +84,4 @@ export function inputDeadLetter(
       ...(cut ? { 'muster-cut': 'true' } : {}),
     },
   };
-}
-
-function asUuid(bytes: Buffer, version: number): string {
-  bytes[6] = (bytes[6]! & 0x0f) | (version << 4);
-  bytes[8] = (bytes[8]! & 0x3f) | 0x80;
-  const hex = bytes.toString('hex', 0, 16);
-  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
-}
-
-/** UUID version 7 (RFC 9562): sorts by time, so that ids of one minute lie together. */
-export function uuidV7(nowMs: number, random: Buffer = randomBytes(10)): string {
-  const bytes = Buffer.alloc(16);
-  bytes.writeUIntBE(nowMs, 0, 6);
-  random.copy(bytes, 6, 0, 10);
-  return asUuid(bytes, 7);
-}
-
-/** UUID version 8 (RFC 9562) that always is the same for the same parts. */
-export function uuidOf(...parts: readonly string[]): string {
-  return asUuid(createHash('sha256').update(parts.join('\0')).digest(), 8);
 }

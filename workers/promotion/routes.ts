@@ -3,12 +3,13 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { type TSchema, Type } from 'typebox';
 import { type EnrichedPurchase, enrichedPurchase } from '../../catalog/events/promotion.ts';
 import { type ErrorDetail, errorBody, HttpError } from '../platform/http.ts';
+import { uuidOf, uuidV7 } from '../platform/ids.ts';
 import type { OutgoingRecord, Producer } from '../platform/kafka.ts';
+import { openEventStream } from '../platform/sse.ts';
 import type { Activity } from './activity.ts';
 import type { Feed, FeedItem } from './feed.ts';
 import { type Filterable, matches, parseFilter } from './filter.ts';
-import { type InputKind, inputRecord, standardise, uuidOf, uuidV7 } from './inputs.ts';
-import { openEventStream } from './sse.ts';
+import { type InputKind, inputRecord, standardise } from './inputs.ts';
 
 const maxBatch = 1_000;
 const bodyLimitBytes = 2 * 1024 * 1024;

@@ -1,0 +1,22 @@
+/** Ids: UUIDs that sort by time, and UUIDs made from what they name. */
+import { createHash, randomBytes } from 'node:crypto';
+
+function asUuid(bytes: Buffer, version: number): string {
+  bytes[6] = (bytes[6]! & 0x0f) | (version << 4);
+  bytes[8] = (bytes[8]! & 0x3f) | 0x80;
+  const hex = bytes.toString('hex', 0, 16);
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
+}
+
+/** UUID version 7 (RFC 9562): sorts by time, so that ids of one minute lie together. */
+export function uuidV7(nowMs: number, random: Buffer = randomBytes(10)): string {
+  const bytes = Buffer.alloc(16);
+  bytes.writeUIntBE(nowMs, 0, 6);
+  random.copy(bytes, 6, 0, 10);
+  return asUuid(bytes, 7);
+}
+
+/** UUID version 8 (RFC 9562) that always is the same for the same parts. */
+export function uuidOf(...parts: readonly string[]): string {
+  return asUuid(createHash('sha256').update(parts.join('\0')).digest(), 8);
+}
