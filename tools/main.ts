@@ -8,6 +8,7 @@ import { addDlq } from './verbs/dlq.ts';
 import { addDown } from './verbs/down.ts';
 import { addEnv } from './verbs/env.ts';
 import { addLogs } from './verbs/logs.ts';
+import { addMap } from './verbs/map.ts';
 import { addRender } from './verbs/render.ts';
 import { addStatus } from './verbs/status.ts';
 import { addTest } from './verbs/test.ts';
@@ -39,6 +40,7 @@ for (const add of [
   addStatus,
   addLogs,
   addTrace,
+  addMap,
   addTraffic,
   addTopics,
   addDlq,

@@ -120,7 +120,7 @@ function mebibytes(bytes: number | undefined): string {
   return bytes === undefined ? '' : String(Math.round(bytes / 1024 ** 2));
 }
 
-type Paint = (format: Parameters<typeof styleText>[0], text: string) => string;
+export type Paint = (format: Parameters<typeof styleText>[0], text: string) => string;
 
 /** Colours when asked for. */
 export function painter(colour: boolean): Paint {

@@ -1,7 +1,7 @@
 /** `./muster trace`: a trace as a tree with times. */
 import type { Command } from 'commander';
-import { reachFromHost } from '../../stacks/config/index.ts';
 import { MusterError } from '../../workers/platform/errors.ts';
+import { findTrace, searchTraces, traceById } from '../jaeger.ts';
 import { buildTree, isComplete, type JaegerTrace, linkedTraceIds, renderTree } from '../trace-tree.ts';
 import { addVerb, type VerbContext } from '../verb.ts';
 
@@ -26,7 +26,10 @@ export function addTrace(program: Command): void {
     async run(context, options, [id]) {
       if ((id === undefined) === (options.last === undefined))
         throw new MusterError('MUSTER_USAGE', 'Name a trace id, or --last promotion.');
-      const traces = id === undefined ? await lastOf(context, options.last!) : [await traceById(context, id)];
+      const traces =
+        id === undefined
+          ? await lastOf(context, options.last!)
+          : [await traceById(context.environment, id, context.signal)];
       await followLinks(context, traces);
       if (options.json === true) {
         process.stdout.write(`${JSON.stringify(traces, null, 2)}\n`);
@@ -40,45 +43,6 @@ export function addTrace(program: Command): void {
   });
 }
 
-/** Asks Jaeger's query API. Throws MUSTER_JAEGER_DOWN. */
-async function ask(
-  context: VerbContext,
-  path: string,
-): Promise<{ status: number; data: readonly JaegerTrace[] }> {
-  const base = `http://${reachFromHost(context.environment, 'jaeger', 'query')}`;
-  let response: Response;
-  try {
-    const signal = AbortSignal.any([context.signal, AbortSignal.timeout(15_000)]);
-    response = await fetch(`${base}${path}`, { signal });
-  } catch (error) {
-    throw new MusterError(
-      'MUSTER_JAEGER_DOWN',
-      `Jaeger does not answer at ${base}. Is environment ${context.environment.name} up? See ./muster --env ${context.environment.name} status.`,
-      { cause: error },
-    );
-  }
-  if (response.status === 404) return { status: 404, data: [] };
-  if (!response.ok)
-    throw new MusterError(
-      'MUSTER_JAEGER',
-      `Jaeger answers ${response.status} to ${path}: ${await response.text()}`,
-    );
-  const { data } = (await response.json()) as { data: JaegerTrace[] | null };
-  return { status: 200, data: data ?? [] };
-}
-
-async function traceById(context: VerbContext, id: string): Promise<JaegerTrace> {
-  if (!/^[0-9a-f]{16,32}$/i.test(id))
-    throw new MusterError('MUSTER_USAGE', `"${id}" is no trace id: 32 hexadecimal digits are.`);
-  const { data } = await ask(context, `/api/traces/${id}`);
-  if (data[0] === undefined)
-    throw new MusterError(
-      'MUSTER_TRACE_UNKNOWN',
-      `Jaeger has no trace ${id}: it keeps the newest ${context.environment.jaeger.maxTraces}, and one in ${Math.round(1 / context.environment.traceSampleRatio)} is recorded.`,
-    );
-  return data[0];
-}
-
 async function lastOf(context: VerbContext, journey: string): Promise<JaegerTrace[]> {
   const wanted = journeys[journey];
   if (wanted === undefined)
@@ -87,17 +51,14 @@ async function lastOf(context: VerbContext, journey: string): Promise<JaegerTrac
       `No journey "${journey}"; known: ${Object.keys(journeys).join(', ')}.`,
     );
   const { service, operation } = wanted;
-  const nowUs = Date.now() * 1000;
-  const query = new URLSearchParams({
-    service,
-    operation,
-    limit: '40',
-    lookback: 'custom',
-    start: String(nowUs - 24 * 3_600_000_000),
-    end: String(nowUs),
-  });
-  const { data } = await ask(context, `/api/traces?${query}`);
-  const newestFirst = [...data].sort((a, b) => lastMoment(b) - lastMoment(a));
+  const toMs = Date.now();
+  const window = { fromMs: toMs - 24 * 3_600_000, toMs };
+  const found = await searchTraces(
+    context.environment,
+    { service, operation, ...window, limit: 40 },
+    context.signal,
+  );
+  const newestFirst = [...found].sort((a, b) => lastMoment(b) - lastMoment(a));
   const complete = newestFirst.filter(isComplete);
   // A trace that began with a request shows more than one that began with a log line or a foreign producer.
   const best = complete.find(beganWithHttp) ?? complete[0] ?? newestFirst[0];
@@ -122,8 +83,8 @@ async function followLinks(context: VerbContext, traces: JaegerTrace[]): Promise
   for (let step = 0; step < 3; step += 1) {
     const ids = linkedTraceIds(traces).slice(0, 20);
     if (ids.length === 0) return;
-    const found = await Promise.all(ids.map((id) => ask(context, `/api/traces/${id}`)));
-    const added = found.flatMap(({ data }) => data);
+    const found = await Promise.all(ids.map((id) => findTrace(context.environment, id, context.signal)));
+    const added = found.filter((trace) => trace !== undefined);
     if (added.length === 0) return;
     traces.push(...added);
   }

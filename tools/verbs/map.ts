@@ -1,0 +1,43 @@
+/** `./muster map`: who calls whom, from traces. */
+import type { Command } from 'commander';
+import { MusterError } from '../../workers/platform/errors.ts';
+import { parseDurationMs } from '../duration.ts';
+import { sampleTraces } from '../jaeger.ts';
+import { serviceMap } from '../service-map.ts';
+import { mapTable } from '../service-map-table.ts';
+import { painter } from '../status-table.ts';
+import { addVerb } from '../verb.ts';
+
+export function addMap(program: Command): void {
+  addVerb<{ range: string; json?: boolean }>(program, {
+    usage: 'map',
+    description: 'who calls whom over which topic or route: rate, errors, latency; from traces',
+    examples: [
+      ['map', 'of the last 15 minutes'],
+      ['map --range 1h --json', 'for programs'],
+    ],
+    exits: ['failed', 'unavailable'],
+    configure: (command) =>
+      command
+        .option('--range <time>', 'how far back: 90s, 15m, 2h', '15m')
+        .option('--json', 'the map as data (ServiceMap in tools/service-map.ts)'),
+    async run({ environment, signal }, options) {
+      const rangeMs = parseDurationMs(options.range);
+      const toMs = Date.now();
+      const window = { fromMs: toMs - rangeMs, toMs };
+      const map = serviceMap(await sampleTraces(environment, window, signal), window);
+      if (options.json === true) {
+        process.stdout.write(`${JSON.stringify(map, null, 2)}\n`);
+        return undefined;
+      }
+      if (map.traces === 0)
+        throw new MusterError(
+          'MUSTER_TRACE_UNKNOWN',
+          `No trace of the last ${options.range}. Send something: ./muster --env ${environment.name} traffic --rate 20 --duration 10s.`,
+        );
+      const paint = painter(process.stdout.isTTY && process.env.NO_COLOR === undefined);
+      process.stdout.write(`${mapTable(map, paint)}\n`);
+      return undefined;
+    },
+  });
+}
