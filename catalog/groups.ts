@@ -23,6 +23,14 @@ export const groups = {
     lagSecondsHigh: 2,
     retryDelaysMs: [],
   },
+  outsideEvents: {
+    id: 'outside-events',
+    topics: [topics.externalEvents],
+    owner: 'outside',
+    description: 'Tells systems outside about business events by webhook, and keeps a log of how that went.',
+    lagSecondsHigh: 30,
+    retryDelaysMs: [1_000, 2_000, 4_000, 8_000],
+  },
 } satisfies Record<string, ConsumerGroup>;
 
 export const allGroups: readonly ConsumerGroup[] = Object.values(groups);

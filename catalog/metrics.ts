@@ -55,11 +55,13 @@ export const metrics = {
   outside: {
     /** Changes of state of the event log, by the state entered. */
     events: 'outside_events_total',
-    /** By outcome 2xx, 4xx, 5xx, timeout, network. */
+    /** By outcome 2xx, 3xx, 4xx, 5xx, timeout, network. */
     webhookAttempts: 'outside_webhook_attempts_total',
     webhookDuration: 'outside_webhook_duration_seconds',
     /** Rows of the event log now in state DEAD_LETTER, from the store of truth. */
     deadLettered: 'outside_dead_lettered',
+    /** Rows not COMPLETED of which a webhook got no answer: the receiver may have done the work, from the store of truth. */
+    inDoubt: 'outside_in_doubt',
   },
   /** Lag, under kafka_exporter's names; below them our own. */
   lag: {
@@ -124,6 +126,11 @@ export const metrics = {
     bytesIn: 'kafka_server_brokertopicmetrics_bytesin_total',
     bytesOut: 'kafka_server_brokertopicmetrics_bytesout_total',
     requestTime: 'kafka_network_requestmetrics_totaltimems',
+  },
+  /** Prometheus's own, and what it makes of every scrape and alert. */
+  prometheus: {
+    up: 'up',
+    alerts: 'ALERTS',
   },
   zookeeper: {
     quorumSize: 'quorum_size',

@@ -1,6 +1,7 @@
 /** Topics: the one place where a topic's name, shape and promise is written down. */
 import type { TSchema } from 'typebox';
 import type { Environment } from './environments.ts';
+import { paymentCompleted } from './events/outside.ts';
 import { enrichedPurchase, promoBehavior, promotionLogic, purchase } from './events/promotion.ts';
 
 export interface Topic {
@@ -9,6 +10,11 @@ export interface Topic {
   /** Copies of each partition. */
   readonly replicationFactor: 1 | 2 | 3;
   readonly minInsyncReplicas: 1 | 2;
+  /**
+   * Unset: the controller spreads leaders as it likes. `one per broker`: partition i prefers the i-th broker of the
+   * environment as its leader, and there are as many partitions as brokers.
+   */
+  readonly leaders?: 'one per broker';
   /** `environment`: the environment's retention; a number: this many ms everywhere. */
   readonly retentionMs: number | 'environment';
   /** What a record's key is; partitioning follows from it. */
@@ -90,6 +96,37 @@ const promotionTopics = {
   },
 } satisfies Record<string, Topic>;
 
+const outsideTopics = {
+  externalEvents: {
+    ...standard,
+    name: 'external-events',
+    partitions: 3,
+    key: 'user:<id> or order id',
+    event: { type: 'PaymentCompleted', schema: paymentCompleted },
+    owner: 'outside',
+    description: 'What systems outside are to be told by webhook.',
+    designLoad: { messagesPerSecond: 10, bytesPerMessage: 250 },
+  },
+} satisfies Record<string, Topic>;
+
+const canaryTopics = {
+  canary: {
+    name: 'muster-canary',
+    partitions: 3,
+    replicationFactor: 3,
+    minInsyncReplicas: 2,
+    leaders: 'one per broker',
+    retentionMs: 3_600_000,
+    key: 'none: a probe names its partition',
+    event: { type: 'CanaryProbe', schema: canaryProbe },
+    owner: 'canary',
+    description:
+      'Probes that the canary sends to itself, one a second through each broker: what a small client sees of the platform.',
+    timestamps: 'log-append',
+    designLoad: { messagesPerSecond: 3, bytesPerMessage: 60 },
+  },
+} satisfies Record<string, Topic>;
+
 /** Dead letter topic of a topic: raw bytes, the reason in headers; kept long enough to be looked at and replayed. */
 export function deadLetterTopic(of: Topic): Topic {
   return {
@@ -135,10 +172,28 @@ export function retryTopics(
   }));
 }
 
+/**
+ * Replicas of each partition of a `one per broker` topic, preferred leader first; undefined for the others, whose
+ * replicas the controller chooses.
+ */
+export function replicaAssignment(
+  topic: Topic,
+  environment: Environment,
+): readonly (readonly number[])[] | undefined {
+  if (topic.leaders === undefined) return undefined;
+  const ids = environment.kafka.nodes.map(({ id }) => id);
+  return Array.from({ length: topic.partitions }, (_, partition) =>
+    Array.from({ length: topic.replicationFactor }, (_, copy) => ids[(partition + copy) % ids.length]!),
+  );
+}
+
 export const topics = {
   ...promotionTopics,
+  ...canaryTopics,
+  ...outsideTopics,
   purchaseDlq: deadLetterTopic(promotionTopics.purchase),
   promoBehaviorDlq: deadLetterTopic(promotionTopics.promoBehavior),
+  externalEventsDlq: deadLetterTopic(outsideTopics.externalEvents),
 } satisfies Record<string, Topic>;
 
 export const allTopics: readonly Topic[] = Object.values(topics);
