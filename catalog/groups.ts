@@ -31,6 +31,30 @@ export const groups = {
     lagSecondsHigh: 30,
     retryDelaysMs: [1_000, 2_000, 4_000, 8_000],
   },
+  orderRanking: {
+    id: 'order-ranking',
+    topics: [topics.orderCompleted],
+    owner: 'order',
+    description: 'Adds what was sold to the ranking of products in Redis.',
+    lagSecondsHigh: 10,
+    retryDelaysMs: [],
+  },
+  orderAnalytics: {
+    id: 'order-analytics',
+    topics: [topics.orderCompleted],
+    owner: 'order',
+    description: 'Stores paid orders in the data platform’s own database.',
+    lagSecondsHigh: 30,
+    retryDelaysMs: [],
+  },
+  productEvents: {
+    id: 'product-events',
+    topics: [topics.productEvents],
+    owner: 'order',
+    description: 'Keeps names, prices and stock of products in the data platform’s own database.',
+    lagSecondsHigh: 30,
+    retryDelaysMs: [],
+  },
 } satisfies Record<string, ConsumerGroup>;
 
 export const allGroups: readonly ConsumerGroup[] = Object.values(groups);

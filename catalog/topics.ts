@@ -1,6 +1,8 @@
 /** Topics: the one place where a topic's name, shape and promise is written down. */
 import type { TSchema } from 'typebox';
 import type { Environment } from './environments.ts';
+import { canaryProbe } from './events/canary.ts';
+import { orderCompleted, orderConfirmed, productEvent } from './events/order.ts';
 import { paymentCompleted } from './events/outside.ts';
 import { enrichedPurchase, promoBehavior, promotionLogic, purchase } from './events/promotion.ts';
 
@@ -127,6 +129,41 @@ const canaryTopics = {
   },
 } satisfies Record<string, Topic>;
 
+const orderTopics = {
+  orderCompleted: {
+    ...standard,
+    partitions: 3,
+    name: 'order-completed',
+    key: 'user:<pseudonym of the customer>',
+    event: { type: 'OrderCompleted', schema: orderCompleted },
+    owner: 'order',
+    description:
+      'Every paid order, after its payment was committed, in the order of the customer’s payments: for ranking and analytics.',
+    designLoad: { messagesPerSecond: 50, bytesPerMessage: 420 },
+  },
+  orderConfirmed: {
+    ...standard,
+    partitions: 3,
+    name: 'order-confirmed',
+    key: 'order id',
+    event: { type: 'OrderConfirmed', schema: orderConfirmed },
+    owner: 'order',
+    description:
+      'The same fact for systems outside of the shop (delivery, data platforms), keyed by order id and with the payment id: what else happens to an order can join it here.',
+    designLoad: { messagesPerSecond: 50, bytesPerMessage: 480 },
+  },
+  productEvents: {
+    ...standard,
+    partitions: 3,
+    name: 'product-events',
+    key: 'product:<product id>',
+    event: { type: 'ProductEvent', schema: productEvent },
+    owner: 'order',
+    description: 'Products created, their price and stock changed by hand, sold out.',
+    designLoad: { messagesPerSecond: 1, bytesPerMessage: 300 },
+  },
+} satisfies Record<string, Topic>;
+
 /** Dead letter topic of a topic: raw bytes, the reason in headers; kept long enough to be looked at and replayed. */
 export function deadLetterTopic(of: Topic): Topic {
   return {
@@ -193,6 +230,9 @@ export const topics = {
   ...outsideTopics,
   purchaseDlq: deadLetterTopic(promotionTopics.purchase),
   promoBehaviorDlq: deadLetterTopic(promotionTopics.promoBehavior),
+  ...orderTopics,
+  orderCompletedDlq: deadLetterTopic(orderTopics.orderCompleted),
+  productEventsDlq: deadLetterTopic(orderTopics.productEvents),
   externalEventsDlq: deadLetterTopic(outsideTopics.externalEvents),
 } satisfies Record<string, Topic>;
 
