@@ -1,7 +1,7 @@
 /** Everything derived from the catalog, as files under build/: what changes is written, what is stale goes. */
 import { mkdir, readdir, readFile, rm, rmdir, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { renderRules } from '../alerts/index.ts';
+import { renderRules, renderRuleTests } from '../alerts/index.ts';
 import { type Environment, environments } from '../catalog/environments.ts';
 import { renderDashboards } from '../dashboards/index.ts';
 import { renderAll } from '../stacks/config/index.ts';
@@ -25,6 +25,7 @@ function environmentFiles(environment: Environment): ReadonlyMap<string, string>
       ([name, text]) => [`grafana/dashboards/${name}`, text] as const,
     ),
     ...[...renderRules(environment)].map(([name, text]) => [`prometheus/rules/${name}`, text] as const),
+    ...[...renderRuleTests(environment)].map(([name, text]) => [`prometheus/tests/${name}`, text] as const),
   ]);
 }
 

@@ -1,0 +1,240 @@
+/** Proofs as promtool's unit tests, and mutants of the rules that those tests must catch. */
+import { stringify } from 'yaml';
+import { inhibitedByLabel } from '../catalog/alerting.ts';
+import { metrics } from '../catalog/metrics.ts';
+import {
+  type AlertRule,
+  type Duration,
+  type FiringCase,
+  isAlert,
+  type QuietCase,
+  type RecordingRule,
+  type RuleGroup,
+  type Segment,
+} from './rule.ts';
+
+const unitSeconds = { s: 1, m: 60, h: 3_600, d: 86_400 } as const;
+const defaultStep: Duration = '15s';
+
+/** Seconds of `1.5h`. */
+export function seconds(duration: Duration): number {
+  return Number(duration.slice(0, -1)) * unitSeconds[duration.slice(-1) as keyof typeof unitSeconds];
+}
+
+/** Value of the label: a comma before each name, so that one pattern finds any of them. */
+function inhibitedBy(causes: NonNullable<AlertRule['inhibitedBy']>): string {
+  return causes
+    .map((entry) =>
+      typeof entry === 'string'
+        ? `,${entry}`
+        : `{{ if eq $labels.${entry.where.label} "${entry.where.value}" }},${entry.cause}{{ end }}`,
+    )
+    .join('');
+}
+
+/** What Prometheus makes of that template for an alert with these labels. */
+function inhibitedByOf(rule: AlertRule, labels: Readonly<Record<string, string>>): string {
+  return (rule.inhibitedBy ?? [])
+    .map((entry) => {
+      if (typeof entry === 'string') return `,${entry}`;
+      return labels[entry.where.label] === entry.where.value ? `,${entry.cause}` : '';
+    })
+    .join('');
+}
+
+/** The rule as Prometheus reads it. */
+export function prometheusRule(rule: AlertRule | RecordingRule): Record<string, unknown> {
+  if (!isAlert(rule)) return { ...rule };
+  const { inhibitedBy: causes = [] } = rule;
+  return {
+    alert: rule.name,
+    expr: rule.expr,
+    ...(rule.for === '0s' ? {} : { for: rule.for }),
+    ...(rule.keepFiringFor === undefined ? {} : { keep_firing_for: rule.keepFiringFor }),
+    labels: {
+      severity: rule.severity,
+      ...(causes.length === 0 ? {} : { [inhibitedByLabel]: inhibitedBy(causes) }),
+    },
+    annotations: {
+      summary: rule.summary,
+      description: rule.meaning,
+      first_step: rule.firstStep,
+      runbook: rule.runbook,
+    },
+  };
+}
+
+/** Samples in promtool's notation, one a step, up to and including `endSeconds`. */
+export function samples(segments: readonly Segment[], stepSeconds: number, endSeconds: number): string {
+  const parts: string[] = [];
+  const total = Math.floor(endSeconds / stepSeconds) + 1;
+  let count = 0;
+  let value = 0;
+  for (const segment of segments) {
+    const wanted = segment.lasts === undefined ? total - count : seconds(segment.lasts) / stepSeconds;
+    if (!Number.isInteger(wanted))
+      throw new Error(`${segment.lasts} is not a whole number of steps of ${stepSeconds} s`);
+    const length = Math.min(wanted, total - count);
+    if (length <= 0) continue;
+    count += length;
+    if ('gone' in segment) parts.push(length === 1 ? 'stale' : `stale _x${length - 1}`);
+    else if ('value' in segment) {
+      value = segment.value;
+      parts.push(`${value}+0x${length - 1}`);
+    } else {
+      const increment = segment.perSecond * stepSeconds;
+      parts.push(`${value}${increment < 0 ? '-' : '+'}${Math.abs(increment)}x${length - 1}`);
+      value += increment * length;
+    }
+  }
+  return parts.join(' ');
+}
+
+/** The alert while it fires; with a range: whether it ever fired in it. */
+function firing(rule: AlertRule): string {
+  return `${metrics.prometheus.alerts}{alertname="${rule.name}",alertstate="firing"}`;
+}
+
+/** One element of promtool's `tests`. */
+function testOf(
+  rule: AlertRule,
+  of: FiringCase | QuietCase,
+  endSeconds: number,
+  expectations: readonly { readonly atSeconds: number; readonly is: 'firing' | 'silent' | 'silent so far' }[],
+): Record<string, unknown> {
+  const step = seconds(of.step ?? defaultStep);
+  const alerts = ('alerts' in of ? of.alerts : undefined) ?? [{}];
+  const fires = alerts.map((labels) => {
+    const causes = inhibitedByOf(rule, labels);
+    const all = {
+      alertname: rule.name,
+      alertstate: 'firing',
+      severity: rule.severity,
+      ...(causes === '' ? {} : { [inhibitedByLabel]: causes }),
+      ...labels,
+    };
+    const inside = Object.entries(all).map(([name, value]) => `${name}=${JSON.stringify(value)}`);
+    return { labels: `${metrics.prometheus.alerts}{${inside.join(',')}}`, value: 1 };
+  });
+  return {
+    name: `${rule.name}: ${of.when}`,
+    interval: `${step}s`,
+    input_series: Object.entries(of.series).map(([series, segments]) => ({
+      series,
+      values: samples(segments, step, endSeconds),
+    })),
+    promql_expr_test: expectations.map(({ atSeconds, is }) => ({
+      // The range is longer than the time gone by: a sample at its edge counts in some versions and not in others.
+      expr: is === 'silent so far' ? `count_over_time(${firing(rule)}[${atSeconds + step}s])` : firing(rule),
+      eval_time: `${atSeconds}s`,
+      exp_samples: is === 'firing' ? fires : [],
+    })),
+  };
+}
+
+function firingTest(rule: AlertRule, of: FiringCase): Record<string, unknown> {
+  const step = seconds(of.step ?? defaultStep);
+  const from = seconds(of.trueFrom) + seconds(rule.for);
+  const before = from === 0 ? [] : [{ atSeconds: from - step, is: 'silent so far' } as const];
+  const expectations = [...before, { atSeconds: from, is: 'firing' } as const];
+  if (of.falseFrom === undefined) return testOf(rule, of, from + step, expectations);
+  const until = seconds(of.falseFrom) + seconds(rule.keepFiringFor ?? '0s');
+  return testOf(rule, of, until + step, [
+    ...expectations,
+    { atSeconds: until - step, is: 'firing' },
+    { atSeconds: until, is: 'silent' },
+  ]);
+}
+
+function quietTest(rule: AlertRule, of: QuietCase): Record<string, unknown> {
+  const step = seconds(of.step ?? defaultStep);
+  const changes = Object.values(of.series).map((segments) =>
+    segments.reduce((sum, { lasts }) => sum + (lasts === undefined ? 0 : seconds(lasts)), 0),
+  );
+  const end =
+    of.watchedFor === undefined
+      ? Math.max(0, ...changes) + 2 * seconds(rule.for) + 40 * step
+      : seconds(of.watchedFor);
+  return testOf(rule, of, end, [{ atSeconds: end, is: 'silent so far' }]);
+}
+
+/** All cases of a rule, in promtool's notation. */
+function testsOf(rule: AlertRule): readonly Record<string, unknown>[] {
+  const quiet = 'never' in rule.proof.staysQuiet ? [] : rule.proof.staysQuiet;
+  return [...rule.proof.fires.map((of) => firingTest(rule, of)), ...quiet.map((of) => quietTest(rule, of))];
+}
+
+function stepsOf(rule: AlertRule): readonly Duration[] {
+  const quiet = 'never' in rule.proof.staysQuiet ? [] : rule.proof.staysQuiet;
+  return [...rule.proof.fires, ...quiet].map(({ step }) => step ?? defaultStep);
+}
+
+/** A promtool test file: evaluation keeps the same step as the samples, so cases of one step share a file. */
+function testFile(ruleFile: string, step: Duration, tests: readonly Record<string, unknown>[]): string {
+  return stringify(
+    { rule_files: [ruleFile], evaluation_interval: `${seconds(step)}s`, tests },
+    { lineWidth: 0, aliasDuplicateObjects: false },
+  );
+}
+
+/**
+ * promtool test files of a group: file name -> text. They name their rule file as `../rules/<name>.yml`.
+ */
+export function renderProofs(group: RuleGroup): Map<string, string> {
+  const files = new Map<string, string>();
+  const alerts = group.rules.filter(isAlert);
+  for (const step of new Set(alerts.flatMap(stepsOf))) {
+    const tests = alerts.flatMap(testsOf).filter(({ interval }) => interval === `${seconds(step)}s`);
+    files.set(`${group.name}-${step}.yml`, testFile(`../rules/${group.name}.yml`, step, tests));
+  }
+  return files;
+}
+
+/** One rule made wrong in one way, with the proofs that must notice. */
+export interface Mutant {
+  readonly title: string;
+  /** Text of the rule file, with the wrong rule and the recording rules it may need. */
+  readonly rules: string;
+  /** Texts of test files; one failing is enough. Each names `ruleFile`. */
+  readonly tests: readonly string[];
+}
+
+/** Every way in which a rule is made wrong: never true, always true, without `for`, without `keep_firing_for`. */
+export function mutants(group: RuleGroup, ruleFile: (title: string) => string): readonly Mutant[] {
+  return group.rules.filter(isAlert).flatMap((rule) => {
+    const always = 'never' in rule.proof.staysQuiet;
+    const wrong: readonly (readonly [string, AlertRule] | undefined)[] = [
+      ['never', { ...rule, expr: 'vector(0) > 1' }],
+      always ? undefined : ['always', { ...rule, expr: 'vector(1)' }],
+      rule.for === '0s' ? undefined : ['without-for', { ...rule, for: '0s' }],
+      rule.keepFiringFor === undefined ? undefined : ['without-keep', { ...rule, keepFiringFor: '0s' }],
+    ];
+    return wrong
+      .filter((each) => each !== undefined)
+      .map(([how, mutant]) => {
+        const title = `${rule.name}-${how}`;
+        const rules = group.rules.flatMap((other): (AlertRule | RecordingRule)[] =>
+          other === rule ? [mutant] : isAlert(other) ? [] : [other],
+        );
+        return {
+          title,
+          rules: renderGroup({ ...group, rules }),
+          tests: [...new Set(stepsOf(rule))].map((step) =>
+            testFile(
+              ruleFile(title),
+              step,
+              testsOf(rule).filter(({ interval }) => interval === `${seconds(step)}s`),
+            ),
+          ),
+        };
+      });
+  });
+}
+
+/** A Prometheus rule file with this one group. */
+export function renderGroup(group: RuleGroup): string {
+  return stringify(
+    { groups: [{ name: group.name, rules: group.rules.map(prometheusRule) }] },
+    { lineWidth: 0, aliasDuplicateObjects: false },
+  );
+}
