@@ -197,3 +197,68 @@ test('while a dependency is down a record waits in place, and goes neither to re
   t.deepEqual(handled, [1, 2, 3]);
   t.is((await readTopic(kafka, `${topic.name}.dlq`)).length, 0);
 });
+
+test('with concurrency a record that hangs holds up neither the others of its partition nor their retries; nothing behind it is lost', async (t) => {
+  const { topic, group, kafka, producer, tearDown } = await setUp([200]);
+  t.teardown(tearDown);
+  const handled: string[] = [];
+  let letGo = () => {};
+  const hanging = new Promise<void>((resolve) => {
+    letGo = resolve;
+  });
+  const options = {
+    group,
+    log: testLog,
+    parse,
+    concurrency: 3,
+    async handle({ data, attempt }: HandledEvent<{ n: number }>) {
+      if (data.n === 0) await hanging;
+      handled.push(`${data.n}/${attempt}`);
+      if (data.n === 4 && attempt === 0) throw new Error('once');
+    },
+    onFatal: (error: Error) => t.fail(error.message),
+  };
+  const first = await consumeEvents(kafka, options);
+  t.teardown(() => first.stop());
+  await eventually('ready', () => first.ready());
+  // One key: all lie on one partition.
+  await producer.send([0, 1, 2, 3, 4].map((n) => event(topic, n)));
+  await eventually('the others', () => handled.includes('4/1'), 60_000);
+  await producer.send([event(topic, 5)]);
+  await eventually('one that came later', () => handled.includes('5/0'), 60_000);
+  t.false(handled.includes('0/0'));
+  const committed = async () =>
+    [...(await kafka.admin.committed(group.id, topic.name)).values()].reduce<number>(
+      (sum, offset) => sum + (offset ?? 0),
+      0,
+    );
+  t.is(await committed(), 0, 'nothing behind the unfinished one is committed');
+  letGo();
+  await eventually('committed to the end', async () => (await committed()) === 6, 60_000);
+  t.deepEqual(handled.toSorted(), ['0/0', '1/0', '2/0', '3/0', '4/0', '4/1', '5/0']);
+});
+
+test('a failure that no later try mends goes straight to the dead letters', async (t) => {
+  const { topic, group, kafka, producer, tearDown } = await setUp([200, 200]);
+  t.teardown(tearDown);
+  const attempts: number[] = [];
+  const consumer = await consumeEvents(kafka, {
+    group,
+    log: testLog,
+    parse,
+    async handle({ attempt }: HandledEvent<{ n: number }>) {
+      attempts.push(attempt);
+      throw new MusterError('MUSTER_NEVER', 'the other side refuses');
+    },
+    isFinal: (error) => (error as MusterError).code === 'MUSTER_NEVER',
+    onFatal: (error) => t.fail(error.message),
+  });
+  t.teardown(() => consumer.stop());
+  await producer.send([event(topic, 1)]);
+  await eventually(
+    'dead letter',
+    async () => (await readTopic(kafka, `${topic.name}.dlq`)).length === 1,
+    60_000,
+  );
+  t.deepEqual(attempts, [0]);
+});

@@ -1,12 +1,14 @@
 /**
  * The consumer for ordinary handlers: a record at a time, in order per partition, as many partitions at once as there
- * are. Not understood -> dead letter. Handler failed -> retry topics, then dead letter. A dependency is down -> the
- * partition waits. An offset is committed only when the record's effect, retry or dead letter is durable.
+ * are (or several of a partition at once, for handlers that wait for others). Not understood -> dead letter. Handler
+ * failed -> retry topics, then dead letter. A dependency is down -> the partition waits. An offset is committed only when
+ * the effect, retry or dead letter of its record, and of all before it, is durable.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'winston';
 import type { ConsumerGroup } from '../../catalog/groups.ts';
 import { retryTopics } from '../../catalog/topics.ts';
+import { createSlots, type OffsetTrack, type Slots, trackOffsets } from './concurrency.ts';
 import { isDependencyDown } from './consumer.ts';
 import { deadLetterOf } from './dead-letters.ts';
 import type { Batch, IncomingRecord, Kafka, PartitionConsumer, Producer, RawRecord } from './kafka.ts';
@@ -31,6 +33,13 @@ export interface EventConsumerOptions<T> {
   /** Idempotent by event.id: a record may come more than once. */
   handle(event: HandledEvent<T>): Promise<void>;
   onFatal(error: Error): void;
+  /** True for a failure that no later try mends: straight to the dead letters. Default: none is. */
+  isFinal?(error: unknown): boolean;
+  /**
+   * Unset: the records of a partition come one after the other. Set: up to this many records of the whole group at once,
+   * also of one partition, so that a slow one holds nobody up; order is given up.
+   */
+  readonly concurrency?: number;
   /** For retries and dead letters; unset: one of its own. */
   readonly producer?: Producer;
 }
@@ -50,6 +59,8 @@ export async function consumeEvents<T>(
   const log = options.log.child({ group: group.id });
   const producer = options.producer ?? (await kafka.producer(`${group.id}-failures`));
   const stopping = new AbortController();
+  const slots = options.concurrency === undefined ? undefined : createSlots(options.concurrency);
+  const tracks = new Map<string, OffsetTrack>();
   let epochNow = 0;
   let ready = false;
 
@@ -61,10 +72,14 @@ export async function consumeEvents<T>(
     ],
     async onAssigned(_assignment, epoch) {
       epochNow = epoch;
+      tracks.clear();
+      // What still runs cannot commit any more and comes again: not beside itself, if waiting a little helps.
+      if (slots !== undefined) await Promise.race([slots.idle(), pause(10_000)]);
       ready = true;
       return [];
     },
-    onBatch: (batch, epoch) => handleBatch(batch, epoch),
+    onBatch: (batch, epoch) =>
+      slots === undefined ? handleBatch(batch, epoch) : startBatch(batch, epoch, slots),
     onFatal: options.onFatal,
   });
 
@@ -76,6 +91,34 @@ export async function consumeEvents<T>(
       // Not handled and not committed: whoever has the partition next begins here.
       if (!handled) return;
       consumer.commit([{ topic, partition, offset: record.offset + 1 }], epoch);
+    }
+  }
+
+  /** Ends when every record of the batch has begun; the slots bound how many run. */
+  async function startBatch(
+    { topic, partition, records }: Batch,
+    epoch: number,
+    slots: Slots,
+  ): Promise<void> {
+    const over = () => stopping.signal.aborted || epoch !== epochNow;
+    const key = `${topic} ${partition}`;
+    for (const record of records) {
+      if (!(await untilDue(record, over))) return;
+      const release = await slots.take();
+      if (over()) {
+        release();
+        return;
+      }
+      const track = tracks.get(key) ?? trackOffsets();
+      tracks.set(key, track);
+      track.begin(record.offset);
+      handleOne(record, over)
+        .then((handled) => {
+          const offset = handled ? track.end(record.offset) : undefined;
+          if (offset !== undefined) consumer.commit([{ topic, partition, offset }], epoch);
+        })
+        .catch(options.onFatal)
+        .finally(release);
     }
   }
 
@@ -111,7 +154,9 @@ export async function consumeEvents<T>(
       if (failure === undefined) return true;
       if (failure === 'over') return false;
       const why = reasonOf(failure.error, group.id);
-      const next = afterFailure(record, group, why, Date.now());
+      const next = options.isFinal?.(failure.error)
+        ? deadLetterOf(record, why, Date.now())
+        : afterFailure(record, group, why, Date.now());
       log.warn('a handler failed', {
         code: why.code,
         reason: why.reason,
@@ -161,6 +206,7 @@ export async function consumeEvents<T>(
     ready: () => ready,
     async stop() {
       stopping.abort();
+      await slots?.idle();
       await consumer.stop();
       if (options.producer === undefined) await producer.close();
     },
