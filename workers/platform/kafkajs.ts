@@ -165,15 +165,17 @@ function adminOver(root: KafkaJs, wire: Wire): { admin: Admin; closeAdmin(): Pro
       return new Map(found.map(({ partition, offset }) => [partition, Number(offset)]));
     },
     async committed(groupId, topic) {
-      return withAdmin(async (client) => {
-        const [answer] = await client.fetchOffsets({ groupId, topics: [topic] });
-        return new Map(
-          (answer?.partitions ?? []).map(({ partition, offset }) => [
-            partition,
-            Number(offset) < 0 ? undefined : Number(offset),
-          ]),
-        );
-      });
+      return inTurn(() =>
+        withAdmin(async (client) => {
+          const [answer] = await client.fetchOffsets({ groupId, topics: [topic] });
+          return new Map(
+            (answer?.partitions ?? []).map(({ partition, offset }) => [
+              partition,
+              Number(offset) < 0 ? undefined : Number(offset),
+            ]),
+          );
+        }),
+      );
     },
     async setCommitted(groupId, topic, offsets) {
       const any = (await wire.anyBroker()) as unknown as CoordinatorRequests;

@@ -10,13 +10,10 @@
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
 import { setFlagsFromString } from 'node:v8';
 import { Type } from 'typebox';
-import type { PromoBehavior, Purchase } from '../../catalog/events/promotion.ts';
 import { groups } from '../../catalog/groups.ts';
-import { metrics as names } from '../../catalog/metrics.ts';
 import { topics } from '../../catalog/topics.ts';
 import {
   type Batch,
-  type HeaderValue,
   type IncomingRecord,
   type OutgoingRecord,
   type PartitionConsumer,
@@ -24,31 +21,31 @@ import {
   type StartOffsets,
   type TopicPartition,
 } from '../platform/kafka.ts';
-import { counter, durationHistogram, gauge } from '../platform/metrics.ts';
 import { pseudonym } from '../platform/pseudonym.ts';
 import { inSpan, type MessageSpan, startProcess, startSend } from '../platform/tracing-kafka.ts';
 import type { Worker } from '../platform/worker.ts';
 import { answerRecords } from './enriched.ts';
 import {
-  type Answer,
   createJoin,
   type HeldPurchase,
-  type Join,
   type JoinOptions,
   joinDefaults,
-  restoreFrom,
   type Source,
   source,
-  type Ticket,
 } from './join.ts';
+import { createJoinMeters } from './join-meters.ts';
 import {
-  parseJson,
-  type Rejection,
-  type Standardised,
-  standardisePromoBehavior,
-  standardisePurchase,
-} from './standardise.ts';
-import { parseUtcMs } from './time.ts';
+  deadLetter,
+  feed,
+  forwarded,
+  otherBody,
+  sourceOf,
+  sources,
+  topicOf,
+  understand,
+} from './join-records.ts';
+import { clockSkewMs, type RestorableSlot, restoreSlots } from './join-restore.ts';
+import type { Rejection } from './standardise.ts';
 
 const config = Type.Object({
   TIME_ZONE: Type.String({
@@ -71,15 +68,6 @@ const config = Type.Object({
 });
 
 const groupId = groups.promotionJoin.id;
-const sources = [source.purchase, source.purchaseByUser, source.act, source.actByUser] as const;
-const topicOf = [
-  topics.purchase.name,
-  topics.purchaseByUser.name,
-  topics.promoBehavior.name,
-  topics.promoBehaviorByUser.name,
-] as const;
-const sourceOf = new Map<string, Source>(sources.map((from) => [topicOf[from], from]));
-
 /** Records taken from one source before the others are looked at again. */
 const runLength = 512;
 /** Longest stretch of work without letting the event loop turn. */
@@ -93,12 +81,8 @@ const tickMs = 50;
 /** Least time between two questions for the end offsets, when misses wait for them, and when none do. */
 const askEveryMs = 200;
 const askIdleMs = 5_000;
-/** What is appended after a question for the ends may be stamped this much before our clock's time. */
-const clockSkewMs = 5_000;
 /** Acts may be read this far ahead of purchases, in append time. */
 const actsAheadMs = 120_000;
-const maxDeadLetterBytes = 900_000;
-const appendedAtHeader = 'muster-appended-at';
 
 interface Queue {
   readonly batches: Batch[];
@@ -110,19 +94,12 @@ interface Queue {
   end: number;
 }
 
-interface Slot {
-  readonly partition: number;
+interface Slot extends RestorableSlot {
   readonly epoch: number;
-  readonly join: Join;
   readonly queues: readonly [Queue, Queue, Queue, Queue];
-  /** Where reading begins; everything below was done in an earlier life. */
-  readonly start: readonly [number, number, number, number];
-  readonly low: readonly [number, number, number, number];
-  restored: boolean;
   pumping: boolean;
   /** Since when the head waits for another source to catch up; 0: it does not. */
   waitingSinceMs: number;
-  dead: boolean;
 }
 
 export const worker: Worker<typeof config> = {
@@ -143,12 +120,12 @@ export const worker: Worker<typeof config> = {
       graceMs: config.JOIN_GRACE_MS,
       missHoldMs: config.JOIN_MISS_HOLD_MS,
     };
-    const standardiseOptions = { timeZone: config.TIME_ZONE };
+    const timeZone = config.TIME_ZONE;
     const { admin } = kafka;
     const counts = await admin.partitionCounts([topicOf[source.purchase]]);
     const partitionCount = counts.get(topicOf[source.purchase]) ?? 0;
     const producer = await kafka.producer('promotion-join');
-    const meters = createMeters();
+    const meters = createJoinMeters(registry);
 
     let slots = new Map<number, Slot>();
     let consumer: PartitionConsumer | undefined;
@@ -167,8 +144,8 @@ export const worker: Worker<typeof config> = {
       spans.clear();
       slots = new Map();
       assigned = false;
-      const committed = await eachTopic((topic) => admin.committed(groupId, topic));
-      const ends = await eachTopic((topic) => admin.offsets(topic));
+      const committed = await Promise.all(topicOf.map((topic) => admin.committed(groupId, topic)));
+      const ends = await Promise.all(topicOf.map((topic) => admin.offsets(topic)));
       const starts: (TopicPartition & { offset: number })[] = [];
       const fresh = new Map<number, Slot>();
       for (const partition of new Set(assignment.map((one) => one.partition))) {
@@ -204,165 +181,18 @@ export const worker: Worker<typeof config> = {
       }
       slots = fresh;
       assigned = true;
-      void restoreAll([...fresh.values()]);
-      return starts;
-    }
-
-    /** Reads the state of all slots back, beside the new data, which waits in the queues. */
-    async function restoreAll(list: readonly Slot[]): Promise<void> {
-      const beganMs = Date.now();
-      let records = 0;
-      for (let pauseMs = 200; ; pauseMs = Math.min(pauseMs * 2, 3_000)) {
-        if (list.every((slot) => slot.dead)) return;
-        try {
-          const from = await restoreTimes(list);
-          const offsets = await eachTopic((topic, index) =>
-            admin.offsetsAt(topic, index < 2 ? from.purchaseMs : from.actMs),
-          );
-          await Promise.all(
-            list.map(async (slot) => {
-              if (slot.restored || slot.dead) return;
-              for (const one of sources) {
-                const first = Math.max(slot.low[one], offsets[one]!.get(slot.partition) ?? slot.start[one]);
-                records += await restoreSource(slot, one, Math.min(first, slot.start[one]));
-                slot.join.startAt(one, slot.start[one]);
-              }
-              if (slot.dead) return;
-              slot.join.restored();
-              slot.restored = true;
-              void pump(slot);
-            }),
-          );
-          log.info('state read back', { records, tookMs: Date.now() - beganMs, slots: list.length });
-          return;
-        } catch (error) {
-          // What was read stays: reading it again changes nothing.
-          if (list.every((slot) => slot.dead)) return;
-          log.warn('the state could not be read back, trying again', { error });
-          await sleep(pauseMs);
-        }
-      }
-    }
-
-    /** How far back both sides must be read, for the slot that needs most. */
-    async function restoreTimes(list: readonly Slot[]): Promise<{ purchaseMs: number; actMs: number }> {
-      const nowMs = Date.now() - clockSkewMs;
-      let purchaseMs = nowMs;
-      let actMs = nowMs;
-      await Promise.all(
-        list.map(async (slot) => {
-          const uncommitted = await Promise.all(
-            sources.map(async (from) => {
-              const at = slot.start[from];
-              // Nothing was ever committed: nothing is to be read back.
-              if (at === slot.low[from] && sources.every((one) => slot.start[one] === slot.low[one]))
-                return nowMs;
-              if (at >= slot.queues[from].end) return nowMs;
-              for await (const [first] of kafka.read(topicOf[from], slot.partition, at, at + 1))
-                if (first !== undefined) return appendedMsOf(first);
-              return nowMs;
-            }),
-          );
-          const needed = restoreFrom(uncommitted as [number, number, number, number], options);
-          purchaseMs = Math.min(purchaseMs, needed.purchaseMs);
-          actMs = Math.min(actMs, needed.actMs);
-        }),
+      void restoreSlots(
+        [...fresh.values()],
+        { kafka, log, options, timeZone, partitionOf },
+        (slot) => void pump(slot),
       );
-      return { purchaseMs, actMs };
-    }
-
-    /** Feeds [from, start) of a source into the state. Returns the number of records. */
-    async function restoreSource(slot: Slot, one: Source, from: number): Promise<number> {
-      const to = slot.start[one];
-      let position = from;
-      let records = 0;
-      for (let idle = 0; position < to && !slot.dead; ) {
-        const before = position;
-        for await (const chunk of kafka.read(topicOf[one], slot.partition, position, to)) {
-          if (slot.dead) return records;
-          const last = chunk.at(-1);
-          if (last === undefined) continue;
-          const ticket = slot.join.begin(one, last.offset + 1);
-          for (const record of chunk) restoreRecord(slot, ticket, one, record);
-          slot.join.finish(ticket, last.timestampMs, Date.now());
-          records += chunk.length;
-          position = last.offset + 1;
-          await nextTurn();
-        }
-        if (position > before) idle = 0;
-        else {
-          idle += 1;
-          // The rest may hold nothing but markers, or is deleted by now.
-          if (idle >= 3) {
-            log.warn('part of the state was not found', {
-              topic: topicOf[one],
-              partition: slot.partition,
-              position,
-              to,
-            });
-            break;
-          }
-        }
-      }
-      return records;
-    }
-
-    function restoreRecord(slot: Slot, ticket: Ticket, one: Source, record: IncomingRecord): void {
-      const result = understand(one, record);
-      if (!result.ok || partitionOf(result.value.userId) !== slot.partition) return;
-      feed(slot, ticket, one, record, result.value, undefined);
+      return starts;
     }
 
     // --- records ----------------------------------------------------------------------------------------------------
 
-    function understand(one: Source, record: IncomingRecord): Standardised<Purchase | PromoBehavior> {
-      const parsed = parseJson(record.value);
-      if (!parsed.ok) return parsed;
-      if (one >= source.act) return standardisePromoBehavior(parsed.value, standardiseOptions);
-      const result = standardisePurchase(parsed.value, standardiseOptions);
-      if (
-        result.ok ||
-        result.rejection.code !== 'MUSTER_FIELD_MISSING' ||
-        result.rejection.field !== 'purchaseId'
-      )
-        return result;
-      return standardisePurchase(parsed.value, { ...standardiseOptions, fallbackId: messageId(record) });
-    }
-
     function partitionOf(userId: string): number {
       return partitionFor(Buffer.from(userId), partitionCount);
-    }
-
-    function feed(
-      slot: Slot,
-      ticket: Ticket,
-      one: Source,
-      record: IncomingRecord,
-      value: Purchase | PromoBehavior,
-      span: MessageSpan | undefined,
-    ) {
-      const appendedMs =
-        one === source.purchase || one === source.act ? record.timestampMs : appendedMsOf(record);
-      if (one >= source.act) {
-        const act = value as PromoBehavior;
-        return slot.join.act(
-          ticket,
-          act.userId,
-          act.promotionId,
-          act.action,
-          parseUtcMs(act.actedAt),
-          appendedMs,
-        );
-      }
-      const purchase = value as Purchase;
-      return slot.join.purchase(
-        ticket,
-        purchase,
-        parseUtcMs(purchase.purchasedAt),
-        appendedMs,
-        Date.now(),
-        span?.traceparent,
-      );
     }
 
     /** Handles the next records of a source, up to `runLength`, as one run of the join. */
@@ -378,9 +208,9 @@ export const worker: Worker<typeof config> = {
       for (let index = queue.next; index < until; index += 1) {
         const record = batch.records[index]!;
         const span = record.headers.traceparent === undefined ? undefined : startProcess(record, groupId);
-        const result = understand(one, record);
+        const result = understand(one, record, timeZone);
         if (!result.ok) {
-          sent.push(deadLetter(one, record, result.rejection));
+          sent.push(refused(one, record, result.rejection));
           if (span !== undefined) {
             span.span.setAttribute('error.type', result.rejection.code);
             sentSpans.push(span);
@@ -389,12 +219,12 @@ export const worker: Worker<typeof config> = {
         }
         const { value } = result;
         if (partitionOf(value.userId) !== slot.partition) {
-          sent.push(forwarded(one, record, value, span));
+          sent.push(forwarded(one, record, value, span?.traceparent));
           if (span !== undefined) sentSpans.push(span);
           continue;
         }
-        const outcome = feed(slot, ticket, one, record, value, span);
-        if (outcome === 'conflict') sent.push(deadLetter(one, record, otherBody));
+        const outcome = feed(join, ticket, one, record, value, span?.traceparent);
+        if (outcome === 'conflict') sent.push(refused(one, record, otherBody));
         meters.outcome(one, outcome, value);
         if (span === undefined) continue;
         // The span of a purchase ends when its answer is acked.
@@ -420,53 +250,10 @@ export const worker: Worker<typeof config> = {
       resumeWhenLow(slot, one);
     }
 
-    function deadLetter(one: Source, record: IncomingRecord, rejection: Rejection): OutgoingRecord {
-      const topic = one < source.act ? topics.purchaseDlq.name : topics.promoBehaviorDlq.name;
-      meters.rejected(record.topic, topic, rejection.code);
-      const tooLong = record.value !== null && record.value.length > maxDeadLetterBytes;
-      return {
-        topic,
-        key: record.key,
-        value: tooLong ? record.value.subarray(0, maxDeadLetterBytes) : record.value,
-        headers: {
-          ...headersOf(record),
-          'muster-error-code': rejection.code,
-          'muster-error-reason':
-            rejection.field === '' ? rejection.reason : `${rejection.field}: ${rejection.reason}`,
-          'muster-source': `${record.topic}-${record.partition}-${record.offset}`,
-          'muster-failed-at': new Date().toISOString(),
-          'muster-group': groupId,
-          ...(tooLong ? { 'muster-cut': 'true' } : {}),
-        },
-      };
-    }
-
-    /** The record in standard form on its way to the partition of its user. Its id and its append time go with it. */
-    function forwarded(
-      one: Source,
-      record: IncomingRecord,
-      value: Purchase | PromoBehavior,
-      span: MessageSpan | undefined,
-    ): OutgoingRecord {
-      const isPurchase = one < source.act;
-      const traceparent = span?.traceparent ?? textHeader(record, 'traceparent');
-      return {
-        topic: isPurchase ? topics.purchaseByUser.name : topics.promoBehaviorByUser.name,
-        key: value.userId,
-        value: JSON.stringify(value),
-        headers: {
-          ce_specversion: '1.0',
-          ce_id: messageId(record),
-          ce_type: isPurchase ? 'Purchase' : 'PromoBehavior',
-          ce_source: textHeader(record, 'ce_source') ?? '/muster/promotion-join',
-          ce_time: textHeader(record, 'ce_time') ?? new Date(record.timestampMs).toISOString(),
-          'content-type': 'application/json',
-          'muster-source':
-            textHeader(record, 'muster-source') ?? `${record.topic}-${record.partition}-${record.offset}`,
-          [appendedAtHeader]: String(appendedMsOf(record)),
-          ...(traceparent === undefined ? {} : { traceparent }),
-        },
-      };
+    function refused(one: Source, record: IncomingRecord, rejection: Rejection): OutgoingRecord {
+      const letter = deadLetter(one, record, rejection);
+      meters.rejected(record.topic, letter.topic, rejection.code);
+      return letter;
     }
 
     // --- sending ----------------------------------------------------------------------------------------------------
@@ -667,7 +454,7 @@ export const worker: Worker<typeof config> = {
       asking = true;
       askedAtMs = nowMs;
       try {
-        const answers = await eachTopic((topic) => admin.offsets(topic));
+        const answers = await Promise.all(topicOf.map((topic) => admin.offsets(topic)));
         let forwardedUpToMs = nowMs - clockSkewMs;
         for (const slot of slots.values())
           for (const one of [source.purchase, source.act] as const)
@@ -698,72 +485,6 @@ export const worker: Worker<typeof config> = {
       }
     }
 
-    // --- metrics ----------------------------------------------------------------------------------------------------
-
-    function createMeters() {
-      const purchases = counter(registry, {
-        name: names.promotion.purchases,
-        help: 'Purchases answered, by whether a promotion affected them (first answer).',
-        labelNames: ['promotion_affect'],
-      });
-      const acts = counter(registry, {
-        name: names.promotion.acts,
-        help: 'Acts on promotions taken into the join.',
-        labelNames: ['action'],
-      });
-      const corrections = counter(registry, {
-        name: names.promotion.corrections,
-        help: 'Later answers with a higher version, because an act came after its purchase.',
-      });
-      const duplicates = counter(registry, {
-        name: names.promotion.duplicates,
-        help: 'Records that said nothing new.',
-        labelNames: ['topic'],
-      });
-      const rejected = counter(registry, {
-        name: names.promotion.rejected,
-        help: 'Records that could not be understood.',
-        labelNames: ['topic', 'code'],
-      });
-      const deadLetters = counter(registry, {
-        name: names.messaging.deadLetters,
-        help: 'Records moved to a dead letter topic.',
-        labelNames: ['messaging_destination_name', 'code'],
-      });
-      const pending = gauge(registry, {
-        name: names.promotion.pendingMisses,
-        help: 'Purchases without an act so far that wait for the act side to be read.',
-      });
-      const latency = durationHistogram(registry, {
-        name: names.promotion.joinLatency,
-        help: 'From the append of a purchase to the ack of its first answer.',
-        labelNames: ['promotion_affect'],
-      });
-      const labels = { hit: { promotion_affect: '1' }, miss: { promotion_affect: '0' } } as const;
-      return {
-        outcome(one: Source, outcome: ReturnType<typeof feed>, value: Purchase | PromoBehavior) {
-          if (outcome === 'duplicate') duplicates.inc({ topic: topicOf[one] });
-          else if (outcome === 'new') acts.inc({ action: (value as PromoBehavior).action });
-        },
-        rejected(topic: string, deadLetterTopic: string, code: string) {
-          rejected.inc({ topic, code });
-          deadLetters.inc({ messaging_destination_name: deadLetterTopic, code });
-        },
-        answered(answers: readonly Answer[]) {
-          const nowMs = Date.now();
-          for (const { purchase, touches, correction } of answers) {
-            if (correction) corrections.inc();
-            else {
-              const by = touches.length > 0 ? labels.hit : labels.miss;
-              purchases.inc(by);
-              latency.observe(by, Math.max(0, nowMs - purchase.appendedMs) / 1000);
-            }
-          }
-        },
-        held: (count: number) => pending.set(count),
-      };
-    }
-
     consumer = await kafka.consumePartitions({
       groupId,
       topics: groups.promotionJoin.topics.map((topic) => topic.name),
@@ -791,48 +512,3 @@ export const worker: Worker<typeof config> = {
     };
   },
 };
-
-const otherBody: Rejection = {
-  code: 'MUSTER_DUPLICATE_ID_OTHER_BODY',
-  field: 'purchaseId',
-  reason: 'a purchase with this id and another content came before',
-};
-
-/**
- * Asks for each source's topic, one after the other: kafkajs' admin mixes up the metadata of topics that are asked for at
- * the same time for the first time, and fails with a TypeError.
- */
-async function eachTopic<T>(ask: (topic: string, from: Source) => Promise<T>): Promise<T[]> {
-  const answers: T[] = [];
-  for (const from of sources) answers.push(await ask(topicOf[from], from));
-  return answers;
-}
-
-/** The sender's own id of a message, else where it lies. */
-function messageId(record: IncomingRecord): string {
-  const id = textHeader(record, 'ce_id');
-  return id !== undefined && id !== '' && id.length <= 200
-    ? id
-    : `${record.topic}-${record.partition}-${record.offset}`;
-}
-
-/** When a record was first appended: a forwarded one brings the time of its original. */
-function appendedMsOf(record: IncomingRecord): number {
-  const text =
-    record.headers[appendedAtHeader] === undefined ? undefined : textHeader(record, appendedAtHeader);
-  const original = text !== undefined && /^\d{13}$/.test(text) ? Number(text) : record.timestampMs;
-  return Math.min(original, record.timestampMs);
-}
-
-function textHeader(record: IncomingRecord, name: string): string | undefined {
-  const value = record.headers[name];
-  const first = Array.isArray(value) ? value[0] : value;
-  return first === undefined || first === null ? undefined : first.toString();
-}
-
-function headersOf(record: IncomingRecord): Record<string, HeaderValue | readonly HeaderValue[]> {
-  const headers: Record<string, HeaderValue | readonly HeaderValue[]> = {};
-  for (const [name, value] of Object.entries(record.headers))
-    if (value !== undefined) headers[name] = value as HeaderValue | readonly HeaderValue[];
-  return headers;
-}
