@@ -1,6 +1,6 @@
 /** `<env>-kafka`: network, ZooKeeper ensemble, brokers, CMAK, topics. */
 import type { Construct } from 'constructs';
-import { allTopics, topicConfig } from '../catalog/topics.ts';
+import { allTopics, replicaAssignment, topicConfig } from '../catalog/topics.ts';
 import { brokersInside, placementOf, zookeeperConnect } from './config/topology.ts';
 import { cmakSeedScript, renderCmakCluster } from './config/zookeeper.ts';
 import { answersHttp, Container, Network, OneShotJob } from './constructs/container.ts';
@@ -35,6 +35,7 @@ export class KafkaStack extends EnvironmentStack {
         name: topic.name,
         partitions: topic.partitions,
         replicationFactor: topic.replicationFactor,
+        assignment: replicaAssignment(topic, environment),
         config: topicConfig(topic, environment),
       })),
       dependsOn: kafka.brokers.map(({ resource }) => resource),

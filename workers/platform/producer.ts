@@ -385,6 +385,11 @@ export function startProducer(options: ProducerOptions): Producer {
     let soonest = Number.POSITIVE_INFINITY;
     let leaderless = false;
     for (const partition of ready) {
+      // Short deadlines and a partition without a leader: what nobody waits for must not pile up.
+      if (dropAbandoned(partition) === undefined) {
+        ready.delete(partition);
+        continue;
+      }
       if (partition.retryAt > now) {
         soonest = Math.min(soonest, partition.retryAt - now);
         continue;

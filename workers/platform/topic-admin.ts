@@ -8,6 +8,8 @@ export interface ActualTopic {
   readonly name: string;
   readonly partitions: number;
   readonly replicationFactor: number;
+  /** Replicas of each partition, preferred leader first. */
+  readonly assignment: readonly (readonly number[])[];
   /** Settings made on the topic itself; defaults and broker settings are not in it. */
   readonly config: Readonly<Record<string, string>>;
 }
@@ -16,6 +18,8 @@ export interface NewTopic {
   readonly name: string;
   readonly partitions: number;
   readonly replicationFactor: number;
+  /** Replicas of each partition, preferred leader first; unset: the controller chooses. */
+  readonly assignment?: readonly (readonly number[])[];
   readonly config: Readonly<Record<string, string>>;
 }
 
@@ -90,6 +94,9 @@ export async function openTopicAdmin(options: {
           name,
           partitions: partitions.length,
           replicationFactor: Math.max(0, ...partitions.map(({ replicas }) => replicas.length)),
+          assignment: [...partitions]
+            .sort((a, b) => a.partitionId - b.partitionId)
+            .map(({ replicas }) => replicas),
           config: configs.get(name) ?? {},
         }))
         .sort((a, b) => (a.name < b.name ? -1 : 1));
@@ -99,10 +106,19 @@ export async function openTopicAdmin(options: {
       await admin.createTopics({
         waitForLeaders: true,
         timeout: 15_000,
-        topics: topics.map(({ name, partitions, replicationFactor, config }) => ({
+        topics: topics.map(({ name, partitions, replicationFactor, assignment, config }) => ({
           topic: name,
-          numPartitions: partitions,
-          replicationFactor,
+          // With an assignment both numbers follow from it, and Kafka wants them unset.
+          numPartitions: assignment === undefined ? partitions : -1,
+          replicationFactor: assignment === undefined ? replicationFactor : -1,
+          ...(assignment === undefined
+            ? {}
+            : {
+                replicaAssignment: assignment.map((replicas, partition) => ({
+                  partition,
+                  replicas: [...replicas],
+                })),
+              }),
           configEntries: entries(config),
         })),
       });

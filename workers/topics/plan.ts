@@ -1,7 +1,7 @@
 /** What has to be done so that a cluster's topics are as the catalog says. Pure: looks at nothing but its arguments. */
 import type { Environment } from '../../catalog/environments.ts';
 import type { ConsumerGroup } from '../../catalog/groups.ts';
-import { retryTopics, type Topic, topicConfig } from '../../catalog/topics.ts';
+import { replicaAssignment, retryTopics, type Topic, topicConfig } from '../../catalog/topics.ts';
 import type { ActualTopic, NewTopic } from '../platform/topic-admin.ts';
 
 export interface ConfigChange {
@@ -49,12 +49,16 @@ export function wantedTopics(
   ];
   const byName = new Map(all.map((topic) => [topic.name, topic]));
   return [...byName.values()]
-    .map((topic) => ({
-      name: topic.name,
-      partitions: topic.partitions,
-      replicationFactor: topic.replicationFactor,
-      config: topicConfig(topic, environment),
-    }))
+    .map((topic) => {
+      const assignment = replicaAssignment(topic, environment);
+      return {
+        name: topic.name,
+        partitions: topic.partitions,
+        replicationFactor: topic.replicationFactor,
+        ...(assignment === undefined ? {} : { assignment }),
+        config: topicConfig(topic, environment),
+      };
+    })
     .sort((a, b) => (a.name < b.name ? -1 : 1));
 }
 
@@ -92,6 +96,14 @@ export function planTopics(
         what: `has ${present.replicationFactor} copies, the catalog says ${topic.replicationFactor}: reassign its partitions with kafka-reassign-partitions.sh`,
       });
     }
+    for (const [partition, replicas] of (topic.assignment ?? []).entries()) {
+      const preferred = present.assignment[partition]?.[0];
+      if (preferred === undefined || preferred === replicas[0]) continue;
+      drift.push({
+        name,
+        what: `prefers broker ${preferred} as leader of partition ${partition}, the catalog says ${replicas[0]}: reassign it with kafka-reassign-partitions.sh`,
+      });
+    }
     const changes = Object.entries(topic.config)
       .filter(([key, to]) => present.config[key] !== to)
       .map(([key, to]) => ({ name: key, from: present.config[key], to }));
@@ -121,7 +133,11 @@ function describeStep(step: Step): string[] {
   switch (step.kind) {
     case 'create':
       return [
-        `+ create ${step.topic.name}: ${step.topic.partitions} partitions, ${step.topic.replicationFactor} copies`,
+        `+ create ${step.topic.name}: ${step.topic.partitions} partitions, ${step.topic.replicationFactor} copies${
+          step.topic.assignment === undefined
+            ? ''
+            : `, led by brokers ${step.topic.assignment.map(([leader]) => leader).join(', ')}`
+        }`,
         ...Object.entries(step.topic.config).map(([key, value]) => `    ${key} = ${value}`),
       ];
     case 'raise-partitions':
