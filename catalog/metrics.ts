@@ -40,6 +40,9 @@ export const metrics = {
     /** From the durable request to the push to its client. */
     pushLatency: 'coupon_push_latency_seconds',
     pushClients: 'coupon_push_clients',
+    /** Requests durable and not known to be on their topic: their number is that of group commits, and their oldest age. */
+    unpublishedBatches: 'coupon_unpublished_batches',
+    unpublishedOldestAge: 'coupon_unpublished_oldest_age_seconds',
     /** Per coupon, read from the store of truth: issued may never exceed stock. */
     issued: 'coupon_issued',
     stock: 'coupon_stock',
@@ -122,19 +125,115 @@ export const metrics = {
     partitionCount: 'kafka_server_replicamanager_partitioncount',
     activeControllers: 'kafka_controller_kafkacontroller_activecontrollercount',
     offlinePartitions: 'kafka_controller_kafkacontroller_offlinepartitionscount',
+    preferredReplicaImbalance: 'kafka_controller_kafkacontroller_preferredreplicaimbalancecount',
+    uncleanElections: 'kafka_controller_controllerstats_uncleanleaderelections_total',
+    isrShrinks: 'kafka_server_replicamanager_isrshrinks_total',
+    isrExpands: 'kafka_server_replicamanager_isrexpands_total',
+    offlineLogDirectories: 'kafka_log_logmanager_offlinelogdirectorycount',
+    /** Bytes of one replica on one broker. */
+    logSize: 'kafka_log_log_size',
+    failedProduceRequests: 'kafka_server_brokertopicmetrics_failedproducerequests_total',
+    failedFetchRequests: 'kafka_server_brokertopicmetrics_failedfetchrequests_total',
+    /** Share of time, 0 to 1, in which the request handlers had nothing to do. */
+    requestHandlerIdle: 'kafka_server_kafkarequesthandlerpool_requesthandleravgidle_percent',
+    zookeeperExpires: 'kafka_server_sessionexpirelistener_zookeeperexpires_total',
+    /** Messages by which the worst follower on this broker is behind. */
+    followerMaxLag: 'kafka_server_replicafetchermanager_maxlag',
     messagesIn: 'kafka_server_brokertopicmetrics_messagesin_total',
     bytesIn: 'kafka_server_brokertopicmetrics_bytesin_total',
     bytesOut: 'kafka_server_brokertopicmetrics_bytesout_total',
     requestTime: 'kafka_network_requestmetrics_totaltimems',
+    requests: 'kafka_network_requestmetrics_totaltimems_count',
+    requestQueue: 'kafka_network_requestchannel_requestqueuesize',
+    responseQueue: 'kafka_network_requestchannel_responsequeuesize',
+    /** Share of time, 0 to 1. */
+    networkIdle: 'kafka_network_socketserver_networkprocessoravgidle_percent',
+    zookeeperDisconnects: 'kafka_server_sessionexpirelistener_zookeeperdisconnects_total',
   },
   /** Prometheus's own, and what it makes of every scrape and alert. */
   prometheus: {
     up: 'up',
     alerts: 'ALERTS',
+    scrapeDuration: 'scrape_duration_seconds',
+    reloadSuccessful: 'prometheus_config_last_reload_successful',
+    ruleFailures: 'prometheus_rule_evaluation_failures_total',
+    alertmanagersDiscovered: 'prometheus_notifications_alertmanagers_discovered',
+    notificationErrors: 'prometheus_notifications_errors_total',
   },
   zookeeper: {
+    /** As configured, not as alive: it never changes when a member dies. */
     quorumSize: 'quorum_size',
+    /** On the leader only. */
+    leaderUptime: 'leader_uptime',
+    /** On the leader only: voting followers that keep up. */
+    syncedFollowers: 'synced_followers',
+    /** Over the whole life of the process: it says nothing of the last minutes. */
     averageLatency: 'avg_latency',
+    /** Milliseconds of each write since the start, as a summary. */
+    updateLatency: 'updatelatency',
+    readLatency: 'readlatency',
     outstandingRequests: 'outstanding_requests',
+    /** Milliseconds of each sync of the transaction log, as a summary. */
+    fsyncTime: 'fsynctime',
+    /** Milliseconds of each election that the member took part in, as a summary. */
+    electionTime: 'election_time',
+    connections: 'num_alive_connections',
+    znodes: 'znode_count',
+    dataBytes: 'approximate_data_size',
+    packetsReceived: 'packets_received',
+    sessionsExpired: 'stale_sessions_expired',
+    connectionsDropped: 'connection_drop_count',
+    openFiles: 'open_file_descriptor_count',
+    maxFiles: 'max_file_descriptor_count',
+    /** What `jvm` has under other names: its exporter is older. */
+    jvmUsed: 'jvm_memory_bytes_used',
+    jvmMax: 'jvm_memory_bytes_max',
+  },
+  jvm: {
+    memoryUsed: 'jvm_memory_used_bytes',
+    memoryMax: 'jvm_memory_max_bytes',
+    threadsDeadlocked: 'jvm_threads_deadlocked',
+    /** Of brokers and ZooKeeper. */
+    gcSeconds: 'jvm_gc_collection_seconds_sum',
+  },
+  process: {
+    residentMemory: 'process_resident_memory_bytes',
+    eventLoopLagP99: 'nodejs_eventloop_lag_p99_seconds',
+    startTime: 'process_start_time_seconds',
+    cpuSeconds: 'process_cpu_seconds_total',
+    openFiles: 'process_open_fds',
+    /** Every process of ours has it, once. */
+    nodeVersion: 'nodejs_version_info',
+    heapUsed: 'nodejs_heap_size_used_bytes',
+    gcSeconds: 'nodejs_gc_duration_seconds_sum',
+  },
+  mysql: {
+    up: 'mysql_up',
+    threadsConnected: 'mysql_global_status_threads_connected',
+    maxConnections: 'mysql_global_variables_max_connections',
+    threadsRunning: 'mysql_global_status_threads_running',
+    queries: 'mysql_global_status_queries',
+    rowLockWaits: 'mysql_global_status_innodb_row_lock_waits',
+  },
+  redis: {
+    up: 'redis_up',
+    memoryUsed: 'redis_memory_used_bytes',
+    memoryMax: 'redis_memory_max_bytes',
+    rejectedConnections: 'redis_rejected_connections_total',
+    commands: 'redis_commands_processed_total',
+  },
+  jaeger: {
+    receiverRefused: 'otelcol_receiver_refused_spans_total',
+    receiverFailed: 'otelcol_receiver_failed_spans_total',
+    exporterFailed: 'otelcol_exporter_send_failed_spans_total',
+  },
+  alertmanager: { notificationsFailed: 'alertmanager_notifications_failed_total' },
+  /** Recorded by rules: limits as series, so that one alert compares each group, topic or process with its own. */
+  recorded: {
+    lagSeconds: 'muster:consumergroup_lag_seconds:max',
+    lagSecondsHigh: 'muster:consumergroup_lag_seconds:limit',
+    topicRetention: 'muster:topic_retention_seconds:limit',
+    brokerLogBytes: 'muster:kafka_log_bytes:sum_by_broker',
+    processMemoryLimit: 'muster:process_memory_bytes:limit',
   },
 } as const;
