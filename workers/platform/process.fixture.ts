@@ -1,8 +1,9 @@
 /**
  * A worker process for tests: real HTTP, logs, metrics and drain, with a worker that does as FIXTURE_* says, and a Kafka
- * that only notes that it was closed. Not part of the product.
+ * client that is never used. Not part of the product.
  */
 import { Type } from 'typebox';
+import { connectKafka } from './kafkajs.ts';
 import { type ConnectKafka, runProcess } from './process.ts';
 import type { Worker } from './worker.ts';
 
@@ -75,9 +76,15 @@ const worker: Worker<typeof settings> = {
   },
 };
 
-const connectKafka: ConnectKafka = async () =>
-  ({
-    close: async () => note('kafka closed'),
-  }) as never;
+const connect: ConnectKafka = (options) => {
+  const kafka = connectKafka(options);
+  return {
+    ...kafka,
+    async close() {
+      await kafka.close();
+      note('kafka closed');
+    },
+  };
+};
 
-await runProcess({ workers: [worker], connectKafka });
+await runProcess({ workers: [worker], connectKafka: connect });

@@ -3,6 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import test, { type ExecutionContext } from 'ava';
+import { metrics } from '../../catalog/metrics.ts';
 
 const fixture = fileURLToPath(new URL('./process.fixture.ts', import.meta.url));
 const main = fileURLToPath(new URL('../main.ts', import.meta.url));
@@ -99,6 +100,13 @@ test.serial(
     t.false(places.includes(-1), output());
   },
 );
+
+test.serial('the process tells the metrics of its Kafka client', async (t) => {
+  const { url } = await start(t);
+  const text = await (await fetch(`${url}/metrics`)).text();
+  for (const name of Object.values(metrics.messaging))
+    t.true(text.includes(name.replace(/_total$/, '')), name);
+});
 
 test.serial('a drain past its deadline ends with exit 1', async (t) => {
   const { child, output, exit } = await start(t, { FIXTURE_STOP_MS: '60000', DRAIN_DEADLINE_MS: '400' });

@@ -22,7 +22,7 @@ export type ConnectKafka = (options: {
   brokers: string[];
   clientId: string;
   log: Logger;
-  registry: Registry;
+  metrics: Registry;
 }) => Kafka | Promise<Kafka>;
 
 export interface ProcessOptions {
@@ -138,7 +138,7 @@ export async function runProcess(options: ProcessOptions): Promise<void> {
       brokers: platform.KAFKA_BROKERS.split(','),
       clientId: platform.PROCESS_NAME,
       log,
-      registry,
+      metrics: registry,
     });
     if (ending) return;
     const { app } = http;
