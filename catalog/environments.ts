@@ -67,6 +67,8 @@ export interface Environment {
   readonly kafka: {
     readonly nodes: readonly [KafkaNode, KafkaNode, KafkaNode];
     readonly size: JvmSize;
+    /** Room for the logs of one broker; alerts foresee when it ends. */
+    readonly dataDiskBytes: number;
     /** The session timeout is the RTO of a dead broker (facts: 3000 ms measured 3.9 s). */
     readonly zookeeperSessionTimeoutMs: number;
   };
@@ -147,6 +149,7 @@ function laptop(
         { id: 3, rack: 'rack-3', host, externalPort: port(93) },
       ],
       size: { memoryMiB: 768, heapMiB: 384 },
+      dataDiskBytes: 10e9,
       zookeeperSessionTimeoutMs: 3_000,
     },
     zookeeper: {
@@ -183,7 +186,7 @@ function laptop(
       list: [
         {
           name: 'api',
-          workers: ['promotion-api', 'promotion-analysis'],
+          workers: ['promotion-api', 'promotion-analysis', 'outside-api'],
           size: { memoryMiB: 256 },
           replicas: 1,
           publishedPort: port(80),
@@ -191,6 +194,15 @@ function laptop(
         // State is about 0.5 KB a purchase and 0.15 KB an act for 11 and 17 minutes: 300 MiB at ten times the design load.
         { name: 'promotion', workers: ['promotion-join'], size: { memoryMiB: 640 }, replicas: 1 },
         { name: 'log-follower', workers: ['promotion-log'], size: { memoryMiB: 160 }, replicas: 1 },
+        { name: 'outside', workers: ['outside-events'], size: { memoryMiB: 160 }, replicas: 1 },
+        // Stands for everything outside: it receives webhooks and alerts.
+        {
+          name: 'outside-world',
+          workers: ['webhook-stub'],
+          size: { memoryMiB: 160 },
+          replicas: 1,
+          publishedPort: port(81),
+        },
         ...traffic,
       ],
     },
@@ -230,6 +242,7 @@ function production(): Environment {
         { id: 3, rack: 'rack-3', host: 'kafka-3', externalPort: 9092 },
       ],
       size: { memoryMiB: 8_192, heapMiB: 4_096, cpus: 4 },
+      dataDiskBytes: 40e9,
       zookeeperSessionTimeoutMs: 3_000,
     },
     zookeeper: {
@@ -266,7 +279,7 @@ function production(): Environment {
       list: [
         {
           name: 'api',
-          workers: ['promotion-api', 'promotion-analysis'],
+          workers: ['promotion-api', 'promotion-analysis', 'outside-api'],
           size: { memoryMiB: 320, cpus: 1 },
           replicas: 1,
           publishedPort: 8080,
@@ -277,6 +290,14 @@ function production(): Environment {
           workers: ['promotion-log'],
           size: { memoryMiB: 192, cpus: 0.5 },
           replicas: 1,
+        },
+        {
+          name: 'outside',
+          workers: ['outside-events'],
+          size: { memoryMiB: 128, cpus: 0.5 },
+          replicas: 1,
+          // The receiver is the site's own: edit it here.
+          env: { OUTSIDE_WEBHOOK_URL: 'https://webhooks.muster.internal' },
         },
       ],
     },

@@ -40,6 +40,7 @@ export function hostVariables(environment: Environment, secrets: Secrets): Recor
     const [host = '', number = ''] = reachFromHost(environment, alias, port).split(':');
     return [host, number];
   };
+  const hasOutsideWorld = environment.processes.list.some(({ name }) => name === 'outside-world');
   const [mysqlHost, mysqlPort] = parts('mysql', 'sql');
   const [redisHost, redisPort] = parts('redis', 'redis');
   return {
@@ -59,6 +60,9 @@ export function hostVariables(environment: Environment, secrets: Secrets): Recor
     PSEUDONYM_KEY: secrets.pseudonymKey,
     LOG_INBOX_DIRECTORY: join(stateDirectory(environment.name), 'log-inbox'),
     MUSTER_API_URL: `http://${reachFromHost(environment, 'api', 'http')}`,
+    ...(hasOutsideWorld
+      ? { MUSTER_OUTSIDE_WORLD_URL: `http://${reachFromHost(environment, 'outside-world', 'http')}` }
+      : {}),
     MUSTER_PROMETHEUS_URL: `http://${reachFromHost(environment, 'prometheus', 'http')}`,
     MUSTER_JAEGER_URL: `http://${reachFromHost(environment, 'jaeger', 'query')}`,
   };

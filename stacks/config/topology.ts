@@ -269,3 +269,9 @@ export function zookeeperConnect(environment: Environment): string {
     .map((node) => reach(environment, `zookeeper-${node.id}`, 'client'))
     .join(',');
 }
+
+/** Base address of the world outside (receiver of webhooks and alerts) where the environment has one; prod has not. */
+export function outsideWorldUrl(environment: Environment): string | undefined {
+  const replica = processReplicas(environment).find(({ spec }) => spec.workers.includes('webhook-stub'));
+  return replica === undefined ? undefined : `http://${reach(environment, replica.alias, 'http')}`;
+}

@@ -4,7 +4,15 @@ import { Construct } from 'constructs';
 import type { ProcessSpec } from '../../catalog/environments.ts';
 import { mysqlDatabase, mysqlUser } from '../config/data.ts';
 import { paths } from '../config/paths.ts';
-import { brokersInside, containerPorts, hostOf, placementOf, reach, reachParts } from '../config/topology.ts';
+import {
+  brokersInside,
+  containerPorts,
+  hostOf,
+  outsideWorldUrl,
+  placementOf,
+  reach,
+  reachParts,
+} from '../config/topology.ts';
 import { Container, checkedBy, Volume } from './container.ts';
 import { EnvironmentStack } from './environment-stack.ts';
 
@@ -38,6 +46,7 @@ export class WorkerProcess extends Construct {
     const placement = placementOf(environment, alias);
     const redis = reachParts(environment, 'redis', 'redis');
     const followsLogs = spec.workers.includes('promotion-log');
+    const webhookUrl = spec.workers.includes('outside-events') ? outsideWorldUrl(environment) : undefined;
     const sendsTraffic = spec.workers.includes('traffic');
 
     this.container = new Container(this, 'process', {
@@ -68,6 +77,7 @@ export class WorkerProcess extends Construct {
         LOG_LEVEL: 'info',
         ...(followsLogs ? { LOG_INBOX_DIRECTORY: paths.logInbox, LOG_STATE_DIRECTORY: paths.logState } : {}),
         ...(sendsTraffic ? { TRAFFIC_API_URL: `http://${reach(environment, 'api', 'http')}` } : {}),
+        ...(webhookUrl === undefined ? {} : { OUTSIDE_WEBHOOK_URL: webhookUrl }),
         ...spec.env,
       },
       size: spec.size,

@@ -1,0 +1,168 @@
+/** Worker `outside-events`: tells systems outside about business events by webhook. */
+import { trace } from '@opentelemetry/api';
+import type { Kysely } from 'kysely';
+import type { Registry } from 'prom-client';
+import { Type } from 'typebox';
+import type { ConsumerGroup } from '../../catalog/groups.ts';
+import { groups } from '../../catalog/groups.ts';
+import { metrics as names } from '../../catalog/metrics.ts';
+import { MusterError } from '../platform/errors.ts';
+import { consumeEvents, type EventConsumer, type HandledEvent } from '../platform/handle.ts';
+import type { Kafka } from '../platform/kafka.ts';
+import type { Logger } from '../platform/log.ts';
+import { counter, durationHistogram, gauge } from '../platform/metrics.ts';
+import type { Worker } from '../platform/worker.ts';
+import { type EventState, stateAfter } from './delivery.ts';
+import { type OutsideEvent, readOutsideEvent } from './event.ts';
+import { countTroubles, logBegin, logEnd, noteEvent } from './store.ts';
+import { postWebhook, type WebhookOptions } from './webhook.ts';
+
+const config = Type.Object({
+  OUTSIDE_WEBHOOK_URL: Type.String({
+    pattern: '^https?://[^\\s/]+(/[^\\s]*[^\\s/])?$',
+    description: 'base address of the receiver of webhooks, without a slash at the end',
+  }),
+  OUTSIDE_WEBHOOK_TIMEOUT_MS: Type.Integer({
+    minimum: 100,
+    maximum: 60_000,
+    default: 5_000,
+    description: 'longest wait for the answer to a webhook',
+  }),
+});
+
+/** Webhooks that run at once in a process: a receiver that hangs holds this many, not the partitions. */
+const concurrency = 32;
+const countEveryMs = 5_000;
+
+export const worker: Worker<typeof config> = {
+  name: 'outside-events',
+  consumes: [groups.outsideEvents],
+  produces: [],
+  config,
+  async start({ config, database, fail, kafka, log, metrics }) {
+    const db = await database();
+    const consumer = await deliverEvents({
+      kafka,
+      db,
+      log,
+      registry: metrics,
+      group: groups.outsideEvents,
+      webhook: { baseUrl: config.OUTSIDE_WEBHOOK_URL, timeoutMs: config.OUTSIDE_WEBHOOK_TIMEOUT_MS },
+      onFatal: fail,
+    });
+    const counting = countTroublesInto(metrics, db, log);
+    log.info('delivers webhooks', { to: config.OUTSIDE_WEBHOOK_URL });
+    return {
+      ready: () => consumer.ready(),
+      waitingFor: () => 'its partitions',
+      async stop() {
+        counting.stop();
+        await consumer.stop();
+      },
+    };
+  },
+};
+
+/** A webhook that was not taken; what it means for the record is decided already. */
+class WebhookFailed extends MusterError {
+  readonly isFinal: boolean;
+  constructor(what: string, isFinal: boolean) {
+    super('MUSTER_WEBHOOK_FAILED', `the webhook was not taken: ${what}`);
+    this.isFinal = isFinal;
+  }
+}
+
+export interface DeliveryOptions {
+  readonly kafka: Kafka;
+  readonly db: Kysely<unknown>;
+  readonly log: Logger;
+  readonly registry: Registry;
+  readonly group: ConsumerGroup;
+  readonly webhook: WebhookOptions;
+  onFatal(error: Error): void;
+}
+
+/** Delivers the events of the group's topics until stopped. */
+export async function deliverEvents(options: DeliveryOptions): Promise<EventConsumer> {
+  const { db, group, log, registry, webhook } = options;
+  const states = counter(registry, {
+    name: names.outside.events,
+    help: 'Changes of state of events for systems outside, by the state entered.',
+    labelNames: ['state'],
+  });
+  const attempts = counter(registry, {
+    name: names.outside.webhookAttempts,
+    help: 'Webhooks sent, by how they ended.',
+    labelNames: ['outcome'],
+  });
+  const durations = durationHistogram(registry, {
+    name: names.outside.webhookDuration,
+    help: 'Duration of webhooks, by how they ended.',
+    labelNames: ['outcome'],
+  });
+  const entered = (state: EventState) => states.inc({ state });
+
+  async function handle({ data, attempt: putOff }: HandledEvent<OutsideEvent>): Promise<void> {
+    const isNew = await noteEvent(db, data);
+    if (isNew) entered('PUBLISHED');
+    const attempt = await logBegin(db, data, sampledTraceId(), isNew);
+    // It was delivered before: a record may come more than once.
+    if (attempt === undefined) return;
+    entered('IN_PROGRESS');
+    const startedMs = performance.now();
+    const answer = await postWebhook(webhook, { idempotencyKey: data.id, body: data.payment, attempt });
+    attempts.inc({ outcome: answer.outcome });
+    durations.observe({ outcome: answer.outcome }, (performance.now() - startedMs) / 1_000);
+    const wanted = stateAfter(answer, putOff, group.retryDelaysMs.length);
+    const state = await logEnd(db, data.id, attempt, answer, wanted, group.retryDelaysMs[putOff]);
+    if (state === wanted) entered(state);
+    if (state === 'COMPLETED') return;
+    const what = answer.status === null ? answer.outcome : `status ${answer.status}`;
+    if (wanted === 'DEAD_LETTER')
+      log.error('an event for outside was given up', { eventId: data.id, attempt, what });
+    throw new WebhookFailed(what, wanted === 'DEAD_LETTER');
+  }
+
+  return consumeEvents<OutsideEvent>(options.kafka, {
+    group,
+    log,
+    concurrency,
+    parse: readOutsideEvent,
+    handle,
+    isFinal: (error) =>
+      error instanceof WebhookFailed
+        ? error.isFinal
+        : error instanceof MusterError && error.code === 'MUSTER_DUPLICATE_ID_OTHER_BODY',
+    onFatal: options.onFatal,
+  });
+}
+
+function sampledTraceId(): string | undefined {
+  const span = trace.getActiveSpan();
+  return span?.isRecording() ? span.spanContext().traceId : undefined;
+}
+
+/** Keeps the gauges of what people should know of up to date, from the log itself: they survive a restart. */
+function countTroublesInto(registry: Registry, db: Kysely<unknown>, log: Logger): { stop(): void } {
+  const deadLettered = gauge(registry, {
+    name: names.outside.deadLettered,
+    help: 'Events for systems outside that were given up and not replayed with success.',
+  });
+  const inDoubt = gauge(registry, {
+    name: names.outside.inDoubt,
+    help: 'Events for systems outside of which a webhook got no answer: the receiver may have done the work.',
+  });
+  const count = async () => {
+    try {
+      const troubles = await countTroubles(db);
+      deadLettered.set(troubles.deadLettered);
+      inDoubt.set(troubles.inDoubt);
+    } catch (error) {
+      log.debug('the event log could not be counted', { error });
+    }
+  };
+  void count();
+  const timer = setInterval(count, countEveryMs);
+  timer.unref();
+  return { stop: () => clearInterval(timer) };
+}

@@ -1,0 +1,92 @@
+/** The webhook client: one POST, and how it ended. */
+import { context, propagation, SpanKind, SpanStatusCode, trace } from '@opentelemetry/api';
+import { type Answer, outcomeOfStatus } from './delivery.ts';
+
+export interface WebhookOptions {
+  /** Base address of the receiver, without a slash at the end. */
+  readonly baseUrl: string;
+  /** Longest wait for the answer. */
+  readonly timeoutMs: number;
+}
+
+const path = '/webhooks/payment-completed';
+const tracer = trace.getTracer('muster/outside');
+
+/** Failures of which it is certain that the request was not sent. */
+const notSent = new Set([
+  'ECONNREFUSED',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'UND_ERR_CONNECT_TIMEOUT',
+]);
+
+/**
+ * Sends the body with the Idempotency-Key and the active trace. Never rejects. The key is the same for every attempt of an
+ * event, so a receiver that keeps to it does the work once.
+ */
+export async function postWebhook(
+  { baseUrl, timeoutMs }: WebhookOptions,
+  webhook: { readonly idempotencyKey: string; readonly body: unknown; readonly attempt: number },
+): Promise<Answer> {
+  const url = new URL(`${baseUrl}${path}`);
+  const span = tracer.startSpan('POST', {
+    kind: SpanKind.CLIENT,
+    attributes: {
+      'http.request.method': 'POST',
+      'url.template': path,
+      'server.address': url.hostname,
+      'server.port': Number(url.port || (url.protocol === 'https:' ? 443 : 80)),
+      ...(webhook.attempt > 1 ? { 'http.request.resend_count': webhook.attempt - 1 } : {}),
+    },
+  });
+  const carrier: Record<string, string> = {};
+  propagation.inject(trace.setSpan(context.active(), span), carrier);
+  const answer = await send(
+    url,
+    timeoutMs,
+    {
+      ...carrier,
+      'content-type': 'application/json',
+      'idempotency-key': webhook.idempotencyKey,
+      'user-agent': 'muster-webhooks/1',
+    },
+    JSON.stringify(webhook.body),
+  );
+  if (answer.status !== null) span.setAttribute('http.response.status_code', answer.status);
+  if (answer.outcome !== '2xx') {
+    span.setAttribute('error.type', answer.status === null ? answer.outcome : String(answer.status));
+    span.setStatus({ code: SpanStatusCode.ERROR });
+  }
+  span.end();
+  return answer;
+}
+
+async function send(
+  url: URL,
+  timeoutMs: number,
+  headers: Record<string, string>,
+  body: string,
+): Promise<Answer> {
+  const signal = AbortSignal.timeout(timeoutMs);
+  try {
+    const response = await fetch(url, { method: 'POST', headers, body, signal, redirect: 'manual' });
+    // The status says it all; the rest is read only so that the connection can be used again.
+    await drain(response).catch(() => undefined);
+    return { outcome: outcomeOfStatus(response.status), status: response.status, inDoubt: false };
+  } catch (error) {
+    if (signal.aborted) return { outcome: 'timeout', status: null, inDoubt: true };
+    const code = String(((error as Error).cause as { code?: unknown } | undefined)?.code);
+    return { outcome: 'network', status: null, inDoubt: !notSent.has(code) };
+  }
+}
+
+/** Reads a short answer; a long one is cut off with its connection. */
+async function drain(response: Response): Promise<void> {
+  let bytes = 0;
+  for await (const chunk of response.body ?? []) {
+    bytes += chunk.length;
+    if (bytes > 65_536) break;
+  }
+}
