@@ -55,6 +55,32 @@ export const groups = {
     lagSecondsHigh: 30,
     retryDelaysMs: [],
   },
+  couponIssue: {
+    id: 'coupon-issue',
+    topics: [topics.couponIssue],
+    owner: 'coupon',
+    description: 'Decides requests for coupons, in order per coupon (COUPON_ORDERING=coupon).',
+    lagSecondsHigh: 2,
+    // A request that waits is overtaken: trouble is waited out in place, and what never works is a dead letter.
+    retryDelaysMs: [],
+  },
+  couponRequest: {
+    id: 'coupon-request',
+    topics: [topics.couponRequests],
+    owner: 'coupon',
+    description: 'Decides requests for coupons, in order per user (COUPON_ORDERING=user).',
+    lagSecondsHigh: 2,
+    retryDelaysMs: [],
+  },
+  couponResult: {
+    // Each replica pushes to the clients that it holds, so it reads everything as a group of its own, named by the process.
+    id: 'coupon-result-api',
+    topics: [topics.couponResults, topics.couponIssueSucceeded, topics.couponIssueFailed],
+    owner: 'coupon',
+    description: 'Pushes outcomes of coupon requests to the clients that process api holds.',
+    lagSecondsHigh: 2,
+    retryDelaysMs: [],
+  },
 } satisfies Record<string, ConsumerGroup>;
 
 export const allGroups: readonly ConsumerGroup[] = Object.values(groups);

@@ -2,6 +2,7 @@
 import type { TSchema } from 'typebox';
 import type { Environment } from './environments.ts';
 import { canaryProbe } from './events/canary.ts';
+import { couponRequest, couponResult } from './events/coupon.ts';
 import { orderCompleted, orderConfirmed, productEvent } from './events/order.ts';
 import { paymentCompleted } from './events/outside.ts';
 import { enrichedPurchase, promoBehavior, promotionLogic, purchase } from './events/promotion.ts';
@@ -95,6 +96,61 @@ const promotionTopics = {
     owner: 'promotion',
     description: 'The purchases that a promotion affected, re-published for those who act on them.',
     designLoad: { messagesPerSecond: 50, bytesPerMessage: 320 },
+  },
+} satisfies Record<string, Topic>;
+
+/** One slice with two ordering keys (environment variable COUPON_ORDERING): `coupon` over the first three, `user` over the others. */
+const couponTopics = {
+  couponIssue: {
+    ...standard,
+    name: 'coupon-issue',
+    partitions: 5,
+    key: 'coupon id',
+    event: { type: 'CouponRequest', schema: couponRequest },
+    owner: 'coupon',
+    description: 'Requests for coupons, those of one coupon in order.',
+    designLoad: { messagesPerSecond: 200, bytesPerMessage: 300 },
+  },
+  couponIssueSucceeded: {
+    ...standard,
+    name: 'coupon-issue-succeeded',
+    partitions: 5,
+    key: 'coupon id',
+    event: { type: 'CouponResult', schema: couponResult },
+    owner: 'coupon',
+    description: 'Coupons that were issued; written after the transaction has committed.',
+    designLoad: { messagesPerSecond: 10, bytesPerMessage: 450 },
+  },
+  couponIssueFailed: {
+    ...standard,
+    name: 'coupon-issue-failed',
+    partitions: 5,
+    key: 'coupon id',
+    event: { type: 'CouponResult', schema: couponResult },
+    owner: 'coupon',
+    description: 'Requests that got no coupon, with the reason; written after the decision has committed.',
+    designLoad: { messagesPerSecond: 190, bytesPerMessage: 450 },
+  },
+  couponRequests: {
+    ...standard,
+    name: 'coupon-requests',
+    partitions: 3,
+    key: 'user:<user id>',
+    event: { type: 'CouponRequest', schema: couponRequest },
+    owner: 'coupon',
+    description: 'Requests for coupons, those of one user in order.',
+    designLoad: { messagesPerSecond: 200, bytesPerMessage: 300 },
+  },
+  couponResults: {
+    ...standard,
+    name: 'coupon-results',
+    partitions: 3,
+    key: 'user:<pseudonym>',
+    event: { type: 'CouponResult', schema: couponResult },
+    owner: 'coupon',
+    description:
+      'What became of requests for coupons, those of one user in order; written after the decision has committed.',
+    designLoad: { messagesPerSecond: 200, bytesPerMessage: 450 },
   },
 } satisfies Record<string, Topic>;
 
@@ -234,6 +290,12 @@ export const topics = {
   orderCompletedDlq: deadLetterTopic(orderTopics.orderCompleted),
   productEventsDlq: deadLetterTopic(orderTopics.productEvents),
   externalEventsDlq: deadLetterTopic(outsideTopics.externalEvents),
+  ...couponTopics,
+  couponIssueDlq: deadLetterTopic(couponTopics.couponIssue),
+  couponIssueSucceededDlq: deadLetterTopic(couponTopics.couponIssueSucceeded),
+  couponIssueFailedDlq: deadLetterTopic(couponTopics.couponIssueFailed),
+  couponRequestsDlq: deadLetterTopic(couponTopics.couponRequests),
+  couponResultsDlq: deadLetterTopic(couponTopics.couponResults),
 } satisfies Record<string, Topic>;
 
 export const allTopics: readonly Topic[] = Object.values(topics);
