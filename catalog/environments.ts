@@ -186,7 +186,7 @@ function laptop(
       list: [
         {
           name: 'api',
-          workers: ['promotion-api', 'promotion-analysis', 'outside-api'],
+          workers: ['promotion-api', 'promotion-analysis', 'outside-api', 'order-api'],
           size: { memoryMiB: 256 },
           replicas: 1,
           publishedPort: port(80),
@@ -194,6 +194,12 @@ function laptop(
         // State is about 0.5 KB a purchase and 0.15 KB an act for 11 and 17 minutes: 300 MiB at ten times the design load.
         { name: 'promotion', workers: ['promotion-join'], size: { memoryMiB: 640 }, replicas: 1 },
         { name: 'log-follower', workers: ['promotion-log'], size: { memoryMiB: 160 }, replicas: 1 },
+        {
+          name: 'commerce',
+          workers: ['order-ranking', 'order-analytics', 'product-events'],
+          size: { memoryMiB: 256 },
+          replicas: 1,
+        },
         { name: 'outside', workers: ['outside-events'], size: { memoryMiB: 160 }, replicas: 1 },
         // Stands for everything outside: it receives webhooks and alerts.
         {
@@ -279,7 +285,7 @@ function production(): Environment {
       list: [
         {
           name: 'api',
-          workers: ['promotion-api', 'promotion-analysis', 'outside-api'],
+          workers: ['promotion-api', 'promotion-analysis', 'outside-api', 'order-api'],
           size: { memoryMiB: 320, cpus: 1 },
           replicas: 1,
           publishedPort: 8080,
@@ -289,6 +295,12 @@ function production(): Environment {
           name: 'log-follower',
           workers: ['promotion-log'],
           size: { memoryMiB: 192, cpus: 0.5 },
+          replicas: 1,
+        },
+        {
+          name: 'commerce',
+          workers: ['order-ranking', 'order-analytics', 'product-events'],
+          size: { memoryMiB: 256, cpus: 0.5 },
           replicas: 1,
         },
         {

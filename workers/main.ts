@@ -14,12 +14,18 @@ if (![...process.execArgv, process.env.NODE_OPTIONS ?? ''].some((flags) => flags
 /** All workers. A folder's worker becomes startable by its line here. */
 const workers: Readonly<Record<string, () => Promise<{ readonly worker: unknown }>>> = {
   canary: () => import('./canary/worker.ts'),
+  'order-analytics': () => import('./order/analytics-worker.ts'),
+  'order-api': () => import('./order/api-worker.ts'),
+  'order-ranking': () => import('./order/ranking-worker.ts'),
   'outside-api': () => import('./outside/api-worker.ts'),
   'outside-events': () => import('./outside/events-worker.ts'),
+  'product-events': () => import('./order/product-events-worker.ts'),
   'promotion-api': () => import('./promotion/api-worker.ts'),
   'promotion-analysis': () => import('./promotion/analysis-worker.ts'),
   'promotion-join': () => import('./promotion/join-worker.ts'),
   'promotion-log': () => import('./promotion/log-worker.ts'),
+  'coupon-api': () => import('./coupon/api-worker.ts'),
+  'coupon-issue': () => import('./coupon/issue-worker.ts'),
   traffic: () => import('./traffic/worker.ts'),
   'webhook-stub': () => import('./outside-world/worker.ts'),
 };

@@ -1,0 +1,35 @@
+/** Worker `order-api`: products, orders and payments, the ranking and the data platform's answers over HTTP. */
+import type { Kysely } from 'kysely';
+import { topics } from '../../catalog/topics.ts';
+import { databaseSettings } from '../platform/config.ts';
+import { openDatabase } from '../platform/database.ts';
+import type { Worker } from '../platform/worker.ts';
+import { type AnalyticsTables, analyticsSettings } from './analytics.ts';
+import { registerFiguresRoutes } from './figures-routes.ts';
+import { registerOrderRoutes } from './routes.ts';
+import type { OrderTables } from './store.ts';
+
+export const worker: Worker<typeof databaseSettings> = {
+  name: 'order-api',
+  consumes: [],
+  reads: [topics.orderCompleted],
+  produces: [topics.orderCompleted, topics.orderConfirmed, topics.externalEvents, topics.productEvents],
+  config: databaseSettings,
+  async start({ config: settings, database, redis, kafka, http, metrics: registry, secrets, relayOutbox }) {
+    const analytics = openDatabase<AnalyticsTables>({
+      settings: analyticsSettings(settings),
+      connections: 3,
+    });
+    registerOrderRoutes(http, {
+      database: async () => (await database()) as Kysely<OrderTables>,
+      pseudonymKey: secrets.pseudonymKey,
+      registry,
+    });
+    registerFiguresRoutes(http, { redis, kafka, analytics });
+    relayOutbox();
+    return {
+      ready: () => true,
+      stop: () => analytics.destroy(),
+    };
+  },
+};

@@ -1,0 +1,77 @@
+/** What the workers of the data platform share: a consumer into a database of its own. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Kysely } from 'kysely';
+import type { Registry } from 'prom-client';
+import type { Logger } from 'winston';
+import type { ConsumerGroup } from '../../catalog/groups.ts';
+import type { DatabaseSettings } from '../platform/config.ts';
+import { openDatabase } from '../platform/database.ts';
+import type { IncomingRecord, Kafka } from '../platform/kafka.ts';
+import type { Started } from '../platform/worker.ts';
+import { type AnalyticsTables, analyticsSettings, prepareAnalytics } from './analytics.ts';
+import { type BatchConsumer, consumeBatches } from './consume.ts';
+
+export interface DataPlatformOptions {
+  readonly group: ConsumerGroup;
+  readonly kafka: Kafka;
+  readonly log: Logger;
+  readonly registry: Registry;
+  /** Of the shop's database; the data platform's lies beside it. */
+  readonly settings: DatabaseSettings;
+  fail(error: Error): void;
+}
+
+/**
+ * Stores what the group's topic brings until stopped. The database is made ready in the background: a process whose other workers need none starts without it.
+ */
+export function startStore<T>(
+  { group, kafka, log, settings, fail }: DataPlatformOptions,
+  parse: (record: IncomingRecord) => T,
+  store: (db: Kysely<AnalyticsTables>, events: readonly T[]) => Promise<void>,
+): Started {
+  // Few connections of its own: the shop's work never waits behind the data platform's.
+  const db = openDatabase<AnalyticsTables>({ settings: analyticsSettings(settings), connections: 3 });
+  const stopping = new AbortController();
+  let consumer: BatchConsumer | undefined;
+
+  async function begin(): Promise<void> {
+    for (let failures = 0; !stopping.signal.aborted; failures++) {
+      try {
+        await prepareAnalytics(settings, (line) => log.info(line));
+        break;
+      } catch (error) {
+        if (failures % 20 === 0)
+          log.warn('the data platform’s database cannot be made ready: waiting', { error });
+        await sleep(Math.min(5_000, 200 * 2 ** failures), undefined, { signal: stopping.signal }).catch(
+          () => {},
+        );
+      }
+    }
+    if (stopping.signal.aborted) return;
+    consumer = await consumeBatches<T>(kafka, {
+      group,
+      log,
+      parse,
+      async apply(records) {
+        await store(
+          db,
+          records.map(({ data }) => data),
+        );
+        return true;
+      },
+      onFatal: fail,
+    });
+  }
+  const begun = begin().catch(fail);
+
+  return {
+    ready: () => consumer?.ready() ?? false,
+    waitingFor: () => (consumer === undefined ? 'the data platform’s database' : 'its partitions'),
+    async stop() {
+      stopping.abort();
+      await begun;
+      await consumer?.stop();
+      await db.destroy();
+    },
+  };
+}

@@ -1,0 +1,352 @@
+/** HTTP of products and orders. Answers name customers by their pseudonym, never by the user id. */
+import { createHmac } from 'node:crypto';
+import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
+import { SpanStatusCode, trace } from '@opentelemetry/api';
+import type { FastifyInstance } from 'fastify';
+import type { Kysely } from 'kysely';
+import type { Registry } from 'prom-client';
+import { Type } from 'typebox';
+import { metrics } from '../../catalog/metrics.ts';
+import { isDependencyDown } from '../platform/consumer.ts';
+import { errorBody, HttpError } from '../platform/http.ts';
+import { counter } from '../platform/metrics.ts';
+import { pseudonym } from '../platform/pseudonym.ts';
+import { traceparentOf } from '../platform/tracing-kafka.ts';
+import { gather } from './gather.ts';
+import { newId } from './ids.ts';
+import type { Money, Refusal } from './order.ts';
+import {
+  changeProduct,
+  createProduct,
+  findOrder,
+  listProducts,
+  type OrderPlacement,
+  type OrderTables,
+  type OrderView,
+  type PaymentCall,
+  type Product,
+  payOrders,
+  placeOrders,
+} from './store.ts';
+
+const tracer = trace.getTracer('muster/order');
+
+const currencies = new Set(Intl.supportedValuesOf('currency'));
+const money = Type.Object(
+  {
+    amount: Type.Integer({
+      minimum: 0,
+      maximum: Number.MAX_SAFE_INTEGER,
+      description: 'integer minor units (KRW has none, USD cents)',
+    }),
+    currency: Type.String({ pattern: '^[A-Z]{3}$', description: 'ISO-4217 code' }),
+  },
+  { examples: [{ amount: 59_000, currency: 'KRW' }] },
+);
+const productBody = Type.Object({
+  productId: Type.String(),
+  name: Type.String(),
+  price: money,
+  stock: Type.Integer(),
+});
+const orderStatus = Type.Enum(['PENDING', 'COMPLETED', 'FAILED']);
+const item = Type.Object({
+  productId: Type.String({ minLength: 1, maxLength: 40 }),
+  quantity: Type.Integer({ minimum: 1, maximum: 1_000_000 }),
+});
+const productPath = Type.Object({ productId: Type.String({ minLength: 1, maxLength: 40 }) });
+const orderPath = Type.Object({ orderId: Type.String({ minLength: 1, maxLength: 40 }) });
+const tags = ['orders'];
+
+export interface OrderRoutesOptions {
+  database(): Promise<Kysely<OrderTables>>;
+  readonly pseudonymKey: Buffer;
+  readonly registry: Registry;
+}
+
+export function registerOrderRoutes(http: FastifyInstance, options: OrderRoutesOptions): void {
+  const app = http.withTypeProvider<TypeBoxTypeProvider>();
+  const { database, pseudonymKey } = options;
+  const orders = counter(options.registry, { name: metrics.order.orders, help: 'Orders placed.' });
+  const payments = counter(options.registry, {
+    name: metrics.order.payments,
+    help: 'Requests to pay, by outcome: COMPLETED, REPEATED (the same request again), UNAVAILABLE or the reason of refusal.',
+    labelNames: ['outcome'],
+  });
+  const place = gather(
+    async (placements: readonly OrderPlacement[]) => placeOrders(await database(), placements, Date.now()),
+    { most: 100, waiting: 2_000 },
+  );
+  const pay = gather(
+    async (calls: readonly PaymentCall[]) => payOrders(await database(), calls, Date.now()),
+    { most: 100, waiting: 2_000 },
+  );
+
+  app.post(
+    '/products',
+    {
+      schema: {
+        summary: 'Add a product',
+        tags,
+        body: Type.Object({
+          name: Type.String({ minLength: 1, maxLength: 200 }),
+          price: money,
+          stock: Type.Integer({ minimum: 0, maximum: 1_000_000_000 }),
+        }),
+        response: { 201: productBody, 422: errorBody, 503: errorBody },
+      },
+    },
+    async ({ body }, reply) => {
+      const product = await createProduct(
+        await database(),
+        {
+          name: body.name.trim().normalize('NFC') || body.name,
+          price: moneyOf(body.price, 'price'),
+          stock: body.stock,
+        },
+        Date.now(),
+      );
+      return reply.code(201).send(productView(product));
+    },
+  );
+
+  app.get(
+    '/products',
+    {
+      schema: {
+        summary: 'Products, the newest first',
+        tags,
+        querystring: Type.Object({ limit: Type.Integer({ minimum: 1, maximum: 500, default: 100 }) }),
+        response: { 200: Type.Object({ products: Type.Array(productBody) }), 422: errorBody, 503: errorBody },
+      },
+    },
+    async ({ query }) => ({
+      products: (await listProducts(await database(), query.limit)).map(productView),
+    }),
+  );
+
+  app.patch(
+    '/products/:productId',
+    {
+      schema: {
+        summary: 'Change the price of a product, or add to its stock',
+        description:
+          'Orders that were placed keep their price. `addStock` may be negative; it is added to what is there, so that sales at the same time are not lost.',
+        tags,
+        params: productPath,
+        body: Type.Object({
+          price: Type.Optional(money),
+          addStock: Type.Optional(Type.Integer({ minimum: -1_000_000_000, maximum: 1_000_000_000 })),
+        }),
+        response: { 200: productBody, 404: errorBody, 409: errorBody, 422: errorBody, 503: errorBody },
+      },
+    },
+    async ({ params, body }) => {
+      const changed = await changeProduct(
+        await database(),
+        params.productId,
+        {
+          ...(body.price === undefined ? {} : { price: moneyOf(body.price, 'price') }),
+          ...(body.addStock === undefined ? {} : { addStock: body.addStock }),
+        },
+        Date.now(),
+      );
+      if (changed === 'unknown')
+        throw new HttpError(404, 'MUSTER_PRODUCT_UNKNOWN', 'there is no such product');
+      if (changed === 'short')
+        throw new HttpError(409, 'MUSTER_STOCK_TOO_LOW', 'there is less in stock than is to be taken', [
+          { field: 'addStock', reason: 'would make the stock negative, or more than can be counted' },
+        ]);
+      if (changed === 'currency')
+        throw new HttpError(422, 'MUSTER_CURRENCIES_DIFFER', 'a product keeps its currency', [
+          { field: 'price.currency', reason: 'is not that of the product' },
+        ]);
+      return productView(changed);
+    },
+  );
+
+  app.post(
+    '/orders',
+    {
+      schema: {
+        summary: 'Place an order',
+        description: 'Prices are taken as they are now; stock is taken when the order is paid.',
+        tags,
+        body: Type.Object(
+          {
+            userId: Type.String({
+              minLength: 1,
+              maxLength: 200,
+              description: 'the customer; kept as a pseudonym only',
+            }),
+            items: Type.Array(item, { minItems: 1, maxItems: 100 }),
+          },
+          { examples: [{ userId: 'user-000123', items: [{ productId: '<productId>', quantity: 2 }] }] },
+        ),
+        response: {
+          201: Type.Object({ orderId: Type.String(), totalAmount: money, status: orderStatus }),
+          422: errorBody,
+          503: errorBody,
+        },
+      },
+    },
+    async ({ body }, reply) => {
+      const placed = await place({ user: pseudonym(pseudonymKey, body.userId), items: body.items });
+      if (!placed.ok) throw refused(placed.refusal);
+      orders.inc();
+      const { orderId, total, status } = placed.order;
+      return reply.code(201).send({ orderId, totalAmount: moneyView(total), status });
+    },
+  );
+
+  app.get(
+    '/orders/:orderId',
+    {
+      schema: {
+        summary: 'What became of an order',
+        tags,
+        params: orderPath,
+        response: {
+          200: Type.Object({
+            orderId: Type.String(),
+            status: orderStatus,
+            reason: Type.Optional(Type.String({ description: 'why it failed: OUT_OF_STOCK' })),
+            productId: Type.Optional(Type.String({ description: 'the product that was short' })),
+            user: Type.String({ description: 'pseudonym of the customer' }),
+            items: Type.Array(
+              Type.Object({ productId: Type.String(), quantity: Type.Integer(), unitPrice: money }),
+            ),
+            totalAmount: money,
+            paymentId: Type.Optional(Type.String()),
+            createdAt: Type.String(),
+            settledAt: Type.Optional(Type.String({ description: 'when it was completed or failed' })),
+          }),
+          404: errorBody,
+          503: errorBody,
+        },
+      },
+    },
+    async ({ params }) => {
+      const order = await findOrder(await database(), params.orderId);
+      if (order === undefined) throw new HttpError(404, 'MUSTER_ORDER_UNKNOWN', 'there is no such order');
+      return orderView(order);
+    },
+  );
+
+  app.post(
+    '/orders/:orderId/pay',
+    {
+      schema: {
+        summary: 'Pay an order',
+        description:
+          'The payment, the order, the stock and the events commit together or not at all. The same request under the same Idempotency-Key gives the same answer; after 503 or a lost connection it is the way to learn whether the payment took place. Of a card only the last four digits are kept.',
+        tags,
+        params: orderPath,
+        headers: Type.Object({
+          'idempotency-key': Type.String({
+            minLength: 1,
+            maxLength: 200,
+            pattern: '^[\\x21-\\x7e]+$',
+            description: 'one per payment that the customer means, made by the client',
+          }),
+        }),
+        body: Type.Object(
+          {
+            paymentInfo: Type.Object({
+              method: Type.String({ pattern: '^[A-Za-z][A-Za-z0-9_-]{0,19}$' }),
+              amount: money,
+              card: Type.Optional(
+                Type.String({ pattern: '^(?:\\d[ -]?){11,18}\\d$', description: 'card number' }),
+              ),
+            }),
+          },
+          { examples: [{ paymentInfo: { method: 'card', amount: { amount: 59_000, currency: 'KRW' } } }] },
+        ),
+        response: {
+          200: Type.Object({ paymentId: Type.String(), status: Type.Literal('COMPLETED') }),
+          404: errorBody,
+          409: errorBody,
+          422: errorBody,
+          503: errorBody,
+        },
+      },
+    },
+    async ({ params, headers, body }) => {
+      const { method, amount, card } = body.paymentInfo;
+      const digits = card?.replace(/[ -]/g, '');
+      const idempotencyKey = headers['idempotency-key'];
+      const requestHash = createHmac('sha256', pseudonymKey)
+        .update(JSON.stringify([params.orderId, method, amount.amount, amount.currency, digits ?? null]))
+        .digest('hex');
+      // Made here and not in the run, which belongs to many requests: the events go on in this one's trace.
+      const span = tracer.startSpan('commit payment');
+      const context = span.spanContext();
+      try {
+        const answer = await pay({
+          orderId: params.orderId,
+          idempotencyKey,
+          requestHash,
+          amount: moneyOf(amount, 'paymentInfo.amount'),
+          paymentId: newId(Date.now()),
+          method,
+          cardLast4: digits?.slice(-4),
+          traceparent: span.isRecording() ? traceparentOf(context) : undefined,
+        });
+        if (!answer.ok) throw refused(answer.refusal);
+        payments.inc({ outcome: answer.repeated ? 'REPEATED' : 'COMPLETED' });
+        return { paymentId: answer.paymentId, status: 'COMPLETED' as const };
+      } catch (error) {
+        const { code } = error as { code?: string };
+        const known = error instanceof HttpError && error.status < 500;
+        payments.inc({ outcome: known ? String(code).replace('MUSTER_', '') : 'UNAVAILABLE' });
+        span.setAttribute('error.type', String(code));
+        if (!known) span.setStatus({ code: SpanStatusCode.ERROR });
+        if (!isDependencyDown(error)) throw error;
+        throw new HttpError(
+          503,
+          'MUSTER_DATABASE_DOWN',
+          'it is not known here whether the order is paid: send the same again with the same Idempotency-Key',
+          undefined,
+          { cause: error },
+        );
+      } finally {
+        span.end();
+      }
+    },
+  );
+}
+
+function moneyOf({ amount, currency }: { amount: number; currency: string }, field: string): Money {
+  if (!currencies.has(currency))
+    throw new HttpError(422, 'MUSTER_VALIDATION', 'the body is not valid', [
+      { field: `${field}.currency`, reason: 'is not an ISO-4217 code in use' },
+    ]);
+  return { amountMinor: amount, currency };
+}
+
+const moneyView = ({ amountMinor, currency }: Money) => ({ amount: amountMinor, currency });
+
+const productView = (product: Product) => ({ ...product, price: moneyView(product.price) });
+
+function orderView(order: OrderView) {
+  return {
+    orderId: order.orderId,
+    status: order.status,
+    ...(order.failedProductId === undefined
+      ? {}
+      : { reason: 'OUT_OF_STOCK', productId: order.failedProductId }),
+    user: order.user,
+    items: order.lines.map(({ productId, quantity, unitAmountMinor }) => ({
+      productId,
+      quantity,
+      unitPrice: { amount: unitAmountMinor, currency: order.total.currency },
+    })),
+    totalAmount: moneyView(order.total),
+    ...(order.paymentId === undefined ? {} : { paymentId: order.paymentId }),
+    createdAt: new Date(order.createdAtMs).toISOString(),
+    ...(order.settledAtMs === undefined ? {} : { settledAt: new Date(order.settledAtMs).toISOString() }),
+  };
+}
+
+const refused = ({ status, code, message, details }: Refusal) =>
+  new HttpError(status, code, message, details);
