@@ -5,6 +5,9 @@ export const durationBuckets = [
   0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10,
 ] as const;
 
+/** Those of the promotion latency: with the 2 s of its objective among them. */
+export const promotionLatencyBuckets = [...durationBuckets, 2].sort((a, b) => a - b);
+
 export const metrics = {
   messaging: {
     processDuration: 'messaging_process_duration_seconds',
@@ -92,6 +95,8 @@ export const metrics = {
     age: 'muster_lag_age_seconds',
     cycleDuration: 'muster_lag_cycle_duration_seconds',
     cycleFailures: 'muster_lag_cycle_failures_total',
+    /** Label broker: requests sent to it in the last pass. */
+    cycleRequests: 'muster_lag_cycle_requests',
   },
   canary: {
     sent: 'canary_sent_total',

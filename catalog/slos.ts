@@ -31,7 +31,7 @@ export interface Slo {
   readonly total: string;
 }
 
-/** Upper bound of the promotion latency that counts as good; one of promotionLatencyBuckets. */
+/** The promotion latency that counts as good; one of promotionLatencyBuckets. */
 const promotionWithinSeconds = 2;
 
 export const slos: readonly Slo[] = [
@@ -46,7 +46,8 @@ export const slos: readonly Slo[] = [
     id: 'promotion_latency',
     title: `A purchase is answered within ${promotionWithinSeconds} s`,
     objective: 0.9995,
-    good: `${metrics.promotion.joinLatency}_bucket{le="${promotionWithinSeconds}"}`,
+    // Prometheus 3 writes the bound as 2.0, Prometheus 2 as it came.
+    good: `${metrics.promotion.joinLatency}_bucket{le=~"${promotionWithinSeconds}([.]0)?"}`,
     total: `${metrics.promotion.joinLatency}_count`,
   },
 ];
@@ -77,12 +78,12 @@ export const burnRates: readonly {
 /** Names of the recorded series; all have the label `slo`. */
 export const sloSeries = {
   /** Good events / events, 0 to 1; absent when there were none. */
-  ratio: (window: SloWindow | typeof sloPeriod) => `slo:good:ratio_${window}`,
+  ratio: (window: SloWindow | typeof sloPeriod) => `muster:slo:good_ratio_${window}`,
   /** How many times faster than promised the budget is used. */
-  burnRate: (window: SloWindow) => `slo:burn_rate:${window}`,
+  burnRate: (window: SloWindow) => `muster:slo:burn_rate_${window}`,
   /** 1 untouched, 0 used up, negative: the promise is broken. */
-  budgetRemaining: `slo:error_budget_remaining:ratio_${sloPeriod}`,
-  objective: 'slo:objective:ratio',
+  budgetRemaining: `muster:slo:budget_remaining_ratio_${sloPeriod}`,
+  objective: 'muster:slo:objective_ratio',
 } as const;
 
 /** Recovery objectives of the platform: what is required, and what we aim at. */

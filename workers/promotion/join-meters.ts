@@ -1,7 +1,7 @@
 /** What the join tells of itself: counters, the latency of answers, purchases that wait. */
 import type { Registry } from 'prom-client';
 import type { PromoBehavior, Purchase } from '../../catalog/events/promotion.ts';
-import { metrics as names } from '../../catalog/metrics.ts';
+import { metrics as names, promotionLatencyBuckets } from '../../catalog/metrics.ts';
 import { counter, durationHistogram, gauge } from '../platform/metrics.ts';
 import type { Answer, Source } from './join.ts';
 import { type Outcome, topicOf } from './join-records.ts';
@@ -45,6 +45,7 @@ export function createJoinMeters(registry: Registry) {
     name: names.promotion.joinLatency,
     help: 'From the append of a purchase to the ack of its first answer.',
     labelNames: ['promotion_affect'],
+    buckets: promotionLatencyBuckets,
   });
   const labels = { hit: { promotion_affect: '1' }, miss: { promotion_affect: '0' } } as const;
   return {
