@@ -1,6 +1,13 @@
 import test from 'ava';
 import { Type } from 'typebox';
-import { ConfigError, fromText, platformSettings, readAllSettings, readSettings } from './config.ts';
+import {
+  ConfigError,
+  fromText,
+  kafkaOnlySettings,
+  platformSettings,
+  readAllSettings,
+  readSettings,
+} from './config.ts';
 
 const good = {
   MUSTER_ENV: 'dev',
@@ -91,4 +98,20 @@ test('problems of the platform and of several workers come together, each variab
     error.problems.map((problem) => problem.variable),
     ['MYSQL_USER', 'TRAFFIC_RATE'],
   );
+});
+
+test('a process whose workers use Kafka only needs the brokers and nothing else', (t) => {
+  const settings = readSettings(kafkaOnlySettings, { KAFKA_BROKERS: 'somebody-elses:9092' });
+  t.is(settings.KAFKA_BROKERS, 'somebody-elses:9092');
+  t.is(settings.HTTP_PORT, 8080);
+  t.is(settings.OTLP_ENDPOINT, undefined);
+  t.throws(() => readSettings(kafkaOnlySettings, {}), { message: /^KAFKA_BROKERS: is not set[^\n]*$/ });
+});
+
+test('a regular expression that is none is refused at boot', (t) => {
+  const schema = Type.Object({ LAG_TOPICS: Type.String({ regularExpression: true, default: '.*' }) });
+  t.deepEqual(readSettings(schema, { LAG_TOPICS: '^orders-\\d+$' }), { LAG_TOPICS: '^orders-\\d+$' });
+  t.throws(() => readSettings(schema, { LAG_TOPICS: 'orders(' }), {
+    message: /LAG_TOPICS.*a regular expression/,
+  });
 });

@@ -82,6 +82,29 @@ export const platformSettings = Type.Object({
 });
 export type PlatformSettings = Static<typeof platformSettings>;
 
+/** What a process needs whose workers use Kafka only: the cluster need not be ours, and no environment be named. */
+export const kafkaOnlySettings = Type.Object({
+  ...Type.Omit(platformSettings, [
+    'MUSTER_ENV',
+    'PROCESS_NAME',
+    'MYSQL_HOST',
+    'MYSQL_PORT',
+    'MYSQL_USER',
+    'MYSQL_PASSWORD',
+    'MYSQL_DATABASE',
+    'REDIS_HOST',
+    'REDIS_PORT',
+    'REDIS_PASSWORD',
+    'PSEUDONYM_KEY',
+  ]).properties,
+  MUSTER_ENV: Type.String({ minLength: 1, default: 'none', description: 'the environment, for traces' }),
+  PROCESS_NAME: Type.String({
+    pattern: '^[a-z0-9][a-z0-9-]{0,62}$',
+    default: 'muster',
+    description: 'service name in logs and traces',
+  }),
+});
+
 /** The part of the platform's settings that a database job needs. */
 export const databaseSettings = Type.Pick(platformSettings, [
   'MYSQL_HOST',
@@ -126,6 +149,7 @@ type Loose = TSchema & {
   readonly maxLength?: number;
   readonly secret?: boolean;
   readonly timeZone?: boolean;
+  readonly regularExpression?: boolean;
 };
 
 /**
@@ -173,7 +197,9 @@ export function readSettings<Schema extends TObject>(
     }
     const value = fromText(property, text);
     const good =
-      Compile(property).Check(value) && (property.timeZone !== true || isTimeZone(value as string));
+      Compile(property).Check(value) &&
+      (property.timeZone !== true || isTimeZone(value as string)) &&
+      (property.regularExpression !== true || isRegularExpression(value as string));
     if (good) settings[variable] = value;
     else
       problems.push({
@@ -237,8 +263,18 @@ function kindOf(schema: Loose): string {
   }
   if (schema.type === 'boolean') return 'true or false';
   if (schema.timeZone === true) return 'the name of a time zone';
+  if (schema.regularExpression === true) return 'a regular expression';
   if (schema.pattern !== undefined) return `text matching ${schema.pattern}`;
   return 'text';
+}
+
+function isRegularExpression(text: string): boolean {
+  try {
+    new RegExp(text);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 function isTimeZone(name: string): boolean {

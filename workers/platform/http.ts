@@ -8,6 +8,7 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
+import { Readable } from 'node:stream';
 import swagger from '@fastify/swagger';
 import swaggerUi from '@fastify/swagger-ui';
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
@@ -34,7 +35,7 @@ import { metrics } from '../../catalog/metrics.ts';
 import { fromText } from './config.ts';
 import { MusterError } from './errors.ts';
 import type { Logger } from './log.ts';
-import { durationHistogram } from './metrics.ts';
+import { durationHistogram, exposition } from './metrics.ts';
 
 export interface ErrorDetail {
   readonly field: string;
@@ -240,7 +241,7 @@ function serveProbes(app: HttpServer, options: HttpOptions): void {
   const hidden = { schema: { hide: true } };
   app.get('/metrics', hidden, async (_request, reply) => {
     reply.type(options.registry.contentType);
-    return reply.send(await options.registry.metrics());
+    return reply.send(Readable.from(exposition(options.registry)));
   });
   app.get('/healthz', hidden, async () => {
     // Answering at all shows that the event loop moves; the lag says how well it did since the last question.

@@ -114,6 +114,80 @@ export interface Admin {
   setCommitted(groupId: string, topic: string, offsets: ReadonlyMap<number, number>): Promise<void>;
 }
 
+export interface ClusterTopic {
+  readonly name: string;
+  /** Another one after the topic was deleted and created anew. */
+  readonly id: string;
+  readonly partitions: readonly {
+    readonly partition: number;
+    /** Broker id; -1 while there is none. */
+    readonly leader: number;
+    readonly replicas: readonly number[];
+    readonly inSync: readonly number[];
+  }[];
+}
+
+export interface GroupDescription {
+  readonly id: string;
+  readonly members: number;
+  /** Partitions that a member has now, by topic; empty during a rebalance and for groups that are not consumers. */
+  readonly assigned: ReadonlyMap<string, readonly number[]>;
+}
+
+/** What lies at an offset. `nextOffset`: everything before it was looked at. */
+export interface FirstRecord extends TopicPartition {
+  /** Where the reading began. */
+  readonly from: number;
+  readonly nextOffset: number;
+  /** The first record at or after `from` that is no transaction marker; undefined: none before `nextOffset`. */
+  readonly record: { readonly offset: number; readonly timestampMs: number } | undefined;
+}
+
+/**
+ * The cluster as a monitor sees it: one request a call, to one broker, for as many topics, groups and partitions as are
+ * named. Needs Kafka 3.0 or later (MUSTER_KAFKA_TOO_OLD). A call rejects when the broker does not answer within
+ * seconds; what the broker refuses for single partitions or groups is left out of the answer.
+ */
+export interface ClusterReader {
+  /** Topics with their leaders, and the brokers, from any broker that answers. */
+  topology(): Promise<{ readonly brokers: readonly number[]; readonly topics: readonly ClusterTopic[] }>;
+  /** Chosen settings of topics, from any broker. */
+  topicSettings(
+    topics: readonly string[],
+    names: readonly string[],
+  ): Promise<ReadonlyMap<string, Readonly<Record<string, string>>>>;
+  /** Groups that the broker coordinates. Rejects while it still loads some. */
+  groups(broker: number): Promise<readonly string[]>;
+  describeGroups(broker: number, ids: readonly string[]): Promise<readonly GroupDescription[]>;
+  /**
+   * All committed next offsets of groups that the broker coordinates. Resolves to the groups whose offsets were all
+   * told: one that is missing there may have more.
+   */
+  committed(
+    broker: number,
+    ids: readonly string[],
+    take: (group: string, topic: string, partition: number, offset: number) => void,
+  ): Promise<ReadonlySet<string>>;
+  /** Log start or end offsets of partitions that the broker leads. */
+  offsets(
+    broker: number,
+    of: 'start' | 'end',
+    partitions: ReadonlyMap<string, readonly number[]>,
+  ): Promise<readonly (TopicPartition & { readonly offset: number })[]>;
+  /**
+   * The first record at or after an offset of each of the partitions, which the broker leads. Reads at most 2 MiB in
+   * all and 64 KiB a partition, but a batch of any size for the first one named; partitions for which that did not do
+   * are left out.
+   */
+  firstRecords(
+    broker: number,
+    positions: readonly (TopicPartition & { readonly offset: number })[],
+  ): Promise<readonly FirstRecord[]>;
+  /** Requests sent to each broker since the last call. */
+  takeRequestCounts(): ReadonlyMap<number, number>;
+  close(): Promise<void>;
+}
+
 export interface ProducerSettings {
   /** Least time between two requests to one broker; a send after a pause of that length leaves at once. Default 5. */
   readonly lingerMs?: number;
@@ -129,6 +203,8 @@ export interface Kafka {
   producer(name: string, settings?: ProducerSettings): Promise<Producer>;
   consumePartitions(options: PartitionConsumerOptions): Promise<PartitionConsumer>;
   readonly admin: Admin;
+  /** Connections of their own, for those who watch the cluster. */
+  cluster(): ClusterReader;
   /** Reads offsets [from, to) of a partition without a group, in chunks; ends early at the end of the log. */
   read(topic: string, partition: number, from: number, to: number): AsyncIterable<readonly IncomingRecord[]>;
   close(): Promise<void>;

@@ -51,6 +51,10 @@ type Define<T> = (arguments_: Record<string, unknown>) => WireRequest<T>;
 export interface Broker {
   readonly nodeId: number | null;
   readonly connectionPool: ConnectionPool;
+  /** By API key, what it said it speaks; null before the first connect has finished. */
+  readonly versions: Readonly<
+    Record<number, { readonly minVersion: number; readonly maxVersion: number }>
+  > | null;
   lookupRequest(apiKey: number, definition: unknown): Define<unknown>;
   isConnected(): boolean;
   connect(): Promise<void>;

@@ -31,6 +31,24 @@ RequestQueue.prototype.scheduleCheckPendingRequests = function () {
 };
 
 /**
+ * Two requests that come while a connection is not open yet make kafkajs open two sockets for it; the first is
+ * forgotten but alive, and when the broker closes it for idleness, it takes the requests of the other with it. Here
+ * those that come during a connect wait for it.
+ */
+const Connection = require('kafkajs/src/network/connection.js') as {
+  prototype: { connect(this: object): Promise<unknown> };
+};
+const openConnection = Connection.prototype.connect;
+const opening = new WeakMap<object, Promise<unknown>>();
+Connection.prototype.connect = function () {
+  const begun = opening.get(this);
+  if (begun !== undefined) return begun;
+  const connecting = openConnection.call(this).finally(() => opening.delete(this));
+  opening.set(this, connecting);
+  return connecting;
+};
+
+/**
  * kafkajs decodes fetched records through this module, required at the first fetch: put in its place, ours decodes
  * record batches (magic 2); anything older goes to kafkajs' own.
  */

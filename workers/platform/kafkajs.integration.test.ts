@@ -386,3 +386,28 @@ test('end offsets of several topics can be asked for at the same time on a fresh
     names.map(() => [0, 1, 2, 3, 4, 5].map((partition) => [partition, 0, 0])),
   );
 });
+
+test('several reads that start at once on a fresh client all succeed', async (t) => {
+  const topic = uniqueName('reads');
+  const made = await createTopics([{ name: topic, partitions: 9 }]);
+  const writing = testKafka();
+  t.teardown(async () => {
+    await writing.close();
+    await made.remove();
+  });
+  const producer = await writing.producer('test');
+  await producer.send(
+    Array.from({ length: 9 }, (_, partition) => ({ topic, key: null, value: `${partition}`, partition })),
+  );
+  for (let round = 0; round < 5; round++) {
+    const kafka = testKafka();
+    const values = await Promise.all(
+      Array.from({ length: 9 }, async (_, partition) => {
+        const records: IncomingRecord[] = [];
+        for await (const chunk of kafka.read(topic, partition, 0, 1)) records.push(...chunk);
+        return records[0]?.value?.toString();
+      }),
+    ).finally(() => kafka.close());
+    t.deepEqual(values, ['0', '1', '2', '3', '4', '5', '6', '7', '8']);
+  }
+});

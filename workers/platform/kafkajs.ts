@@ -4,10 +4,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import kafkajs, { type Admin as AdminClient, type Kafka as KafkaJs } from 'kafkajs';
 import type { Registry } from 'prom-client';
 import type { Logger } from 'winston';
+import { openCluster } from './cluster.ts';
 import { startConsumer } from './consumer.ts';
 import { MusterError } from './errors.ts';
 import type { FetchedRecord } from './fetched-records.ts';
-import type { Admin, IncomingRecord, Kafka, PartitionConsumer, Producer } from './kafka.ts';
+import type { Admin, ClusterReader, IncomingRecord, Kafka, PartitionConsumer, Producer } from './kafka.ts';
 import { kafkaMetrics, noMetrics } from './kafka-metrics.ts';
 import type { Broker } from './kafkajs-internals.ts';
 import { startProducer } from './producer.ts';
@@ -30,6 +31,8 @@ const connectionTimeoutMs = 1_000;
 const requestTimeoutMs = 5_000;
 /** A produce that hangs longer is sent again, possibly to another leader; its sequence keeps it from doubling. */
 const produceTimeoutMs = 3_000;
+/** A monitor asks again soon; one broker that hangs must not hold its view of the others up. */
+const monitorTimeoutMs = 3_000;
 /** kafkajs' defaults wait up to 30 s a retry, and others again under NODE_ENV=test. */
 const retry = { initialRetryTime: 50, maxRetryTime: 300, multiplier: 2, factor: 0.2, retries: 12 };
 
@@ -42,6 +45,7 @@ export function connectKafka(options: KafkaOptions): Kafka {
   const metrics = options.metrics ? kafkaMetrics(options.metrics) : noMetrics;
   const producers = new Set<Producer>();
   const consumers = new Set<PartitionConsumer>();
+  const clusters = new Set<ClusterReader>();
 
   const client = (): KafkaJs =>
     new kafkajs.Kafka({
@@ -87,10 +91,16 @@ export function connectKafka(options: KafkaOptions): Kafka {
       consumers.add(consumer);
       return consumer;
     },
+    cluster() {
+      const cluster = openCluster(wire(monitorTimeoutMs));
+      clusters.add(cluster);
+      return cluster;
+    },
     read: (topic, partition, from, to) => readPartition(reading, topic, partition, from, to),
     async close() {
       await Promise.all([...consumers].map((consumer) => consumer.stop()));
       await Promise.all([...producers].map((producer) => producer.close()));
+      await Promise.all([...clusters].map((cluster) => cluster.close()));
       await closeAdmin();
       await reading.close();
     },

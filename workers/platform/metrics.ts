@@ -11,6 +11,24 @@ export function createRegistry(): Registry {
   return registry;
 }
 
+/** OpenMetrics text of metrics with too many series for objects of their own, in pieces that end with a line. */
+export type MetricText = () => Iterable<string>;
+const texts = new WeakMap<Registry, MetricText[]>();
+
+/** Adds metrics that write themselves to what `exposition` gives out. */
+export function addMetricText(registry: Registry, text: MetricText): void {
+  texts.set(registry, [...(texts.get(registry) ?? []), text]);
+}
+
+/** Everything that a scrape gets, in pieces: a monitor's hundreds of thousands of series are never one string. */
+export async function* exposition(registry: Registry): AsyncGenerator<string> {
+  const end = '# EOF\n';
+  const text = await registry.metrics();
+  yield text.endsWith(end) ? text.slice(0, -end.length) : text;
+  for (const write of texts.get(registry) ?? []) yield* write();
+  if (text.endsWith(end)) yield end;
+}
+
 export interface MetricOptions<Label extends string = string> {
   readonly name: string;
   readonly help: string;

@@ -10,7 +10,13 @@ import { runInNewContext } from 'node:vm';
 import type { Kysely } from 'kysely';
 import type { Registry } from 'prom-client';
 import type { RedisClientType } from 'redis';
-import { ConfigError, type PlatformSettings, platformSettings, readAllSettings } from './config.ts';
+import {
+  ConfigError,
+  kafkaOnlySettings,
+  type PlatformSettings,
+  platformSettings,
+  readAllSettings,
+} from './config.ts';
 import { type Http, type Readiness, startHttp } from './http.ts';
 import type { Kafka } from './kafka.ts';
 import { createLog, type Logger } from './log.ts';
@@ -169,7 +175,8 @@ export async function runProcess(options: ProcessOptions): Promise<void> {
             relay ??= startRelay(platform, { kafka: connected, registry, log });
             relay.catch(fail);
           },
-          secrets: { pseudonymKey: Buffer.from(platform.PSEUDONYM_KEY, 'hex') },
+          // Not there for workers that use Kafka only; nor do they use it.
+          secrets: { pseudonymKey: Buffer.from(platform.PSEUDONYM_KEY ?? '', 'hex') },
           fail,
         });
         started.set(worker, running);
@@ -188,7 +195,8 @@ export async function runProcess(options: ProcessOptions): Promise<void> {
 /** Settings of the platform and of each worker; on problems a line each on stderr and exit 78. */
 function readSettingsOrExit({ workers, env = process.env }: ProcessOptions) {
   try {
-    return readAllSettings([platformSettings, ...workers.map((worker) => worker.config)], env);
+    const own = workers.every(({ kafkaOnly }) => kafkaOnly === true) ? kafkaOnlySettings : platformSettings;
+    return readAllSettings([own, ...workers.map((worker) => worker.config)], env);
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
     for (const line of error.lines) process.stderr.write(`muster: ${line}\n`);

@@ -21,6 +21,8 @@ export interface Wire {
   /** Closes the connections to a broker that misbehaved, so that the next use opens new ones. */
   drop(nodeId: number): Promise<void>;
   metadata(topics: readonly string[]): Promise<MetadataResponse>;
+  /** Takes over what a metadata answer that the caller asked for himself says of the brokers. */
+  learn(response: Pick<MetadataResponse, 'brokers'>): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -60,7 +62,7 @@ export function openWire(options: WireOptions): Wire {
   }
 
   /** One at a time: two answers that come together must not make two objects of one broker. */
-  function learn(response: MetadataResponse): Promise<void> {
+  function learn(response: Pick<MetadataResponse, 'brokers'>): Promise<void> {
     learning = learning.then(async () => {
       for (const { nodeId, host, port } of response.brokers) {
         const known = nodes.get(nodeId);
@@ -95,7 +97,7 @@ export function openWire(options: WireOptions): Wire {
       }
       try {
         const broker = await seed;
-        await broker.connect();
+        await connect(broker);
         return broker;
       } catch (error) {
         last = error;
@@ -105,10 +107,10 @@ export function openWire(options: WireOptions): Wire {
   }
 
   async function anyBroker(): Promise<Broker> {
-    for (const broker of nodes.values()) if (broker.isConnected()) return broker;
+    for (const broker of nodes.values()) if (isReady(broker)) return broker;
     for (const broker of nodes.values()) {
       try {
-        await broker.connect();
+        await connect(broker);
         return broker;
       } catch {
         // The next one may be up.
@@ -121,10 +123,11 @@ export function openWire(options: WireOptions): Wire {
     async broker(nodeId) {
       const broker = nodes.get(nodeId);
       if (!broker) throw new Error(`broker ${nodeId} is not known`);
-      if (!broker.isConnected()) await broker.connect();
+      if (!isReady(broker)) await connect(broker);
       return broker;
     },
     anyBroker,
+    learn,
     async drop(nodeId) {
       const broker = nodes.get(nodeId);
       if (!broker) return;
@@ -133,7 +136,7 @@ export function openWire(options: WireOptions): Wire {
       void broker.disconnect().catch(() => undefined);
     },
     async metadata(topics) {
-      const connected = [...nodes.values()].filter((broker) => broker.isConnected());
+      const connected = [...nodes.values()].filter(isReady);
       let response: MetadataResponse;
       try {
         response = await Promise.any(connected.map((broker) => ask(broker, topics)));
@@ -152,6 +155,22 @@ export function openWire(options: WireOptions): Wire {
       await Promise.race([disconnected, new Promise((resolve) => setTimeout(resolve, 1_000).unref())]);
     },
   };
+}
+
+/**
+ * kafkajs calls a broker connected as soon as its socket is open; it can be asked only when it has said which versions
+ * it speaks. Between the two are some ms in which requests fail with "Broker not connected".
+ */
+function isReady(broker: Broker): boolean {
+  return broker.isConnected() && broker.versions !== null;
+}
+
+/** Waits for a connect that somebody else has begun; one that got a socket and no versions is given up, not kept. */
+async function connect(broker: Broker): Promise<void> {
+  await broker.connect();
+  if (broker.versions !== null) return;
+  await broker.disconnect();
+  await broker.connect();
 }
 
 function splitAddress(address: string): [host: string, port: number] {

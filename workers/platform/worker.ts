@@ -16,6 +16,11 @@ export interface Worker<Config extends TObject = TObject> {
   /** Topics it reads without a group of its own (views, analysis). */
   readonly reads?: readonly Topic[];
   readonly produces: readonly Topic[];
+  /**
+   * It uses neither database nor Redis nor secrets. A process of such workers alone runs beside any cluster, with
+   * KAFKA_BROKERS as the only setting that must be there.
+   */
+  readonly kafkaOnly?: true;
   /** Its own settings (environment variables), beside those of the platform; validated at boot. */
   readonly config: Config;
   start(deps: WorkerDeps<Static<Config>>): Promise<Started>;

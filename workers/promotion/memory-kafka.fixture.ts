@@ -118,8 +118,14 @@ export function createMemoryKafka(): MemoryKafka {
       committed: async () => new Map(),
       setCommitted: async () => {},
     },
+    cluster() {
+      throw new Error('not in memory');
+    },
     async *read(topic, partition, from, to) {
       yield logOf(topic)[partition]!.slice(from, to);
+    },
+    follow() {
+      throw new Error('the promotion workers follow nothing');
     },
     async close() {},
   };
