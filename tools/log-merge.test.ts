@@ -1,5 +1,5 @@
 import test from 'ava';
-import { belongsTo, type LogLine, mergeByTime, parseLine, showLine } from './log-merge.ts';
+import { afterLast, belongsTo, type LogLine, mergeByTime, parseLine, showLine } from './log-merge.ts';
 
 const at = (component: string, second: string, text: string): LogLine => ({
   component,
@@ -57,7 +57,32 @@ test('other programs’ lines are shown as they are, without their colours', (t)
   );
 });
 
+test('other programs’ own time is left out: it is shown already', (t) => {
+  const cases = [
+    ['[2026-11-21 08:37:07,229] INFO rolled', 'INFO rolled'],
+    ['2026-11-21 08:37:08,958 [myid:] - INFO srvr', '[myid:] - INFO srvr'],
+    ['2026-11-21  8:37:05 811 [Warning] aborted', '811 [Warning] aborted'],
+    ['1:M 21 Nov 2026 08:10:05.592 * ready', '* ready'],
+    ['ts=2026-11-21T08:10:05.672Z level=info', 'level=info'],
+    ['time="2026-11-21T08:10:12Z" level=info', 'level=info'],
+    ['2026-11-21T08:33:45.282Z\twarn\tfull', 'warn\tfull'],
+    ['2026 was a good year', '2026 was a good year'],
+  ] as const;
+  for (const [text, shown] of cases)
+    t.is(
+      showLine(at('kafka-1', '01.5', text), { colour: false, width: 7, index: 0 }),
+      `04:20:01.5Z kafka-1 ${shown}`,
+    );
+});
+
 test('a line belongs to a trace that it names', (t) => {
   t.true(belongsTo(at('api', '01', '{"trace_id":"abc"}'), 'abc'));
   t.false(belongsTo(at('api', '01', '{"trace_id":"abd"}'), 'abc'));
+});
+
+test('reading on begins a nanosecond after the newest line', (t) => {
+  t.is(afterLast([at('api', '03.000000009', 'b'), at('api', '01.5', 'a')]), '2026-11-21T04:20:03.000000010Z');
+  t.is(afterLast([at('api', '01.5', 'a')]), '2026-11-21T04:20:01.500000001Z');
+  t.is(afterLast([at('api', '01', 'a')]), '2026-11-21T04:20:01.000000001Z');
+  t.is(afterLast([]), undefined);
 });

@@ -21,6 +21,16 @@ export function mergeByTime(lists: readonly (readonly LogLine[])[]): readonly Lo
   return lists.flat().sort((a, b) => (a.time < b.time ? -1 : a.time > b.time ? 1 : 0));
 }
 
+/** The moment after the newest of these lines, so that reading on shows none of them twice; undefined: no line. */
+export function afterLast(lines: readonly LogLine[]): string | undefined {
+  const newest = mergeByTime([lines]).at(-1)?.time;
+  if (newest === undefined) return undefined;
+  const [seconds = '', fraction = ''] = newest.slice(0, -1).split('.');
+  const nanoseconds = Number(fraction.padEnd(9, '0')) + 1;
+  // A line in the last nanosecond of a second is shown twice rather than that we carry over.
+  return `${seconds}.${String(Math.min(nanoseconds, 999_999_999)).padStart(9, '0')}Z`;
+}
+
 /** The fields of a worker's JSON line; undefined for other programs' lines. */
 export function fieldsOf(text: string): Readonly<Record<string, unknown>> | undefined {
   if (!text.startsWith('{')) return undefined;
@@ -40,6 +50,10 @@ export function belongsTo(line: LogLine, traceId: string): boolean {
 const colours = ['cyan', 'green', 'yellow', 'magenta', 'blue'] as const;
 const ordinary = new Set(['message', 'level', 'ts', 'timestamp', 'process', 'worker', 'trace_id', 'span_id']);
 
+/** The time that Kafka, ZooKeeper, MySQL, Redis, Jaeger and programs in Go begin their lines with: it is shown already. */
+const ownStamp =
+  /^(?:\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}\] |\d{4}-\d\d-\d\d[T ] ?\d{1,2}:\d\d:\d\d(?:[.,]\d+)?Z?\s|ts=\S+ |time="[^"]+" |\d+:[A-Z] \d\d \w{3} \d{4} \d\d:\d\d:\d\d\.\d{3} )/;
+
 /** A line for people: time of day, component, then text; a worker's JSON becomes `level message field=value`. */
 export function showLine(
   line: LogLine,
@@ -52,7 +66,7 @@ export function showLine(
   const fields = fieldsOf(line.text);
   if (fields === undefined || typeof fields.message !== 'string') {
     const text = options.colour ? line.text : stripVTControlCharacters(line.text);
-    return `${paint('dim', clock)} ${name} ${text}`;
+    return `${paint('dim', clock)} ${name} ${text.replace(ownStamp, '')}`;
   }
   const level = String(fields.level ?? 'info');
   const levelColour = level === 'error' ? 'red' : level === 'warn' ? 'yellow' : 'dim';

@@ -1,12 +1,14 @@
 /** `./muster logs`: what the environment's containers write, in the order of time. */
 import { spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Command } from 'commander';
 import { MusterError } from '../../workers/platform/errors.ts';
 import { run } from '../children.ts';
 import { type Container, containersOf, dockerArgs } from '../docker.ts';
-import { belongsTo, type LogLine, mergeByTime, parseLine, showLine } from '../log-merge.ts';
-import { addVerb, type VerbContext } from '../verb.ts';
+import { isTraceId, traceById } from '../jaeger.ts';
+import { afterLast, belongsTo, type LogLine, mergeByTime, parseLine, showLine } from '../log-merge.ts';
+import { addVerb, throwIfInterrupted, type VerbContext } from '../verb.ts';
 
 interface Options {
   follow?: boolean;
@@ -31,43 +33,80 @@ export function addLogs(program: Command): void {
         .option('-f, --follow', 'go on as lines come')
         .option('--since <when>', 'begin here: 10m, 2h, 2026-11-21T10:00:00Z')
         .option('--tail <lines>', 'newest lines of each component to begin with; all: every one', '50')
-        .option('--trace <id>', 'only lines that name this trace (looks at all lines)')
+        .option('--trace <id>', 'only lines that name this trace; looks at the time of the trace only')
         .option('--raw', 'lines as they were written'),
     async run(context, options, components) {
       if (!/^(all|\d+)$/.test(options.tail))
         throw new MusterError('MUSTER_USAGE', `--tail takes a number or "all", not "${options.tail}".`);
+      if (options.trace !== undefined && !isTraceId(options.trace))
+        throw new MusterError(
+          'MUSTER_USAGE',
+          `"${options.trace}" is no trace id: 32 hexadecimal digits are.`,
+        );
       const chosen = choose(await containersOf(context.environment, context.signal), components, context);
       const prefix = `${context.environment.prefix}-`;
       const names = chosen.map(({ name }) => name.replace(prefix, ''));
       const width = Math.max(...names.map((name) => name.length));
       const colour = process.stdout.isTTY && process.env.NO_COLOR === undefined;
+      let shown = 0;
       const print = (line: LogLine): void => {
         if (options.trace !== undefined && !belongsTo(line, options.trace)) return;
+        shown += 1;
         const index = names.indexOf(line.component);
         const text = options.raw === true ? line.text : showLine(line, { colour, width, index });
         process.stdout.write(`${text}\n`);
       };
+      const period = options.trace === undefined ? undefined : await periodOf(options.trace, context);
+      const since = options.since ?? period?.since;
+      const until = options.follow === true ? undefined : period?.until;
       const args = [
         'logs',
         '--timestamps',
-        ...(options.since === undefined ? [] : ['--since', options.since]),
+        ...(since === undefined ? [] : ['--since', since]),
+        ...(until === undefined ? [] : ['--until', until]),
         ...(options.trace === undefined ? ['--tail', options.tail] : []),
       ];
-      if (options.follow === true) await follow(chosen, names, args, print, context);
-      else {
-        const lists = await Promise.all(
-          chosen.map(async (container, index) => {
-            const { stdout, stderr } = await run('docker', dockerArgs(container, [...args, container.id]), {
-              signal: context.signal,
-            });
-            return `${stdout}\n${stderr}`.split('\n').flatMap((raw) => parseLine(names[index]!, raw) ?? []);
-          }),
+      const startedAtMs = Date.now();
+      const lists = await Promise.all(
+        chosen.map(async (container, index) => {
+          const { stdout, stderr } = await run('docker', dockerArgs(container, [...args, container.id]), {
+            signal: context.signal,
+          });
+          return `${stdout}\n${stderr}`.split('\n').flatMap((raw) => parseLine(names[index]!, raw) ?? []);
+        }),
+      );
+      for (const line of mergeByTime(lists)) print(line);
+      if (options.follow === true) {
+        const begin = lists.map((list) => afterLast(list) ?? new Date(startedAtMs).toISOString());
+        await follow(chosen, names, begin, print, context);
+      } else if (options.trace !== undefined && shown === 0)
+        process.stderr.write(
+          `No line of ${chosen.length} containers names this trace${period === undefined ? '' : ` between ${period.since} and ${period.until}`}. Work that goes well is not logged, only traced: ./muster --env ${context.environment.name} trace ${options.trace}\n`,
         );
-        for (const line of mergeByTime(lists)) print(line);
-      }
       return undefined;
     },
   });
+}
+
+/** Lines may be written a little before a span begins and after it has ended. */
+const traceMarginMs = { before: 2_000, after: 15_000 };
+
+/** When the trace was going on; undefined (and said on stderr) when Jaeger cannot tell: then all lines are looked at. */
+async function periodOf(
+  traceId: string,
+  { environment, signal }: VerbContext,
+): Promise<{ readonly since: string; readonly until: string } | undefined> {
+  try {
+    const { spans } = await traceById(environment, traceId, signal);
+    const from = Math.min(...spans.map(({ startTime }) => startTime)) / 1000;
+    const to = Math.max(...spans.map(({ startTime, duration }) => startTime + duration)) / 1000;
+    const text = (ms: number) => new Date(ms).toISOString();
+    return { since: text(from - traceMarginMs.before), until: text(to + traceMarginMs.after) };
+  } catch (error) {
+    throwIfInterrupted(signal);
+    process.stderr.write(`Looking at all lines, which takes longer: ${(error as Error).message}\n`);
+    return undefined;
+  }
 }
 
 /** Containers by component or by name without the prefix. Throws MUSTER_USAGE, MUSTER_NOT_UP. */
@@ -94,13 +133,16 @@ function choose(
 
 /** How long a line may wait for an older one of another container. */
 const reorderMs = 250;
+/** How often a container that has stopped is looked for. */
+const againMs = 1_000;
 
+/** Shows new lines as they come until it is interrupted, or until nothing that was chosen can write any more. */
 async function follow(
   containers: readonly Container[],
   names: readonly string[],
-  args: readonly string[],
+  begin: readonly string[],
   print: (line: LogLine) => void,
-  context: VerbContext,
+  { signal }: VerbContext,
 ): Promise<void> {
   let waiting: { line: LogLine; atMs: number }[] = [];
   const flush = (olderThanMs: number): void => {
@@ -109,20 +151,49 @@ async function follow(
     for (const line of mergeByTime([due.map(({ line }) => line)])) print(line);
   };
   const timer = setInterval(() => flush(Date.now() - reorderMs), 100);
-  const ends = containers.map((container, index) => {
-    const child = spawn('docker', dockerArgs(container, [...args, '--follow', container.id]), {
-      stdio: ['ignore', 'pipe', 'pipe'],
-    });
-    const stop = () => child.kill('SIGTERM');
-    context.signal.addEventListener('abort', stop, { once: true });
-    for (const stream of [child.stdout, child.stderr])
-      createInterface({ input: stream }).on('line', (raw) => {
-        const line = parseLine(names[index]!, raw);
-        if (line !== undefined) waiting.push({ line, atMs: Date.now() });
-      });
-    return new Promise<void>((resolve) => child.once('close', () => resolve()));
-  });
-  await Promise.all(ends);
+  await Promise.all(
+    containers.map(async (container, index) => {
+      const component = names[index]!;
+      let since = begin[index]!;
+      let told = false;
+      while (!signal.aborted) {
+        // By name: the container that takes a removed one's place is followed as well.
+        const args = ['logs', '--timestamps', '--follow', '--since', since, container.name];
+        await followOne(dockerArgs(container, args), signal, (raw) => {
+          const line = parseLine(component, raw);
+          if (line === undefined) return;
+          since = afterLast([line])!;
+          told = false;
+          waiting.push({ line, atMs: Date.now() });
+        });
+        if (container.oneShot || signal.aborted) return;
+        if (!told)
+          process.stderr.write(`${component} has stopped; its lines go on here when it runs again.\n`);
+        told = true;
+        await sleep(againMs, undefined, { signal }).catch(() => undefined);
+      }
+    }),
+  );
   clearInterval(timer);
   flush(Number.POSITIVE_INFINITY);
+}
+
+/** Reads until the container ends. */
+function followOne(
+  args: readonly string[],
+  signal: AbortSignal,
+  onLine: (raw: string) => void,
+): Promise<void> {
+  const child = spawn('docker', args, { stdio: ['ignore', 'pipe', 'pipe'] });
+  const stop = () => child.kill('SIGTERM');
+  signal.addEventListener('abort', stop, { once: true });
+  for (const stream of [child.stdout, child.stderr]) createInterface({ input: stream }).on('line', onLine);
+  return new Promise((resolve) => {
+    const end = () => {
+      signal.removeEventListener('abort', stop);
+      resolve();
+    };
+    child.once('close', end);
+    child.once('error', end);
+  });
 }

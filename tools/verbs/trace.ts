@@ -38,6 +38,9 @@ export function addTrace(program: Command): void {
       const { isTTY = false, columns = 120 } = process.stdout;
       const colour = isTTY && process.env.NO_COLOR === undefined;
       process.stdout.write(`${renderTree(buildTree(traces), { colour, width: columns })}\n`);
+      const { name } = context.environment;
+      const env = name === 'dev' ? '' : `--env ${name} `;
+      process.stderr.write(`What was logged on the way: ./muster ${env}logs --trace ${traces[0]!.traceID}\n`);
       return undefined;
     },
   });

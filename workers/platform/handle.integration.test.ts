@@ -1,9 +1,13 @@
+import { PassThrough } from 'node:stream';
+import { context } from '@opentelemetry/api';
+import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-hooks';
 import test from 'ava';
 import type { ConsumerGroup } from '../../catalog/groups.ts';
 import { deadLetterTopic, retryTopics, type Topic } from '../../catalog/topics.ts';
 import { listDeadLetters, replayDeadLetters, showDeadLetters } from './dead-letters.ts';
 import { MusterError } from './errors.ts';
 import { consumeEvents, type HandledEvent } from './handle.ts';
+import { createLog } from './log.ts';
 import { eventRecord, headerText } from './records.ts';
 import { createTopics, eventually, readTopic, testKafka, testLog, uniqueName } from './testing.ts';
 
@@ -70,6 +74,41 @@ const event = (topic: Topic, n: number, key = 'k') =>
     timeMs: Date.now(),
     data: { n },
   });
+
+test('what is logged about a failing record names the trace of its sender', async (t) => {
+  context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable());
+  const { topic, group, kafka, producer, tearDown } = await setUp([]);
+  t.teardown(tearDown);
+  const stream = new PassThrough();
+  const lines: Record<string, unknown>[] = [];
+  stream.on('data', (line) => lines.push(JSON.parse(String(line))));
+  const consumer = await consumeEvents(kafka, {
+    group,
+    log: createLog({ process: 'test', level: 'info', stream }),
+    parse,
+    async handle() {
+      throw new MusterError('MUSTER_NO', 'not this one');
+    },
+    onFatal: (error) => t.fail(error.message),
+  });
+  t.teardown(() => consumer.stop());
+  await eventually('ready', () => consumer.ready());
+  const traceId = '0af7651916cd43dd8448eb211c80319c';
+  const traceparent = `00-${traceId}-b7ad6b7169203331-01`;
+  const sent = event(topic, 1);
+  await producer.send([
+    { ...sent, headers: { ...sent.headers, traceparent } },
+    { topic: topic.name, key: 'k', value: 'not JSON', headers: { traceparent } },
+    event(topic, 2),
+  ]);
+  const said = (message: string) => lines.filter((line) => line.message === message);
+  await eventually('all three failed', () => said('a handler failed').length === 2);
+  t.deepEqual(
+    said('a handler failed').map((line) => line.trace_id),
+    [traceId, undefined],
+  );
+  t.is(said('a record is not understood')[0]?.trace_id, traceId);
+});
 
 test('a failing record goes through the retry topics on schedule, holds nobody up, and ends as a dead letter', async (t) => {
   const { topic, group, kafka, producer, tearDown } = await setUp([1_500, 500]);

@@ -14,7 +14,7 @@ import { deadLetterOf } from './dead-letters.ts';
 import type { Batch, IncomingRecord, Kafka, PartitionConsumer, Producer, RawRecord } from './kafka.ts';
 import { type EventView, readEvent } from './records.ts';
 import { afterFailure, attemptsOf, dueAtMs, reasonOf } from './retry.ts';
-import { inSpan, startProcess } from './tracing-kafka.ts';
+import { inSpan, type MessageSpan, startProcess } from './tracing-kafka.ts';
 
 export interface HandledEvent<T> {
   readonly data: T;
@@ -134,25 +134,33 @@ export async function consumeEvents<T>(
   }
 
   async function handleOne(record: IncomingRecord, over: () => boolean): Promise<boolean> {
-    const attempt = attemptsOf(record);
     const span = startProcess(record, group.id);
+    // What is said of a failure, and where the record is put aside, belong to its trace as the handling does.
+    return inSpan(span, () => handleInSpan(record, over, span));
+  }
+
+  async function handleInSpan(
+    record: IncomingRecord,
+    over: () => boolean,
+    span: MessageSpan | undefined,
+  ): Promise<boolean> {
+    const attempt = attemptsOf(record);
+    let wrong: unknown;
     try {
       let data: T;
       try {
         data = options.parse(record);
       } catch (error) {
+        wrong = error;
         const why = reasonOf(error, group.id);
         log.warn('a record is not understood', { code: why.code, ...placeFields(record) });
-        span?.end(error);
         return await deliver(deadLetterOf(record, why, Date.now()), over);
       }
       const event = readEvent(record);
-      const failure = await inSpan(span, () =>
-        untilUp(() => options.handle({ data, event, record, attempt }), over),
-      );
-      span?.end(failure === 'over' ? undefined : failure?.error);
+      const failure = await untilUp(() => options.handle({ data, event, record, attempt }), over);
       if (failure === undefined) return true;
       if (failure === 'over') return false;
+      wrong = failure.error;
       const why = reasonOf(failure.error, group.id);
       const next = options.isFinal?.(failure.error)
         ? deadLetterOf(record, why, Date.now())
@@ -166,8 +174,10 @@ export async function consumeEvents<T>(
       });
       return await deliver(next, over);
     } catch (error) {
-      span?.end(error);
+      wrong = error;
       throw error;
+    } finally {
+      span?.end(wrong);
     }
   }
 
