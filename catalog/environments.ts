@@ -194,6 +194,8 @@ function laptop(
         // State is about 0.5 KB a purchase and 0.15 KB an act for 11 and 17 minutes: 300 MiB at ten times the design load.
         { name: 'promotion', workers: ['promotion-join'], size: { memoryMiB: 640 }, replicas: 1 },
         { name: 'log-follower', workers: ['promotion-log'], size: { memoryMiB: 160 }, replicas: 1 },
+        // One: two canaries would count every probe twice.
+        { name: 'watch', workers: ['canary'], size: { memoryMiB: 192 }, replicas: 1 },
         {
           name: 'commerce',
           workers: ['order-ranking', 'order-analytics', 'product-events'],
@@ -297,6 +299,7 @@ function production(): Environment {
           size: { memoryMiB: 192, cpus: 0.5 },
           replicas: 1,
         },
+        { name: 'watch', workers: ['canary'], size: { memoryMiB: 192, cpus: 0.5 }, replicas: 1 },
         {
           name: 'commerce',
           workers: ['order-ranking', 'order-analytics', 'product-events'],

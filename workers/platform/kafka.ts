@@ -66,7 +66,10 @@ export interface PartitionConsumerOptions {
   readonly topics: readonly string[];
   /** All topics have equal partition counts and one member gets partition i of each of them. */
   readonly coPartitioned?: boolean;
-  /** Called with the whole assignment after each rebalance, before its first batch; state of lost partitions must be dropped. */
+  /**
+   * Called with the whole assignment after each rebalance, before its first batch; state of lost partitions must be
+   * dropped. Another one may come before an earlier call has answered: only the answer to the newest epoch counts.
+   */
   onAssigned?(assignment: readonly TopicPartition[], epoch: number): Promise<StartOffsets>;
   /**
    * Called for each fetched batch, serially per partition. Must not throw for the content of a record. Offsets are not
@@ -199,6 +202,19 @@ export interface ProducerSettings {
   readonly deadlineMs?: number;
 }
 
+export interface FollowOptions {
+  readonly topic: string;
+  readonly partitions: readonly number[];
+  /** Called with what has come, in order of offsets per partition. Must not throw. */
+  onRecords(partition: number, records: readonly IncomingRecord[]): void;
+}
+
+export interface Follower {
+  /** Offset of the next record; undefined until the partition has been found: what is sent before may be passed over. */
+  position(partition: number): number | undefined;
+  stop(): Promise<void>;
+}
+
 export interface Kafka {
   producer(name: string, settings?: ProducerSettings): Promise<Producer>;
   consumePartitions(options: PartitionConsumerOptions): Promise<PartitionConsumer>;
@@ -207,6 +223,8 @@ export interface Kafka {
   cluster(): ClusterReader;
   /** Reads offsets [from, to) of a partition without a group, in chunks; ends early at the end of the log. */
   read(topic: string, partition: number, from: number, to: number): AsyncIterable<readonly IncomingRecord[]>;
+  /** Reads partitions from their present ends on, without a group, through any failure, until it is stopped. */
+  follow(options: FollowOptions): Follower;
   close(): Promise<void>;
 }
 

@@ -8,7 +8,16 @@ import { openCluster } from './cluster.ts';
 import { startConsumer } from './consumer.ts';
 import { MusterError } from './errors.ts';
 import type { FetchedRecord } from './fetched-records.ts';
-import type { Admin, ClusterReader, IncomingRecord, Kafka, PartitionConsumer, Producer } from './kafka.ts';
+import { followTopic } from './follow.ts';
+import type {
+  Admin,
+  ClusterReader,
+  Follower,
+  IncomingRecord,
+  Kafka,
+  PartitionConsumer,
+  Producer,
+} from './kafka.ts';
 import { kafkaMetrics, noMetrics } from './kafka-metrics.ts';
 import type { Broker } from './kafkajs-internals.ts';
 import { startProducer } from './producer.ts';
@@ -31,6 +40,8 @@ const connectionTimeoutMs = 1_000;
 const requestTimeoutMs = 5_000;
 /** A produce that hangs longer is sent again, possibly to another leader; its sequence keeps it from doubling. */
 const produceTimeoutMs = 3_000;
+/** A follower leaves a broker that is silent for so long: it waits for its fetches 200 ms at most. */
+const followTimeoutMs = 1_500;
 /** A monitor asks again soon; one broker that hangs must not hold its view of the others up. */
 const monitorTimeoutMs = 3_000;
 /** kafkajs' defaults wait up to 30 s a retry, and others again under NODE_ENV=test. */
@@ -46,6 +57,7 @@ export function connectKafka(options: KafkaOptions): Kafka {
   const producers = new Set<Producer>();
   const consumers = new Set<PartitionConsumer>();
   const clusters = new Set<ClusterReader>();
+  const followers = new Set<Follower>();
 
   const client = (): KafkaJs =>
     new kafkajs.Kafka({
@@ -97,8 +109,14 @@ export function connectKafka(options: KafkaOptions): Kafka {
       return cluster;
     },
     read: (topic, partition, from, to) => readPartition(reading, topic, partition, from, to),
+    follow(followOptions) {
+      const follower = followTopic(wire(followTimeoutMs), log, followOptions);
+      followers.add(follower);
+      return follower;
+    },
     async close() {
       await Promise.all([...consumers].map((consumer) => consumer.stop()));
+      await Promise.all([...followers].map((follower) => follower.stop()));
       await Promise.all([...producers].map((producer) => producer.close()));
       await Promise.all([...clusters].map((cluster) => cluster.close()));
       await closeAdmin();
