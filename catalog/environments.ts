@@ -195,7 +195,7 @@ function laptop(
         { name: 'promotion', workers: ['promotion-join'], size: { memoryMiB: 640 }, replicas: 1 },
         { name: 'log-follower', workers: ['promotion-log'], size: { memoryMiB: 160 }, replicas: 1 },
         // One: two canaries would count every probe twice.
-        { name: 'watch', workers: ['canary'], size: { memoryMiB: 192 }, replicas: 1 },
+        { name: 'watch', workers: ['lag', 'canary'], size: { memoryMiB: 192 }, replicas: 1 },
         {
           name: 'commerce',
           workers: ['order-ranking', 'order-analytics', 'product-events'],
@@ -299,7 +299,7 @@ function production(): Environment {
           size: { memoryMiB: 192, cpus: 0.5 },
           replicas: 1,
         },
-        { name: 'watch', workers: ['canary'], size: { memoryMiB: 192, cpus: 0.5 }, replicas: 1 },
+        { name: 'watch', workers: ['lag', 'canary'], size: { memoryMiB: 192, cpus: 0.5 }, replicas: 1 },
         {
           name: 'commerce',
           workers: ['order-ranking', 'order-analytics', 'product-events'],

@@ -26,6 +26,7 @@ const workers: Readonly<Record<string, () => Promise<{ readonly worker: unknown 
   'promotion-log': () => import('./promotion/log-worker.ts'),
   'coupon-api': () => import('./coupon/api-worker.ts'),
   'coupon-issue': () => import('./coupon/issue-worker.ts'),
+  lag: () => import('./lag/worker.ts'),
   traffic: () => import('./traffic/worker.ts'),
   'webhook-stub': () => import('./outside-world/worker.ts'),
 };

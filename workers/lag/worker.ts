@@ -1,0 +1,147 @@
+/**
+ * Worker `lag`: how far every consumer group of the cluster is behind, in records and in seconds, under the names of
+ * kafka_exporter. Needs nothing but brokers to ask (docs/lag.md), whoever runs the groups.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Type } from 'typebox';
+import { metrics } from '../../catalog/metrics.ts';
+import { addMetricText, counter, durationHistogram, gauge } from '../platform/metrics.ts';
+import type { Worker } from '../platform/worker.ts';
+import { ClusterState } from './cluster-state.ts';
+import { lagMetricText } from './exposition.ts';
+import { createPass } from './pass.ts';
+
+const pattern = (byDefault: string, description: string) =>
+  Type.String({ regularExpression: true, default: byDefault, description });
+
+const config = Type.Object({
+  LAG_CYCLE_MS: Type.Integer({
+    minimum: 500,
+    maximum: 600_000,
+    default: 5_000,
+    description: 'time between the beginnings of two passes',
+  }),
+  LAG_TOPICS: pattern('.*', 'topics to watch: a regular expression, anywhere in the name'),
+  LAG_TOPICS_EXCLUDE: pattern('^__', 'topics to leave out of those'),
+  LAG_GROUPS: pattern('.*', 'groups to watch: a regular expression, anywhere in the id'),
+  LAG_GROUPS_EXCLUDE: pattern('^$', 'groups to leave out of those'),
+  LAG_ALLOWED: Type.Integer({
+    minimum: 0,
+    maximum: 1_000_000_000,
+    default: 0,
+    description: 'records of lag up to which a group counts as caught up in the verdict',
+  }),
+  LAG_WINDOW_MS: Type.Integer({
+    minimum: 1_000,
+    maximum: 86_400_000,
+    default: 120_000,
+    description: 'window of the verdict; longer than twice the longest pause between commits',
+  }),
+  LAG_READS: Type.Integer({
+    minimum: 0,
+    maximum: 10_000,
+    default: 100,
+    description: 'most records a pass that are read for their timestamps',
+  }),
+});
+
+const retentionEveryMs = 60_000;
+
+export const worker: Worker<typeof config> = {
+  name: 'lag',
+  consumes: [],
+  produces: [],
+  kafkaOnly: true,
+  config,
+  async start({ config, kafka, log, metrics: registry }) {
+    const startedMs = Date.now();
+    const cluster = kafka.cluster();
+    const state = new ClusterState({
+      allowedLag: config.LAG_ALLOWED,
+      windowMs: config.LAG_WINDOW_MS,
+      sampleMs: config.LAG_WINDOW_MS / 10,
+    });
+    const pass = createPass(cluster, state, {
+      includesTopic: filter(config.LAG_TOPICS, config.LAG_TOPICS_EXCLUDE),
+      includesGroup: filter(config.LAG_GROUPS, config.LAG_GROUPS_EXCLUDE),
+      reads: config.LAG_READS,
+      retentionEveryMs,
+    });
+
+    const duration = durationHistogram(registry, {
+      name: metrics.lag.cycleDuration,
+      help: 'Time that a pass over the cluster took.',
+    });
+    const failures = counter(registry, {
+      name: metrics.lag.cycleFailures,
+      help: 'Passes in which something could not be read.',
+    });
+    failures.inc(0);
+    const requests = gauge(registry, {
+      name: metrics.lag.cycleRequests,
+      help: 'Requests that the last pass sent to the broker.',
+      labelNames: ['broker'],
+    });
+    let wholeAtMs: number | undefined;
+    let passed = false;
+    addMetricText(registry, function* () {
+      const age = ((Date.now() - (wholeAtMs ?? startedMs)) / 1_000).toFixed(3);
+      yield `# HELP ${metrics.lag.age} Seconds since everything shown was read from the cluster.\n`;
+      yield `# TYPE ${metrics.lag.age} gauge\n${metrics.lag.age} ${age}\n`;
+      yield* lagMetricText(state);
+    });
+
+    let lastProblems = '';
+    async function cycle(): Promise<void> {
+      const beganMs = performance.now();
+      let problems: readonly string[];
+      try {
+        ({ problems } = await pass());
+        passed = true;
+      } catch (error) {
+        problems = [`topology: ${(error as Error).message}`];
+      }
+      duration.observe({}, (performance.now() - beganMs) / 1_000);
+      requests.reset();
+      for (const [broker, count] of cluster.takeRequestCounts())
+        requests.set({ broker: String(broker) }, count);
+      if (problems.length === 0) wholeAtMs = Date.now();
+      else failures.inc();
+      // A broker that is down for an hour is said once, and so is its return.
+      const said = [...problems].sort().join('; ');
+      if (said !== lastProblems) {
+        if (said === '') log.info('the whole cluster answers again');
+        else log.warn('a part of the cluster could not be read; its last values stay', { problems });
+      }
+      lastProblems = said;
+    }
+
+    const stopping = new AbortController();
+    async function run(): Promise<void> {
+      while (!stopping.signal.aborted) {
+        const nextMs = performance.now() + config.LAG_CYCLE_MS;
+        await cycle();
+        await sleep(Math.max(0, nextMs - performance.now()), undefined, { signal: stopping.signal }).catch(
+          () => undefined,
+        );
+      }
+    }
+    const running = run();
+
+    return {
+      ready: () => passed,
+      waitingFor: () => 'the first pass over the cluster',
+      async stop() {
+        stopping.abort();
+        await cluster.close();
+        await running;
+      },
+    };
+  },
+};
+
+function filter(include: string, exclude: string): (name: string) => boolean {
+  const included = new RegExp(include);
+  const excluded = new RegExp(exclude);
+  return (name) => included.test(name) && !excluded.test(name);
+}
