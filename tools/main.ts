@@ -4,12 +4,14 @@ import { environments } from '../catalog/environments.ts';
 import { describeExits, type Exit, exitCodes } from './exit-codes.ts';
 import { runCommandLine } from './verb.ts';
 import { addBench } from './verbs/bench.ts';
+import { addDashboards } from './verbs/dashboards.ts';
 import { addDlq } from './verbs/dlq.ts';
 import { addDown } from './verbs/down.ts';
 import { addEnv } from './verbs/env.ts';
 import { addLogs } from './verbs/logs.ts';
 import { addMap } from './verbs/map.ts';
 import { addRender } from './verbs/render.ts';
+import { addSimulate } from './verbs/simulate.ts';
 import { addStatus } from './verbs/status.ts';
 import { addTest } from './verbs/test.ts';
 import { addTopics } from './verbs/topics.ts';
@@ -44,9 +46,11 @@ for (const add of [
   addTraffic,
   addTopics,
   addDlq,
+  addDashboards,
   addRender,
   addEnv,
   addTest,
+  addSimulate,
   addBench,
 ])
   add(program);

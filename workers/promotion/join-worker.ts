@@ -130,6 +130,7 @@ export const worker: Worker<typeof config> = {
     let slots = new Map<number, Slot>();
     let consumer: PartitionConsumer | undefined;
     let assigned = false;
+    let newestEpoch = 0;
     let stopping = false;
     let outstanding = 0;
     let roomMade = false;
@@ -144,8 +145,11 @@ export const worker: Worker<typeof config> = {
       spans.clear();
       slots = new Map();
       assigned = false;
+      newestEpoch = epoch;
       const committed = await Promise.all(topicOf.map((topic) => admin.committed(groupId, topic)));
       const ends = await Promise.all(topicOf.map((topic) => admin.offsets(topic)));
+      // The next assignment may have come, and been answered, while this one waited for the cluster.
+      if (epoch !== newestEpoch) return [];
       const starts: (TopicPartition & { offset: number })[] = [];
       const fresh = new Map<number, Slot>();
       for (const partition of new Set(assignment.map((one) => one.partition))) {

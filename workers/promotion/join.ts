@@ -8,8 +8,10 @@
  *   purchase and at most window + grace before it. State is dropped by the other side's position in append time, never
  *   by the wall clock, so that a backlog of an hour is joined as rightly as live data.
  *
- * Version of an answer = 1 + the number of distinct acts it stands on. A user's acts come in partition order, so the
- * same version says the same thing, also after a restart, and the highest version is the whole truth.
+ * Version of an answer = 1 + the number of distinct acts it stands on. Acts only ever come to be known, so the highest
+ * version is the whole truth. A user's acts come in partition order, so that the same version says the same thing, also
+ * after a restart; only when some of them came with a foreign key, by the repartition topic, may two lives of the worker
+ * know different ones of the same number for a moment (found by the simulation, seed 22), and a higher version follows.
  *
  * A purchase with acts is answered at once. Without, it is held until the act side has been read past where it ended
  * after the purchase had come (or has passed the purchase's append time, or `missHoldMs` went by), then answered with 0.

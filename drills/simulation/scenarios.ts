@@ -1,0 +1,19 @@
+/** The scenarios that seeds can be run of, each with the bugs that can be seeded into it. */
+import { type PromotionBug, promotionBugs, promotionScenario } from './promotion.ts';
+import type { World } from './world.ts';
+
+export interface Scenario {
+  readonly about: string;
+  readonly bugs: readonly string[];
+  /** Resolves to what is wrong with the outcome. */
+  run(world: World, bug?: string): Promise<readonly string[]>;
+}
+
+export const scenarios: Readonly<Record<string, Scenario>> = {
+  promotion: {
+    about:
+      'the promotion join worker: purchases and acts in, the last word on each purchase against the oracle',
+    bugs: promotionBugs,
+    run: (world, bug) => promotionScenario(world, bug as PromotionBug | undefined),
+  },
+};
