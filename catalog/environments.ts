@@ -113,6 +113,8 @@ export interface Environment {
 }
 
 const hourMs = 3_600_000;
+/** What is in order for coupons: the requests of one `user`, or those of one `coupon`. Both workers must agree. */
+const couponOrdering = { COUPON_ORDERING: 'user' };
 const loopback: DockerHost = { address: '127.0.0.1', bindIp: '127.0.0.1' };
 
 /** `dev` and `ci` differ in name, ports and a few numbers; `portBase` keeps their published ports apart. */
@@ -186,10 +188,11 @@ function laptop(
       list: [
         {
           name: 'api',
-          workers: ['promotion-api', 'promotion-analysis', 'outside-api', 'order-api'],
-          size: { memoryMiB: 256 },
+          workers: ['promotion-api', 'promotion-analysis', 'outside-api', 'order-api', 'coupon-api'],
+          size: { memoryMiB: 384 },
           replicas: 1,
           publishedPort: port(80),
+          env: couponOrdering,
         },
         // State is about 0.5 KB a purchase and 0.15 KB an act for 11 and 17 minutes: 300 MiB at ten times the design load.
         { name: 'promotion', workers: ['promotion-join'], size: { memoryMiB: 640 }, replicas: 1 },
@@ -198,9 +201,10 @@ function laptop(
         { name: 'watch', workers: ['lag', 'canary'], size: { memoryMiB: 192 }, replicas: 1 },
         {
           name: 'commerce',
-          workers: ['order-ranking', 'order-analytics', 'product-events'],
+          workers: ['order-ranking', 'order-analytics', 'product-events', 'coupon-issue'],
           size: { memoryMiB: 256 },
           replicas: 1,
+          env: couponOrdering,
         },
         { name: 'outside', workers: ['outside-events'], size: { memoryMiB: 160 }, replicas: 1 },
         // Stands for everything outside: it receives webhooks and alerts.
@@ -287,10 +291,11 @@ function production(): Environment {
       list: [
         {
           name: 'api',
-          workers: ['promotion-api', 'promotion-analysis', 'outside-api', 'order-api'],
+          workers: ['promotion-api', 'promotion-analysis', 'outside-api', 'order-api', 'coupon-api'],
           size: { memoryMiB: 320, cpus: 1 },
           replicas: 1,
           publishedPort: 8080,
+          env: couponOrdering,
         },
         { name: 'promotion', workers: ['promotion-join'], size: { memoryMiB: 640, cpus: 1 }, replicas: 1 },
         {
@@ -302,9 +307,10 @@ function production(): Environment {
         { name: 'watch', workers: ['lag', 'canary'], size: { memoryMiB: 192, cpus: 0.5 }, replicas: 1 },
         {
           name: 'commerce',
-          workers: ['order-ranking', 'order-analytics', 'product-events'],
+          workers: ['order-ranking', 'order-analytics', 'product-events', 'coupon-issue'],
           size: { memoryMiB: 256, cpus: 0.5 },
           replicas: 1,
+          env: couponOrdering,
         },
         {
           name: 'outside',

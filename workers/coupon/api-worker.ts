@@ -1,0 +1,135 @@
+/** Worker `coupon-api`: takes requests for coupons in, and tells clients what became of them. */
+import { Type } from 'typebox';
+import { groups } from '../../catalog/groups.ts';
+import { metrics } from '../../catalog/metrics.ts';
+import { topics } from '../../catalog/topics.ts';
+import { counter, durationHistogram, gauge } from '../platform/metrics.ts';
+import type { Worker, WorkerDeps } from '../platform/worker.ts';
+import { createHub } from './hub.ts';
+import { startIntake } from './intake.ts';
+import { orderingSetting, orderings } from './ordering.ts';
+import { startPusher } from './push.ts';
+import { registerRoutes } from './routes.ts';
+import { countUnpublished, stockLevels } from './store.ts';
+
+const config = Type.Object({
+  ...orderingSetting,
+  PROCESS_NAME: Type.String({
+    pattern: '^[a-z0-9][a-z0-9-]{0,62}$',
+    description: 'names the group that reads results',
+  }),
+  COUPON_MAX_CLIENTS: Type.Integer({
+    minimum: 1,
+    maximum: 100_000,
+    default: 5_000,
+    description: 'event streams and WebSockets at the same time',
+  }),
+});
+
+const measureEveryMs = 5_000;
+/** Coupons whose stock is shown as metrics: a series each. */
+const measuredCoupons = 50;
+
+export const worker: Worker<typeof config> = {
+  name: 'coupon-api',
+  consumes: [groups.couponResult],
+  produces: [topics.couponIssue, topics.couponRequests],
+  config,
+  async start(deps) {
+    const { config, fail, http, kafka, log, metrics: registry, secrets } = deps;
+    const ordering = orderings[config.COUPON_ORDERING];
+    const requests = counter(registry, {
+      name: metrics.coupon.requests,
+      help: 'Requests for coupons made durable.',
+      labelNames: ['ordering'],
+    });
+    const pushLatency = durationHistogram(registry, {
+      name: metrics.coupon.pushLatency,
+      help: 'From the durable request to the push to its client.',
+    });
+    const hub = createHub();
+    const db = await deps.database();
+    const producer = await kafka.producer('coupon-api', { lingerMs: 20 });
+    const intake = startIntake({
+      db,
+      producer,
+      ordering,
+      log,
+      onAccepted: (count) => requests.inc({ ordering: ordering.name }, count),
+    });
+    const pusher = await startPusher({
+      kafka,
+      db,
+      producer,
+      hub,
+      // Each replica holds other clients, so each reads everything.
+      groupId: `coupon-result-${config.PROCESS_NAME}`,
+      topics: groups.couponResult.topics.map(({ name }) => name),
+      log,
+      // By two clocks, the database's and this host's: never below zero.
+      onPushed: (sinceRequestMs) => pushLatency.observe({}, Math.max(0, sinceRequestMs) / 1_000),
+      onFatal: fail,
+    });
+    const routes = registerRoutes(http, {
+      db,
+      intake,
+      hub,
+      pseudonymKey: secrets.pseudonymKey,
+      maxClients: config.COUPON_MAX_CLIENTS,
+    });
+    const measuring = measure(deps, db, () => hub.size);
+    log.info('takes in requests for coupons', { ordering: ordering.name });
+    return {
+      ready: pusher.ready,
+      waitingFor: () => 'an assignment of partitions',
+      async stop() {
+        clearInterval(measuring);
+        routes.close();
+        await Promise.all([intake.stop(), pusher.stop()]);
+        await producer.close();
+      },
+    };
+  },
+};
+
+function measure(
+  { metrics: registry, log }: Pick<WorkerDeps, 'metrics' | 'log'>,
+  db: Parameters<typeof stockLevels>[0],
+  clients: () => number,
+): NodeJS.Timeout {
+  const perCoupon = (name: string, help: string) => gauge(registry, { name, help, labelNames: ['coupon'] });
+  const issued = perCoupon(metrics.coupon.issued, 'Coupons that people hold, from the store of truth.');
+  const stock = perCoupon(metrics.coupon.stock, 'Coupons that there are.');
+  const pushClients = gauge(registry, {
+    name: metrics.coupon.pushClients,
+    help: 'Clients that wait for outcomes here.',
+  });
+  const batches = gauge(registry, {
+    name: metrics.coupon.unpublishedBatches,
+    help: 'Group commits of requests that are not known to be on their topic.',
+  });
+  const oldest = gauge(registry, {
+    name: metrics.coupon.unpublishedOldestAge,
+    help: 'Age of the oldest of them; 0 when there is none.',
+  });
+  const look = async () => {
+    pushClients.set(clients());
+    try {
+      const unpublished = await countUnpublished(db);
+      batches.set(unpublished.batches);
+      oldest.set(unpublished.oldestSeconds);
+      const levels = await stockLevels(db, measuredCoupons);
+      issued.reset();
+      stock.reset();
+      for (const level of levels) {
+        issued.set({ coupon: level.couponId }, level.issued);
+        stock.set({ coupon: level.couponId }, level.stock);
+      }
+    } catch (error) {
+      // What was seen last stays: a database that is away is told by its own metrics.
+      log.debug('coupons could not be measured', { error });
+    }
+  };
+  void look();
+  return setInterval(look, measureEveryMs).unref();
+}

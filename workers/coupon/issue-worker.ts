@@ -1,0 +1,63 @@
+/** Worker `coupon-issue`: decides who gets a coupon. */
+import { Type } from 'typebox';
+import { groups } from '../../catalog/groups.ts';
+import { metrics } from '../../catalog/metrics.ts';
+import { topics } from '../../catalog/topics.ts';
+import { counter, durationHistogram } from '../platform/metrics.ts';
+import type { Worker } from '../platform/worker.ts';
+import { startHandler } from './handler.ts';
+import { noLocks, redisLocks } from './lock.ts';
+import { orderingSetting, orderings } from './ordering.ts';
+
+const config = Type.Object({
+  ...orderingSetting,
+  COUPON_LOCK: Type.Union([Type.Literal('redis'), Type.Literal('off')], {
+    default: 'redis',
+    description: 'locks per coupon and user save work; what is right is decided by the database alone',
+  }),
+});
+
+export const worker: Worker<typeof config> = {
+  name: 'coupon-issue',
+  consumes: [groups.couponIssue, groups.couponRequest],
+  produces: [topics.couponIssueSucceeded, topics.couponIssueFailed, topics.couponResults],
+  config,
+  async start({ config, database, fail, kafka, log, metrics: registry, redis, secrets }) {
+    const outcomes = counter(registry, {
+      name: metrics.coupon.outcomes,
+      help: 'Requests for coupons that were decided.',
+      labelNames: ['outcome', 'reason'],
+    });
+    const latency = durationHistogram(registry, {
+      name: metrics.coupon.decisionLatency,
+      help: 'From the durable request to its decision, by the clock of the database.',
+    });
+    const ordering = orderings[config.COUPON_ORDERING];
+    const locks = config.COUPON_LOCK === 'redis' ? redisLocks(redis, log) : noLocks;
+    const producer = await kafka.producer('coupon-issue', { lingerMs: 20 });
+    const handler = await startHandler({
+      kafka,
+      db: await database(),
+      producer,
+      ordering,
+      locks,
+      pseudonymKey: secrets.pseudonymKey,
+      log,
+      onDecided({ reason, requestedAtMs, decidedAtMs }) {
+        outcomes.inc({ outcome: reason === undefined ? 'SUCCESS' : 'FAILED', reason: reason ?? '' });
+        latency.observe({}, Math.max(0, decidedAtMs - requestedAtMs) / 1_000);
+      },
+      onFatal: fail,
+    });
+    log.info('decides requests for coupons', { ordering: ordering.name, lock: config.COUPON_LOCK });
+    return {
+      ready: handler.ready,
+      waitingFor: () => 'an assignment of partitions',
+      async stop() {
+        await handler.stop();
+        await locks.stop();
+        await producer.close();
+      },
+    };
+  },
+};

@@ -1,0 +1,263 @@
+/** A rush on a coupon: many people, a few requests each, as fast as they go or at a rate; every answer is accounted for. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Pool } from 'undici';
+import { seededRandom } from './generate.ts';
+import { type OutcomeStream, openOutcomeStream, type SeenOutcome } from './outcome-stream.ts';
+
+export interface CouponRushOptions {
+  /** For example http://127.0.0.1:8080 */
+  readonly apiUrl: string;
+  readonly stock: number;
+  readonly users: number;
+  readonly requestsEach: number;
+  /** Requests a second; unset: as fast as `connections` go. */
+  readonly rate?: number;
+  /** Requests under way at the same time at most. Default 256. */
+  readonly connections?: number;
+  /** How many of the users hold an event stream open. Default 50. */
+  readonly watchers?: number;
+  /** Makes the users' ids. Default `rush-<time>`. */
+  readonly userPrefix?: string;
+  /** How long a request is tried again after 503 or a broken connection. Default 60,000. */
+  readonly retryForMs?: number;
+  /** How long outcomes are waited for after the last request. Default 60,000. */
+  readonly answersWithinMs?: number;
+  /** Ask the API for each request's outcome; else only the streams tell. Default true. */
+  readonly askForAll?: boolean;
+  /** The order of requests. */
+  readonly seed?: number;
+  /** About once a second. */
+  onProgress?(progress: {
+    readonly elapsedMs: number;
+    readonly accepted: number;
+    readonly failed: number;
+  }): void;
+  readonly signal?: AbortSignal;
+}
+
+export interface Percentiles {
+  readonly count: number;
+  readonly p50: number;
+  readonly p95: number;
+  readonly p99: number;
+  readonly max: number;
+}
+
+export interface CouponRushReport {
+  readonly couponId: string;
+  readonly stock: number;
+  /** As the API tells it at the end. */
+  readonly issued: number;
+  readonly requests: number;
+  /** Answered with 202. */
+  readonly accepted: number;
+  /** Never answered with 202. */
+  readonly failed: number;
+  readonly seconds: number;
+  readonly acceptedPerSecond: number;
+  /** From sending (the first try) to 202, ms. */
+  readonly acceptMs: Percentiles | undefined;
+  /** Of the watchers' requests: from 202 to the push, ms. */
+  readonly pushMs: Percentiles | undefined;
+  /** Watchers' requests that were not pushed in time. */
+  readonly notPushed: number;
+  /** By SUCCESS or the reason of the failure; of all requests with askForAll, else of the watchers'. */
+  readonly outcomes: Readonly<Record<string, number>>;
+  /** Accepted and without an outcome in time. */
+  readonly unanswered: number;
+  /** Users who were told SUCCESS more than once. */
+  readonly usersTwice: number;
+  readonly problems: Readonly<Record<string, number>>;
+  /** Ids of the accepted requests. */
+  readonly requestIds: readonly string[];
+}
+
+/** Creates a coupon and lets everybody at it. Rejects when the coupon cannot be created. */
+export async function runCouponRush(options: CouponRushOptions): Promise<CouponRushReport> {
+  const { apiUrl, stock, users, requestsEach, signal, retryForMs = 60_000 } = options;
+  const connections = options.connections ?? 256;
+  const prefix = options.userPrefix ?? `rush-${Date.now().toString(36)}`;
+  const userOf = (index: number) => `${prefix}-${index}`;
+  const random = seededRandom(options.seed ?? 1);
+  const pool = new Pool(apiUrl, { connections, pipelining: 1, headersTimeout: 30_000, bodyTimeout: 30_000 });
+  const problems: Record<string, number> = {};
+  const problem = (what: string) => {
+    problems[what] = (problems[what] ?? 0) + 1;
+  };
+
+  async function call(
+    method: 'GET' | 'POST',
+    path: string,
+    body?: object,
+  ): Promise<{ status: number; json: unknown }> {
+    const { statusCode, body: answer } = await pool.request({
+      method,
+      path,
+      ...(body === undefined
+        ? {}
+        : { headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) }),
+    });
+    return { status: statusCode, json: await answer.json() };
+  }
+
+  const watched = new Map<string, SeenOutcome>();
+  const pushedAt = new Map<string, number>();
+  const streams: OutcomeStream[] = [];
+  try {
+    const created = await call('POST', '/coupons', { name: `Rush ${prefix}`, stock });
+    if (created.status !== 201) throw new Error(`POST /coupons answered ${created.status}`);
+    const { couponId } = created.json as { couponId: string };
+    const watchers = Math.min(options.watchers ?? 50, users);
+    for (let index = 0; index < watchers; index++) {
+      streams.push(
+        openOutcomeStream(apiUrl, userOf(index), (outcome) => {
+          if (outcome.couponId !== couponId || pushedAt.has(outcome.requestId)) return;
+          pushedAt.set(outcome.requestId, performance.now());
+          watched.set(outcome.requestId, outcome);
+        }),
+      );
+    }
+    await Promise.race([Promise.all(streams.map(({ ready }) => ready)), sleep(30_000)]);
+
+    const turns: number[] = [];
+    for (let round = 0; round < requestsEach; round++)
+      for (let user = 0; user < users; user++) turns.push(user);
+    for (let i = turns.length - 1; i > 0; i--) {
+      const j = Math.floor(random() * (i + 1));
+      [turns[i], turns[j]] = [turns[j]!, turns[i]!];
+    }
+
+    const acceptMs: number[] = [];
+    const accepted = new Map<string, { user: number; atMs: number }>();
+    let failed = 0;
+    const startMs = performance.now();
+
+    async function ask(user: number): Promise<void> {
+      const sentMs = performance.now();
+      for (let waitMs = 50; ; waitMs = Math.min(waitMs * 2, 1_000)) {
+        try {
+          const { status, json } = await call('POST', '/coupons/issue', { userId: userOf(user), couponId });
+          if (status === 202) {
+            const nowMs = performance.now();
+            acceptMs.push(nowMs - sentMs);
+            accepted.set((json as { requestId: string }).requestId, { user, atMs: nowMs });
+            return;
+          }
+          problem(`HTTP ${status}`);
+          if (status < 500) break;
+        } catch (error) {
+          problem((error as { code?: string }).code ?? (error as Error).name);
+        }
+        if (performance.now() - sentMs + waitMs > retryForMs || signal?.aborted === true) break;
+        await sleep(waitMs);
+      }
+      failed += 1;
+    }
+
+    const telling = setInterval(
+      () =>
+        options.onProgress?.({
+          elapsedMs: Math.round(performance.now() - startMs),
+          accepted: accepted.size,
+          failed,
+        }),
+      1_000,
+    );
+    let next = 0;
+    const { rate } = options;
+    if (rate === undefined) {
+      const hand = async () => {
+        while (next < turns.length && signal?.aborted !== true) await ask(turns[next++]!);
+      };
+      await Promise.all(Array.from({ length: connections }, hand));
+    } else {
+      const underWay: Promise<void>[] = [];
+      while (next < turns.length && signal?.aborted !== true) {
+        const due = Math.min(turns.length, Math.floor(((performance.now() - startMs) * rate) / 1_000) + 1);
+        while (next < due) underWay.push(ask(turns[next++]!));
+        await sleep(2);
+      }
+      await Promise.all(underWay);
+    }
+    const seconds = (performance.now() - startMs) / 1_000;
+    clearInterval(telling);
+
+    const untilMs = Date.now() + (options.answersWithinMs ?? 60_000);
+    const ofWatchers = [...accepted].filter(([, { user }]) => user < watchers).map(([id]) => id);
+    while (ofWatchers.some((id) => !watched.has(id)) && Date.now() < untilMs && signal?.aborted !== true)
+      await sleep(20);
+    const told = new Map<string, string>();
+    for (const id of ofWatchers) {
+      const outcome = watched.get(id);
+      if (outcome !== undefined) told.set(id, outcome.reason ?? outcome.outcome);
+    }
+    if (options.askForAll !== false) await askForAll(untilMs);
+
+    async function askForAll(until: number): Promise<void> {
+      let left = [...accepted.keys()];
+      while (left.length > 0 && Date.now() < until && signal?.aborted !== true) {
+        const pending: string[] = [];
+        const queue = left.values();
+        const hand = async () => {
+          for (const id of queue) {
+            const answer = await call('GET', `/coupons/requests/${id}`).catch(() => undefined);
+            const request = answer?.json as
+              | { status?: string; outcome?: string; reason?: string }
+              | undefined;
+            if (answer?.status === 200 && request?.outcome !== undefined)
+              told.set(id, request.reason ?? request.outcome);
+            else pending.push(id);
+          }
+        };
+        await Promise.all(Array.from({ length: Math.min(32, connections) }, hand));
+        left = pending;
+        if (left.length > 0) await sleep(200);
+      }
+    }
+
+    const outcomes: Record<string, number> = {};
+    const successes = new Map<number, number>();
+    for (const [id, outcome] of told) {
+      outcomes[outcome] = (outcomes[outcome] ?? 0) + 1;
+      const { user } = accepted.get(id)!;
+      if (outcome === 'SUCCESS') successes.set(user, (successes.get(user) ?? 0) + 1);
+    }
+    const coupon = (await call('GET', `/coupons/${couponId}`)).json as { issued: number };
+    return {
+      couponId,
+      stock,
+      issued: coupon.issued,
+      requests: next,
+      accepted: accepted.size,
+      failed,
+      seconds: Math.round(seconds * 1_000) / 1_000,
+      acceptedPerSecond: Math.round(accepted.size / seconds),
+      acceptMs: percentiles(acceptMs),
+      pushMs: percentiles(
+        ofWatchers
+          .filter((id) => pushedAt.has(id))
+          // A push may overtake its 202 on the way.
+          .map((id) => Math.max(0, pushedAt.get(id)! - accepted.get(id)!.atMs)),
+      ),
+      notPushed: ofWatchers.filter((id) => !pushedAt.has(id)).length,
+      outcomes,
+      unanswered: (options.askForAll === false ? ofWatchers : [...accepted.keys()]).filter(
+        (id) => !told.has(id),
+      ).length,
+      usersTwice: [...successes.values()].filter((count) => count > 1).length,
+      problems,
+      requestIds: [...accepted.keys()],
+    };
+  } finally {
+    for (const stream of streams) stream.close();
+    await pool.destroy();
+  }
+}
+
+function percentiles(values: readonly number[]): Percentiles | undefined {
+  if (values.length === 0) return undefined;
+  const sorted = [...values].sort((a, b) => a - b);
+  const at = (share: number) =>
+    Math.round(sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))]! * 10) / 10;
+  return { count: sorted.length, p50: at(0.5), p95: at(0.95), p99: at(0.99), max: at(1) };
+}
