@@ -1,12 +1,39 @@
 /** All rule files, as `./muster render` writes them to build/<environment>/prometheus/rules/. */
 import type { Environment } from '../catalog/environments.ts';
+import { brokerAlerts } from './brokers.ts';
+import { couponAlerts } from './coupon.ts';
+import { dataAlerts } from './data.ts';
+import { diskAlerts } from './disk.ts';
+import { lagAlerts } from './lag.ts';
+import { outsideAlerts } from './outside.ts';
+import { platformAlerts } from './platform.ts';
+import { promotionAlerts } from './promotion.ts';
 import { renderGroup, renderProofs } from './promtool.ts';
+import { recoveryAlerts } from './recovery.ts';
 import type { RuleGroup } from './rule.ts';
+import { selfAlerts } from './self.ts';
+import { sloAlerts, sloBudget } from './slo.ts';
 import { watchdog } from './watchdog.ts';
+import { zookeeperAlerts } from './zookeeper.ts';
 
 /** The groups of an environment, each a file of its own. */
-export function ruleGroups(_environment: Environment): readonly RuleGroup[] {
-  return [watchdog()];
+export function ruleGroups(environment: Environment): readonly RuleGroup[] {
+  return [
+    brokerAlerts(environment),
+    zookeeperAlerts(environment),
+    diskAlerts(environment),
+    lagAlerts(),
+    promotionAlerts(),
+    couponAlerts(),
+    outsideAlerts(),
+    platformAlerts(environment),
+    dataAlerts(),
+    recoveryAlerts(),
+    sloAlerts(),
+    sloBudget(),
+    selfAlerts(),
+    watchdog(),
+  ];
 }
 
 /** File name -> YAML text of a Prometheus rule file. */

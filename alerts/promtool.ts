@@ -21,25 +21,26 @@ export function seconds(duration: Duration): number {
   return Number(duration.slice(0, -1)) * unitSeconds[duration.slice(-1) as keyof typeof unitSeconds];
 }
 
-/** Value of the label: a comma before each name, so that one pattern finds any of them. */
+/** Value of the label: each name between commas. Never empty: an empty one would show as its template in ALERTS. */
 function inhibitedBy(causes: NonNullable<AlertRule['inhibitedBy']>): string {
-  return causes
-    .map((entry) =>
-      typeof entry === 'string'
-        ? `,${entry}`
-        : `{{ if eq $labels.${entry.where.label} "${entry.where.value}" }},${entry.cause}{{ end }}`,
-    )
-    .join('');
+  const names = causes.map((entry) =>
+    typeof entry === 'string'
+      ? `${entry},`
+      : `{{ if eq $labels.${entry.where.label} "${entry.where.value}" }}${entry.cause},{{ end }}`,
+  );
+  return `,${names.join('')}`;
 }
 
 /** What Prometheus makes of that template for an alert with these labels. */
-function inhibitedByOf(rule: AlertRule, labels: Readonly<Record<string, string>>): string {
-  return (rule.inhibitedBy ?? [])
-    .map((entry) => {
-      if (typeof entry === 'string') return `,${entry}`;
-      return labels[entry.where.label] === entry.where.value ? `,${entry.cause}` : '';
-    })
-    .join('');
+function inhibitedByOf(
+  causes: NonNullable<AlertRule['inhibitedBy']>,
+  labels: Readonly<Record<string, string>>,
+): string {
+  const names = causes.map((entry) => {
+    if (typeof entry === 'string') return `${entry},`;
+    return labels[entry.where.label] === entry.where.value ? `${entry.cause},` : '';
+  });
+  return `,${names.join('')}`;
 }
 
 /** The rule as Prometheus reads it. */
@@ -105,12 +106,12 @@ function testOf(
   const step = seconds(of.step ?? defaultStep);
   const alerts = ('alerts' in of ? of.alerts : undefined) ?? [{}];
   const fires = alerts.map((labels) => {
-    const causes = inhibitedByOf(rule, labels);
+    const { inhibitedBy: causes = [] } = rule;
     const all = {
       alertname: rule.name,
       alertstate: 'firing',
       severity: rule.severity,
-      ...(causes === '' ? {} : { [inhibitedByLabel]: causes }),
+      ...(causes.length === 0 ? {} : { [inhibitedByLabel]: inhibitedByOf(causes, labels) }),
       ...labels,
     };
     const inside = Object.entries(all).map(([name, value]) => `${name}=${JSON.stringify(value)}`);
@@ -136,8 +137,9 @@ function firingTest(rule: AlertRule, of: FiringCase): Record<string, unknown> {
   const step = seconds(of.step ?? defaultStep);
   const from = seconds(of.trueFrom) + seconds(rule.for);
   const before = from === 0 ? [] : [{ atSeconds: from - step, is: 'silent so far' } as const];
-  const expectations = [...before, { atSeconds: from, is: 'firing' } as const];
-  if (of.falseFrom === undefined) return testOf(rule, of, from + step, expectations);
+  const certain = from + seconds(of.within ?? '0s');
+  const expectations = [...before, { atSeconds: certain, is: 'firing' } as const];
+  if (of.falseFrom === undefined) return testOf(rule, of, certain + step, expectations);
   const until = seconds(of.falseFrom) + seconds(rule.keepFiringFor ?? '0s');
   return testOf(rule, of, until + step, [
     ...expectations,
@@ -234,7 +236,15 @@ export function mutants(group: RuleGroup, ruleFile: (title: string) => string): 
 /** A Prometheus rule file with this one group. */
 export function renderGroup(group: RuleGroup): string {
   return stringify(
-    { groups: [{ name: group.name, rules: group.rules.map(prometheusRule) }] },
+    {
+      groups: [
+        {
+          name: group.name,
+          ...(group.interval === undefined ? {} : { interval: group.interval }),
+          rules: group.rules.map(prometheusRule),
+        },
+      ],
+    },
     { lineWidth: 0, aliasDuplicateObjects: false },
   );
 }

@@ -43,6 +43,11 @@ interface Case {
 export interface FiringCase extends Case {
   /** Since when the expression is true. */
   readonly trueFrom: Duration;
+  /**
+   * Leeway after that, for ranges: whether a sample exactly at the far edge of `[15m]` counts differs between Prometheus
+   * 2 and 3. Shorter than `for`.
+   */
+  readonly within?: Duration;
   /** Since when it is false again: the alert fires on for `keepFiringFor`, and not a step longer. */
   readonly falseFrom?: Duration;
   /**
@@ -60,6 +65,7 @@ export interface QuietCase extends Case {
 /** What `./muster prove-alerts` does to the deployed environment so that the alert fires. */
 export type LiveCause =
   | 'broker killed'
+  | 'two brokers killed'
   | 'broker paused'
   | 'all brokers stopped'
   | 'broker restarted again and again'
@@ -127,6 +133,8 @@ export type AlertRule = AlertSpec;
 /** A group of a Prometheus rule file: its rules are evaluated in order, at one time. */
 export interface RuleGroup {
   readonly name: string;
+  /** Time between two evaluations; unset: as often as targets are scraped. */
+  readonly interval?: Duration;
   readonly rules: readonly (AlertRule | RecordingRule)[];
 }
 

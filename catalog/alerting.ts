@@ -18,5 +18,36 @@ export const causes = {
 
 export type Cause = keyof typeof causes;
 
-/** Label in which an alert carries the names of its causes, between spaces. */
+/** Label in which an alert carries the names of its causes: `,BrokersMissing,MysqlDown,`. */
 export const inhibitedByLabel = 'inhibited_by';
+
+/** Limits of alerts that hold in every environment; limits of a group, a topic or a size are where those are. */
+export const limits = {
+  /** Service contract: data that may be lost, and time to come back. */
+  rpoSeconds: 60,
+  rtoSeconds: 300,
+  /** Service contract: purchase to promotion event. */
+  promotionSeconds: 2,
+  /** Lag of a group that is not in the catalog. */
+  foreignGroupLagSeconds: 300,
+  /** Lag in seconds gained per second: 1 is a consumer that stands still. */
+  lagGrowthPerSecond: 0.05,
+  /** Share of the way from "just committed" to "deleted before it was read". */
+  retentionUsedRatio: 0.7,
+  lagAgeSeconds: 60,
+  outboxAgeSeconds: 60,
+  retriesPerSecond: 0.5,
+  eventLoopLagSeconds: 0.5,
+  memoryRatio: 0.9,
+  httpErrorRatio: 0.05,
+  webhookFailureRatio: 0.5,
+  requestHandlerIdleRatio: 0.3,
+  /** Share of the data disk of a broker. */
+  diskRatio: 0.8,
+  /** How far ahead a full disk is foreseen. */
+  diskForeseenHours: 48,
+  zookeeperUpdateMs: 100,
+  zookeeperFsyncMs: 100,
+  zookeeperOutstanding: 50,
+  databaseConnectionRatio: 0.8,
+} as const;

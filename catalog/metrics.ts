@@ -225,6 +225,9 @@ export const metrics = {
     memoryUsed: 'redis_memory_used_bytes',
     memoryMax: 'redis_memory_max_bytes',
     rejectedConnections: 'redis_rejected_connections_total',
+    connectedClients: 'redis_connected_clients',
+    keys: 'redis_db_keys',
+    keysExpiring: 'redis_db_keys_expiring',
     commands: 'redis_commands_processed_total',
   },
   jaeger: {

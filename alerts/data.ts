@@ -1,0 +1,181 @@
+/** MySQL and Redis, and the connections to them. */
+import { limits } from '../catalog/alerting.ts';
+import { metrics } from '../catalog/metrics.ts';
+import { at, gone, growing, type RuleGroup, rule } from './rule.ts';
+
+const { mysql, redis } = metrics;
+const mysqlTarget = '{job="mysql",instance="mysqld-exporter"}';
+const redisTarget = '{job="redis",instance="redis-exporter"}';
+
+export function dataAlerts(): RuleGroup {
+  return {
+    name: 'data',
+    rules: [
+      rule({
+        name: 'MysqlDown',
+        severity: 'page',
+        expr: `max(${mysql.up}) == 0 or absent(${mysql.up})`,
+        for: '30s',
+        summary: 'MySQL does not answer.',
+        meaning:
+          'Workers pause and lose nothing, but no coupon is issued, no order paid, no event published.',
+        firstStep: './muster status, ./muster logs mysql.',
+        runbook: 'alerts/runbooks/MysqlDown.md',
+        proof: {
+          fires: [
+            {
+              when: 'its exporter cannot connect',
+              series: { [`${mysql.up}${mysqlTarget}`]: [at(1, '2m'), at(0)] },
+              trueFrom: '2m',
+            },
+            {
+              when: 'its exporter is gone too',
+              series: { [`${mysql.up}${mysqlTarget}`]: [at(1, '2m'), gone()] },
+              trueFrom: '2m',
+            },
+          ],
+          staysQuiet: [
+            {
+              when: 'a restart of 15 s',
+              series: { [`${mysql.up}${mysqlTarget}`]: [at(1, '2m'), at(0, '15s'), at(1)] },
+            },
+          ],
+          live: { cause: 'mysql stopped' },
+        },
+      }),
+      rule({
+        name: 'RedisDown',
+        severity: 'page',
+        expr: `max(${redis.up}) == 0 or absent(${redis.up})`,
+        for: '30s',
+        summary: 'Redis does not answer.',
+        meaning:
+          'Coupons are issued without the lock that saves work (the database still decides); the ranking stands still.',
+        firstStep: './muster status, ./muster logs redis.',
+        runbook: 'alerts/runbooks/RedisDown.md',
+        proof: {
+          fires: [
+            {
+              when: 'its exporter cannot connect',
+              series: { [`${redis.up}${redisTarget}`]: [at(1, '2m'), at(0)] },
+              trueFrom: '2m',
+            },
+            {
+              when: 'its exporter is gone too',
+              series: { [`${redis.up}${redisTarget}`]: [at(1, '2m'), gone()] },
+              trueFrom: '2m',
+            },
+          ],
+          staysQuiet: [
+            {
+              when: 'a restart of 15 s',
+              series: { [`${redis.up}${redisTarget}`]: [at(1, '2m'), at(0, '15s'), at(1)] },
+            },
+          ],
+          live: { cause: 'redis stopped' },
+        },
+      }),
+      rule({
+        name: 'DatabaseConnectionsExhausted',
+        severity: 'page',
+        expr: `max(${mysql.threadsConnected}) / max(${mysql.maxConnections}) > ${limits.databaseConnectionRatio}`,
+        for: '1m',
+        summary: '{{ $value | humanizePercentage }} of the connections that MySQL allows are taken.',
+        meaning: 'At 100 % new ones are refused: every request that needs the database fails.',
+        firstStep: 'Who holds them: SHOW PROCESSLIST. Long transactions first, then too many processes.',
+        runbook: 'alerts/runbooks/DatabaseConnectionsExhausted.md',
+        proof: {
+          fires: [
+            {
+              when: '130 of 150',
+              series: {
+                [`${mysql.threadsConnected}${mysqlTarget}`]: [at(20, '2m'), at(130)],
+                [`${mysql.maxConnections}${mysqlTarget}`]: [at(150)],
+              },
+              trueFrom: '2m',
+            },
+          ],
+          staysQuiet: [
+            {
+              when: '120 of 150, and a peak of 45 s',
+              series: {
+                [`${mysql.threadsConnected}${mysqlTarget}`]: [at(120, '2m'), at(150, '45s'), at(120)],
+                [`${mysql.maxConnections}${mysqlTarget}`]: [at(150)],
+              },
+            },
+          ],
+          live: { notLive: 'would take the connections that other tests need' },
+        },
+      }),
+      rule({
+        name: 'RedisMemoryHigh',
+        severity: 'ticket',
+        // Without a limit (0) there is nothing to run into.
+        expr: `${redis.memoryUsed} / (${redis.memoryMax} > 0) > ${limits.memoryRatio}`,
+        for: '5m',
+        summary: 'Redis uses {{ $value | humanizePercentage }} of its memory.',
+        meaning: 'At 100 % it refuses writes: no lock, no ranking.',
+        firstStep: 'What grows: redis-cli --bigkeys. Keys without a time to live are a bug.',
+        runbook: 'alerts/runbooks/RedisMemoryHigh.md',
+        inhibitedBy: ['RedisDown'],
+        proof: {
+          fires: [
+            {
+              when: '95 %',
+              series: {
+                [`${redis.memoryUsed}${redisTarget}`]: [at(10, '2m'), at(95)],
+                [`${redis.memoryMax}${redisTarget}`]: [at(100)],
+              },
+              trueFrom: '2m',
+              alerts: [{ job: 'redis', instance: 'redis-exporter' }],
+            },
+          ],
+          staysQuiet: [
+            {
+              when: 'exactly 90 %',
+              series: {
+                [`${redis.memoryUsed}${redisTarget}`]: [at(90)],
+                [`${redis.memoryMax}${redisTarget}`]: [at(100)],
+              },
+            },
+            {
+              when: 'there is no limit',
+              series: {
+                [`${redis.memoryUsed}${redisTarget}`]: [at(95)],
+                [`${redis.memoryMax}${redisTarget}`]: [at(0)],
+              },
+            },
+          ],
+          live: { notLive: 'would take the memory that other tests need' },
+        },
+      }),
+      rule({
+        name: 'RedisConnectionsExhausted',
+        severity: 'page',
+        expr: `increase(${redis.rejectedConnections}[5m]) > 0`,
+        for: '0s',
+        summary: 'Redis has turned away {{ $value | humanize }} connections in 5 minutes.',
+        meaning: 'Somebody opens connections and does not close them; workers cannot connect.',
+        firstStep: 'Who: redis-cli client list. Then restart that process.',
+        runbook: 'alerts/runbooks/RedisConnectionsExhausted.md',
+        proof: {
+          fires: [
+            {
+              when: 'connections are turned away',
+              series: { [`${redis.rejectedConnections}${redisTarget}`]: [at(0, '6m'), growing(1)] },
+              trueFrom: '375s',
+              alerts: [{ job: 'redis', instance: 'redis-exporter' }],
+            },
+          ],
+          staysQuiet: [
+            {
+              when: 'some were turned away long ago, and Redis restarts',
+              series: { [`${redis.rejectedConnections}${redisTarget}`]: [at(7, '6m'), gone('30s'), at(0)] },
+            },
+          ],
+          live: { notLive: 'would take the connections that other tests need' },
+        },
+      }),
+    ],
+  };
+}
