@@ -1,0 +1,137 @@
+/**
+ * For integration tests: delivery on a topic and a group of their own, in this process or, to be killed, in a child:
+ * `node delivery.fixture.ts '<JSON of DeliverySpec>'`. And a world outside as a child process. Not part of the product.
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { Registry } from 'prom-client';
+import type { ConsumerGroup } from '../../catalog/groups.ts';
+import { deadLetterTopic, retryTopics, topics } from '../../catalog/topics.ts';
+import { serverSettings } from '../platform/database.fixture.ts';
+import { openDatabase } from '../platform/database.ts';
+import type { Kafka } from '../platform/kafka.ts';
+import { createTopics, testKafka, testLog } from '../platform/testing.ts';
+import { deliverEvents } from './events-worker.ts';
+
+export interface DeliverySpec {
+  readonly topic: string;
+  readonly group: string;
+  readonly retryDelaysMs: readonly number[];
+  readonly baseUrl: string;
+  readonly timeoutMs: number;
+}
+
+const groupOf = (spec: Pick<DeliverySpec, 'topic' | 'group' | 'retryDelaysMs'>): ConsumerGroup => ({
+  id: spec.group,
+  topics: [{ ...topics.externalEvents, name: spec.topic }],
+  owner: 'test',
+  description: '',
+  lagSecondsHigh: 1,
+  retryDelaysMs: spec.retryDelaysMs,
+});
+
+export function createDeliveryTopics(spec: Pick<DeliverySpec, 'topic' | 'group' | 'retryDelaysMs'>) {
+  const group = groupOf(spec);
+  const [topic] = group.topics;
+  return createTopics([topic!, deadLetterTopic(topic!), ...retryTopics(topic!, group)]);
+}
+
+/** Delivers until stopped, with a Kafka client and a database pool of its own. */
+export async function startDelivery(spec: DeliverySpec, onFatal: (error: Error) => void) {
+  const kafka: Kafka = testKafka('outside');
+  const db = openDatabase({ settings: serverSettings });
+  const registry = new Registry();
+  registry.setContentType(Registry.OPENMETRICS_CONTENT_TYPE as never);
+  const consumer = await deliverEvents({
+    kafka,
+    db,
+    log: testLog,
+    registry,
+    group: groupOf(spec),
+    webhook: { baseUrl: spec.baseUrl, timeoutMs: spec.timeoutMs },
+    onFatal,
+  });
+  return {
+    registry,
+    ready: () => consumer.ready(),
+    async stop() {
+      await consumer.stop();
+      await kafka.close();
+      await db.destroy();
+    },
+  };
+}
+
+/** The delivery in a child process. */
+export function spawnDelivery(spec: DeliverySpec): ChildProcess {
+  return spawn(process.execPath, [fileURLToPath(import.meta.url), JSON.stringify(spec)], {
+    stdio: ['ignore', 'ignore', 'inherit'],
+  });
+}
+
+/** A webhook-stub in a child process on a port that stays the same over kill() and start(). */
+export async function spawnOutsideWorld() {
+  const main = fileURLToPath(new URL('../main.ts', import.meta.url));
+  let port = 0;
+  let child: ChildProcess | undefined;
+  const world = {
+    baseUrl: '',
+    async start() {
+      child = spawn(process.execPath, [main, 'webhook-stub'], {
+        env: { ...process.env, PROCESS_NAME: 'outside-world', HTTP_PORT: String(port), OTLP_ENDPOINT: '' },
+        stdio: ['ignore', 'pipe', 'inherit'],
+      });
+      // Until its end, so that its pipe never is full.
+      const lines = createInterface(child.stdout!);
+      await new Promise<void>((resolve, reject) => {
+        child!.once('exit', (code) => reject(new Error(`the world outside ended with ${code}`)));
+        lines.on('line', (line) => {
+          const { message, port: listening } = JSON.parse(line) as { message: string; port?: number };
+          if (message === 'listening') port = listening!;
+          if (message === 'started') resolve();
+        });
+      });
+      world.baseUrl = `http://127.0.0.1:${port}`;
+      // `started` is said a moment before the routes are open.
+      while (!(await fetch(`${world.baseUrl}/behaviour`).catch(() => undefined))?.ok)
+        await new Promise((resolve) => setTimeout(resolve, 20));
+    },
+    /** At once, with every connection. */
+    async kill() {
+      if (child === undefined) return;
+      const exited = new Promise((resolve) => child!.once('exit', resolve));
+      child.kill('SIGKILL');
+      child = undefined;
+      await exited;
+    },
+    async behave(behaviour: object): Promise<void> {
+      const response = await fetch(`${world.baseUrl}/behaviour`, {
+        method: 'PUT',
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify(behaviour),
+      });
+      if (!response.ok) throw new Error(`PUT /behaviour: ${response.status} ${await response.text()}`);
+    },
+    async received(key: string): Promise<Receipt | undefined> {
+      const response = await fetch(`${world.baseUrl}/received?key=${encodeURIComponent(key)}`);
+      const { received } = (await response.json()) as { received: Receipt[] };
+      return received[0];
+    },
+  };
+  await world.start();
+  return world;
+}
+
+interface Receipt {
+  readonly key: string;
+  readonly effects: number;
+  readonly attempts: readonly { readonly at: string; readonly answer: number | string }[];
+}
+
+if (import.meta.main) {
+  await startDelivery(JSON.parse(process.argv[2]!) as DeliverySpec, (error) => {
+    console.error(error);
+    process.exit(70);
+  });
+}
