@@ -4,6 +4,7 @@ import { environments } from '../catalog/environments.ts';
 import { describeExits, type Exit, exitCodes } from './exit-codes.ts';
 import { runCommandLine } from './verb.ts';
 import { addBench } from './verbs/bench.ts';
+import { addCapacity } from './verbs/capacity.ts';
 import { addDashboards } from './verbs/dashboards.ts';
 import { addDlq } from './verbs/dlq.ts';
 import { addDown } from './verbs/down.ts';
@@ -52,6 +53,7 @@ for (const add of [
   addTest,
   addSimulate,
   addBench,
+  addCapacity,
 ])
   add(program);
 
