@@ -180,7 +180,7 @@ export function series(
     .unit(options.unit)
     .height(8)
     .lineWidth(1)
-    .fillOpacity(options.stacked === true ? 30 : 8)
+    .fillOpacity(options.stacked === true ? 30 : 6)
     .showPoints(common.VisibilityMode.Never)
     .legend(
       new common.VizLegendOptionsBuilder()
@@ -244,7 +244,8 @@ export function bars(
   if (options.max !== undefined) panel.max(options.max);
   if (options.decimals !== undefined) panel.decimals(options.decimals);
   options.queries.forEach((query, index) => {
-    panel.withTarget(targetOf(query, index));
+    // As of now: over a range, topk would name all that were ever among the first.
+    panel.withTarget(targetOf(query, index).instant());
   });
   return panel;
 }
@@ -301,6 +302,8 @@ export function table(
     readonly columns: readonly Column[];
     /** Title of the column to sort by. */
     readonly sortBy?: { readonly title: string; readonly descending: boolean };
+    /** In grid units; a row takes about one. */
+    readonly height?: number;
   },
 ): PanelBuilder {
   const { columns, queries } = options;
@@ -311,7 +314,7 @@ export function table(
     .description(options.description)
     .datasource(prometheus)
     .unit('short')
-    .height(8)
+    .height(options.height ?? 8)
     .cellHeight(common.TableCellHeight.Sm)
     .withTransformation({ id: 'merge', options: {} })
     .withTransformation({
@@ -388,6 +391,8 @@ export interface Variable {
   readonly description: string;
   /** As Grafana writes it: `label_values(metric, label)`. */
   readonly query: string;
+  /** Regular expression that stands for all values; without it, those that the query finds. */
+  readonly all?: string;
 }
 
 export interface DashboardOptions {
@@ -439,28 +444,27 @@ export function dashboardOf(environment: Environment, options: DashboardOptions)
         .type('jaeger')
         .current({ selected: true, text: 'Jaeger', value: 'jaeger' }),
     );
-  for (const { name, label, description, query } of options.variables ?? [])
-    built.withVariable(
-      new dashboard.QueryVariableBuilder(name)
-        .label(label)
-        .description(description)
-        .datasource(prometheus)
-        .query({ query, refId: `variable-${name}` })
-        .refresh(dashboard.VariableRefresh.OnTimeRangeChanged)
-        .sort(dashboard.VariableSort.AlphabeticalAsc)
-        .multi(true)
-        .includeAll(true)
-        .allValue('.+')
-        .current({ selected: true, text: ['All'], value: ['$__all'] }),
-    );
+  for (const { name, label, description, query, all } of options.variables ?? []) {
+    const variable = new dashboard.QueryVariableBuilder(name)
+      .label(label)
+      .description(description)
+      .datasource(prometheus)
+      .query({ query, refId: `variable-${name}` })
+      .refresh(dashboard.VariableRefresh.OnTimeRangeChanged)
+      .sort(dashboard.VariableSort.AlphabeticalAsc)
+      .multi(true)
+      .includeAll(true)
+      .current({ selected: true, text: ['All'], value: ['$__all'] });
+    built.withVariable(all === undefined ? variable : variable.allValue(all));
+  }
   for (const annotation of annotations()) built.annotation(annotation);
   let id = 0;
   for (const { question, lines } of options.rows) {
     built.withRow(new dashboard.RowBuilder(question).id(++id));
     for (const line of lines)
       line.forEach((panel, index) => {
-        const width = Math.floor(gridWidth / line.length);
-        panel.span(index === line.length - 1 ? gridWidth - width * (line.length - 1) : width);
+        const edge = (of: number) => Math.round((of * gridWidth) / line.length);
+        panel.span(edge(index + 1) - edge(index));
         (panel as unknown as { id(id: number): unknown }).id(++id);
         built.withPanel(panel);
       });

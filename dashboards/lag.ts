@@ -11,6 +11,7 @@ const group: Variable = {
   label: 'Group',
   description: 'Consumer groups to look at',
   query: `label_values(${lag.groupLag}, consumergroup)`,
+  all: '.+',
 };
 const chosen = '{consumergroup=~"$group"}';
 

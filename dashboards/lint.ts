@@ -137,7 +137,9 @@ function lintTargets(panel: Panel, say: Say): void {
       if (!kept.has(label!)) say(`its legend names ${label}, which the query drops: ${expr}`, panel);
     for (const unknown of unknownMetrics(expr))
       say(`asks for ${unknown}, which is not in the catalog`, panel);
-    for (const [, call, range] of expr.matchAll(/\b(\w+)\s*\([^()[\]]*(?:{[^}]*})?\s*\[([^\]]+)\]/g)) {
+    for (const [, call, range] of expr
+      .replaceAll(/"[^"]*"/g, '""')
+      .matchAll(/\b(\w+)\s*\([^()[\]]*(?:{[^}]*})?\s*\[([^\]]+)\]/g)) {
       const span = ['increase', 'max_over_time'].includes(call!);
       // Over the time shown, or over hours that the title names: both do not change with the zoom by accident.
       const allowed =

@@ -170,7 +170,7 @@ export const promotions = (environment: Environment) =>
               queries: [{ expr: `sum by (topic) (${promotion.logFileLagBytes})`, legend: '{{topic}}' }],
             }),
             series({
-              title: 'Held back',
+              title: 'Purchases held back',
               description:
                 'Purchases that wait for a possible act. Steady at about 1.2 s of the purchase rate, or below.',
               unit: 'short',

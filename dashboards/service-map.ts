@@ -9,6 +9,10 @@ const byReader = 'process, messaging_consumer_group_name, messaging_destination_
 const bySender = 'process, messaging_destination_name';
 const byRoute = 'process, http_request_method, http_route';
 
+/** Rate of those that the selector picks; 0 for all others that there are. */
+const rateOfSome = (counter: string, by: string, selector: string) =>
+  `${rate(counter, by, selector)} or ${rate(counter, by)} * 0`;
+
 export const serviceMap = (environment: Environment) =>
   dashboardOf(environment, {
     slug: 'service-map',
@@ -38,7 +42,7 @@ export const serviceMap = (environment: Environment) =>
                 'Records a second by process and topic, sends that failed, and the time to the ack (p99).',
               queries: [
                 rate(messaging.sentMessages, bySender),
-                rate(
+                rateOfSome(
                   `${messaging.clientOperationDuration}_count`,
                   bySender,
                   '{messaging_operation_name="send", error_type!=""}',
@@ -65,7 +69,7 @@ export const serviceMap = (environment: Environment) =>
                 'Records a second by group and topic, handlings that failed, and the time a handling takes (p99).',
               queries: [
                 rate(messaging.consumedMessages, byReader),
-                rate(`${messaging.processDuration}_count`, byReader, errors),
+                rateOfSome(`${messaging.processDuration}_count`, byReader, errors),
                 quantile(0.99, messaging.processDuration, byReader),
               ],
               columns: [
@@ -91,7 +95,7 @@ export const serviceMap = (environment: Environment) =>
                 'HTTP requests a second by process and route, answers with 5xx, and the time to the answer (p99).',
               queries: [
                 rate(`${http.requestDuration}_count`, byRoute),
-                rate(`${http.requestDuration}_count`, byRoute, '{http_response_status_code=~"5.."}'),
+                rateOfSome(`${http.requestDuration}_count`, byRoute, '{http_response_status_code=~"5.."}'),
                 quantile(0.99, http.requestDuration, byRoute),
               ],
               columns: [

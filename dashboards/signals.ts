@@ -125,6 +125,7 @@ export function alertTable(): PanelBuilder {
       },
     ],
     sortBy: { title: 'Severity', descending: true },
+    height: 6,
   });
 }
 
@@ -309,11 +310,11 @@ export function dataAtRisk(): PanelBuilder {
   });
 }
 
-/** Which of the groups `owned` lag, seconds and records side by side. */
-export function lagOf(groups: readonly string[]): PanelBuilder {
+/** How far behind these groups are. */
+export function lagOf(groups: readonly string[], title = 'Lag of its consumers'): PanelBuilder {
   const selector = `{consumergroup=~"${groups.join('|')}"}`;
   return series({
-    title: 'Lag of its consumers',
+    title,
     description: 'Seconds behind, worst partition of each consumer group of this service.',
     unit: 's',
     queries: [

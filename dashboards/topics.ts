@@ -21,6 +21,7 @@ const topic: Variable = {
   label: 'Topic',
   description: 'Topics to look at',
   query: `label_values(${kafka.messagesIn}, topic)`,
+  all: '.+',
 };
 /** Internal topics only when they are asked for by name. */
 const chosen = '{topic=~"$topic", topic!~"__.*"}';
@@ -81,6 +82,7 @@ export const topics = (environment: Environment) =>
                 { from: 'F', title: 'Not in sync', unit: 'none', steps: highIsBad({ red: 1 }) },
               ],
               sortBy: { title: 'Records', descending: true },
+              height: 14,
             }),
           ],
         ],

@@ -21,6 +21,7 @@ const variable: Variable = {
   label: 'Process',
   description: 'Worker processes to look at',
   query: `label_values(${process.nodeVersion}, process)`,
+  all: '.+',
 };
 const chosen = '{process=~"$process"}';
 const failed = '{process=~"$process", error_type!=""}';
