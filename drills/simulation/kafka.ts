@@ -5,6 +5,7 @@
  * lost after the write, requests fail before it, batches come in any size and order of partitions, members die, freeze
  * and come back.
  */
+import type { Logger } from 'winston';
 import {
   type Batch,
   type IncomingRecord,
@@ -43,7 +44,7 @@ export interface SimulatedKafka {
   /** The port as a process of this life sees it. */
   client(life: Life): Kafka;
   /** Appends as a foreign producer would, at once. */
-  append(topic: string, partition: number, record: { key: string | null; value: string }): void;
+  append(topic: string, partition: number, record: Pick<RawRecord, 'key' | 'value' | 'headers'>): void;
   records(topic: string): readonly IncomingRecord[];
   committed(group: string, topic: string, partition: number): number | undefined;
   end(topic: string, partition: number): number;
@@ -51,6 +52,12 @@ export interface SimulatedKafka {
   /** From now on nothing goes wrong any more. */
   heal(): void;
 }
+
+/** For code that logs. */
+export const silentLog = ((): Logger => {
+  const log = { info() {}, warn() {}, error() {}, debug() {}, child: () => log };
+  return log as unknown as Logger;
+})();
 
 const sessionTimeoutMs = 10_000;
 const never = new Promise<never>(() => {});

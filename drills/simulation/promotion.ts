@@ -4,7 +4,6 @@
  */
 
 import { Registry } from 'prom-client';
-import type { Logger } from 'winston';
 import { groups } from '../../catalog/groups.ts';
 import { topics } from '../../catalog/topics.ts';
 import { partitionFor } from '../../workers/platform/kafka.ts';
@@ -12,7 +11,7 @@ import type { Started } from '../../workers/platform/worker.ts';
 import { joinDefaults } from '../../workers/promotion/join.ts';
 import { worker } from '../../workers/promotion/join-worker.ts';
 import { type OracleAct, type OraclePurchase, oracle } from '../../workers/promotion/oracle.ts';
-import { type Life, simulateKafka } from './kafka.ts';
+import { type Life, silentLog, simulateKafka } from './kafka.ts';
 import type { World } from './world.ts';
 
 /** Bugs that can be seeded: of what the join stands on, and its own. */
@@ -28,10 +27,6 @@ export const promotionBugs = [
 export type PromotionBug = (typeof promotionBugs)[number];
 
 const pseudonymKey = Buffer.alloc(32, 7);
-const silent = ((): Logger => {
-  const log = { info() {}, warn() {}, error() {}, debug() {}, child: () => log };
-  return log as unknown as Logger;
-})();
 /** One that can take exemplars, without the process's own metrics. */
 function emptyRegistry(): Registry {
   const registry = new Registry();
@@ -63,7 +58,7 @@ export async function promotionScenario(world: World, bug?: PromotionBug): Promi
         JOIN_MISS_HOLD_MS: 1_200,
       },
       kafka: kafka.client(life),
-      log: silent,
+      log: silentLog,
       metrics: emptyRegistry(),
       secrets: { pseudonymKey },
       http: undefined as never,

@@ -1,4 +1,5 @@
 /** The scenarios that seeds can be run of, each with the bugs that can be seeded into it. */
+import { type EffectsBug, effectsBugs, effectsScenario } from './effects.ts';
 import { type PromotionBug, promotionBugs, promotionScenario } from './promotion.ts';
 import type { World } from './world.ts';
 
@@ -15,5 +16,10 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
       'the promotion join worker: purchases and acts in, the last word on each purchase against the oracle',
     bugs: promotionBugs,
     run: (world, bug) => promotionScenario(world, bug as PromotionBug | undefined),
+  },
+  effects: {
+    about: 'events with retries, dead letters, inbox and outbox: one effect each, and told of',
+    bugs: effectsBugs,
+    run: (world, bug) => effectsScenario(world, bug as EffectsBug | undefined),
   },
 };

@@ -1,0 +1,227 @@
+/**
+ * Effects in the simulation: the platform's real consumer of events, with its retries and dead letters, and the pattern
+ * that every capability stands on: effect, inbox row and outbox row in one transaction, a relay that publishes. Events
+ * come in twice, handlers fail, the store goes down, processes die; then every event must have had one effect, or one
+ * dead letter, and told of it.
+ */
+import { groups } from '../../catalog/groups.ts';
+import { deadLetterTopic, retryTopics, topics } from '../../catalog/topics.ts';
+import { MusterError } from '../../workers/platform/errors.ts';
+import { consumeEvents } from '../../workers/platform/handle.ts';
+import { eventRecord } from '../../workers/platform/records.ts';
+import { type Life, silentLog, simulateKafka } from './kafka.ts';
+import { type Rows, simulateStore, untilUp } from './store.ts';
+import type { World } from './world.ts';
+
+export const effectsBugs = [
+  'commitBeforeHandling',
+  'sendErrorsSwallowed',
+  'noInbox',
+  'effectOutsideTransaction',
+  'inboxOutsideTransaction',
+  'toldBeforeCommit',
+  'outboxForgottenBeforeAck',
+] as const;
+export type EffectsBug = (typeof effectsBugs)[number];
+
+const group = groups.outsideEvents;
+const input = topics.externalEvents;
+const output = 'effects-told';
+const refusedAbove = 950;
+
+/** Runs one scenario; resolves to what is wrong with the outcome. */
+export async function effectsScenario(world: World, bug?: EffectsBug): Promise<readonly string[]> {
+  const kafka = simulateKafka(world, 2, bug === undefined ? {} : { [bug]: true });
+  const store = simulateStore(world);
+  /** Sent event ids with their amounts. */
+  const sent = new Map<string, number>();
+  const poison: string[] = [];
+  const living: Life[] = [];
+  let lives = 0;
+
+  async function start(): Promise<void> {
+    lives += 1;
+    const life: Life = { name: `worker-${lives}`, dead: false, frozen: false };
+    living.push(life);
+    world.note(`${life.name} starts`);
+    const port = kafka.client(life);
+    const producer = await port.producer('told');
+    const fail = (error: Error): void => {
+      if (life.dead) return;
+      world.note(`${life.name} gives up: ${error.message}`);
+      life.dead = true;
+      world.spawn(restart);
+    };
+    await consumeEvents<{ amount: number }>(port, {
+      group,
+      log: silentLog,
+      onFatal: fail,
+      parse(record) {
+        const value = JSON.parse(record.value!.toString()) as { amount?: unknown };
+        if (typeof value.amount !== 'number') throw new MusterError('MUSTER_NOT_UNDERSTOOD', 'no amount');
+        return { amount: value.amount };
+      },
+      async handle({ data, event }) {
+        if (world.chance(0.1)) throw new Error('the handler fails');
+        const effect = (rows: Rows): void => {
+          rows.set('effects', event.id, (rows.get<number>('effects', event.id) ?? 0) + 1);
+          rows.set('total', 'sum', (rows.get<number>('total', 'sum') ?? 0) + data.amount);
+        };
+        const known = (rows: Rows): boolean => bug !== 'noInbox' && rows.get('inbox', event.id) !== undefined;
+        if (bug === 'toldBeforeCommit') await tell(event.id);
+        if (bug === 'effectOutsideTransaction') {
+          if (await store.transaction(life, known)) return;
+          await store.transaction(life, effect);
+        }
+        await store.transaction(life, (rows) => {
+          if (known(rows)) return;
+          // Refused for good: a dead letter, after all its retries.
+          if (data.amount > refusedAbove) throw new MusterError('MUSTER_REFUSED', 'too much');
+          if (bug !== 'inboxOutsideTransaction') rows.set('inbox', event.id, true);
+          if (bug !== 'effectOutsideTransaction') effect(rows);
+          if (bug !== 'toldBeforeCommit') rows.set('outbox', event.id, true);
+        });
+        if (bug === 'inboxOutsideTransaction')
+          await store.transaction(life, (rows) => rows.set('inbox', event.id, true));
+      },
+    });
+    world.spawn(() => relay(life));
+
+    async function tell(id: string): Promise<void> {
+      await producer.send([{ topic: output, key: id, value: id }], { deadlineMs: 10_000 });
+    }
+
+    /** Publishes what is in the outbox, and forgets it when it is acked. */
+    async function relay(of: Life): Promise<void> {
+      for (;;) {
+        await world.sleep(world.int(50, 300));
+        if (of.dead) return;
+        const ids = await untilUp(world, () =>
+          store.transaction(of, (rows) => rows.keys('outbox').slice(0, 5)),
+        );
+        const forget = () =>
+          untilUp(world, () =>
+            store.transaction(of, (rows) => {
+              for (const id of ids) rows.delete('outbox', id);
+            }),
+          );
+        if (bug === 'outboxForgottenBeforeAck') await forget();
+        try {
+          for (const id of ids) await tell(id);
+        } catch {
+          continue;
+        }
+        if (bug !== 'outboxForgottenBeforeAck' && ids.length > 0) await forget();
+      }
+    }
+  }
+
+  const restart = async (): Promise<void> => {
+    await world.sleep(world.int(300, 3_000));
+    await start();
+  };
+  const alive = () => living.filter(({ dead }) => !dead);
+
+  async function comesIn(): Promise<void> {
+    for (let count = world.int(10, 40); count > 0; count -= 1) {
+      await world.sleep(world.int(0, 300));
+      const partition = world.int(0, kafka.partitions - 1);
+      if (world.chance(0.05)) {
+        const bad = `{"amount":"${poison.length}"}`;
+        poison.push(bad);
+        kafka.append(input.name, partition, { key: null, value: bad });
+        continue;
+      }
+      const id = `event-${sent.size}`;
+      const amount = world.int(1, 1_000);
+      sent.set(id, amount);
+      const times = world.chance(0.2) ? 2 : 1;
+      for (let time = 0; time < times; time += 1) {
+        const record = eventRecord({
+          topic: input.name,
+          key: id,
+          type: 'Effect',
+          source: '/simulation',
+          id,
+          timeMs: world.now(),
+          data: { amount },
+        });
+        kafka.append(input.name, partition, {
+          key: id,
+          value: String(record.value),
+          headers: record.headers,
+        });
+      }
+    }
+  }
+
+  async function trouble(): Promise<void> {
+    for (let count = world.int(0, 4); count > 0; count -= 1) {
+      await world.sleep(world.int(100, 4_000));
+      if (alive().length === 0) continue;
+      const victim = world.pick(alive());
+      if (world.chance(0.6)) {
+        world.note(`${victim.name} is killed`);
+        victim.dead = true;
+        await restart();
+      } else {
+        world.note(`${victim.name} freezes`);
+        victim.frozen = true;
+        if (alive().length < 2) await start();
+        await world.sleep(world.pick([2_000, 12_000]));
+        victim.frozen = false;
+        world.note(`${victim.name} thaws`);
+      }
+    }
+  }
+
+  await start();
+  await Promise.all([comesIn(), trouble()]);
+  kafka.heal();
+  store.heal();
+  if (alive().length === 0) await start();
+  await finished();
+  return wrongs();
+
+  /** Until everything, retries included, is committed and the outbox is empty. */
+  async function finished(): Promise<void> {
+    const untilMs = world.now() + 300_000;
+    const names = [input.name, ...retryTopics(input, group).map(({ name }) => name)];
+    for (;;) {
+      const behind = names.filter((topic) =>
+        Array.from({ length: kafka.partitions }, (_, partition) => partition).some(
+          (partition) => (kafka.committed(group.id, topic, partition) ?? 0) < kafka.end(topic, partition),
+        ),
+      );
+      const untold = store.keys('outbox').length;
+      if (behind.length === 0 && untold === 0) break;
+      if (world.now() > untilMs) throw new Error(`stuck: ${behind.join(', ')}; ${untold} in the outbox`);
+      await world.sleep(200);
+    }
+    // A member that was put out may still be at work.
+    await world.sleep(5_000);
+  }
+
+  function wrongs(): string[] {
+    const found: string[] = [];
+    const letters = kafka.records(deadLetterTopic(input).name).map(({ value }) => value!.toString());
+    const lettersOf = new Set(
+      kafka.records(deadLetterTopic(input).name).map(({ headers }) => headers.ce_id?.toString()),
+    );
+    const told = new Set(kafka.records(output).map(({ value }) => value!.toString()));
+    let sum = 0;
+    for (const [id, amount] of sent) {
+      const effects = store.get<number>('effects', id) ?? 0;
+      if (effects > 1) found.push(`${id}: ${effects} effects`);
+      if (effects === 0 && !lettersOf.has(id)) found.push(`${id}: lost`);
+      if (effects > 0 && amount > refusedAbove) found.push(`${id}: refused, and had its effect`);
+      if (effects > 0 && !told.has(id)) found.push(`${id}: had its effect, and nobody was told`);
+      if (effects === 0 && told.has(id)) found.push(`${id}: was told, and had no effect`);
+      sum += effects === 0 ? 0 : amount;
+    }
+    if ((store.get<number>('total', 'sum') ?? 0) !== sum)
+      found.push('the total is not the sum of the effects');
+    for (const bad of poison) if (!letters.includes(bad)) found.push(`no dead letter for ${bad}`);
+    return found;
+  }
+}
