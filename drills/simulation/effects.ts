@@ -146,11 +146,7 @@ export async function effectsScenario(world: World, bug?: EffectsBug): Promise<r
           timeMs: world.now(),
           data: { amount },
         });
-        kafka.append(input.name, partition, {
-          key: id,
-          value: String(record.value),
-          headers: record.headers,
-        });
+        kafka.append(input.name, partition, { key: id, value: record.value, headers: record.headers ?? {} });
       }
     }
   }
