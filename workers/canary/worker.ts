@@ -124,9 +124,22 @@ export const worker: Worker<typeof config> = {
       }
     }
 
+    let told = { currentSeconds: 0, lastSeconds: 0 };
+
+    /** For people who look for the beginning and the end in the log. */
+    function tellOutage(nowMs: number): void {
+      const outage = book.outage(nowMs);
+      if (outage.currentSeconds > 0 && told.currentSeconds === 0)
+        log.warn('probes fail', { sinceSeconds: outage.currentSeconds });
+      if (outage.lastSeconds !== told.lastSeconds)
+        log.warn('an outage is over', { seconds: outage.lastSeconds });
+      told = outage;
+    }
+
     function tick(): void {
       const nowMs = now();
       book.tick(nowMs);
+      tellOutage(nowMs);
       for (const [partition, dueMs] of due) {
         if (nowMs < dueMs) continue;
         const isFound = follower.position(partition) !== undefined;
