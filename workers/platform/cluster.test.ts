@@ -9,7 +9,7 @@ const attributesAt = 21;
 function batch(firstOffset: number, values: readonly string[]): Buffer {
   const open = openBatch(at);
   values.forEach((value, i) => {
-    appendRecord(open, at + i * 1_000, null, value);
+    appendRecord(open, at + i * 1_000, null, value, undefined);
   });
   const wire = Buffer.from(sealBatch(open));
   wire.writeBigInt64BE(BigInt(firstOffset), 0);

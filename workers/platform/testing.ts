@@ -52,6 +52,37 @@ async function connectedAdmin() {
   return admin;
 }
 
+/** Moves a partition's log start, as retention would. */
+export async function deleteRecords(topic: string, partition: number, before: number): Promise<void> {
+  const admin = await connectedAdmin();
+  // kafkajs looks for the leader in metadata that it does not load by itself here.
+  await admin.fetchTopicOffsets(topic);
+  await admin.deleteTopicRecords({ topic, partitions: [{ partition, offset: String(before) }] });
+  await admin.disconnect();
+}
+
+/** Deletes a consumer group that has no members. */
+export async function deleteGroup(id: string): Promise<void> {
+  const admin = await connectedAdmin();
+  await admin.deleteGroups([id]);
+  await admin.disconnect();
+}
+
+/** Sends values to partition 0 in a transaction of their own, which leaves a marker behind them. */
+export async function sendInTransaction(topic: string, values: readonly string[]): Promise<void> {
+  const producer = new kafkajs.Kafka({
+    brokers: testBrokers(),
+    clientId: 'test-transactions',
+    retry: { initialRetryTime: 100, maxRetryTime: 500, retries: 40 },
+    logLevel: kafkajs.logLevel.NOTHING,
+  }).producer({ transactionalId: uniqueName('transaction'), idempotent: true, maxInFlightRequests: 1 });
+  await producer.connect();
+  const transaction = await producer.transaction();
+  await transaction.send({ topic, messages: values.map((value) => ({ value, partition: 0 })) });
+  await transaction.commit();
+  await producer.disconnect();
+}
+
 export interface TestTopics {
   readonly names: readonly string[];
   remove(): Promise<void>;
@@ -63,15 +94,20 @@ export async function createTopics(
 ): Promise<TestTopics> {
   const admin = await connectedAdmin();
   const names = topics.map(({ name }) => name);
-  await admin.createTopics({
-    waitForLeaders: true,
-    topics: topics.map(({ name, partitions }) => ({
-      topic: name,
-      numPartitions: partitions,
-      replicationFactor: 3,
-      configEntries: [{ name: 'min.insync.replicas', value: '2' }],
-    })),
-  });
+  try {
+    await admin.createTopics({
+      waitForLeaders: true,
+      topics: topics.map(({ name, partitions }) => ({
+        topic: name,
+        numPartitions: partitions,
+        replicationFactor: 3,
+        configEntries: [{ name: 'min.insync.replicas', value: '2' }],
+      })),
+    });
+  } catch (error) {
+    await admin.disconnect();
+    throw error;
+  }
   return {
     names,
     async remove() {
