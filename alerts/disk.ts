@@ -131,6 +131,8 @@ export function diskAlerts(environment: Environment): RuleGroup {
                 [`${lag.oldestRecordAge}{${partition}}`]: [at(kept * 0.5, '30m'), at(kept * 0.2)],
               },
               trueFrom: '30m',
+              falseFrom: '39m',
+              within: '1m',
               alerts: [{ topic, partition: '0' }],
             },
           ],

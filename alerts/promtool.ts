@@ -137,14 +137,14 @@ function firingTest(rule: AlertRule, of: FiringCase): Record<string, unknown> {
   const step = seconds(of.step ?? defaultStep);
   const from = seconds(of.trueFrom) + seconds(rule.for);
   const before = from === 0 ? [] : [{ atSeconds: from - step, is: 'silent so far' } as const];
-  const certain = from + seconds(of.within ?? '0s');
-  const expectations = [...before, { atSeconds: certain, is: 'firing' } as const];
-  if (of.falseFrom === undefined) return testOf(rule, of, certain + step, expectations);
+  const leeway = seconds(of.within ?? '0s');
+  const expectations = [...before, { atSeconds: from + leeway, is: 'firing' } as const];
+  if (of.falseFrom === undefined) return testOf(rule, of, from + leeway + step, expectations);
   const until = seconds(of.falseFrom) + seconds(rule.keepFiringFor ?? '0s');
-  return testOf(rule, of, until + step, [
+  return testOf(rule, of, until + leeway + step, [
     ...expectations,
     { atSeconds: until - step, is: 'firing' },
-    { atSeconds: until, is: 'silent' },
+    { atSeconds: until + leeway, is: 'silent' },
   ]);
 }
 
@@ -160,76 +160,82 @@ function quietTest(rule: AlertRule, of: QuietCase): Record<string, unknown> {
   return testOf(rule, of, end, [{ atSeconds: end, is: 'silent so far' }]);
 }
 
-/** All cases of a rule, in promtool's notation. */
-function testsOf(rule: AlertRule): readonly Record<string, unknown>[] {
-  const quiet = 'never' in rule.proof.staysQuiet ? [] : rule.proof.staysQuiet;
-  return [...rule.proof.fires.map((of) => firingTest(rule, of)), ...quiet.map((of) => quietTest(rule, of))];
+function casesOf({ proof }: AlertRule): {
+  readonly fires: readonly FiringCase[];
+  readonly quiet: readonly QuietCase[];
+} {
+  return { fires: proof.fires, quiet: 'never' in proof.staysQuiet ? [] : proof.staysQuiet };
 }
 
-function stepsOf(rule: AlertRule): readonly Duration[] {
-  const quiet = 'never' in rule.proof.staysQuiet ? [] : rule.proof.staysQuiet;
-  return [...rule.proof.fires, ...quiet].map(({ step }) => step ?? defaultStep);
-}
-
-/** A promtool test file: evaluation keeps the same step as the samples, so cases of one step share a file. */
-function testFile(ruleFile: string, step: Duration, tests: readonly Record<string, unknown>[]): string {
-  return stringify(
-    { rule_files: [ruleFile], evaluation_interval: `${seconds(step)}s`, tests },
-    { lineWidth: 0, aliasDuplicateObjects: false },
-  );
-}
-
-/**
- * promtool test files of a group: file name -> text. They name their rule file as `../rules/<name>.yml`.
- */
-export function renderProofs(group: RuleGroup): Map<string, string> {
-  const files = new Map<string, string>();
-  const alerts = group.rules.filter(isAlert);
-  for (const step of new Set(alerts.flatMap(stepsOf))) {
-    const tests = alerts.flatMap(testsOf).filter(({ interval }) => interval === `${seconds(step)}s`);
-    files.set(`${group.name}-${step}.yml`, testFile(`../rules/${group.name}.yml`, step, tests));
+/** promtool test files, one a step: evaluation keeps the step of the samples, and a file has one for all its tests. */
+function testFiles(
+  ruleFile: string,
+  cases: readonly { readonly step?: Duration; readonly test: Record<string, unknown> }[],
+): ReadonlyMap<Duration, string> {
+  const files = new Map<Duration, string>();
+  for (const step of new Set(cases.map((each) => each.step ?? defaultStep))) {
+    const tests = cases.filter((each) => (each.step ?? defaultStep) === step).map(({ test }) => test);
+    files.set(
+      step,
+      stringify(
+        { rule_files: [ruleFile], evaluation_interval: `${seconds(step)}s`, tests },
+        { lineWidth: 0, aliasDuplicateObjects: false },
+      ),
+    );
   }
   return files;
 }
 
+function firingTests(rule: AlertRule) {
+  return casesOf(rule).fires.map((of) => ({ ...of, test: firingTest(rule, of) }));
+}
+
+function quietTests(rule: AlertRule) {
+  return casesOf(rule).quiet.map((of) => ({ ...of, test: quietTest(rule, of) }));
+}
+
+/** promtool test files of a group: file name -> text. They name their rule file as `../rules/<name>.yml`. */
+export function renderProofs(group: RuleGroup): Map<string, string> {
+  const cases = group.rules.filter(isAlert).flatMap((rule) => [...firingTests(rule), ...quietTests(rule)]);
+  return new Map(
+    [...testFiles(`../rules/${group.name}.yml`, cases)].map(([step, text]) => [
+      `${group.name}-${step}.yml`,
+      text,
+    ]),
+  );
+}
+
 /** One rule made wrong in one way, with the proofs that must notice. */
-export interface Mutant {
+interface Mutant {
   readonly title: string;
-  /** Text of the rule file, with the wrong rule and the recording rules it may need. */
+  /** Rule file with the wrong rule and the recording rules it may need. */
   readonly rules: string;
-  /** Texts of test files; one failing is enough. Each names `ruleFile`. */
+  /** Test files that name it as `rules.yml`; one that fails is enough. */
   readonly tests: readonly string[];
 }
 
 /** Every way in which a rule is made wrong: never true, always true, without `for`, without `keep_firing_for`. */
-export function mutants(group: RuleGroup, ruleFile: (title: string) => string): readonly Mutant[] {
+export function mutants(group: RuleGroup): readonly Mutant[] {
   return group.rules.filter(isAlert).flatMap((rule) => {
-    const always = 'never' in rule.proof.staysQuiet;
-    const wrong: readonly (readonly [string, AlertRule] | undefined)[] = [
-      ['never', { ...rule, expr: 'vector(0) > 1' }],
-      always ? undefined : ['always', { ...rule, expr: 'vector(1)' }],
-      rule.for === '0s' ? undefined : ['without-for', { ...rule, for: '0s' }],
-      rule.keepFiringFor === undefined ? undefined : ['without-keep', { ...rule, keepFiringFor: '0s' }],
+    const [fires, quiet] = [firingTests(rule), quietTests(rule)];
+    const mutant = (how: string, wrong: AlertRule, cases: Parameters<typeof testFiles>[1]): Mutant => ({
+      title: `${rule.name}-${how}`,
+      rules: renderGroup({
+        ...group,
+        rules: group.rules.flatMap((other): (AlertRule | RecordingRule)[] =>
+          other === rule ? [wrong] : isAlert(other) ? [] : [other],
+        ),
+      }),
+      tests: [...testFiles('rules.yml', cases).values()],
+    });
+    return [
+      mutant('never', { ...rule, expr: 'vector(0) > 1' }, fires),
+      ...(quiet.length === 0 ? [] : [mutant('always', { ...rule, expr: 'vector(1)' }, quiet)]),
+      ...(rule.for === '0s' ? [] : [mutant('without-for', { ...rule, for: '0s' }, [...fires, ...quiet])]),
+      ...(rule.keepFiringFor === undefined
+        ? []
+        : [mutant('without-keep', { ...rule, keepFiringFor: '0s' }, fires)]),
     ];
-    return wrong
-      .filter((each) => each !== undefined)
-      .map(([how, mutant]) => {
-        const title = `${rule.name}-${how}`;
-        const rules = group.rules.flatMap((other): (AlertRule | RecordingRule)[] =>
-          other === rule ? [mutant] : isAlert(other) ? [] : [other],
-        );
-        return {
-          title,
-          rules: renderGroup({ ...group, rules }),
-          tests: [...new Set(stepsOf(rule))].map((step) =>
-            testFile(
-              ruleFile(title),
-              step,
-              testsOf(rule).filter(({ interval }) => interval === `${seconds(step)}s`),
-            ),
-          ),
-        };
-      });
   });
 }
 

@@ -44,7 +44,7 @@ export interface FiringCase extends Case {
   /** Since when the expression is true. */
   readonly trueFrom: Duration;
   /**
-   * Leeway after that, for ranges: whether a sample exactly at the far edge of `[15m]` counts differs between Prometheus
+   * Leeway after that, and after the end, for ranges: whether a sample exactly at the far edge of `[15m]` counts differs between Prometheus
    * 2 and 3. Shorter than `for`.
    */
   readonly within?: Duration;

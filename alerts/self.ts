@@ -155,10 +155,17 @@ export function selfAlerts(): RuleGroup {
             {
               when: 'the webhook refuses',
               series: {
-                [`${alertmanager.notificationsFailed}{integration="webhook"}`]: [at(0, '6m'), growing(0.1)],
+                [`${alertmanager.notificationsFailed}{integration="webhook"}`]: [
+                  at(0, '6m'),
+                  growing(0.1, '5m'),
+                  growing(0),
+                ],
                 [`${alertmanager.notificationsFailed}{integration="email"}`]: [at(0)],
               },
               trueFrom: '375s',
+              // The last failure was between 10:45 and 11:00.
+              falseFrom: '945s',
+              within: '15s',
               alerts: [{ integration: 'webhook' }],
             },
           ],
