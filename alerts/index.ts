@@ -13,6 +13,7 @@ import { recoveryAlerts } from './recovery.ts';
 import type { RuleGroup } from './rule.ts';
 import { selfAlerts } from './self.ts';
 import { sloAlerts, sloBudget } from './slo.ts';
+import { renderPeriodProof } from './slo-period.ts';
 import { watchdog } from './watchdog.ts';
 import { zookeeperAlerts } from './zookeeper.ts';
 
@@ -43,5 +44,8 @@ export function renderRules(environment: Environment): Map<string, string> {
 
 /** File name -> YAML text of a promtool test file, for a folder beside the one of the rules. */
 export function renderRuleTests(environment: Environment): Map<string, string> {
-  return new Map(ruleGroups(environment).flatMap((group) => [...renderProofs(group)]));
+  return new Map([
+    ...ruleGroups(environment).flatMap((group) => [...renderProofs(group)]),
+    ['slo-period.yml', renderPeriodProof()],
+  ]);
 }

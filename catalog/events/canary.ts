@@ -1,5 +1,5 @@
 /** What the canary says to itself. */
-import { type Static, Type } from 'typebox';
+import { Type } from 'typebox';
 
 /** A probe on its way through one partition: topic `muster-canary`. */
 export const canaryProbe = Type.Object(
@@ -12,4 +12,3 @@ export const canaryProbe = Type.Object(
   },
   { $id: 'CanaryProbe', title: 'CanaryProbe', additionalProperties: false },
 );
-export type CanaryProbe = Static<typeof canaryProbe>;
