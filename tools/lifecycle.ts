@@ -101,12 +101,15 @@ function resultLine({ added, changed, removed }: StackResult): string {
 }
 
 /** A list of tasks as this terminal can show it: live lines, or plain ones in a log. */
-function taskList<Context extends object>(tasks: ListrTask<Context>[]): Listr<Context> {
+export function taskList<Context extends object>(
+  tasks: ListrTask<Context>[],
+  { exitOnError = true, silent = false } = {},
+): Listr<Context> {
   return new Listr<Context>(tasks, {
     concurrent: false,
-    exitOnError: true,
+    exitOnError,
     registerSignalListeners: false,
-    renderer: 'default',
+    renderer: silent ? 'silent' : 'default',
     fallbackRenderer: 'simple',
     fallbackRendererCondition: () => !isTerminal(),
     rendererOptions: {
@@ -118,7 +121,7 @@ function taskList<Context extends object>(tasks: ListrTask<Context>[]): Listr<Co
     fallbackRendererOptions: {
       timer: { condition: (ms: number) => ms > 500, field: seconds, format: () => dim },
     },
-  } as ConstructorParameters<typeof Listr<Context>>[1]) as Listr<Context>;
+  } as unknown as ConstructorParameters<typeof Listr<Context>>[1]) as Listr<Context>;
 }
 
 const seconds = (ms: number): string => `${(ms / 1000).toFixed(1)} s`;

@@ -11,6 +11,7 @@ import { addDown } from './verbs/down.ts';
 import { addEnv } from './verbs/env.ts';
 import { addLogs } from './verbs/logs.ts';
 import { addMap } from './verbs/map.ts';
+import { addProveAlerts } from './verbs/prove-alerts.ts';
 import { addRender } from './verbs/render.ts';
 import { addSimulate } from './verbs/simulate.ts';
 import { addStatus } from './verbs/status.ts';
@@ -44,6 +45,7 @@ for (const add of [
   addLogs,
   addTrace,
   addMap,
+  addProveAlerts,
   addTraffic,
   addTopics,
   addDlq,
