@@ -1,0 +1,129 @@
+import test from 'ava';
+import type { GeneratedMessage } from '../../workers/traffic/generate.ts';
+import type { SentMessage } from '../../workers/traffic/run.ts';
+import { checkPromotion, type PromotionOutputs, type SeenRecord } from './promotion.ts';
+import type { FindingKind } from './verdict.ts';
+
+const run = 'r1';
+const atMs = Date.UTC(2026, 10, 1);
+const trace = '0123456789abcdef0123456789abcdef';
+
+function message(id: string, more: Partial<GeneratedMessage>): GeneratedMessage {
+  return { kind: 'purchase', id, raw: {}, userId: 'person-1', eventTimeMs: atMs, duplicate: false, ...more };
+}
+
+const bought = (id: string, eventTimeMs = atMs, userId = 'person-1') =>
+  message(id, {
+    eventTimeMs,
+    userId,
+    purchase: { purchaseId: id, productId: 'sku', quantity: 1, amountMinor: 1, currency: 'KRW' },
+  });
+const acted = (id: string, eventTimeMs: number) =>
+  message(id, { kind: 'promo_behavior', eventTimeMs, act: { promotionId: 'p1', action: 'click' } });
+const sent = (
+  one: SentMessage['message'],
+  outcome: SentMessage['outcome'] = 'acked',
+  way: SentMessage['way'] = 'api',
+) => ({
+  message: one,
+  outcome,
+  way,
+  sentAtMs: atMs,
+  settledAtMs: atMs,
+});
+
+function record(value: object | string): SeenRecord {
+  return {
+    key: null,
+    value: Buffer.from(typeof value === 'string' ? value : JSON.stringify(value)),
+    headers: { traceparent: `00-${trace}-0123456789abcdef-01` },
+  };
+}
+
+const answer = (purchaseId: string, affected: boolean, version = affected ? 2 : 1) =>
+  record({
+    purchaseId,
+    version,
+    promotion_affect: affected ? 1 : 0,
+    promotions: affected ? [{ promotionId: 'p1', action: 'click', secondsBefore: 1 }] : [],
+  });
+
+/** A run in which all is well: one purchase affected, one not, one poison message. */
+const poison = { kind: 'purchase', id: `${run}-x1`, poison: '{"broken' } as const;
+const messages = [
+  sent(acted(`${run}-a1`, atMs - 1_000)),
+  sent(bought(`${run}-p1`)),
+  sent(bought(`${run}-p2`, atMs, 'person-2')),
+  sent(poison, 'acked', 'kafka'),
+];
+const well: PromotionOutputs = {
+  enriched: [answer(`${run}-p1`, false, 1), answer(`${run}-p1`, true), answer(`${run}-p2`, false)],
+  promotion: [answer(`${run}-p1`, true)],
+  deadLetters: [record(poison.poison)],
+};
+const check = (outputs: Partial<PromotionOutputs>, list: readonly SentMessage[] = messages) =>
+  checkPromotion(
+    { sent: list, everything: list, run, personal: ['person-', '4111111111111111'] },
+    { ...well, ...outputs },
+  );
+const kinds = (outputs: Partial<PromotionOutputs>, list?: readonly SentMessage[]): readonly FindingKind[] =>
+  check(outputs, list).findings.map(({ kind }) => kind);
+
+test('a run in which all went well has no findings', (t) => {
+  t.deepEqual(check({}), { subject: 'promotion', acked: 3, inDoubt: 0, repeats: 0, findings: [] });
+});
+
+test('an answer that is told twice is a repeat and no finding', (t) => {
+  const verdict = check({ enriched: [...well.enriched, answer(`${run}-p2`, false)] });
+  t.is(verdict.repeats, 1);
+  t.deepEqual(verdict.findings, []);
+});
+
+test('an acked purchase without an answer is lost', (t) => {
+  t.deepEqual(kinds({ enriched: well.enriched.slice(0, 2) }), ['lost']);
+});
+
+test('a last word other than the oracle’s is wrong, and names its trace', (t) => {
+  const { findings } = check({
+    enriched: [answer(`${run}-p1`, false), answer(`${run}-p2`, false)],
+    promotion: [],
+  });
+  t.like(findings, [{ kind: 'wrong', id: `${run}-p1`, traceId: trace }]);
+  t.is(findings.length, 1);
+});
+
+test('an affected purchase that is not re-published, or one that is though unaffected, is untold', (t) => {
+  t.deepEqual(kinds({ promotion: [] }), ['untold']);
+  t.deepEqual(kinds({ promotion: [...well.promotion, answer(`${run}-p2`, true)] }), ['untold']);
+});
+
+test('an answer to a purchase that nobody made comes from nowhere; those of other runs are not looked at', (t) => {
+  t.deepEqual(kinds({ enriched: [...well.enriched, answer(`${run}-p9`, false)] }), ['from-nowhere']);
+  t.deepEqual(kinds({ enriched: [...well.enriched, answer('other-p9', false)] }), []);
+});
+
+test('what is not understood and has no dead letter is lost', (t) => {
+  t.deepEqual(kinds({ deadLetters: [] }), ['lost']);
+});
+
+test('an API that takes what it must refuse, or refuses what is valid, is wrong', (t) => {
+  t.deepEqual(kinds({}, [...messages, sent(poison, 'acked', 'api')]), ['wrong']);
+  t.deepEqual(kinds({}, [...messages, sent(bought(`${run}-p7`), 'refused')]), ['wrong']);
+});
+
+test('of a message without an ack nobody knows: its user’s answers may go either way, but must come', (t) => {
+  const list = [...messages, sent(acted(`${run}-a2`, atMs - 5_000), 'failed')];
+  t.deepEqual(kinds({}, list), []);
+  t.deepEqual(kinds({ enriched: well.enriched.slice(2), promotion: [] }, list), ['lost']);
+});
+
+test('a user id or a card number on an output is personal data leaked', (t) => {
+  const leak = record({
+    purchaseId: 'other',
+    version: 1,
+    promotion_affect: 0,
+    promotions: [],
+    user: 'person-1',
+  });
+  t.deepEqual(kinds({ enriched: [...well.enriched, leak] }), ['personal-data']);
+});

@@ -1,0 +1,196 @@
+/**
+ * Checks the promotion pipeline from outside: what was sent and acked on all three ways in, against everything that came
+ * out. Pure; collecting the records is promotion-outputs.ts.
+ *
+ * - Every acked purchase has a last word on `purchase_enriched`, and it is the oracle's. Of a message without an ack
+ *   nobody knows whether it got through, so the answers of its user may go either way; they must exist all the same.
+ * - `promotion` holds just the purchases that were affected.
+ * - What must be refused was refused by the API, or is a dead letter with its bytes.
+ * - Answers exist only for what was sent; no record shows a user id or a card number.
+ */
+import { joinDefaults } from '../../workers/promotion/join.ts';
+import { type OracleAnswer, oracle } from '../../workers/promotion/oracle.ts';
+import type { GeneratedMessage } from '../../workers/traffic/generate.ts';
+import type { SentMessage } from '../../workers/traffic/run.ts';
+import { type Finding, traceIdOf, type Verdict } from './verdict.ts';
+
+/** A record as the checker needs it. */
+export interface SeenRecord {
+  readonly key: Buffer | null;
+  readonly value: Buffer | null;
+  readonly headers: Readonly<Record<string, unknown>>;
+}
+
+export interface PromotionOutputs {
+  readonly enriched: readonly SeenRecord[];
+  readonly promotion: readonly SeenRecord[];
+  readonly deadLetters: readonly SeenRecord[];
+}
+
+export interface PromotionInputs {
+  /** Messages whose effects are to be judged. */
+  readonly sent: readonly SentMessage[];
+  /** All messages of the same people, earlier ones too: the oracle needs every act. */
+  readonly everything: readonly SentMessage[];
+  /** What purchase ids of this run begin with: answers of others are not looked at. */
+  readonly run: string;
+  /** Must not appear on any output: the prefix of user ids, card numbers. */
+  readonly personal: readonly string[];
+}
+
+interface Enriched {
+  readonly purchaseId: string;
+  readonly version: number;
+  readonly promotion_affect: 0 | 1;
+  readonly promotions: readonly { readonly promotionId: string; readonly action: string }[];
+}
+
+export function checkPromotion(inputs: PromotionInputs, outputs: PromotionOutputs): Verdict {
+  const findings: Finding[] = [];
+  const { acked, doubtfulUsers, inDoubt } = split(inputs);
+  const expected = expectedOf(acked, inputs.everything);
+  const sentIds = new Set(
+    inputs.everything.flatMap(({ message }) =>
+      'poison' in message || message.purchase === undefined ? [] : [message.purchase.purchaseId],
+    ),
+  );
+  const userOf = new Map(
+    acked.flatMap((message) =>
+      message.purchase === undefined ? [] : [[message.purchase.purchaseId, message.userId]],
+    ),
+  );
+
+  // --- the last word on each purchase
+  const last = new Map<string, { answer: Enriched; traceId: string | undefined }>();
+  const said = new Set<string>();
+  let repeats = 0;
+  for (const record of outputs.enriched) {
+    const answer = JSON.parse(String(record.value)) as Enriched;
+    if (!answer.purchaseId.startsWith(inputs.run)) continue;
+    const traceId = traceIdOf(record.headers);
+    if (!sentIds.has(answer.purchaseId))
+      findings.push(
+        found('from-nowhere', answer.purchaseId, 'an answer to a purchase that nobody made', traceId),
+      );
+    const version = `${answer.purchaseId} ${answer.version}`;
+    if (said.has(version)) repeats += 1;
+    said.add(version);
+    // Of two words of one version the later one counts, as it does for a consumer that overwrites.
+    if ((last.get(answer.purchaseId)?.answer.version ?? 0) <= answer.version)
+      last.set(answer.purchaseId, { answer, traceId });
+  }
+  for (const [id, truth] of expected) {
+    const word = last.get(id);
+    if (word === undefined) findings.push(found('lost', id, 'acked, and no answer came out'));
+    else if (!doubtfulUsers.has(userOf.get(id)!) && differs(word.answer, truth))
+      findings.push(
+        found(
+          'wrong',
+          id,
+          `says ${word.answer.promotion_affect} ${listed(word.answer)}, the oracle ${truth.affect} ${listed(truth)}`,
+          word.traceId,
+        ),
+      );
+  }
+
+  // --- the re-published ones
+  const republished = new Set(
+    outputs.promotion.map(({ value }) => (JSON.parse(String(value)) as Enriched).purchaseId),
+  );
+  for (const [id, { answer, traceId }] of last)
+    if ((answer.promotion_affect === 1) !== republished.has(id))
+      findings.push(
+        found(
+          'untold',
+          id,
+          answer.promotion_affect === 1
+            ? 'affected, and not on topic promotion'
+            : 'on topic promotion, and not affected',
+          traceId,
+        ),
+      );
+
+  // --- what must be refused
+  const letters = new Set(outputs.deadLetters.map(({ value }) => String(value)));
+  for (const { message, outcome, way } of inputs.sent) {
+    if (!('poison' in message)) {
+      if (outcome === 'refused')
+        findings.push(found('wrong', message.id, `a valid message was refused on way ${way}`));
+      continue;
+    }
+    if (way === 'api' && outcome === 'acked')
+      findings.push(found('wrong', message.id, 'the API took what it must refuse'));
+    // A line of a log file ends at its first line break.
+    if (
+      way !== 'api' &&
+      outcome === 'acked' &&
+      !letters.has(message.poison.split('\n')[0]!) &&
+      !letters.has(message.poison)
+    )
+      findings.push(found('lost', message.id, `not understood on way ${way}, and no dead letter`));
+  }
+
+  // --- nobody's data
+  for (const [topic, records] of [
+    ['purchase_enriched', outputs.enriched],
+    ['promotion', outputs.promotion],
+  ] as const)
+    for (const { key, value, headers } of records) {
+      const text = `${key} ${value} ${Object.values(headers).join(' ')}`;
+      if (inputs.personal.some((one) => text.includes(one))) {
+        findings.push(found('personal-data', topic, 'a record shows personal data', traceIdOf(headers)));
+        break;
+      }
+    }
+  return { subject: 'promotion', acked: acked.length, inDoubt, repeats, findings };
+}
+
+function split({ sent, everything }: PromotionInputs) {
+  const messages = (list: readonly SentMessage[]) =>
+    list
+      .map(({ message }) => message)
+      .filter((message): message is GeneratedMessage => !('poison' in message));
+  const failed = messages(everything.filter(({ outcome }) => outcome === 'failed'));
+  return {
+    acked: messages(sent.filter(({ outcome }) => outcome === 'acked')),
+    inDoubt: sent.filter(({ outcome }) => outcome === 'failed').length,
+    doubtfulUsers: new Set(failed.map(({ userId }) => userId)),
+  };
+}
+
+function expectedOf(
+  acked: readonly GeneratedMessage[],
+  everything: readonly SentMessage[],
+): ReadonlyMap<string, OracleAnswer> {
+  const iso = ({ eventTimeMs }: GeneratedMessage) => new Date(eventTimeMs).toISOString();
+  return oracle(
+    acked.flatMap((message) =>
+      message.purchase === undefined
+        ? []
+        : [{ purchaseId: message.purchase.purchaseId, userId: message.userId, purchasedAt: iso(message) }],
+    ),
+    everything.flatMap(({ message, outcome }) =>
+      'poison' in message || message.act === undefined || outcome === 'refused'
+        ? []
+        : [{ ...message.act, userId: message.userId, actedAt: iso(message) }],
+    ),
+  );
+}
+
+/** An answer lists the nearest acts only, so that one busy person cannot make it grow without end. */
+function listed({
+  promotions,
+}: {
+  readonly promotions: readonly { promotionId: string; action: string }[];
+}): string {
+  return JSON.stringify(
+    promotions.slice(0, joinDefaults.maxListedActs).map(({ promotionId, action }) => [promotionId, action]),
+  );
+}
+
+const differs = (answer: Enriched, truth: OracleAnswer): boolean =>
+  answer.promotion_affect !== truth.affect || listed(answer) !== listed(truth);
+
+function found(kind: Finding['kind'], id: string, detail: string, traceId?: string): Finding {
+  return { kind, id, detail, ...(traceId === undefined ? {} : { traceId }) };
+}
