@@ -49,8 +49,8 @@ export const canaries = (environment: Environment) =>
             signals.currentOutage(),
             signals.lastOutage(),
             stat({
-              title: 'Brokers probed',
-              description: `Brokers that lead a partition of the canary’s topic; ${environment.kafka.nodes.length} are expected.`,
+              title: 'Brokers seen',
+              description: `Brokers that the cluster itself knows to be alive; ${environment.kafka.nodes.length} are expected.`,
               expr: `min(${canary.seenBrokers})`,
               unit: 'none',
               steps: lowIsBad({ green: environment.kafka.nodes.length }),
@@ -105,7 +105,7 @@ export const canaries = (environment: Environment) =>
               unit: 'ops',
               queries: [
                 {
-                  expr: `sum by (partition) (rate(${canary.failed}[$__rate_interval])) or vector(0)`,
+                  expr: `sum by (partition) (rate(${canary.failed}[$__rate_interval]))`,
                   legend: 'partition {{partition}}',
                 },
               ],

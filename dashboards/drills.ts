@@ -81,9 +81,12 @@ export const drills = (environment: Environment) =>
             signals.dataAtRisk(),
             series({
               title: 'Since fully replicated',
-              description: 'Seconds since all that a topic holds was on all its copies, worst partition.',
+              description: 'Seconds since all copies of a partition were in sync; 0 while they are.',
               unit: 's',
-              queries: [{ expr: `max by (topic) (${recovery.replicationAge})`, legend: '{{topic}}' }],
+              queries: [
+                { expr: `max(${recovery.replicationAge})`, legend: 'worst partition' },
+                { expr: `avg(${recovery.replicationAge})`, legend: 'mean' },
+              ],
             }),
             series({
               title: 'Partitions in trouble',

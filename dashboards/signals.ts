@@ -146,8 +146,8 @@ export function errorBudget(slo: string): PanelBuilder {
   return stat({
     title: 'Error budget left',
     description:
-      'Of what may fail in 30 days: 100 % is untouched, 0 % used up, below 0 the promise is broken.',
-    expr: `min(${sloSeries.budgetRemaining}{slo="${slo}"})`,
+      'Of what may fail in 30 days: 100 % is untouched, 0 % used up, below 0 the promise is broken (-100 %: twice over, or more).',
+    expr: `clamp_min(min(${sloSeries.budgetRemaining}{slo="${slo}"}), -1)`,
     unit: 'percentunit',
     decimals: 1,
     steps: lowIsBad({ yellow: 0.1, green: 0.5 }),
@@ -272,10 +272,10 @@ export function outboxBacklog(): PanelBuilder {
 export function messagesByTopic(selector = '{topic!="", topic!~"__.*"}'): PanelBuilder {
   return series({
     title: 'Messages in, by topic',
-    description: 'Records appended a second, over all brokers.',
+    description: 'Records appended a second, over all brokers. Topics without any are left out.',
     unit: 'mps',
     stacked: true,
-    queries: [{ expr: rate(kafka.messagesIn, 'topic', selector), legend: '{{topic}}' }],
+    queries: [{ expr: `${rate(kafka.messagesIn, 'topic', selector)} > 0`, legend: '{{topic}}' }],
   });
 }
 
@@ -303,10 +303,13 @@ export function dataAtRisk(): PanelBuilder {
   const { required } = recoveryObjectives.rpoSeconds;
   return series({
     title: 'Data on one copy only',
-    description: `Seconds of records that no second broker holds, worst partition of each topic: what would be lost if that broker died now. ${required} s are the most that may ever be lost.`,
+    description: `Seconds of records that no second broker holds: what would be lost if that broker died now. ${required} s are the most that may ever be lost.`,
     unit: 's',
     limit: required,
-    queries: [{ expr: `max by (topic) (${metrics.recovery.secondsAtRisk})`, legend: '{{topic}}' }],
+    queries: [
+      { expr: `max(${metrics.recovery.secondsAtRisk})`, legend: 'worst partition' },
+      { expr: `avg(${metrics.recovery.secondsAtRisk})`, legend: 'mean' },
+    ],
   });
 }
 

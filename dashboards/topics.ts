@@ -43,15 +43,15 @@ export const topics = (environment: Environment) =>
               description: 'Bytes that clients produce a second.',
               unit: 'Bps',
               stacked: true,
-              queries: [{ expr: rate(kafka.bytesIn, 'topic', chosen), legend: '{{topic}}' }],
+              queries: [{ expr: `${rate(kafka.bytesIn, 'topic', chosen)} > 0`, legend: '{{topic}}' }],
             }),
             series({
               title: 'Bytes out, by topic',
               description:
-                'Bytes that consumers fetch a second. 0 where something comes in: nobody reads it.',
+                'Bytes that consumers fetch a second. A topic that is missing here and not on the left is read by nobody.',
               unit: 'Bps',
               stacked: true,
-              queries: [{ expr: rate(kafka.bytesOut, 'topic', chosen), legend: '{{topic}}' }],
+              queries: [{ expr: `${rate(kafka.bytesOut, 'topic', chosen)} > 0`, legend: '{{topic}}' }],
             }),
           ],
         ],

@@ -5,12 +5,12 @@ import { reachFromHost } from '../../stacks/config/index.ts';
 import { MusterError } from '../../workers/platform/errors.ts';
 import { sampleTraces } from '../jaeger.ts';
 import type { Dashboard, Mark, Panel } from './model.ts';
-import { type DrawnDashboard, insideOf, sectionOf } from './page.ts';
+import { type DrawnDashboard, framed, insideOf, sectionOf } from './page.ts';
 import { drawPanel, type Sources } from './panels.ts';
 import { prometheusAt, type Window } from './prometheus.ts';
 import { marksOf, type Resolution, resolutionOf, variablesOf } from './queries.ts';
 
-export { type DrawnDashboard, framed, pageOf, styles } from './page.ts';
+export { fragmentOf, pageOf } from './page.ts';
 
 export interface PreviewOptions {
   readonly window: Window;
@@ -29,7 +29,8 @@ export function dashboardSlugs(environment: Environment): readonly string[] {
 }
 
 /**
- * The environment's dashboards as HTML sections (see `styles` for how they look), drawn from its Prometheus and Jaeger.
+ * The environment's dashboards as HTML sections (put them on a page with `pageOf`, or into one with
+ * `fragmentOf`; a dashboard’s `panels` can stand alone), drawn from its Prometheus and Jaeger.
  * A Jaeger that does not answer leaves the service map empty. Throws MUSTER_USAGE (unknown dashboard),
  * MUSTER_PROMETHEUS_DOWN, MUSTER_PROMETHEUS_QUERY.
  */
@@ -77,9 +78,10 @@ async function drawDashboard(
   const marks = [...(await marksOf(dashboard, asked, sources.prometheus)), ...given];
   const panels = await Promise.all(
     dashboard.panels.map(async (panel: Panel) => {
-      if (panel.type === 'row') return { panel, html: '', empty: false };
+      if (panel.type === 'row') return { panel, html: framed(panel, ''), empty: false };
       const size = insideOf(panel);
-      return { panel, ...(await drawPanel(panel, asked, sources, size, marks)) };
+      const drawn = await drawPanel(panel, asked, sources, size, marks);
+      return { panel, html: framed(panel, drawn.html), empty: drawn.empty };
     }),
   );
   const { uid, title, description = '' } = dashboard;

@@ -22,7 +22,7 @@ export function insideOf({ gridPos: { w, h } }: Panel): { width: number; height:
 
 export interface DrawnPanel {
   readonly panel: Panel;
-  /** What belongs below the title. */
+  /** With its frame and title; needs `styles`. */
   readonly html: string;
   readonly empty: boolean;
 }
@@ -37,18 +37,18 @@ export interface DrawnDashboard {
   readonly html: string;
 }
 
-/** A panel with its frame, as it stands in a dashboard or by itself. */
-export function framed({ panel, html }: Pick<DrawnPanel, 'panel' | 'html'>, place = ''): string {
-  if (panel.type === 'row') return `<h3 class="row" style="${place}">${escapeHtml(panel.title)}</h3>`;
+/** A panel with its frame around what was drawn. */
+export function framed(panel: Panel, inside: string): string {
+  if (panel.type === 'row') return `<h3 class="row">${escapeHtml(panel.title)}</h3>`;
   const about = escapeHtml(panel.description ?? '');
-  return `<article class="panel ${panel.type}" style="${place}"><h4 title="${about}">${escapeHtml(panel.title)}</h4>${html}</article>`;
+  return `<article class="panel ${panel.type}"><h4 title="${about}">${escapeHtml(panel.title)}</h4>${inside}</article>`;
 }
 
 /** A dashboard as one section. */
 export function sectionOf(drawn: Omit<DrawnDashboard, 'html'>): string {
-  const cells = drawn.panels.map((each) => {
-    const { x, y, w, h } = each.panel.gridPos;
-    return framed(each, `grid-column:${x + 1}/span ${w};grid-row:${y + 1}/span ${h}`);
+  const cells = drawn.panels.map(({ panel, html }) => {
+    const { x, y, w, h } = panel.gridPos;
+    return `<div style="grid-column:${x + 1}/span ${w};grid-row:${y + 1}/span ${h}">${html}</div>`;
   });
   const counted = new Map<string, { color: string; count: number }>();
   for (const { text, color } of drawn.marks)
@@ -63,8 +63,13 @@ export function sectionOf(drawn: Omit<DrawnDashboard, 'html'>): string {
   return `<section class="dashboard" id="${escapeHtml(drawn.uid)}"><header><h2>${escapeHtml(drawn.title)}</h2><p>${escapeHtml(drawn.description)}</p>${marks === '' ? '' : `<ul class="marks">${marks}</ul>`}</header><div class="grid">${cells.join('')}</div></section>`;
 }
 
+/** Dashboards, or single panels, to be put into another page. */
+export function fragmentOf(parts: readonly { readonly html: string }[]): string {
+  return `<style>${styles}</style><div class="muster">${parts.map(({ html }) => html).join('\n')}</div>`;
+}
+
 /** Looks of everything above; dark or light as the reader's system is. */
-export const styles = `
+const styles = `
 .muster{--muster-page:#f4f5f5;--muster-panel:#fff;--muster-border:#e1e3e8;--muster-line:#e9eaee;--muster-text:#24292e;--muster-text-weak:#6a6f7a;color-scheme:light dark;background:var(--muster-page);color:var(--muster-text);font:13px/1.4 Inter,"Helvetica Neue",Arial,sans-serif}
 @media (prefers-color-scheme:dark){.muster{--muster-page:#111217;--muster-panel:#181b1f;--muster-border:#25272e;--muster-line:#26292f;--muster-text:#d5d6dc;--muster-text-weak:#8f929c}}
 .muster .dashboard{max-width:${dashboardWidth}px;margin:0 auto;padding:20px 16px 28px}
@@ -74,8 +79,8 @@ export const styles = `
 .muster .marks{margin-top:6px;font-size:12px;color:var(--muster-text-weak)}
 .muster .marks i{display:inline-block;height:11px;border-left:2px dashed;margin-right:6px;vertical-align:-1px}
 .muster .grid{display:grid;grid-template-columns:repeat(24,minmax(0,1fr));grid-auto-rows:${grid.unit}px;gap:${grid.gap}px;margin-top:10px}
-.muster .row{margin:0;font-size:14px;font-weight:500;align-self:end;padding-bottom:2px}
-.muster .panel{background:var(--muster-panel);border:1px solid var(--muster-border);border-radius:3px;overflow:hidden;display:flex;flex-direction:column;min-width:0}
+.muster .grid>div{display:grid;min-width:0;min-height:0}.muster .row{margin:0;font-size:14px;font-weight:500;align-self:end;padding-bottom:2px}
+.muster .panel{min-height:0;background:var(--muster-panel);border:1px solid var(--muster-border);border-radius:3px;overflow:hidden;display:flex;flex-direction:column;min-width:0}
 .muster .panel h4{font-size:13px;font-weight:500;margin:0;padding:0 ${padding}px;line-height:${titleHeight}px;white-space:nowrap;overflow:hidden;text-overflow:ellipsis;flex:none}
 .muster .chart{display:block;width:100%;height:auto;padding:0 ${padding}px;box-sizing:border-box;flex:none}
 .muster .legend{padding:0 ${padding}px;font-size:11.5px;line-height:${18}px;color:var(--muster-text)}
@@ -99,7 +104,7 @@ export const styles = `
 .muster .rows th,.muster .rows td{padding:4px ${padding}px;border-bottom:1px solid var(--muster-line)}
 .muster .rows td{white-space:nowrap}
 .muster .rows .number{text-align:right;font-variant-numeric:tabular-nums}
-@media (max-width:760px){.muster .grid{display:block}.muster .panel{margin:8px 0;min-height:90px}.muster .row{margin:18px 0 6px}}
+@media (max-width:760px){.muster .grid{display:block}.muster .panel{margin:8px 0;min-height:110px}.muster .row{margin:18px 0 6px}}
 @media print{.muster .dashboard{break-before:page}}
 `;
 
@@ -111,8 +116,8 @@ export function pageOf(title: string, subtitle: string, dashboards: readonly Dra
   return `<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1"><title>${escapeHtml(title)}</title><style>body{margin:0}${styles}
 .muster>nav{max-width:${dashboardWidth}px;margin:0 auto;padding:16px 16px 0}.muster>nav h1{font-size:22px;font-weight:500;margin:0}.muster>nav p{margin:2px 0 8px;color:var(--muster-text-weak)}.muster>nav a{color:#5794f2;text-decoration:none;margin-right:14px;white-space:nowrap}</style></head>
-<body class="muster"><nav><h1>${escapeHtml(title)}</h1><p>${escapeHtml(subtitle)}</p>${links.join(' ')}</nav>
+<body><div class="muster"><nav><h1>${escapeHtml(title)}</h1><p>${escapeHtml(subtitle)}</p>${links.join(' ')}</nav>
 ${dashboards.map(({ html }) => html).join('\n')}
-</body></html>
+</div></body></html>
 `;
 }
