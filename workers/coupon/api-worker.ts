@@ -36,7 +36,7 @@ export const worker: Worker<typeof config> = {
   produces: [topics.couponIssue, topics.couponRequests],
   config,
   async start(deps) {
-    const { config, fail, http, kafka, log, metrics: registry, secrets } = deps;
+    const { config, database, fail, http, kafka, log, metrics: registry, secrets } = deps;
     const ordering = orderings[config.COUPON_ORDERING];
     const requests = counter(registry, {
       name: metrics.coupon.requests,
@@ -48,10 +48,9 @@ export const worker: Worker<typeof config> = {
       help: 'From the durable request to the push to its client.',
     });
     const hub = createHub();
-    const db = await deps.database();
     const producer = await kafka.producer('coupon-api', { lingerMs: 20 });
     const intake = startIntake({
-      db,
+      database,
       producer,
       ordering,
       log,
@@ -59,7 +58,7 @@ export const worker: Worker<typeof config> = {
     });
     const pusher = await startPusher({
       kafka,
-      db,
+      database,
       producer,
       hub,
       // Each replica holds other clients, so each reads everything.
@@ -71,13 +70,13 @@ export const worker: Worker<typeof config> = {
       onFatal: fail,
     });
     const routes = registerRoutes(http, {
-      db,
+      database,
       intake,
       hub,
       pseudonymKey: secrets.pseudonymKey,
       maxClients: config.COUPON_MAX_CLIENTS,
     });
-    const measuring = measure(deps, db, () => hub.size);
+    const measuring = measure(deps, () => hub.size);
     log.info('takes in requests for coupons', { ordering: ordering.name });
     return {
       ready: pusher.ready,
@@ -93,8 +92,7 @@ export const worker: Worker<typeof config> = {
 };
 
 function measure(
-  { metrics: registry, log }: Pick<WorkerDeps, 'metrics' | 'log'>,
-  db: Parameters<typeof stockLevels>[0],
+  { database, metrics: registry, log }: Pick<WorkerDeps, 'database' | 'metrics' | 'log'>,
   clients: () => number,
 ): NodeJS.Timeout {
   const perCoupon = (name: string, help: string) => gauge(registry, { name, help, labelNames: ['coupon'] });
@@ -115,6 +113,7 @@ function measure(
   const look = async () => {
     pushClients.set(clients());
     try {
+      const db = await database();
       const unpublished = await countUnpublished(db);
       batches.set(unpublished.batches);
       oldest.set(unpublished.oldestSeconds);

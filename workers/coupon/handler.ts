@@ -32,7 +32,7 @@ import { type Decided, decideRequests, type NewRequest } from './store.ts';
 
 export interface HandlerOptions {
   readonly kafka: Kafka;
-  readonly db: Kysely<unknown>;
+  readonly database: () => Promise<Kysely<unknown>>;
   readonly producer: Producer;
   readonly ordering: Ordering;
   readonly locks: Locks;
@@ -72,7 +72,7 @@ export function parseRequest(record: IncomingRecord): NewRequest {
 }
 
 export async function startHandler(options: HandlerOptions): Promise<Handler> {
-  const { kafka, db, producer, ordering, locks, log } = options;
+  const { kafka, database, producer, ordering, locks, log } = options;
   const { group } = ordering;
   const maxBatch = options.maxBatch ?? 500;
   let epochNow = 0;
@@ -142,9 +142,9 @@ export async function startHandler(options: HandlerOptions): Promise<Handler> {
   ): Promise<void> {
     let decided: readonly Decided[] = [];
     const decide = (list: typeof understood) =>
-      locks.with([...new Set(list.map(({ request }) => lockKey(request)))], () =>
+      locks.with([...new Set(list.map(({ request }) => lockKey(request)))], async () =>
         decideRequests(
-          db,
+          await database(),
           list.map(({ request }) => request),
         ).catch(notNow),
       );

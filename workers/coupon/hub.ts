@@ -20,7 +20,7 @@ export interface Client {
 }
 
 export interface Membership {
-  /** Passes on what the client missed, then what came meanwhile; from now on it is live. Returns what was sent. */
+  /** Passes on what the client missed, then what came meanwhile; from now on it is live. Returns the ids it has now. */
   begin(missed: readonly CouponOutcome[]): readonly string[];
   leave(): void;
 }
@@ -75,7 +75,8 @@ export function createHub(): Hub {
         begin(missed) {
           const outcomes = [...missed, ...(member.waiting ?? [])];
           member.waiting = undefined;
-          return outcomes.filter((outcome) => tell(member, outcome)).map(({ requestId }) => requestId);
+          const told = outcomes.filter((outcome) => tell(member, outcome));
+          return [...new Set(told.map(({ requestId }) => requestId))];
         },
         leave() {
           const mine = users.get(user);

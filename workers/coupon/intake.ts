@@ -27,7 +27,7 @@ import {
 } from './store.ts';
 
 export interface IntakeOptions {
-  readonly db: Kysely<unknown>;
+  readonly database: () => Promise<Kysely<unknown>>;
   readonly producer: Pick<Producer, 'send'>;
   readonly ordering: Ordering;
   readonly log: Logger;
@@ -66,7 +66,7 @@ const sendDeadlineMs = 10_000;
 const maxUnacked = 200;
 
 export function startIntake(options: IntakeOptions): Intake {
-  const { db, producer, ordering, log } = options;
+  const { database, producer, ordering, log } = options;
   const maxBatch = options.maxBatch ?? 500;
   const lanes = options.lanes ?? 1;
   const stopping = new AbortController();
@@ -105,7 +105,7 @@ export function startIntake(options: IntakeOptions): Intake {
   async function commit(entries: readonly Waiting[]): Promise<void> {
     const batch: RequestBatch = { batchId: uuidV7(Date.now()), requests: entries };
     try {
-      await acceptRequests(db, batch);
+      await acceptRequests(await database(), batch);
     } catch (error) {
       for (const entry of entries) entry.reject(error);
       return;
@@ -176,7 +176,7 @@ export function startIntake(options: IntakeOptions): Intake {
         if (Date.now() - lastLookMs >= 1_000 && !stopping.signal.aborted) {
           lastLookMs = Date.now();
           const count = await publishForgotten(
-            db,
+            await database(),
             { olderThanMs: forgottenAfterMs, limit: 20 },
             async (batch) => {
               if (!unacked.has(batch.batchId)) await send(batch);
@@ -197,7 +197,7 @@ export function startIntake(options: IntakeOptions): Intake {
     const batchIds = acked;
     acked = [];
     try {
-      await forgetPublished(db, batchIds);
+      if (batchIds.length > 0) await forgetPublished(await database(), batchIds);
     } catch (error) {
       acked.push(...batchIds);
       throw error;

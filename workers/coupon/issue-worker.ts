@@ -37,7 +37,7 @@ export const worker: Worker<typeof config> = {
     const producer = await kafka.producer('coupon-issue', { lingerMs: 20 });
     const handler = await startHandler({
       kafka,
-      db: await database(),
+      database,
       producer,
       ordering,
       locks,

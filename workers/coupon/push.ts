@@ -64,7 +64,7 @@ export function loggedOutcome(logged: LoggedRequest): CouponOutcome {
 
 export interface PusherOptions {
   readonly kafka: Kafka;
-  readonly db: Kysely<unknown>;
+  readonly database: () => Promise<Kysely<unknown>>;
   readonly producer: Producer;
   readonly hub: Hub;
   readonly groupId: string;
@@ -79,7 +79,7 @@ export interface PusherOptions {
 export async function startPusher(
   options: PusherOptions,
 ): Promise<{ ready(): boolean; stop(): Promise<void> }> {
-  const { kafka, db, producer, hub, groupId, log } = options;
+  const { kafka, database, producer, hub, groupId, log } = options;
   let ready = false;
   const consumer: PartitionConsumer = await kafka.consumePartitions({
     groupId,
@@ -102,7 +102,7 @@ export async function startPusher(
         }
       }
       if (deadLetters.length > 0) await producer.send(deadLetters, { deadlineMs: 10_000 });
-      await markNotified(db, told);
+      if (told.length > 0) await markNotified(await database(), told);
       consumer.commit([{ topic, partition, offset: records.at(-1)!.offset + 1 }], epoch);
       await sleep(gatherMs);
     },

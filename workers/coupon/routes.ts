@@ -25,7 +25,7 @@ import {
 } from './store.ts';
 
 export interface RoutesOptions {
-  readonly db: Kysely<unknown>;
+  readonly database: () => Promise<Kysely<unknown>>;
   readonly intake: Intake;
   readonly hub: Hub;
   readonly pseudonymKey: Buffer;
@@ -106,7 +106,7 @@ const iso = (ms: number | undefined) => (ms === undefined ? undefined : new Date
 
 /** Registers the routes; the result ends what they have opened beside the HTTP server. */
 export function registerRoutes(http: FastifyInstance, options: RoutesOptions): { close(): void } {
-  const { db, intake, hub } = options;
+  const { database, intake, hub } = options;
   const heartbeatMs = options.heartbeatMs ?? 15_000;
 
   http.post(
@@ -127,6 +127,7 @@ export function registerRoutes(http: FastifyInstance, options: RoutesOptions): {
         throw new HttpError(422, 'MUSTER_VALIDATION', 'the body is not valid', [
           { field: 'validUntil', reason: 'must be after validFrom' },
         ]);
+      const db = await database();
       const id = await createCoupon(db, {
         name,
         stock,
@@ -149,7 +150,7 @@ export function registerRoutes(http: FastifyInstance, options: RoutesOptions): {
     },
     async (request) => {
       const { limit } = request.query as { limit: number };
-      return { coupons: (await listCoupons(db, limit)).map(couponAnswer) };
+      return { coupons: (await listCoupons(await database(), limit)).map(couponAnswer) };
     },
   );
 
@@ -164,7 +165,7 @@ export function registerRoutes(http: FastifyInstance, options: RoutesOptions): {
       },
     },
     async (request) => {
-      const coupon = await findCoupon(db, (request.params as { couponId: string }).couponId);
+      const coupon = await findCoupon(await database(), (request.params as { couponId: string }).couponId);
       if (coupon === undefined)
         throw new HttpError(404, 'MUSTER_COUPON_UNKNOWN', 'there is no coupon of this id');
       return couponAnswer(coupon);
@@ -208,7 +209,7 @@ export function registerRoutes(http: FastifyInstance, options: RoutesOptions): {
       },
     },
     async (request) => {
-      const logged = await findRequest(db, (request.params as { requestId: string }).requestId);
+      const logged = await findRequest(await database(), (request.params as { requestId: string }).requestId);
       if (logged === undefined)
         throw new HttpError(404, 'MUSTER_COUPON_REQUEST_UNKNOWN', 'there is no request of this id');
       return requestAnswer(logged);
@@ -229,13 +230,18 @@ export function registerRoutes(http: FastifyInstance, options: RoutesOptions): {
     refuseWhenFull();
     const membership = hub.join(pseudonym(options.pseudonymKey, userId), client);
     try {
-      const missed = (await missedOutcomes(db, userId, lastEventId, maxMissed)).map(loggedOutcome);
+      const missed = (await missedOutcomes(await database(), userId, lastEventId, maxMissed)).map(
+        loggedOutcome,
+      );
       return {
         leave: membership.leave,
         async begin() {
           const told = membership.begin(missed);
           // Not noted: it is told again when the client comes back, and known there by its id.
-          await markNotified(db, told).catch(() => undefined);
+          if (told.length > 0)
+            await database()
+              .then((db) => markNotified(db, told))
+              .catch(() => undefined);
         },
       };
     } catch (error) {
@@ -376,7 +382,9 @@ export function registerRoutes(http: FastifyInstance, options: RoutesOptions): {
 function readTime(field: string, text: string | undefined): number | undefined {
   if (text === undefined) return undefined;
   const ms = Date.parse(text);
-  if (Number.isNaN(ms))
+  // Date.parse takes the 31st of any month.
+  const [year, month, day] = text.slice(0, 10).split('-').map(Number) as [number, number, number];
+  if (Number.isNaN(ms) || day > new Date(Date.UTC(year, month, 0)).getUTCDate())
     throw new HttpError(422, 'MUSTER_VALIDATION', 'the body is not valid', [
       { field, reason: 'is not a date' },
     ]);

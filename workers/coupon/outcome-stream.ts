@@ -19,16 +19,17 @@ export interface OutcomeStream {
 
 const reconnectMs = 500;
 
-/** Calls `onOutcome` for each outcome of the user's requests, until closed. */
+/** Calls `onOutcome` for each outcome of the user's requests, until closed; begins after `lastEventId` when it is given. */
 export function openOutcomeStream(
   apiUrl: string,
   userId: string,
   onOutcome: (outcome: SeenOutcome) => void,
+  lastEventId?: string,
 ): OutcomeStream {
   let closed = false;
   let request: ClientRequest | undefined;
   let timer: NodeJS.Timeout | undefined;
-  let lastEventId: string | undefined;
+  let lastId = lastEventId;
   let begun = () => {};
   const ready = new Promise<void>((resolve) => {
     begun = resolve;
@@ -43,7 +44,7 @@ export function openOutcomeStream(
     );
     if (fields.get('event') === 'ready') begun();
     if (fields.get('event') !== 'coupon-outcome') return;
-    lastEventId = fields.get('id') ?? lastEventId;
+    lastId = fields.get('id') ?? lastId;
     onOutcome(JSON.parse(fields.get('data') ?? '{}') as SeenOutcome);
   }
 
@@ -59,7 +60,7 @@ export function openOutcomeStream(
         agent: false,
         headers: {
           accept: 'text/event-stream',
-          ...(lastEventId === undefined ? {} : { 'last-event-id': lastEventId }),
+          ...(lastId === undefined ? {} : { 'last-event-id': lastId }),
         },
       },
       (response) => {

@@ -1,7 +1,6 @@
 /** A rush on a coupon: many people, a few requests each, as fast as they go or at a rate; every answer is accounted for. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Pool } from 'undici';
-import { seededRandom } from './generate.ts';
 import { type OutcomeStream, openOutcomeStream, type SeenOutcome } from './outcome-stream.ts';
 
 export interface CouponRushOptions {
@@ -24,8 +23,6 @@ export interface CouponRushOptions {
   readonly answersWithinMs?: number;
   /** Ask the API for each request's outcome; else only the streams tell. Default true. */
   readonly askForAll?: boolean;
-  /** The order of requests. */
-  readonly seed?: number;
   /** About once a second. */
   onProgress?(progress: {
     readonly elapsedMs: number;
@@ -78,7 +75,6 @@ export async function runCouponRush(options: CouponRushOptions): Promise<CouponR
   const connections = options.connections ?? 256;
   const prefix = options.userPrefix ?? `rush-${Date.now().toString(36)}`;
   const userOf = (index: number) => `${prefix}-${index}`;
-  const random = seededRandom(options.seed ?? 1);
   const pool = new Pool(apiUrl, { connections, pipelining: 1, headersTimeout: 30_000, bodyTimeout: 30_000 });
   const problems: Record<string, number> = {};
   const problem = (what: string) => {
@@ -123,7 +119,7 @@ export async function runCouponRush(options: CouponRushOptions): Promise<CouponR
     for (let round = 0; round < requestsEach; round++)
       for (let user = 0; user < users; user++) turns.push(user);
     for (let i = turns.length - 1; i > 0; i--) {
-      const j = Math.floor(random() * (i + 1));
+      const j = Math.floor(Math.random() * (i + 1));
       [turns[i], turns[j]] = [turns[j]!, turns[i]!];
     }
 

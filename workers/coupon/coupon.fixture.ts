@@ -1,0 +1,174 @@
+/**
+ * The coupons on topics and tables of their own, for tests: in this process, or the deciding part as a child process that
+ * can be killed (`node coupon.fixture.ts <ordering> <id>`, settings from the environment).
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import type { Kysely } from 'kysely';
+import type { DatabaseSettings } from '../platform/config.ts';
+import { serverSettings } from '../platform/database.fixture.ts';
+import { openDatabase } from '../platform/database.ts';
+import { startHttp } from '../platform/http.ts';
+import type { Kafka } from '../platform/kafka.ts';
+import { createRegistry } from '../platform/metrics.ts';
+import { connectRedis } from '../platform/redis.ts';
+import { testKafka, testLog } from '../platform/testing.ts';
+import { startHandler } from './handler.ts';
+import { createHub } from './hub.ts';
+import { startIntake } from './intake.ts';
+import { type Locks, noLocks, redisLocks } from './lock.ts';
+import { type Ordering, orderings } from './ordering.ts';
+import { startPusher } from './push.ts';
+import { registerRoutes } from './routes.ts';
+
+export const pseudonymKey = Buffer.alloc(32, 5);
+
+/** The ordering on topics and a group whose names begin with `id`. */
+export function testOrdering(name: Ordering['name'], id: string): Ordering {
+  const base = orderings[name];
+  const success = name === 'user' ? `${id}.results` : `${id}.succeeded`;
+  return {
+    ...base,
+    requestTopic: `${id}.requests`,
+    successTopic: success,
+    failureTopic: name === 'user' ? success : `${id}.failed`,
+    group: { ...base.group, id: `${id}.group` },
+  };
+}
+
+/** The topics of an ordering and their dead letters. */
+export function topicsOf(
+  ordering: Ordering,
+): readonly { readonly name: string; readonly partitions: number }[] {
+  const names = [...new Set([ordering.requestTopic, ordering.successTopic, ordering.failureTopic])];
+  return names.flatMap((name) => [
+    { name, partitions: ordering.name === 'user' ? 3 : 5 },
+    { name: `${name}.dlq`, partitions: 1 },
+  ]);
+}
+
+/** The API on a free port of this process. `group` names who reads the results. */
+export async function startApi(options: {
+  readonly ordering: Ordering;
+  readonly db: Kysely<unknown>;
+  readonly kafka: Kafka;
+  readonly group: string;
+}) {
+  const { ordering, db, kafka } = options;
+  const database = async () => db;
+  const http = await startHttp({
+    host: '127.0.0.1',
+    port: 0,
+    processName: 'api',
+    version: '1',
+    log: testLog,
+    registry: createRegistry(),
+    readiness: () => ({ ready: true, reasons: [] }),
+  });
+  const hub = createHub();
+  const producer = await kafka.producer('test-api');
+  const intake = startIntake({ database, producer, ordering, log: testLog });
+  const pusher = await startPusher({
+    kafka,
+    database,
+    producer,
+    hub,
+    groupId: options.group,
+    topics: [...new Set([ordering.successTopic, ordering.failureTopic])],
+    log: testLog,
+    onFatal(error) {
+      throw error;
+    },
+  });
+  const routes = registerRoutes(http.app as never, { database, intake, hub, pseudonymKey, maxClients: 100 });
+  await http.open();
+  return {
+    url: `http://127.0.0.1:${http.address().port}`,
+    ready: pusher.ready,
+    async stop() {
+      routes.close();
+      await Promise.all([intake.stop(), pusher.stop()]);
+      await producer.close();
+      await http.close(500);
+    },
+  };
+}
+
+/** The deciding part in this process. */
+export async function startIssuing(options: {
+  readonly ordering: Ordering;
+  readonly db: Kysely<unknown>;
+  readonly kafka: Kafka;
+  readonly locks?: Locks;
+}) {
+  const producer = await options.kafka.producer('test-issue');
+  const handler = await startHandler({
+    kafka: options.kafka,
+    database: async () => options.db,
+    producer,
+    ordering: options.ordering,
+    locks: options.locks ?? noLocks,
+    pseudonymKey,
+    log: testLog,
+    maxBatch: 50,
+    onFatal(error) {
+      throw error;
+    },
+  });
+  return {
+    ready: handler.ready,
+    async stop() {
+      await handler.stop();
+      await producer.close();
+    },
+  };
+}
+
+/** The deciding part as a process, with locks in Redis; resolves when it has its partitions. */
+export async function spawnIssuing(
+  ordering: Ordering['name'],
+  id: string,
+  database: DatabaseSettings,
+): Promise<{ kill(): Promise<void> }> {
+  const child: ChildProcess = spawn(process.execPath, [import.meta.filename, ordering, id], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+    env: { ...process.env, MYSQL_DATABASE: database.MYSQL_DATABASE },
+  });
+  const ended = once(child, 'exit');
+  const ready = new Promise<void>((resolve, reject) => {
+    child.stdout!.on('data', (text) => String(text).includes('ready') && resolve());
+    child.once('exit', (code) => reject(new Error(`the process ended with ${code} before it was ready`)));
+  });
+  await ready;
+  return {
+    async kill() {
+      child.kill('SIGKILL');
+      await ended;
+    },
+  };
+}
+
+/** A client of the environment's Redis. */
+export const testRedis = () =>
+  connectRedis({
+    host: process.env.REDIS_HOST ?? '127.0.0.1',
+    port: Number(process.env.REDIS_PORT ?? 6379),
+    password: process.env.REDIS_PASSWORD,
+    clientName: 'test-coupon',
+    log: testLog,
+  });
+
+if (import.meta.main) {
+  const [name, id] = process.argv.slice(2) as [Ordering['name'], string];
+  const issuing = await startIssuing({
+    ordering: testOrdering(name, id),
+    db: openDatabase({ settings: serverSettings }),
+    kafka: testKafka('test-issue'),
+    locks: redisLocks(testRedis, testLog),
+  });
+  const look = setInterval(() => {
+    if (!issuing.ready()) return;
+    clearInterval(look);
+    process.stdout.write('ready\n');
+  }, 20);
+}
