@@ -10,12 +10,13 @@ import { randomBytes } from 'node:crypto';
 import { Gauge, type Registry } from 'prom-client';
 import { Type } from 'typebox';
 import { Compile } from 'typebox/compile';
-import { environmentNamed } from '../../catalog/environments.ts';
+import { type Environment, environments } from '../../catalog/environments.ts';
 import { canaryProbe } from '../../catalog/events/canary.ts';
 import { metrics } from '../../catalog/metrics.ts';
 import { probeRules } from '../../catalog/slos.ts';
 import { topics } from '../../catalog/topics.ts';
-import { platformSettings } from '../platform/config.ts';
+import { kafkaOnlySettings } from '../platform/config.ts';
+import { MusterError } from '../platform/errors.ts';
 import type { IncomingRecord } from '../platform/kafka.ts';
 import { counter, durationHistogram } from '../platform/metrics.ts';
 import { eventRecord } from '../platform/records.ts';
@@ -24,12 +25,12 @@ import { type Counted, openProbeBook, type ProbeBook } from './probes.ts';
 import { partitionKey, singleCopies, watchRecovery } from './recovery.ts';
 
 const config = Type.Object({
-  MUSTER_ENV: platformSettings.properties.MUSTER_ENV,
+  MUSTER_ENV: kafkaOnlySettings.properties.MUSTER_ENV,
   CANARY_EXPECTED_BROKERS: Type.Optional(
     Type.Integer({
       minimum: 1,
       maximum: 100,
-      description: 'brokers that should be there; unset: as many as the environment has',
+      description: 'brokers that should be there; unset: as many as MUSTER_ENV has in the catalog',
     }),
   ),
   CANARY_TOPIC: Type.String({
@@ -52,11 +53,11 @@ export const worker: Worker<typeof config> = {
   consumes: [],
   reads: [topics.canary],
   produces: [topics.canary],
+  kafkaOnly: true,
   config,
   async start({ config: settings, kafka, log, metrics: registry }) {
     const topic = settings.CANARY_TOPIC;
-    const expected =
-      settings.CANARY_EXPECTED_BROKERS ?? environmentNamed(settings.MUSTER_ENV).kafka.nodes.length;
+    const expected = expectedBrokers(settings);
     const partitions = Array.from({ length: expected }, (_, partition) => partition);
     const instance = randomBytes(8).toString('hex');
     const meters = createMeters(registry, partitions);
@@ -191,6 +192,20 @@ export const worker: Worker<typeof config> = {
     };
   },
 };
+
+/** Pinned, never counted from those that answer: a dead broker must be missed. Throws MUSTER_CONFIG. */
+function expectedBrokers(settings: { MUSTER_ENV: string; CANARY_EXPECTED_BROKERS?: number }): number {
+  const environment: Environment | undefined = Object.values(environments).find(
+    ({ name }) => name === settings.MUSTER_ENV,
+  );
+  const expected = settings.CANARY_EXPECTED_BROKERS ?? environment?.kafka.nodes.length;
+  if (expected === undefined)
+    throw new MusterError(
+      'MUSTER_CONFIG',
+      `CANARY_EXPECTED_BROKERS is not set, and environment "${settings.MUSTER_ENV}" is not in the catalog`,
+    );
+  return expected;
+}
 
 /** The sequence number of a probe of ours. Anything else that lies on the topic is nobody's business. */
 function sequenceOf(record: IncomingRecord, instance: string): number | undefined {
