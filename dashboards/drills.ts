@@ -130,8 +130,8 @@ export const drills = (environment: Environment) =>
               ],
             }),
             series({
-              title: 'Restarts a minute',
-              description: 'Processes that were replaced by new ones, by job.',
+              title: 'Restarts',
+              description: 'Processes that new ones took the place of in the last moments, by job.',
               unit: 'none',
               queries: [
                 {

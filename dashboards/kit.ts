@@ -320,7 +320,7 @@ export function table(
     .withTransformation({
       id: 'organize',
       options: {
-        excludeByName: { Time: true },
+        excludeByName: { Time: true, ...(columns.some(({ from }) => from === 'A') ? {} : { Value: true }) },
         // Only what is named is shown: a label that nobody asked for is not a column.
         includeByName: Object.fromEntries(columns.map(({ from }) => [nameOf(from), true])),
         indexByName: Object.fromEntries(columns.map(({ from }, index) => [nameOf(from), index])),

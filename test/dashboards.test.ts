@@ -1,0 +1,129 @@
+/** Every query of every dashboard finds data on the deployed environment, but for those that a healthy one leaves empty. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import test from 'ava';
+import { environmentNamed } from '../catalog/environments.ts';
+import { renderDashboards } from '../dashboards/index.ts';
+import { run } from '../tools/children.ts';
+import type { Dashboard } from '../tools/preview/model.ts';
+import { prometheusAt } from '../tools/preview/prometheus.ts';
+import { interpolate, resolutionOf, variablesOf } from '../tools/preview/queries.ts';
+import { runTraffic } from '../workers/traffic/run.ts';
+import { openShop } from './shop.fixture.ts';
+
+function setting(name: string): string {
+  const value = process.env[name];
+  if (value === undefined || value === '')
+    throw new Error(`${name} is not set: these tests run by ./muster test e2e`);
+  return value;
+}
+
+const environment = environmentNamed(setting('MUSTER_ENV'));
+const apiUrl = setting('MUSTER_API_URL');
+const prometheus = prometheusAt(setting('MUSTER_PROMETHEUS_URL'));
+
+/** `dashboard: panel, legend` -> why it may be empty on a healthy system. A legend of `*` stands for all of the panel. */
+const mayBeEmpty: Readonly<Record<string, string>> = {};
+
+interface Asked {
+  readonly where: string;
+  readonly expr: string;
+  readonly instant: boolean;
+}
+
+async function queries(window: { fromMs: number; toMs: number }): Promise<Asked[]> {
+  const resolution = resolutionOf(window, environment.prometheus.scrapeIntervalMs);
+  const all: Asked[] = [];
+  for (const [file, text] of renderDashboards(environment)) {
+    const dashboard = JSON.parse(text) as Dashboard;
+    const asked = await variablesOf(dashboard, resolution, prometheus);
+    for (const { title, targets = [] } of dashboard.panels)
+      for (const { expr, legendFormat, instant } of targets)
+        if (expr !== undefined)
+          all.push({
+            where: `${file.replace('.json', '')}: ${title}, ${legendFormat}`,
+            expr: interpolate(expr, asked),
+            instant: instant === true,
+          });
+  }
+  return all;
+}
+
+/** Queries that find nothing but gaps in the window. */
+async function emptyOnes(window: { fromMs: number; toMs: number }): Promise<string[]> {
+  const { stepMs } = resolutionOf(window, environment.prometheus.scrapeIntervalMs);
+  const found = await Promise.all(
+    (await queries(window)).map(async ({ where, expr, instant }) => {
+      const values = instant
+        ? (await prometheus.instant(expr, window.toMs)).map(({ value }) => value[1])
+        : (await prometheus.range(expr, window, stepMs)).flatMap(({ values }) =>
+            values.map(([, value]) => value),
+          );
+      return values.some((value) => value !== 'NaN') ? [] : [where];
+    }),
+  );
+  return found.flat();
+}
+
+const excused = (where: string) =>
+  Object.hasOwn(mayBeEmpty, where) || Object.hasOwn(mayBeEmpty, where.replace(/, [^,]*$/, ', *'));
+
+test.serial('every query of every dashboard finds data on a system at work', async (t) => {
+  const startedAtMs = Date.now();
+  const closing = new AbortController();
+  const durationMs = 240_000;
+  const load = Promise.all([
+    openShop({ apiUrl, durationMs, rate: 4, signal: closing.signal }),
+    runTraffic({
+      apiUrl,
+      durationMs,
+      rate: 20,
+      seed: 7,
+      signal: closing.signal,
+      logDirectory: setting('LOG_INBOX_DIRECTORY'),
+    }),
+  ]);
+  try {
+    let empty: string[] = [];
+    // Two scrapes make a rate, recording rules and the canary take their time: ask again until it is all there.
+    for (const until = Date.now() + durationMs; Date.now() < until; await sleep(5_000)) {
+      const toMs = Date.now();
+      if (toMs - startedAtMs < 30_000) continue;
+      empty = (await emptyOnes({ fromMs: toMs - 300_000, toMs })).filter((where) => !excused(where));
+      if (empty.length === 0) break;
+    }
+    t.deepEqual(empty, []);
+  } finally {
+    closing.abort();
+    const [shop, traffic] = await load;
+    t.log(`shop ${JSON.stringify(shop)}; traffic ${traffic.acked} acked of ${traffic.sent}`);
+  }
+});
+
+test.serial('nothing is excused that no dashboard asks', async (t) => {
+  const toMs = Date.now();
+  const asked = (await queries({ fromMs: toMs - 300_000, toMs })).map(({ where }) => where);
+  for (const [where, reason] of Object.entries(mayBeEmpty)) {
+    t.true(
+      asked.some((one) => one === where || one.replace(/, [^,]*$/, ', *') === where),
+      where,
+    );
+    t.true(reason.length > 10, where);
+  }
+});
+
+test.serial('./muster dashboards preview draws them all from the live system', async (t) => {
+  const folder = `build/preview-e2e`;
+  const result = await run(process.execPath, [
+    'tools/main.ts',
+    '--env',
+    environment.name,
+    'dashboards',
+    'preview',
+    '--range',
+    '10m',
+    '--out',
+    folder,
+  ]);
+  t.is(result.exitCode, 0, result.stderr);
+  t.regex(result.stdout, /preview-e2e\/index\.html/);
+});
