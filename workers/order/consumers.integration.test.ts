@@ -10,7 +10,7 @@ import { groups } from '../../catalog/groups.ts';
 import { topics } from '../../catalog/topics.ts';
 import type { DatabaseSettings } from '../platform/config.ts';
 import { scratchDatabase, serverSettings } from '../platform/database.fixture.ts';
-import { openDatabase, pingDatabase } from '../platform/database.ts';
+import { openDatabase } from '../platform/database.ts';
 import type { Kafka, OutgoingRecord, Producer } from '../platform/kafka.ts';
 import { closeRedis, connectRedis } from '../platform/redis.ts';
 import { createTopics, eventually, readTopic, testKafka, testLog, uniqueName } from '../platform/testing.ts';
@@ -53,7 +53,7 @@ test.before(async () => {
   ({ settings, drop } = await scratchDatabase('figures'));
   await prepareAnalytics(settings, () => {});
   analytics = openDatabase({ settings: analyticsSettings(settings), connections: 2 });
-  await pingDatabase(analytics as Kysely<never>);
+  await sql`SELECT 1`.execute(analytics);
 });
 test.after.always(async () => {
   await analytics?.destroy();
