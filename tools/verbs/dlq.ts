@@ -15,19 +15,34 @@ export function addDlq(program: Command): void {
 
   addVerb(dlq, {
     usage: 'list',
-    description: 'dead letter topics, with how many entries each has',
+    description: 'dead letter topics with entries: how many, how new, and why they are there',
     examples: [['dlq list', 'all of them']],
     exits: ['failed', 'unavailable'],
     run: (context) =>
       withKafka(context, async (kafka) => {
-        const [{ listDeadLetters }, { painter, plainTable }] = await Promise.all([
-          import('../../workers/platform/dead-letters.ts'),
-          import('../status-table.ts'),
-        ]);
-        const table = plainTable(['topic', 'entries', 'not replayed'], [1, 2], painter(false));
-        for (const { topic, entries, open } of await listDeadLetters(kafka))
-          table.push([topic, String(entries), String(open)]);
-        process.stdout.write(`${table.toString()}\n`);
+        const [{ listDeadLetters, showDeadLetters }, { newestReasons }, { painter, plainTable }] =
+          await Promise.all([
+            import('../../workers/platform/dead-letters.ts'),
+            import('../dead-letter-view.ts'),
+            import('../status-table.ts'),
+          ]);
+        const all = await listDeadLetters(kafka);
+        const filled = all.filter(({ entries }) => entries > 0);
+        const table = plainTable(
+          ['topic', 'entries', 'not replayed', 'newest', 'why'],
+          [1, 2],
+          painter(process.stdout.isTTY && process.env.NO_COLOR === undefined),
+        );
+        for (const { topic, entries, open } of filled) {
+          const { newest, why } = newestReasons(await showDeadLetters(kafka, topic, { limit: 100 }));
+          table.push([topic, String(entries), String(open), newest, why]);
+        }
+        if (filled.length > 0) process.stdout.write(`${table.toString()}\n`);
+        const empty = all.length - filled.length;
+        if (empty > 0)
+          process.stdout.write(
+            filled.length === 0 ? `No dead letters in ${empty} topics.\n` : `${empty} others are empty.\n`,
+          );
       }),
   });
 
@@ -45,24 +60,13 @@ export function addDlq(program: Command): void {
         .option('--raw', 'keys and values in clear: they may hold personal data'),
     run: (context, options, [topic = '']) =>
       withKafka(context, async (kafka) => {
-        const [{ showDeadLetters }, { maskedValue, rawText }] = await Promise.all([
+        const [{ showDeadLetters }, { shownEntry }] = await Promise.all([
           import('../../workers/platform/dead-letters.ts'),
           import('../dead-letter-view.ts'),
         ]);
         const entries = await showDeadLetters(kafka, topic, { limit: count(options.limit) });
         if (entries.length === 0) process.stdout.write('No entries.\n');
-        for (const entry of entries) {
-          const replayed = entry.replayed ? ', replayed' : '';
-          process.stdout.write(
-            `${entry.topic}-${entry.partition}-${entry.offset}  ${entry.failedAt ?? ''}  ${entry.code}${replayed}\n  reason  ${entry.reason}\n  from    ${entry.source}${entry.group === undefined ? '' : ` (group ${entry.group})`}\n`,
-          );
-          const { key, value } = entry.record;
-          process.stdout.write(
-            options.raw === true
-              ? `  key     ${rawText(key)}\n  value   ${rawText(value)}\n`
-              : `  key     ${key === null ? 'none' : `${key.length} bytes`}\n  value   ${maskedValue(value)}\n`,
-          );
-        }
+        for (const entry of entries) process.stdout.write(shownEntry(entry, { raw: options.raw === true }));
       }),
   });
 
@@ -87,6 +91,10 @@ export function addDlq(program: Command): void {
           ...(options.again === true ? { again: true } : {}),
         });
         process.stdout.write(`${replayed} replayed, ${left} left\n`);
+        if (replayed > 0)
+          process.stdout.write(
+            `What fails again comes back: ./muster --env ${context.environment.name} dlq list\n`,
+          );
       }),
   });
 }
