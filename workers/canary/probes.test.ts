@@ -147,6 +147,34 @@ test('a failure soon after belongs to the same outage', (t) => {
   t.deepEqual(book.outage(12_000), { currentSeconds: 0, lastSeconds: 5.5 });
 });
 
+test('a probe that comes back between two looks at the clock, and too late, is bad', (t) => {
+  const { book, counts } = open();
+  const sequence = book.sent(0, 0);
+  book.acked(0, sequence, 2_001);
+  book.received(0, sequence, 2_001);
+  t.deepEqual(counts, { ...none, sent: 1, received: 1, probes: 1 });
+});
+
+test('an outage is as long as its earliest failure and its latest recovery say, in whatever order they become known', (t) => {
+  const { book, pass } = open();
+  const come = (partition: number, sequence: number, atMs: number) => {
+    book.acked(partition, sequence, atMs);
+    book.received(partition, sequence, atMs);
+  };
+  book.tick(0);
+  const early = book.sent(0, 0);
+  book.notSent(1, 500);
+  const next = book.sent(1, 1_500);
+  // Known before the failure of the earlier probe is, and before partition 0 recovers.
+  come(1, next, 1_600);
+  const waiting = book.sent(0, 1_000);
+  come(0, waiting, 1_100);
+  pass(0, 2_500);
+  book.failed(0, early);
+  pass(2_600, 10_000);
+  t.is(book.outage(10_000).lastSeconds, 1.6, 'from partition 0 at 0 to partition 1 at 1.6 s');
+});
+
 test('probes in flight while the canary itself did not run are not judged, and get their time again', (t) => {
   const { book, counts, pass } = open();
   pass(0, 1_000);
