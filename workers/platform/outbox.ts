@@ -15,6 +15,7 @@ import { MusterError } from './errors.ts';
 import { type Headers, murmur2, type OutgoingRecord, type Producer } from './kafka.ts';
 import type { Logger } from './log.ts';
 import { gauge } from './metrics.ts';
+import { type MessageSpan, startLaterSend } from './tracing-kafka.ts';
 
 /** As many as rows in muster_outbox_shard. */
 const shardCount = 8;
@@ -204,14 +205,7 @@ async function relayStep<DB>(
     if (rows.length === 0) return { more: [], missed };
     // UNION ALL promises no order of its own.
     rows.sort((a, b) => a.shard - b.shard || compareIds(a.id, b.id));
-    await producer.send(
-      rows.map((row) => ({
-        topic: row.topic,
-        key: row.record_key,
-        value: row.value,
-        headers: decodeHeaders(row.headers),
-      })),
-    );
+    await sendRows(producer, rows);
     const counts = new Map<number, number>();
     for (const row of rows) counts.set(row.shard, (counts.get(row.shard) ?? 0) + 1);
     for (const shard of counts.keys()) {
@@ -224,6 +218,29 @@ async function relayStep<DB>(
       missed,
     };
   });
+}
+
+/** Each record goes on in the trace of the work that made it, with the time that it took to get out. */
+async function sendRows(producer: Pick<Producer, 'send'>, rows: readonly Row[]): Promise<void> {
+  const spans: MessageSpan[] = [];
+  const records = rows.map((row) => {
+    const headers = decodeHeaders(row.headers);
+    const span = startLaterSend(row.topic, headers, 'outbox');
+    if (span !== undefined) spans.push(span);
+    return {
+      topic: row.topic,
+      key: row.record_key,
+      value: row.value,
+      headers: span === undefined ? headers : { ...headers, traceparent: span.traceparent },
+    };
+  });
+  try {
+    await producer.send(records);
+    for (const span of spans) span.end();
+  } catch (error) {
+    for (const span of spans) span.end(error);
+    throw error;
+  }
 }
 
 function compareIds(a: number | string, b: number | string): number {

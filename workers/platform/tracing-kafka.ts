@@ -74,6 +74,29 @@ export function startSend(topic: string, records: number, clientId: string): Mes
 }
 
 /**
+ * `send <topic>` of a record that was made before (it comes from the outbox): child of the work that made it, which its
+ * traceparent header names. Undefined when that trace is not sampled.
+ */
+export function startLaterSend(
+  topic: string,
+  headers: IncomingRecord['headers'],
+  clientId: string,
+): MessageSpan | undefined {
+  const maker = sampledSender({ headers });
+  if (maker === undefined) return undefined;
+  return wrap(
+    tracer.startSpan(
+      `send ${topic}`,
+      {
+        kind: SpanKind.PRODUCER,
+        attributes: { ...attributes('send', 'send', topic), 'messaging.client.id': clientId },
+      },
+      trace.setSpanContext(ROOT_CONTEXT, maker),
+    ),
+  );
+}
+
+/**
  * `process <topic>` of one record that is handled alone: child of its sender. Undefined when the sender's trace is not
  * sampled. Run the work under `context.with(trace.setSpan(context.active(), it.span), ...)` or use inSpan.
  */
