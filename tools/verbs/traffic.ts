@@ -1,84 +1,199 @@
-/** `./muster traffic`: realistic load on the three ways in. */
+/** `./muster traffic`: realistic load, by profiles. */
 import { join } from 'node:path';
-import type { Command } from 'commander';
+import { Argument, type Command } from 'commander';
 import { MusterError } from '../../workers/platform/errors.ts';
 import { parseDurationMs } from '../duration.ts';
-import { addVerb } from '../verb.ts';
+import type { Exit } from '../exit-codes.ts';
+import { addVerb, interrupted, type VerbContext } from '../verb.ts';
+
+interface Options {
+  rate?: string;
+  duration?: string;
+  seed?: string;
+  steady?: boolean;
+  users?: string;
+  requests?: string;
+  stock?: string;
+  connections?: string;
+}
+
+/** What a profile gets: the API is known to answer. */
+interface Target extends VerbContext {
+  readonly apiUrl: string;
+}
+
+/** Load of one kind. It sends, tells how it goes, and ends with the sum. */
+const profiles: Readonly<Record<string, (target: Target, options: Options) => Promise<Exit | undefined>>> = {
+  promotion,
+  'coupon-rush': couponRush,
+};
 
 export function addTraffic(program: Command): void {
-  addVerb<{ rate: string; duration?: string; seed?: string; steady?: boolean }>(program, {
+  addVerb<Options>(program, {
     usage: 'traffic',
-    description: 'send realistic purchases and acts by API, log file and plain Kafka',
+    description: 'send realistic load: purchases and acts, or a rush on a coupon',
     examples: [
-      ['traffic --rate 200', 'until Ctrl-C'],
+      ['traffic --rate 200', 'purchases and acts by API, log file and plain Kafka, until Ctrl-C'],
       ['traffic --rate 50 --duration 2m --seed 7', 'the same messages every time'],
+      ['traffic coupon-rush', '5,000 people want one of 100 coupons, three times each, at once'],
+      ['traffic coupon-rush --users 400 --stock 20 --rate 200', 'a smaller one, at a rate'],
     ],
     exits: ['failed', 'unavailable'],
     configure: (command) =>
       command
-        .requiredOption('--rate <n>', 'messages a second, purchases and acts together')
-        .option('--duration <time>', 'how long: 30s, 5m, 1h; without it until Ctrl-C')
-        .option('--seed <n>', 'the same seed gives the same messages')
-        .option('--steady', 'evenly instead of in bursts'),
-    async run({ environment, signal }, options) {
-      const rate = Number(options.rate);
-      if (!(rate > 0 && rate <= 100_000))
-        throw new MusterError('MUSTER_USAGE', `--rate takes a number above 0, not "${options.rate}".`);
-      const seed = options.seed === undefined ? Date.now() % 2 ** 31 : Number(options.seed);
-      if (!Number.isInteger(seed))
-        throw new MusterError('MUSTER_USAGE', `--seed takes a whole number, not "${options.seed}".`);
-      const durationMs = options.duration === undefined ? undefined : parseDurationMs(options.duration);
-      const [{ reachFromHost }, { runTraffic }, { kafkaOf }, { stateDirectory }] = await Promise.all([
-        import('../../stacks/config/index.ts'),
-        import('../../workers/traffic/run.ts'),
-        import('../kafka.ts'),
-        import('../paths.ts'),
-      ]);
-      const apiUrl = `http://${reachFromHost(environment, 'api', 'http')}`;
+        .addArgument(
+          new Argument('[profile]', 'what kind of load').choices(Object.keys(profiles)).default('promotion'),
+        )
+        .option('--rate <n>', 'messages or requests a second; coupon-rush: without it as fast as it goes')
+        .option('--duration <time>', 'promotion: how long: 30s, 5m, 1h; without it until Ctrl-C')
+        .option('--seed <n>', 'promotion: the same seed gives the same messages')
+        .option('--steady', 'promotion: evenly instead of in bursts')
+        .option('--users <n>', 'coupon-rush: how many people (default 5000)')
+        .option('--requests <n>', 'coupon-rush: how often each asks (default 3)')
+        .option('--stock <n>', 'coupon-rush: how many coupons there are (default 100)')
+        .option('--connections <n>', 'coupon-rush: requests under way at the same time (default 256)'),
+    async run(context, options, [profile = 'promotion']) {
+      const { reachFromHost } = await import('../../stacks/config/index.ts');
+      const apiUrl = `http://${reachFromHost(context.environment, 'api', 'http')}`;
       try {
         await fetch(`${apiUrl}/healthz`, { signal: AbortSignal.timeout(5_000) });
       } catch {
         throw new MusterError(
           'MUSTER_UNAVAILABLE_API',
-          `The API does not answer at ${apiUrl}. Start it: ./muster --env ${environment.name} up.`,
+          `The API does not answer at ${apiUrl}. Start it: ./muster --env ${context.environment.name} up.`,
         );
       }
-      const kafka = kafkaOf(environment);
-      const live = process.stdout.isTTY;
-      let toldAtMs = 0;
-      try {
-        const report = await runTraffic({
-          apiUrl,
-          rate,
-          seed,
-          kafka: await kafka.producer('traffic'),
-          logDirectory: join(stateDirectory(environment.name), 'log-inbox'),
-          signal,
-          ...(durationMs === undefined ? {} : { durationMs }),
-          ...(options.steady === true ? { steady: true } : {}),
-          onProgress({ elapsedMs, sent, acked, failed, sentBy }) {
-            if (!live && elapsedMs - toldAtMs < 10_000) return;
-            toldAtMs = elapsedMs;
-            const perSecond = elapsedMs === 0 ? 0 : (sent * 1000) / elapsedMs;
-            const line = `${(elapsedMs / 1000).toFixed(0)} s · ${sent} sent (${perSecond.toFixed(0)}/s: api ${sentBy.api}, log ${sentBy.log}, kafka ${sentBy.kafka}) · ${acked} acked · ${failed} failed`;
-            process.stdout.write(live ? `\r\u001B[K${line}` : `${line}\n`);
-          },
-        });
-        if (live) process.stdout.write('\n');
-        const { apiAckMs } = report;
-        const ack =
-          apiAckMs === undefined
-            ? ''
-            : `; API ack p50 ${apiAckMs.p50} ms, p99 ${apiAckMs.p99} ms, max ${apiAckMs.max} ms`;
-        process.stdout.write(
-          `${report.sent} sent, ${report.acked} acked, ${report.failed} failed, ${report.unexpected} answered wrongly${ack}\n`,
-        );
-        for (const [problem, count] of Object.entries(report.problems))
-          process.stdout.write(`  ${count} x ${problem}\n`);
-        return report.failed + report.unexpected > 0 ? 'failed' : undefined;
-      } finally {
-        await kafka.close();
-      }
+      return profiles[profile]!({ ...context, apiUrl }, options);
     },
   });
+}
+
+/** The number of an option, or a usage error that names it. */
+function numberOf(name: string, text: string | undefined, byDefault: number, whole = true): number {
+  const value = Number(text ?? byDefault);
+  if (!(value > 0 && value <= 1_000_000) || (whole && !Number.isInteger(value)))
+    throw new MusterError(
+      'MUSTER_USAGE',
+      `--${name} takes a ${whole ? 'whole ' : ''}number above 0, not "${text}".`,
+    );
+  return value;
+}
+
+/** A line that is written over on a terminal, and told every ten seconds elsewhere. */
+function progressLine(): { tell(elapsedMs: number, line: string): void; end(): void } {
+  const live = process.stdout.isTTY;
+  let toldAtMs = 0;
+  return {
+    tell(elapsedMs, line) {
+      if (!live && elapsedMs - toldAtMs < 10_000) return;
+      toldAtMs = elapsedMs;
+      process.stdout.write(live ? `\r\u001B[K${line}` : `${line}\n`);
+    },
+    end() {
+      if (live) process.stdout.write('\n');
+    },
+  };
+}
+
+function tellProblems(problems: Readonly<Record<string, number>>): void {
+  for (const [problem, count] of Object.entries(problems)) process.stdout.write(`  ${count} x ${problem}\n`);
+}
+
+async function promotion(
+  { environment, signal, apiUrl }: Target,
+  options: Options,
+): Promise<Exit | undefined> {
+  if (options.rate === undefined)
+    throw new MusterError(
+      'MUSTER_USAGE',
+      '--rate is needed: messages a second, purchases and acts together.',
+    );
+  const rate = Number(options.rate);
+  if (!(rate > 0 && rate <= 100_000))
+    throw new MusterError('MUSTER_USAGE', `--rate takes a number above 0, not "${options.rate}".`);
+  const seed = options.seed === undefined ? Date.now() % 2 ** 31 : Number(options.seed);
+  if (!Number.isInteger(seed))
+    throw new MusterError('MUSTER_USAGE', `--seed takes a whole number, not "${options.seed}".`);
+  const durationMs = options.duration === undefined ? undefined : parseDurationMs(options.duration);
+  const [{ runTraffic }, { kafkaOf }, { stateDirectory }] = await Promise.all([
+    import('../../workers/traffic/run.ts'),
+    import('../kafka.ts'),
+    import('../paths.ts'),
+  ]);
+  const kafka = kafkaOf(environment);
+  const progress = progressLine();
+  try {
+    const report = await runTraffic({
+      apiUrl,
+      rate,
+      seed,
+      kafka: await kafka.producer('traffic'),
+      logDirectory: join(stateDirectory(environment.name), 'log-inbox'),
+      signal,
+      ...(durationMs === undefined ? {} : { durationMs }),
+      ...(options.steady === true ? { steady: true } : {}),
+      onProgress({ elapsedMs, sent, acked, failed, sentBy }) {
+        const perSecond = elapsedMs === 0 ? 0 : (sent * 1000) / elapsedMs;
+        progress.tell(
+          elapsedMs,
+          `${(elapsedMs / 1000).toFixed(0)} s · ${sent} sent (${perSecond.toFixed(0)}/s: api ${sentBy.api}, log ${sentBy.log}, kafka ${sentBy.kafka}) · ${acked} acked · ${failed} failed`,
+        );
+      },
+    });
+    progress.end();
+    const { apiAckMs } = report;
+    const ack =
+      apiAckMs === undefined
+        ? ''
+        : `; API ack p50 ${apiAckMs.p50} ms, p99 ${apiAckMs.p99} ms, max ${apiAckMs.max} ms`;
+    process.stdout.write(
+      `${report.sent} sent, ${report.acked} acked, ${report.failed} failed, ${report.unexpected} answered wrongly${ack}\n`,
+    );
+    tellProblems(report.problems);
+    return report.failed + report.unexpected > 0 ? 'failed' : undefined;
+  } finally {
+    await kafka.close();
+  }
+}
+
+async function couponRush({ signal, apiUrl }: Target, options: Options): Promise<Exit | undefined> {
+  const { runCouponRush } = await import('../../workers/coupon/rush.ts');
+  const progress = progressLine();
+  const users = numberOf('users', options.users, 5_000);
+  const requestsEach = numberOf('requests', options.requests, 3);
+  const report = await runCouponRush({
+    apiUrl,
+    users,
+    requestsEach,
+    stock: numberOf('stock', options.stock, 100),
+    connections: numberOf('connections', options.connections, 256),
+    ...(options.rate === undefined ? {} : { rate: numberOf('rate', options.rate, 1, false) }),
+    signal,
+    onProgress: ({ elapsedMs, accepted, failed }) =>
+      progress.tell(
+        elapsedMs,
+        `${(elapsedMs / 1000).toFixed(0)} s · ${accepted} of ${users * requestsEach} accepted · ${failed} failed`,
+      ),
+  });
+  progress.end();
+  if (signal.aborted) throw interrupted();
+  const { acceptMs, pushMs } = report;
+  const times = (what: string, of: typeof acceptMs) =>
+    of === undefined
+      ? ''
+      : `  ${what}: p50 ${of.p50} ms, p95 ${of.p95} ms, p99 ${of.p99} ms, max ${of.max} ms\n`;
+  process.stdout.write(
+    `Coupon ${report.couponId}: ${report.issued} of ${report.stock} issued.\n` +
+      `  ${report.accepted} accepted (${report.acceptedPerSecond}/s in ${report.seconds} s), ${report.failed} failed, ${report.unanswered} without an outcome\n` +
+      `  outcomes: ${Object.entries(report.outcomes)
+        .map(([outcome, count]) => `${count} ${outcome}`)
+        .join(', ')}\n` +
+      times('accepted in', acceptMs) +
+      times('outcome pushed in', pushMs),
+  );
+  tellProblems(report.problems);
+  const wrong = report.issued > report.stock || report.usersTwice > 0;
+  if (wrong)
+    process.stdout.write('This must not happen: more was issued than there was, or somebody won twice.\n');
+  return wrong || report.failed > 0 || report.unanswered > 0 ? 'failed' : undefined;
 }

@@ -229,7 +229,7 @@ export function startIntake(options: IntakeOptions): Intake {
     async stop() {
       while (waiting.length > 0 || committing > 0) await sleep(10);
       stopping.abort();
-      await Promise.race([Promise.allSettled(running), sleep(3_000)]);
+      await Promise.race([Promise.allSettled(running), sleep(3_000, undefined, { ref: false })]);
       await tidying;
       await forget().catch((error: unknown) => log.info('notes of published requests stay', { error }));
     },

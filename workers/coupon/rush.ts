@@ -113,7 +113,10 @@ export async function runCouponRush(options: CouponRushOptions): Promise<CouponR
         }),
       );
     }
-    await Promise.race([Promise.all(streams.map(({ ready }) => ready)), sleep(30_000)]);
+    await Promise.race([
+      Promise.all(streams.map(({ ready }) => ready)),
+      sleep(30_000, undefined, { ref: false }),
+    ]);
 
     const turns: number[] = [];
     for (let round = 0; round < requestsEach; round++)
