@@ -4,7 +4,7 @@ import { ClusterState, passesUntilGone } from './cluster-state.ts';
 import { lagMetricText } from './exposition.ts';
 
 const base = 1_700_000_000_000;
-const settings = { allowedLag: 0, windowMs: 60_000, sampleMs: 6_000 };
+const settings = { allowedLag: 0, windowMs: 60_000, sampleMs: 6_000, goneAfterMs: 0 };
 
 /** A cluster of one topic `t` with one partition and one group `g`, seen every 5 s. */
 class Watched {
@@ -34,8 +34,8 @@ class Watched {
         { partition: 0, leader: this.leader, replicas: [1, 2], inSync: this.leader < 0 ? [] : [1] },
       ],
     };
-    this.state.seeTopology([1, 2], this.topics ? [topic] : []);
-    this.state.seeGroups(new Set(this.groups), this.wholeListing);
+    this.state.seeTopology([1, 2], this.topics ? [topic] : [], this.nowMs);
+    this.state.seeGroups(new Set(this.groups), this.wholeListing, this.nowMs);
     const description: GroupDescription = {
       id: 'g',
       members: this.members,
@@ -293,6 +293,17 @@ test('a group that was deleted goes after some whole passes, not in one that cou
   t.false([...watched.samples.keys()].some((name) => name.includes('consumergroup="g"')));
 });
 
+test('passes that come quickly do not make a group disappear sooner', (t) => {
+  const state = new ClusterState({ ...settings, goneAfterMs: 15_000 });
+  state.seeGroups(new Set(['g']), true, base);
+  for (let ms = 1_000; ms <= 15_000; ms += 1_000) {
+    state.seeGroups(new Set(), true, base + ms);
+    t.true(state.groups.has('g'));
+  }
+  state.seeGroups(new Set(), true, base + 16_000);
+  t.false(state.groups.has('g'));
+});
+
 test('a topic that was deleted goes after some passes, with what groups had of it', (t) => {
   const watched = new Watched();
   watched.end = 100;
@@ -328,8 +339,8 @@ test('every partition has its turn to be read, however few reads there are', (t)
   }));
   const read = new Set<number>();
   for (let pass = 0; pass < 12; pass++) {
-    state.seeTopology([1], [{ name: 't', id: 'a', partitions }]);
-    state.seeGroups(new Set(['g']), true);
+    state.seeTopology([1], [{ name: 't', id: 'a', partitions }], base);
+    state.seeGroups(new Set(['g']), true, base);
     for (const { partition } of partitions) {
       state.seeCommitted('g', 't', partition, 10);
       state.seeOffset('end', { topic: 't', partition }, 100, base + pass * 5_000);
@@ -357,8 +368,8 @@ test('what was not answered is asked for first the next time: a batch of any siz
   const partitions = [0, 1, 2, 3].map((partition) => ({ partition, leader: 1, replicas: [1], inSync: [1] }));
   const { state } = watched;
   const ask = () => {
-    state.seeTopology([1], [{ name: 't', id: 'a', partitions }]);
-    state.seeGroups(new Set(['g']), true);
+    state.seeTopology([1], [{ name: 't', id: 'a', partitions }], base);
+    state.seeGroups(new Set(['g']), true, base);
     for (const { partition } of partitions) {
       state.seeCommitted('g', 't', partition, 10);
       state.seeOffset('end', { topic: 't', partition }, 100, base);
@@ -388,8 +399,9 @@ test('what is scraped is OpenMetrics: labels escaped, each family named once', (
   state.seeTopology(
     [1],
     [{ name: 't', id: 'a', partitions: [{ partition: 0, leader: 1, replicas: [1], inSync: [1] }] }],
+    base,
   );
-  state.seeGroups(new Set(['a "quoted" \\ group\n']), true);
+  state.seeGroups(new Set(['a "quoted" \\ group\n']), true, base);
   state.seeCommitted('a "quoted" \\ group\n', 't', 0, 3);
   state.seeOffset('end', { topic: 't', partition: 0 }, 5, base);
   state.settle(base);

@@ -17,8 +17,18 @@ import {
   worse,
 } from './verdict.ts';
 
-/** Whole passes without a topic or group after which it is taken for gone. */
+/** Whole passes without a topic or group, and beside them a time, after which it is taken for gone. */
 export const passesUntilGone = 3;
+
+export interface ClusterStateSettings extends VerdictSettings {
+  readonly goneAfterMs: number;
+}
+
+/** How long something has been missing; undefined: it is there. */
+interface Missing {
+  readonly sinceMs: number;
+  passes: number;
+}
 
 export class PartitionState {
   leader = -1;
@@ -47,7 +57,7 @@ export interface TopicState {
   readonly partitions: Map<number, PartitionState>;
   /** Undefined: not read (yet). */
   retention: Retention | undefined;
-  missed: number;
+  missing: Missing | undefined;
 }
 
 /** A group on a partition. The fields from `lag` on are what is shown: they change together at the end of a pass. */
@@ -85,7 +95,7 @@ export interface GroupState {
   assigned: ReadonlyMap<string, readonly number[]>;
   readonly topics: Map<string, Map<number, GroupPartitionState>>;
   status: Status;
-  missed: number;
+  missing: Missing | undefined;
 }
 
 export interface Wanted extends TopicPartition {
@@ -97,18 +107,18 @@ export class ClusterState {
   brokers: readonly number[] = [];
   readonly topics = new Map<string, TopicState>();
   readonly groups = new Map<string, GroupState>();
-  readonly #settings: VerdictSettings;
+  readonly #settings: ClusterStateSettings;
   /** Where the choice of what to read goes on, so that everybody's turn comes. */
   #turn = 0;
   /** Asked for in vain, most often because a batch was too big to come beside others: next time first, where any comes. */
   #unanswered = new Set<string>();
 
-  constructor(settings: VerdictSettings) {
+  constructor(settings: ClusterStateSettings) {
     this.#settings = settings;
   }
 
   /** A pass begins with what topics and brokers there are. */
-  seeTopology(brokers: readonly number[], topics: readonly ClusterTopic[]): void {
+  seeTopology(brokers: readonly number[], topics: readonly ClusterTopic[], nowMs: number): void {
     this.brokers = brokers;
     const there = new Set<string>();
     for (const { name, id, partitions } of topics) {
@@ -116,10 +126,10 @@ export class ClusterState {
       let topic = this.topics.get(name);
       if (topic === undefined || topic.id !== id) {
         if (topic !== undefined) this.#forgetOffsets(name);
-        topic = { id, partitions: new Map(), retention: undefined, missed: 0 };
+        topic = { id, partitions: new Map(), retention: undefined, missing: undefined };
         this.topics.set(name, topic);
       }
-      topic.missed = 0;
+      topic.missing = undefined;
       for (const { partition, leader, replicas, inSync } of partitions) {
         let state = topic.partitions.get(partition);
         if (state === undefined) {
@@ -132,7 +142,7 @@ export class ClusterState {
       }
     }
     for (const [name, topic] of this.topics) {
-      if (there.has(name) || ++topic.missed < passesUntilGone) continue;
+      if (there.has(name) || !this.#isGone(topic, nowMs)) continue;
       this.topics.delete(name);
       this.#forgetOffsets(name);
     }
@@ -141,22 +151,36 @@ export class ClusterState {
         for (const state of partitions.values()) state.read = undefined;
   }
 
+  #isGone(which: { missing: Missing | undefined }, nowMs: number): boolean {
+    which.missing ??= { sinceMs: nowMs, passes: 0 };
+    which.missing.passes++;
+    return (
+      which.missing.passes >= passesUntilGone && nowMs - which.missing.sinceMs >= this.#settings.goneAfterMs
+    );
+  }
+
   /** A topic created anew shares nothing but its name with the old one. */
   #forgetOffsets(topic: string): void {
     for (const group of this.groups.values()) group.topics.delete(topic);
   }
 
   /** The groups that exist; `whole`: every broker was asked and answered, so that an unlisted one is missing. */
-  seeGroups(ids: ReadonlySet<string>, whole: boolean): void {
+  seeGroups(ids: ReadonlySet<string>, whole: boolean, nowMs: number): void {
     for (const id of ids) {
       const group = this.groups.get(id);
-      if (group !== undefined) group.missed = 0;
+      if (group !== undefined) group.missing = undefined;
       else
-        this.groups.set(id, { members: 0, assigned: new Map(), topics: new Map(), status: 'ok', missed: 0 });
+        this.groups.set(id, {
+          members: 0,
+          assigned: new Map(),
+          topics: new Map(),
+          status: 'ok',
+          missing: undefined,
+        });
     }
     if (!whole) return;
     for (const [id, group] of this.groups)
-      if (!ids.has(id) && ++group.missed >= passesUntilGone) this.groups.delete(id);
+      if (!ids.has(id) && this.#isGone(group, nowMs)) this.groups.delete(id);
   }
 
   seeDescription({ id, members, assigned }: GroupDescription): void {

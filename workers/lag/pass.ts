@@ -52,7 +52,7 @@ export function createPass(
 
     const { brokers, topics: all } = await cluster.topology();
     const topics = all.filter(({ name }) => settings.includesTopic(name));
-    state.seeTopology(brokers, topics);
+    state.seeTopology(brokers, topics, Date.now());
     const led = ledPartitions(topics);
 
     // Offsets of groups before those of logs: a group that is read later could seem to be ahead of the log.
@@ -60,7 +60,7 @@ export function createPass(
     await fromEach(brokers, 'groups', async (broker) => {
       const ids = (await cluster.groups(broker)).filter(settings.includesGroup);
       for (const id of ids) groups.add(id);
-      state.seeGroups(new Set(ids), false);
+      state.seeGroups(new Set(ids), false, Date.now());
       const [descriptions, whole] = await Promise.all([
         cluster.describeGroups(broker, ids),
         cluster.committed(broker, ids, (group, topic, partition, offset) =>
@@ -76,7 +76,7 @@ export function createPass(
     const homeless = all.some(
       ({ name, partitions }) => name === groupOffsetsTopic && partitions.some(({ leader }) => leader < 0),
     );
-    state.seeGroups(groups, failed.size === 0 && !homeless);
+    state.seeGroups(groups, failed.size === 0 && !homeless, Date.now());
 
     await fromEach(led.keys(), 'offsets', async (broker) => {
       const partitions = led.get(broker)!;

@@ -19,7 +19,7 @@ const config = Type.Object({
     minimum: 500,
     maximum: 600_000,
     default: 5_000,
-    description: 'time between the beginnings of two passes',
+    description: 'longest time between the beginnings of two passes; a scrape causes one too',
   }),
   LAG_TOPICS: pattern('.*', 'topics to watch: a regular expression, anywhere in the name'),
   LAG_TOPICS_EXCLUDE: pattern('^__', 'topics to leave out of those'),
@@ -46,6 +46,10 @@ const config = Type.Object({
 });
 
 const retentionEveryMs = 60_000;
+/** What disappears may have been out of sight only: a group's coordinator moves within some seconds. */
+const goneAfterMs = 15_000;
+/** A scrape takes values as old as this; for newer ones it waits this long. */
+const freshMs = 1_000;
 
 export const worker: Worker<typeof config> = {
   name: 'lag',
@@ -60,6 +64,7 @@ export const worker: Worker<typeof config> = {
       allowedLag: config.LAG_ALLOWED,
       windowMs: config.LAG_WINDOW_MS,
       sampleMs: config.LAG_WINDOW_MS / 10,
+      goneAfterMs,
     });
     const pass = createPass(cluster, state, {
       includesTopic: filter(config.LAG_TOPICS, config.LAG_TOPICS_EXCLUDE),
@@ -84,16 +89,39 @@ export const worker: Worker<typeof config> = {
     });
     let wholeAtMs: number | undefined;
     let passed = false;
-    addMetricText(registry, function* () {
-      const age = ((Date.now() - (wholeAtMs ?? startedMs)) / 1_000).toFixed(3);
-      yield `# HELP ${metrics.lag.age} Seconds since everything shown was read from the cluster.\n`;
-      yield `# TYPE ${metrics.lag.age} gauge\n${metrics.lag.age} ${age}\n`;
-      yield* lagMetricText(state);
+    addMetricText(registry, {
+      /** What is shown is what is so at the scrape, unless the cluster is slow to answer: then it is the last pass. */
+      async refresh() {
+        if (running === undefined && performance.now() - beganMs < freshMs) return;
+        const waited = new AbortController();
+        await Promise.race([
+          cycle(),
+          sleep(freshMs, undefined, { signal: waited.signal }).catch(() => undefined),
+        ]);
+        waited.abort();
+      },
+      *write() {
+        const age = ((Date.now() - (wholeAtMs ?? startedMs)) / 1_000).toFixed(3);
+        yield `# HELP ${metrics.lag.age} Seconds since everything shown was read from the cluster.\n`;
+        yield `# TYPE ${metrics.lag.age} gauge\n${metrics.lag.age} ${age}\n`;
+        yield* lagMetricText(state);
+      },
     });
 
     let lastProblems = '';
-    async function cycle(): Promise<void> {
-      const beganMs = performance.now();
+    let beganMs = Number.NEGATIVE_INFINITY;
+    let running: Promise<void> | undefined;
+
+    /** One pass at a time: who comes while one is on its way waits for it. */
+    function cycle(): Promise<void> {
+      running ??= onePass().finally(() => {
+        running = undefined;
+      });
+      return running;
+    }
+
+    async function onePass(): Promise<void> {
+      beganMs = performance.now();
       let problems: readonly string[];
       try {
         ({ problems } = await pass());
@@ -119,14 +147,12 @@ export const worker: Worker<typeof config> = {
     const stopping = new AbortController();
     async function run(): Promise<void> {
       while (!stopping.signal.aborted) {
-        const nextMs = performance.now() + config.LAG_CYCLE_MS;
-        await cycle();
-        await sleep(Math.max(0, nextMs - performance.now()), undefined, { signal: stopping.signal }).catch(
-          () => undefined,
-        );
+        const waitMs = beganMs + config.LAG_CYCLE_MS - performance.now();
+        if (waitMs <= 0) await cycle();
+        else await sleep(waitMs, undefined, { signal: stopping.signal }).catch(() => undefined);
       }
     }
-    const running = run();
+    const ended = run();
 
     return {
       ready: () => passed,
@@ -134,7 +160,7 @@ export const worker: Worker<typeof config> = {
       async stop() {
         stopping.abort();
         await cluster.close();
-        await running;
+        await ended;
       },
     };
   },

@@ -11,11 +11,15 @@ export function createRegistry(): Registry {
   return registry;
 }
 
-/** OpenMetrics text of metrics with too many series for objects of their own, in pieces that end with a line. */
-export type MetricText = () => Iterable<string>;
+export interface MetricText {
+  /** Called at each scrape, before anything is written. */
+  refresh(): Promise<void>;
+  /** OpenMetrics text, in pieces that end with a line. */
+  write(): Iterable<string>;
+}
 const texts = new WeakMap<Registry, MetricText[]>();
 
-/** Adds metrics that write themselves to what `exposition` gives out. */
+/** Adds metrics that write themselves: those with too many series for objects of their own. */
 export function addMetricText(registry: Registry, text: MetricText): void {
   texts.set(registry, [...(texts.get(registry) ?? []), text]);
 }
@@ -23,9 +27,11 @@ export function addMetricText(registry: Registry, text: MetricText): void {
 /** Everything that a scrape gets, in pieces: a monitor's hundreds of thousands of series are never one string. */
 export async function* exposition(registry: Registry): AsyncGenerator<string> {
   const end = '# EOF\n';
+  const own = texts.get(registry) ?? [];
+  await Promise.all(own.map((each) => each.refresh()));
   const text = await registry.metrics();
   yield text.endsWith(end) ? text.slice(0, -end.length) : text;
-  for (const write of texts.get(registry) ?? []) yield* write();
+  for (const each of own) yield* each.write();
   if (text.endsWith(end)) yield end;
 }
 

@@ -61,10 +61,10 @@ export async function deleteRecords(topic: string, partition: number, before: nu
   await admin.disconnect();
 }
 
-/** Deletes a consumer group that has no members. */
-export async function deleteGroup(id: string): Promise<void> {
+/** Deletes consumer groups that have no members. */
+export async function deleteGroups(ids: readonly string[]): Promise<void> {
   const admin = await connectedAdmin();
-  await admin.deleteGroups([id]);
+  await admin.deleteGroups([...ids]);
   await admin.disconnect();
 }
 
@@ -88,20 +88,24 @@ export interface TestTopics {
   remove(): Promise<void>;
 }
 
-/** Creates topics with three copies each and waits until all have leaders. `remove` deletes them. */
+/** Creates topics, with three copies each unless told otherwise, and waits until all have leaders. `remove` deletes them. */
 export async function createTopics(
-  topics: readonly { readonly name: string; readonly partitions: number }[],
+  topics: readonly {
+    readonly name: string;
+    readonly partitions: number;
+    readonly replicationFactor?: 1 | 2 | 3;
+  }[],
 ): Promise<TestTopics> {
   const admin = await connectedAdmin();
   const names = topics.map(({ name }) => name);
   try {
     await admin.createTopics({
       waitForLeaders: true,
-      topics: topics.map(({ name, partitions }) => ({
+      topics: topics.map(({ name, partitions, replicationFactor = 3 }) => ({
         topic: name,
         numPartitions: partitions,
-        replicationFactor: 3,
-        configEntries: [{ name: 'min.insync.replicas', value: '2' }],
+        replicationFactor,
+        configEntries: [{ name: 'min.insync.replicas', value: replicationFactor === 1 ? '1' : '2' }],
       })),
     });
   } catch (error) {
