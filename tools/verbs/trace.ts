@@ -2,30 +2,30 @@
 import type { Command } from 'commander';
 import { MusterError } from '../../workers/platform/errors.ts';
 import { findTrace, searchTraces, traceById } from '../jaeger.ts';
-import { buildTree, isComplete, type JaegerTrace, linkedTraceIds, renderTree } from '../trace-tree.ts';
+import { bestTrace, journeys, servicesOf } from '../journeys.ts';
+import { buildTree, type JaegerTrace, linkedTraceIds, renderTree } from '../trace-tree.ts';
 import { addVerb, type VerbContext } from '../verb.ts';
 
-/** What `--last <name>` looks for: the span that shows that the way was gone to its end. */
-const journeys: Readonly<Record<string, { readonly service: string; readonly operation: string }>> = {
-  promotion: { service: 'promotion', operation: 'send promotion' },
-};
+const known = Object.keys(journeys).join(', ');
 
 export function addTrace(program: Command): void {
   addVerb<{ last?: string; json?: boolean }>(program, {
     usage: 'trace [id]',
     description: 'print a trace as a tree with times, from Jaeger',
     examples: [
-      ['trace --last promotion', 'the newest complete one from HTTP to topic promotion'],
+      ...Object.entries(journeys).map(
+        ([name, { what }]) => [`trace --last ${name}`, `the newest complete one ${what}`] as const,
+      ),
       ['trace 4bf92f3577b34da6a3ce929d0e0e4736', 'the one that a log line names'],
     ],
     exits: ['failed', 'unavailable'],
     configure: (command) =>
       command
-        .option('--last <journey>', `the newest complete trace of: ${Object.keys(journeys).join(', ')}`)
+        .option('--last <journey>', `the newest complete trace of: ${known}`)
         .option('--json', "Jaeger's JSON instead of the tree"),
     async run(context, options, [id]) {
       if ((id === undefined) === (options.last === undefined))
-        throw new MusterError('MUSTER_USAGE', 'Name a trace id, or --last promotion.');
+        throw new MusterError('MUSTER_USAGE', `Name a trace id, or --last with one of: ${known}.`);
       const traces =
         id === undefined
           ? await lastOf(context, options.last!)
@@ -46,39 +46,25 @@ export function addTrace(program: Command): void {
   });
 }
 
-async function lastOf(context: VerbContext, journey: string): Promise<JaegerTrace[]> {
-  const wanted = journeys[journey];
-  if (wanted === undefined)
-    throw new MusterError(
-      'MUSTER_USAGE',
-      `No journey "${journey}"; known: ${Object.keys(journeys).join(', ')}.`,
-    );
-  const { service, operation } = wanted;
+async function lastOf(context: VerbContext, name: string): Promise<JaegerTrace[]> {
+  const { environment, signal } = context;
+  const journey = journeys[name];
+  if (journey === undefined) throw new MusterError('MUSTER_USAGE', `No journey "${name}"; known: ${known}.`);
+  const { worker, operation } = journey.ends;
   const toMs = Date.now();
-  const window = { fromMs: toMs - 24 * 3_600_000, toMs };
-  const found = await searchTraces(
-    context.environment,
-    { service, operation, ...window, limit: 40 },
-    context.signal,
+  const window = { operation, fromMs: toMs - 24 * 3_600_000, toMs, limit: 40 };
+  const found = await Promise.all(
+    servicesOf(environment, worker).map((service) =>
+      searchTraces(environment, { service, ...window }, signal),
+    ),
   );
-  const newestFirst = [...found].sort((a, b) => lastMoment(b) - lastMoment(a));
-  const complete = newestFirst.filter(isComplete);
-  // A trace that began with a request shows more than one that began with a log line or a foreign producer.
-  const best = complete.find(beganWithHttp) ?? complete[0] ?? newestFirst[0];
+  const best = bestTrace(found.flat(), journey);
   if (best === undefined)
     throw new MusterError(
       'MUSTER_TRACE_UNKNOWN',
-      `No trace of the last 24 h reaches "${operation}" of ${service}. Send something: ./muster --env ${context.environment.name} traffic --rate 20 --duration 10s.`,
+      `No trace of the last 24 h reaches "${operation}" of ${worker}. Send something: ./muster --env ${environment.name} ${journey.made}.`,
     );
   return [best];
-}
-
-function lastMoment(trace: JaegerTrace): number {
-  return Math.max(...trace.spans.map(({ startTime, duration }) => startTime + duration));
-}
-
-function beganWithHttp({ spans }: JaegerTrace): boolean {
-  return spans.some(({ operationName }) => /^(HTTP )?POST\b/.test(operationName));
 }
 
 /** Adds the traces that these are linked with, a few steps far. */
