@@ -133,16 +133,20 @@ test.serial('a paid order is told to the world outside once, in the trace of the
 
   const traceId = paid.headers.get('traceparent')!.split('-')[1]!;
   const wanted = [
-    'POST /orders/:orderId/pay',
-    `process ${topics.externalEvents.name}`,
-    'POST /webhooks/payment-completed',
+    'api POST /orders/:orderId/pay',
+    `outside process ${topics.externalEvents.name}`,
+    'outside POST /webhooks/payment-completed',
+    'outside-world POST /webhooks/payment-completed',
   ];
   await eventually(
     'one trace from the payment to the receiver',
     async () => {
       const trace = await findTrace(environment, traceId, AbortSignal.timeout(15_000));
-      const names = trace?.spans.map(({ operationName }) => operationName) ?? [];
-      return trace !== undefined && isComplete(trace) && wanted.every((name) => names.includes(name));
+      if (trace === undefined || !isComplete(trace)) return false;
+      const seen = trace.spans.map(
+        ({ operationName, processID }) => `${trace.processes[processID]?.serviceName} ${operationName}`,
+      );
+      return wanted.every((span) => seen.includes(span));
     },
     patientMs,
   );

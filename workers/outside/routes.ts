@@ -109,8 +109,17 @@ export function registerEventRoutes(http: FastifyInstance, database: () => Promi
 }
 
 function shownEvent(row: EventRow) {
-  const { outcome, status, ...rest } = row;
-  return { type: 'payment-completed', ...rest, lastOutcome: outcome, lastStatus: status };
+  const { eventId, state, inDoubt, attempts, outcome, status, ...rest } = row;
+  return {
+    eventId,
+    type: 'payment-completed',
+    state,
+    inDoubt,
+    attempts,
+    lastOutcome: outcome,
+    lastStatus: status,
+    ...rest,
+  };
 }
 
 function shownAttempt({ attempt, startedAt, endedAt, outcome, status }: FailedAttempt) {

@@ -31,7 +31,7 @@ export async function postWebhook(
   webhook: { readonly idempotencyKey: string; readonly body: unknown; readonly attempt: number },
 ): Promise<Answer> {
   const url = new URL(`${baseUrl}${path}`);
-  const span = tracer.startSpan('POST', {
+  const span = tracer.startSpan(`POST ${path}`, {
     kind: SpanKind.CLIENT,
     attributes: {
       'http.request.method': 'POST',
