@@ -102,15 +102,19 @@ export async function sampleTraces(
   window: { readonly fromMs: number; readonly toMs: number },
   signal: AbortSignal,
 ): Promise<readonly WeightedTrace[]> {
-  const services = (await ask<string[]>(environment, '/api/services', signal)) ?? [];
+  const all = (await ask<string[]>(environment, '/api/services', signal)) ?? [];
+  // Jaeger traces itself, too.
+  const services = all.filter((service) => service !== 'jaeger');
   const limit = Math.max(5, Math.floor(mapTraces / mapSlices / Math.max(1, services.length)));
   const sliceMs = (window.toMs - window.fromMs) / mapSlices;
   const found = new Map<string, { readonly trace: JaegerTrace; coveredMs: number }>();
   for (let slice = 0; slice < mapSlices; slice += 1) {
     const fromMs = window.fromMs + slice * sliceMs;
     const toMs = fromMs + sliceMs;
-    for (const service of services) {
-      const traces = await searchTraces(environment, { service, fromMs, toMs, limit }, signal);
+    const perService = await Promise.all(
+      services.map((service) => searchTraces(environment, { service, fromMs, toMs, limit }, signal)),
+    );
+    for (const traces of perService) {
       const oldestMs = Math.min(...traces.map(beginMs));
       const coveredMs = traces.length < limit ? sliceMs : Math.min(sliceMs, Math.max(1, toMs - oldestMs));
       for (const trace of traces) {
