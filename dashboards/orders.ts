@@ -38,8 +38,9 @@ export const orders = (environment: Environment) =>
             }),
             stat({
               title: 'Paid',
-              description: 'Share of payments that went through; the others were refused with a reason.',
-              expr: `sum(increase(${order.payments}{outcome="COMPLETED"}[$__range])) / sum(increase(${order.payments}[$__range]))`,
+              description:
+                'Share of payments that went through; the others were refused with a reason. Repetitions do not count.',
+              expr: `sum(increase(${order.payments}{outcome="COMPLETED"}[$__range])) / sum(increase(${order.payments}{outcome!="REPEATED"}[$__range]))`,
               unit: 'percentunit',
               decimals: 0,
               steps: neutral,
@@ -63,6 +64,14 @@ export const orders = (environment: Environment) =>
               expr: `sum(${outside.deadLettered})`,
               unit: 'none',
               steps: highIsBad({ red: 1 }),
+            }),
+            stat({
+              title: 'In doubt',
+              description:
+                'Events of which a webhook got no answer: the outside system may have done the work. Each is sent again under the same key.',
+              expr: `sum(${outside.inDoubt})`,
+              unit: 'none',
+              steps: highIsBad({ yellow: 1 }),
             }),
           ],
         ],
