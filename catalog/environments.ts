@@ -97,7 +97,16 @@ export interface Environment {
     readonly scrapeIntervalMs: number;
     readonly retentionDays: number;
   };
-  readonly alertmanager: { readonly host: string; readonly size: Size; readonly publishedPort: number };
+  readonly alertmanager: {
+    readonly host: string;
+    readonly size: Size;
+    readonly publishedPort: number;
+    /**
+     * Who is told, by webhook: <url>/page, <url>/ticket and <url>/deadman. A process of the environment (its HTTP port,
+     * below /alerts), or the address of the site's own service.
+     */
+    readonly receiver: { readonly process: string } | { readonly url: string };
+  };
   readonly grafana: { readonly host: string; readonly size: Size; readonly publishedPort: number };
   readonly jaeger: {
     readonly host: string;
@@ -173,7 +182,12 @@ function laptop(
       scrapeIntervalMs: 5_000,
       retentionDays: 3,
     },
-    alertmanager: { host, size: { memoryMiB: 96 }, publishedPort: port(10) },
+    alertmanager: {
+      host,
+      size: { memoryMiB: 96 },
+      publishedPort: port(10),
+      receiver: { process: 'outside-world' },
+    },
     grafana: { host, size: { memoryMiB: 256 }, publishedPort: port(30) },
     jaeger: {
       host,
@@ -276,7 +290,12 @@ function production(): Environment {
       scrapeIntervalMs: 5_000,
       retentionDays: 30,
     },
-    alertmanager: { host: 'zookeeper-2', size: { memoryMiB: 128 }, publishedPort: 9093 },
+    alertmanager: {
+      host: 'zookeeper-2',
+      size: { memoryMiB: 128 },
+      publishedPort: 9093,
+      receiver: { url: 'http://alerts.muster.internal:8080/alerts' },
+    },
     grafana: { host: 'zookeeper-3', size: { memoryMiB: 384 }, publishedPort: 3000 },
     jaeger: {
       host: 'zookeeper-3',

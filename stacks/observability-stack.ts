@@ -83,7 +83,7 @@ export class ObservabilityStack extends EnvironmentStack {
         '--cluster.listen-address=',
       ],
       size: alertmanager.size,
-      files: { [observabilityPaths.alertmanagerConfig]: renderAlertmanager() },
+      files: { [observabilityPaths.alertmanagerConfig]: renderAlertmanager(environment) },
       volumes: [
         {
           volume: this.volume('alertmanager-data', alertmanager.host, 'alertmanager'),

@@ -1,12 +1,13 @@
 import test from 'ava';
 import { parse } from 'yaml';
+import { causes } from '../../catalog/alerting.ts';
 import { type Environment, environments } from '../../catalog/environments.ts';
 import { metrics } from '../../catalog/metrics.ts';
 import { renderMysqlInit, renderMysqlStart, renderRedisConf } from './data.ts';
 import { renderAll } from './index.ts';
 import { brokerMetricNames, renderJmxExporter } from './jmx.ts';
 import { renderServerProperties } from './kafka.ts';
-import { renderPrometheus } from './observability.ts';
+import { renderAlertmanager, renderPrometheus } from './observability.ts';
 import { readSecrets, secretsToShow } from './secrets.ts';
 import { brokersInside, brokersOutside, placements, zookeeperConnect } from './topology.ts';
 import { renderCmakCluster, renderZooCfg } from './zookeeper.ts';
@@ -201,5 +202,36 @@ test('every environment renders the same set of files, the YAML ones parse', (t)
     if (/\.ya?ml$/.test(name)) t.truthy(parse(text), name);
     t.false(text.includes('undefined'), name);
     t.false(text.includes('[object Object]'), name);
+  }
+});
+
+test('Alertmanager tells a process of the environment or the address of the site, three ways', (t) => {
+  const urls = (environment: Environment) =>
+    parse(renderAlertmanager(environment)).receivers.flatMap(
+      ({ webhook_configs = [] }: { webhook_configs?: { url: string }[] }) =>
+        webhook_configs.map(({ url }) => url),
+    );
+  t.deepEqual(
+    urls(ci),
+    ['page', 'ticket', 'deadman'].map((way) => `http://outside-world:8080/alerts/${way}`),
+  );
+  const { receiver } = prod.alertmanager;
+  t.true('url' in receiver && urls(prod)[0] === `${receiver.url}/page`);
+  const nobody: Environment = {
+    ...dev,
+    alertmanager: { ...dev.alertmanager, receiver: { process: 'nobody' } },
+  };
+  t.throws(() => renderAlertmanager(nobody), { code: 'MUSTER_PLACEMENT_UNKNOWN' });
+});
+
+test('every cause keeps back those that name it, in its own environment, and Watchdog is never kept back', (t) => {
+  const { inhibit_rules: rules } = parse(renderAlertmanager(dev));
+  t.is(rules.length, Object.keys(causes).length);
+  for (const rule of rules) {
+    t.deepEqual(rule.equal, ['environment']);
+    t.regex(
+      rule.target_matchers[0],
+      /^(alertname !~ "AllBrokersGone\|Watchdog"|inhibited_by =~ "\.\*,\w+,\.\*")$/,
+    );
   }
 });

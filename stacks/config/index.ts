@@ -43,7 +43,7 @@ export function renderAll(environment: Environment): Map<string, string> {
     ['mysql/exporter.cnf', renderExporterClient(secretsToShow, mysql.address, mysql.port)],
     ['redis/redis.conf', renderRedisConf(environment, secretsToShow)],
     ['prometheus/prometheus.yml', renderPrometheus(environment)],
-    ['alertmanager/alertmanager.yml', renderAlertmanager()],
+    ['alertmanager/alertmanager.yml', renderAlertmanager(environment)],
     ['grafana/provisioning/datasources/muster.yml', renderGrafanaDatasources(environment)],
     ['grafana/provisioning/dashboards/muster.yml', renderGrafanaDashboards()],
     ['jaeger/jaeger.yaml', renderJaeger(environment)],

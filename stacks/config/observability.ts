@@ -1,5 +1,6 @@
 /** Configuration of Prometheus, Alertmanager, Grafana's provisioning and Jaeger. */
 import { stringify } from 'yaml';
+import { causes, inhibitedByLabel } from '../../catalog/alerting.ts';
 import type { Environment } from '../../catalog/environments.ts';
 import { paths } from './paths.ts';
 import { containerPorts, placements, processReplicas, reach, reachFromHost } from './topology.ts';
@@ -77,22 +78,62 @@ export function renderPrometheus(environment: Environment): string {
   );
 }
 
-/** alertmanager.yml. Alerts are kept and shown; where they are sent is added per site. */
-export function renderAlertmanager(): string {
-  return stringify({
-    route: {
-      receiver: 'kept',
-      group_by: ['alertname', 'environment'],
-      group_wait: '5s',
-      group_interval: '30s',
-      repeat_interval: '4h',
-      routes: [
-        // Fires always: what listens to it notices when it stops.
-        { receiver: 'watchdog', matchers: ['alertname = "Watchdog"'], repeat_interval: '1m' },
+/** alertmanager.yml: page, ticket and the dead man's switch by webhook; alerts that another explains are kept back. */
+export function renderAlertmanager(environment: Environment): string {
+  const { receiver } = environment.alertmanager;
+  const url =
+    'url' in receiver ? receiver.url : `http://${reach(environment, receiver.process, 'http')}/alerts`;
+  const webhook = (name: string, sendResolved: boolean) => ({
+    name,
+    webhook_configs: [{ url: `${url}/${name}`, send_resolved: sendResolved }],
+  });
+  return stringify(
+    {
+      route: {
+        // What nobody gave a severity must not be lost.
+        receiver: 'ticket',
+        group_by: ['alertname', 'environment'],
+        // Long enough for the alert that explains this one to arrive too.
+        group_wait: '10s',
+        group_interval: '30s',
+        repeat_interval: '12h',
+        routes: [
+          {
+            // Fires always: what listens to it notices when it stops.
+            receiver: 'deadman',
+            matchers: ['alertname = "Watchdog"'],
+            group_wait: '0s',
+            group_interval: '15s',
+            repeat_interval: '1m',
+          },
+          { receiver: 'nobody', matchers: ['severity = "none"'] },
+          {
+            receiver: 'page',
+            matchers: ['severity = "page"'],
+            group_wait: '2s',
+            group_interval: '15s',
+            repeat_interval: '1h',
+          },
+        ],
+      },
+      inhibit_rules: Object.entries(causes).map(([cause, keepsBack]) => ({
+        source_matchers: [`alertname = "${cause}"`],
+        target_matchers: [
+          keepsBack === 'everything'
+            ? `alertname !~ "${cause}|Watchdog"`
+            : `${inhibitedByLabel} =~ ".*,${cause},.*"`,
+        ],
+        equal: ['environment'],
+      })),
+      receivers: [
+        webhook('page', true),
+        webhook('ticket', true),
+        webhook('deadman', false),
+        { name: 'nobody' },
       ],
     },
-    receivers: [{ name: 'kept' }, { name: 'watchdog' }],
-  });
+    { lineWidth: 0 },
+  );
 }
 
 /** Grafana's datasources; the uids are what dashboards refer to. */
@@ -121,6 +162,7 @@ export function renderGrafanaDatasources(environment: Environment): string {
         access: 'proxy',
         url: `http://${reach(environment, 'jaeger', 'query')}`,
         editable: false,
+        jsonData: { nodeGraph: { enabled: true } },
       },
       {
         name: 'Alertmanager',
