@@ -1,0 +1,298 @@
+/**
+ * Orders on the deployed environment (`./muster test e2e` deploys `ci` and sets the variables): one order through
+ * everything that follows from it, and many while MySQL and Redis are killed.
+ */
+import { randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import test from 'ava';
+import { environmentNamed } from '../catalog/environments.ts';
+import { topics } from '../catalog/topics.ts';
+import { containersOf, docker } from '../tools/docker.ts';
+import { findTrace } from '../tools/jaeger.ts';
+import { kafkaOf } from '../tools/kafka.ts';
+import { isComplete } from '../tools/trace-tree.ts';
+import type { IncomingRecord } from '../workers/platform/kafka.ts';
+import { eventually } from '../workers/platform/testing.ts';
+import { runOrders, soldBy } from '../workers/traffic/orders.ts';
+
+function setting(name: string): string {
+  const value = process.env[name];
+  if (value === undefined || value === '')
+    throw new Error(`${name} is not set: these tests run by ./muster test e2e`);
+  return value;
+}
+
+const environment = environmentNamed(setting('MUSTER_ENV'));
+const apiUrl = setting('MUSTER_API_URL');
+const kafka = kafkaOf(environment);
+test.after.always(() => kafka.close());
+
+/** Unlike anything else that is ever written, so that finding it anywhere is proof. */
+const person = `e2e-person-${randomUUID().slice(0, 8)}`;
+const card = '4111111111111111';
+const patienceMs = 120_000;
+
+async function call(method: string, path: string, body?: object, headers: Record<string, string> = {}) {
+  const response = await fetch(`${apiUrl}${path}`, {
+    method,
+    ...(body === undefined
+      ? {}
+      : { headers: { 'content-type': 'application/json', ...headers }, body: JSON.stringify(body) }),
+  });
+  const json = (await response.json()) as Record<string, unknown>;
+  return { status: response.status, json, traceparent: response.headers.get('traceparent') ?? '' };
+}
+
+type Ends = ReadonlyMap<number, number>;
+
+async function endsOf(topic: string): Promise<Ends> {
+  return new Map((await kafka.admin.offsets(topic)).map(({ partition, high }) => [partition, high]));
+}
+
+async function recordsSince(topic: string, from: Ends): Promise<readonly IncomingRecord[]> {
+  const records: IncomingRecord[] = [];
+  for (const { partition, high } of await kafka.admin.offsets(topic))
+    for await (const chunk of kafka.read(topic, partition, from.get(partition) ?? 0, high))
+      records.push(...chunk);
+  return records;
+}
+
+interface Event {
+  readonly orderId: string;
+  readonly paymentId?: string;
+}
+const eventOf = ({ value }: IncomingRecord) => JSON.parse(String(value)) as Event;
+
+const orderTopics = [topics.orderCompleted.name, topics.orderConfirmed.name, topics.externalEvents.name];
+
+/** Quantities in the ranking of the given products. */
+async function ranked(productIds: readonly string[]): Promise<ReadonlyMap<string, number>> {
+  const { status, json } = await call('GET', '/ranking/products?limit=1000');
+  if (status !== 200) return new Map();
+  const products = json.products as { productId: string; quantity: number }[];
+  return new Map(
+    products
+      .filter(({ productId }) => productIds.includes(productId))
+      .map(({ productId, quantity }) => [productId, quantity]),
+  );
+}
+
+const asObject = (counts: ReadonlyMap<string, number>) =>
+  Object.fromEntries([...counts].sort(([a], [b]) => (a < b ? -1 : 1)));
+
+let traceId = '';
+
+test.serial(
+  'a paid order is on its three topics, in the ranking and in the data platform, and names nobody',
+  async (t) => {
+    t.timeout(patienceMs * 2);
+    const since = new Map(
+      await Promise.all(orderTopics.map(async (topic) => [topic, await endsOf(topic)] as const)),
+    );
+    const product = await call('POST', '/products', {
+      name: 'e2e mug',
+      price: { amount: 12_000, currency: 'KRW' },
+      // Enough to be among the best-sellers, whatever was sold before.
+      stock: 1_000_000,
+    });
+    t.is(product.status, 201);
+    const productId = String(product.json.productId);
+    const order = await call('POST', '/orders', {
+      userId: person,
+      items: [{ productId, quantity: 900_000 }],
+    });
+    t.is(order.status, 201);
+    const orderId = String(order.json.orderId);
+    const paid = await call(
+      'POST',
+      `/orders/${orderId}/pay`,
+      { paymentInfo: { method: 'card', amount: order.json.totalAmount, card } },
+      { 'idempotency-key': randomUUID() },
+    );
+    t.is(paid.status, 200);
+    traceId = paid.traceparent.split('-')[1] ?? '';
+    const found = new Map<string, IncomingRecord>();
+    await eventually(
+      'the order is on its three topics',
+      async () => {
+        for (const topic of orderTopics)
+          for (const record of await recordsSince(topic, since.get(topic)!))
+            if (eventOf(record).orderId === orderId) found.set(topic, record);
+        return found.size === orderTopics.length;
+      },
+      patienceMs,
+    );
+    for (const record of found.values())
+      t.notRegex(
+        `${record.key} ${record.value} ${JSON.stringify(record.headers)}`,
+        new RegExp(`${person}|${card}`),
+      );
+    await eventually(
+      'the ranking has counted it',
+      async () => (await ranked([productId])).get(productId) === 900_000,
+      patienceMs,
+    );
+    await eventually(
+      'the data platform has stored it, with the name of the product',
+      async () => {
+        const { json } = await call('GET', '/analytics/sales?limit=1000');
+        const sold = json.products as { productId: string; name?: string; quantity: number }[] | undefined;
+        return (
+          sold?.some(
+            (one) => one.productId === productId && one.name === 'e2e mug' && one.quantity === 900_000,
+          ) === true
+        );
+      },
+      patienceMs,
+    );
+    const seen = await call('GET', `/orders/${orderId}`);
+    t.like(seen.json, { status: 'COMPLETED', paymentId: paid.json.paymentId });
+    t.false(JSON.stringify(seen.json).includes(person));
+  },
+);
+
+test.serial('one trace leads from the payment over order-completed to both of its consumers', async (t) => {
+  t.timeout(patienceMs * 2);
+  t.regex(traceId, /^[0-9a-f]{32}$/);
+  const wanted = [
+    'POST /orders/:orderId/pay',
+    'commit payment',
+    'send order-completed',
+    'send order-confirmed',
+    'send external-events',
+  ];
+  let names: string[] = [];
+  await eventually(
+    'the trace is whole',
+    async () => {
+      const trace = await findTrace(environment, traceId, AbortSignal.timeout(15_000)).catch(() => undefined);
+      names = trace?.spans.map(({ operationName }) => operationName) ?? [];
+      return (
+        trace !== undefined &&
+        isComplete(trace) &&
+        wanted.every((name) => names.includes(name)) &&
+        names.filter((name) => name === 'process order-completed').length >= 2
+      );
+    },
+    patienceMs,
+  ).catch((error: unknown) => t.fail(`${(error as Error).message}: ${names.join(', ')}`));
+  t.pass();
+});
+
+/** Kills a container's process without asking it and starts it again, as a machine does that loses power. */
+async function crash(alias: string): Promise<void> {
+  const container = (await containersOf(environment)).find(
+    ({ name }) => name === `${environment.prefix}-${alias}`,
+  );
+  if (container === undefined) throw new Error(`there is no ${alias}`);
+  await docker(['restart', '--time', '0', container.id]);
+}
+
+async function isHealthy(alias: string): Promise<boolean> {
+  const container = (await containersOf(environment)).find(
+    ({ name }) => name === `${environment.prefix}-${alias}`,
+  );
+  return container?.state === 'running' && container.health === 'healthy';
+}
+
+test.serial(
+  'orders paid while MySQL and Redis are killed are paid with their events or refused, never half',
+  async (t) => {
+    t.timeout(12 * 60_000);
+    const since = new Map(
+      await Promise.all(orderTopics.map(async (topic) => [topic, await endsOf(topic)] as const)),
+    );
+    const stock = 10_000;
+    const running = runOrders({
+      apiUrl,
+      rate: 40,
+      durationMs: 24_000,
+      products: 8,
+      stock,
+      userPrefix: person,
+      retryForMs: 120_000,
+    });
+    await sleep(5_000);
+    await crash('mysql');
+    await sleep(8_000);
+    await crash('redis');
+    await sleep(2_000);
+    await crash('mysql');
+    const { orders, productIds, ...report } = await running;
+    t.log(JSON.stringify(report));
+    t.is(report.failed, 0, 'an order had no answer within two minutes');
+    t.is(report.refused, 0);
+    t.true(orders.length > 300, `only ${orders.length} orders were placed`);
+    t.true(
+      orders.some(({ tries }) => tries > 1),
+      'no payment met the crash',
+    );
+    await eventually(
+      'MySQL and Redis are healthy again',
+      async () => (await isHealthy('mysql')) && (await isHealthy('redis')),
+      patienceMs,
+    );
+
+    const mine = new Map(orders.map((order) => [order.orderId, order]));
+    for (const order of orders) {
+      const { json } = await call('GET', `/orders/${order.orderId}`);
+      const { status, paymentId } = json;
+      if (status !== 'COMPLETED' || paymentId !== order.paymentId)
+        t.fail(`${order.orderId} was answered ${order.paymentId} and is ${JSON.stringify(json)}`);
+    }
+    for (const topic of orderTopics) {
+      const told = new Map<string, Event>();
+      await eventually(
+        `every order is on ${topic}`,
+        async () => {
+          for (const record of await recordsSince(topic, since.get(topic)!)) {
+            const event = eventOf(record);
+            if (mine.has(event.orderId)) told.set(event.orderId, event);
+          }
+          return told.size >= mine.size;
+        },
+        patienceMs,
+      );
+      for (const [orderId, { paymentId }] of told)
+        if (paymentId !== undefined && paymentId !== mine.get(orderId)!.paymentId)
+          t.fail(`${topic} tells of another payment of ${orderId}`);
+    }
+
+    const sold = soldBy(orders);
+    const { json } = await call('GET', '/products?limit=500');
+    const left = new Map(
+      (json.products as { productId: string; stock: number }[]).map((product) => [
+        product.productId,
+        product.stock,
+      ]),
+    );
+    for (const productId of productIds)
+      t.is(left.get(productId), stock - (sold.get(productId) ?? 0), 'stock is not what was sold');
+    await eventually(
+      'the ranking equals the sum of the orders',
+      async () => JSON.stringify(asObject(await ranked(productIds))) === JSON.stringify(asObject(sold)),
+      patienceMs,
+    ).catch(async (error: unknown) => {
+      t.log((error as Error).message);
+      t.deepEqual(asObject(await ranked(productIds)), asObject(sold));
+    });
+    await eventually(
+      'the data platform has every order',
+      async () => {
+        for (const productId of productIds) {
+          const { json } = await call('GET', `/analytics/sales?by=day&productId=${productId}`);
+          const stored = (json.over as { orders: number }[] | undefined)?.reduce(
+            (sum, one) => sum + one.orders,
+            0,
+          );
+          const expected = orders.filter(({ items }) =>
+            items.some((one) => one.productId === productId),
+          ).length;
+          if (stored !== expected) return false;
+        }
+        return true;
+      },
+      patienceMs,
+    );
+  },
+);

@@ -1,0 +1,230 @@
+/** People who order and pay, at a rate or as fast as they go; every order's end is accounted for. */
+import { randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Pool } from 'undici';
+import { seededRandom, zipf } from './generate.ts';
+
+export interface OrdersOptions {
+  /** For example http://127.0.0.1:8080 */
+  readonly apiUrl: string;
+  /** Orders a second; unset: as fast as `connections` go. */
+  readonly rate?: number;
+  /** Unset: until `signal`. */
+  readonly durationMs?: number;
+  /** People at the same time, when there is no rate; requests under way at most. Default 64. */
+  readonly connections?: number;
+  /** Products made for this run, some sold more than others. Default 20. */
+  readonly products?: number;
+  /** Stock of each. Default: more than can be sold. */
+  readonly stock?: number;
+  /** Makes the customers' ids, from as many customers as `users`. Default `shopper-<time>`. */
+  readonly userPrefix?: string;
+  readonly users?: number;
+  /** How long a request is tried again after 503 or a broken connection. Default 60,000. */
+  readonly retryForMs?: number;
+  /** Latencies count from here on: what comes before warms up. Default 0. */
+  readonly warmUpMs?: number;
+  readonly seed?: number;
+  /** About once a second. */
+  onProgress?(progress: OrdersProgress): void;
+  readonly signal?: AbortSignal;
+}
+
+export interface OrdersProgress {
+  readonly elapsedMs: number;
+  readonly paid: number;
+  readonly refused: number;
+  readonly failed: number;
+}
+
+export interface PlacedOrder {
+  readonly orderId: string;
+  readonly items: readonly { readonly productId: string; readonly quantity: number }[];
+  readonly amountMinor: number;
+  /** `paid`: 200; `refused`: 4xx; `failed`: never a final answer. */
+  readonly outcome: 'paid' | 'refused' | 'failed';
+  /** Of a paid one. */
+  readonly paymentId?: string;
+  /** Tries that it took. */
+  readonly tries: number;
+}
+
+export interface Percentiles {
+  readonly p50: number;
+  readonly p95: number;
+  readonly p99: number;
+  readonly max: number;
+}
+
+export interface OrdersReport extends OrdersProgress {
+  readonly seconds: number;
+  /** Paid orders a second after the warm-up. */
+  readonly paidPerSecond: number;
+  /** From sending (the first try) to the answer, ms. */
+  readonly placeMs: Percentiles | undefined;
+  readonly payMs: Percentiles | undefined;
+  /** Codes of refusals and of failed tries, with how often. */
+  readonly problems: Readonly<Record<string, number>>;
+  readonly orders: readonly PlacedOrder[];
+  readonly productIds: readonly string[];
+}
+
+/** Creates products and lets people buy them. Rejects only when the products cannot be created. */
+export async function runOrders(options: OrdersOptions): Promise<OrdersReport> {
+  const { rate, signal, retryForMs = 60_000, warmUpMs = 0 } = options;
+  const connections = options.connections ?? 64;
+  const prefix = options.userPrefix ?? `shopper-${Date.now().toString(36)}`;
+  const random = seededRandom(options.seed ?? 1);
+  const pool = new Pool(options.apiUrl, {
+    connections,
+    pipelining: 1,
+    headersTimeout: 30_000,
+    bodyTimeout: 30_000,
+  });
+  const problems: Record<string, number> = {};
+  const problem = (what: string) => {
+    problems[what] = (problems[what] ?? 0) + 1;
+  };
+  const orders: PlacedOrder[] = [];
+  const counts = { paid: 0, refused: 0, failed: 0 };
+  const placeMs: number[] = [];
+  const payMs: number[] = [];
+  let startMs = performance.now();
+  let paidSinceWarm = 0;
+
+  /** Tries until there is an answer below 500; undefined: there was none in time. */
+  async function insist(path: string, body: object, headers: Record<string, string> = {}) {
+    const sentMs = performance.now();
+    for (let tries = 1, waitMs = 50; ; tries++, waitMs = Math.min(waitMs * 2, 1_000)) {
+      try {
+        const answer = await pool.request({
+          method: 'POST',
+          path,
+          headers: { 'content-type': 'application/json', ...headers },
+          body: JSON.stringify(body),
+        });
+        const json = (await answer.body.json()) as Record<string, unknown>;
+        const { statusCode: status } = answer;
+        if (status < 500) return { status, json, tries, tookMs: performance.now() - sentMs };
+        problem(String((json.error as { code?: string } | undefined)?.code ?? status));
+      } catch (error) {
+        problem((error as { code?: string }).code ?? (error as Error).name);
+      }
+      if (performance.now() - sentMs + waitMs > retryForMs || signal?.aborted === true) return undefined;
+      await sleep(waitMs);
+    }
+  }
+
+  try {
+    const productIds: string[] = [];
+    for (let index = 0; index < (options.products ?? 20); index++) {
+      const made = await insist('/products', {
+        name: `Product ${index + 1} of ${prefix}`,
+        price: { amount: 1_000 * (1 + Math.floor(random() * 50)), currency: 'KRW' },
+        stock: options.stock ?? 1_000_000_000,
+      });
+      if (made?.status !== 201) throw new Error(`POST /products answered ${made?.status ?? 'nothing'}`);
+      productIds.push(String(made.json.productId));
+    }
+    const rank = zipf(productIds.length, 1);
+
+    async function buy(): Promise<void> {
+      const wanted = new Map<string, number>();
+      for (let lines = 1 + Math.floor(random() * 3); lines > 0; lines--)
+        wanted.set(productIds[rank(random())]!, 1 + Math.floor(random() * 3));
+      const items = [...wanted].map(([productId, quantity]) => ({ productId, quantity }));
+      const userId = `${prefix}-${Math.floor(random() * (options.users ?? 1_000))}`;
+      const warm = performance.now() - startMs >= warmUpMs;
+      const placed = await insist('/orders', { userId, items });
+      if (placed?.status !== 201) {
+        counts.failed += 1;
+        if (placed !== undefined) problem(`POST /orders ${placed.status}`);
+        return;
+      }
+      if (warm) placeMs.push(placed.tookMs);
+      const orderId = String(placed.json.orderId);
+      const amount = placed.json.totalAmount as { amount: number };
+      const answer = await insist(
+        `/orders/${orderId}/pay`,
+        { paymentInfo: { method: 'card', amount, card: '4111 1111 1111 1111' } },
+        { 'idempotency-key': randomUUID() },
+      );
+      const outcome = answer === undefined ? 'failed' : answer.status === 200 ? 'paid' : 'refused';
+      counts[outcome] += 1;
+      if (outcome === 'refused') problem(String((answer!.json.error as { code?: string }).code));
+      if (outcome === 'paid' && warm) {
+        payMs.push(answer!.tookMs);
+        paidSinceWarm += 1;
+      }
+      orders.push({
+        orderId,
+        items,
+        amountMinor: amount.amount,
+        outcome,
+        tries: answer?.tries ?? 0,
+        ...(outcome === 'paid' ? { paymentId: String(answer!.json.paymentId) } : {}),
+      });
+    }
+
+    startMs = performance.now();
+    const endMs = startMs + (options.durationMs ?? Number.POSITIVE_INFINITY);
+    const over = () => signal?.aborted === true || performance.now() >= endMs;
+    const progress = () => ({ elapsedMs: Math.round(performance.now() - startMs), ...counts });
+    const telling = setInterval(() => options.onProgress?.(progress()), 1_000);
+    let steadyEndMs = startMs;
+    try {
+      if (rate === undefined) {
+        const person = async () => {
+          while (!over()) await buy();
+        };
+        await Promise.all(Array.from({ length: connections }, person));
+        steadyEndMs = performance.now();
+      } else {
+        const underWay = new Set<Promise<void>>();
+        let begun = 0;
+        while (!over()) {
+          const due = Math.floor(((performance.now() - startMs) * rate) / 1_000) + 1;
+          for (; begun < due; begun++) {
+            const one = buy().finally(() => underWay.delete(one));
+            underWay.add(one);
+          }
+          await sleep(2);
+        }
+        steadyEndMs = performance.now();
+        await Promise.all(underWay);
+      }
+    } finally {
+      clearInterval(telling);
+    }
+    const seconds = (steadyEndMs - startMs) / 1_000;
+    return {
+      ...progress(),
+      seconds,
+      paidPerSecond: Math.round((paidSinceWarm / Math.max(0.001, seconds - warmUpMs / 1_000)) * 10) / 10,
+      placeMs: percentiles(placeMs),
+      payMs: percentiles(payMs),
+      problems,
+      orders,
+      productIds,
+    };
+  } finally {
+    await pool.close();
+  }
+}
+
+/** What was sold of each product by the paid orders. */
+export function soldBy(orders: readonly PlacedOrder[]): ReadonlyMap<string, number> {
+  const sold = new Map<string, number>();
+  for (const { outcome, items } of orders)
+    if (outcome === 'paid')
+      for (const { productId, quantity } of items) sold.set(productId, (sold.get(productId) ?? 0) + quantity);
+  return sold;
+}
+
+function percentiles(values: number[]): Percentiles | undefined {
+  if (values.length === 0) return undefined;
+  values.sort((a, b) => a - b);
+  const at = (share: number) =>
+    Math.round(values[Math.min(values.length - 1, Math.floor(values.length * share))]! * 10) / 10;
+  return { p50: at(0.5), p95: at(0.95), p99: at(0.99), max: at(1) };
+}
