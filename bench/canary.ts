@@ -3,8 +3,8 @@
  *
  * `./muster bench canary -- [--broker=2] [--down-seconds=15] [--times=1]`
  *
- * The client is another process than the canary and writes to a topic of its own: a sender a partition, each waiting for
- * its ack, so that the longest pause between two acks is the outage. The canary is the deployed one (read from
+ * The client is another process than the canary and writes to the canary's topic, which passes over what it has not sent
+ * itself: a sender a partition, each waiting for its ack, so that the longest pause between two acks is the outage. The canary is the deployed one (read from
  * Prometheus), or, when none is deployed, one started here. The broker is started again whatever happens.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
@@ -17,15 +17,15 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Environment } from '../catalog/environments.ts';
 import { metrics } from '../catalog/metrics.ts';
 import { probeRules } from '../catalog/slos.ts';
+import { topics } from '../catalog/topics.ts';
 import { withFaults } from '../drills/faults.ts';
 import { brokersOutside, reachFromHost } from '../stacks/config/index.ts';
 import { kafkaOf } from '../tools/kafka.ts';
 import { prometheusAt } from '../tools/preview/prometheus.ts';
 import type { Kafka } from '../workers/platform/kafka.ts';
-import { openTopicAdmin } from '../workers/platform/topic-admin.ts';
 
 const root = join(import.meta.dirname, '..');
-const partitions = 6;
+const { name: topic, partitions } = topics.canary;
 
 interface Outage {
   readonly broker: number;
@@ -59,22 +59,9 @@ export async function run(options: {
   const downMs = number('down-seconds', 15) * 1_000;
   const times = number('times', 1);
   const kafka = kafkaOf(environment);
-  const topic = `bench.canary.${randomBytes(4).toString('hex')}`;
-  const admin = await openTopicAdmin({
-    brokers: brokersOutside(environment).split(','),
-    clientId: 'bench-canary',
-  });
   const canary = await findCanary(environment, signal);
   const outages: Outage[] = [];
   try {
-    await admin.create([
-      {
-        name: topic,
-        partitions,
-        replicationFactor: 3,
-        config: { 'min.insync.replicas': '2', 'retention.ms': '600000' },
-      },
-    ]);
     for (let i = 0; i < times; i++) {
       await untilWhole(kafka, environment, signal);
       await until(
@@ -85,7 +72,7 @@ export async function run(options: {
       outages.push(
         await withFaults(environment, { report: say, signal }, async (faults) => {
           const before = await canary.gauge(metrics.canary.lastOutage);
-          const client = await startClient(kafka, topic);
+          const client = await startClient(kafka);
           await sleep(3_000, undefined, { signal });
           client.reset();
           const killed = await faults.inject(`kafka-${broker}`, { kind: 'kill' });
@@ -122,7 +109,6 @@ export async function run(options: {
   } finally {
     await canary.stop();
     await kafka.close();
-    await admin.close();
   }
   const report = {
     machine: `${cpus().length} x ${cpus()[0]?.model ?? 'unknown'}, load ${loadavg()[0]!.toFixed(1)}`,
@@ -176,7 +162,7 @@ interface Client {
   stop(): Promise<void>;
 }
 
-async function startClient(kafka: Kafka, topic: string): Promise<Client> {
+async function startClient(kafka: Kafka): Promise<Client> {
   const producer = await kafka.producer('bench-canary');
   const gaps = Array.from({ length: partitions }, () => ({
     lastAckMs: Date.now(),

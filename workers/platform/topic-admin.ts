@@ -72,34 +72,15 @@ export async function openTopicAdmin(options: {
       return (await admin.describeCluster()).brokers.length;
     },
     async describe() {
-      const names = (await admin.listTopics()).filter((name) => !name.startsWith('__')).sort();
-      if (names.length === 0) return [];
-      const { topics } = await admin.fetchTopicMetadata({ topics: names });
-      const { resources } = await admin.describeConfigs({
-        includeSynonyms: false,
-        resources: names.map((name) => ({ type: topicResource, name })),
-      });
-      const configs = new Map(
-        resources.map((resource) => [
-          resource.resourceName,
-          Object.fromEntries(
-            resource.configEntries
-              .filter((entry) => Number(entry.configSource) === sourceIsTopic)
-              .map((entry) => [entry.configName, entry.configValue]),
-          ),
-        ]),
-      );
-      return topics
-        .map(({ name, partitions }) => ({
-          name,
-          partitions: partitions.length,
-          replicationFactor: Math.max(0, ...partitions.map(({ replicas }) => replicas.length)),
-          assignment: [...partitions]
-            .sort((a, b) => a.partitionId - b.partitionId)
-            .map(({ replicas }) => replicas),
-          config: configs.get(name) ?? {},
-        }))
-        .sort((a, b) => (a.name < b.name ? -1 : 1));
+      // Brokers learn of a topic that is created or deleted meanwhile one after the other: one lists what another has not.
+      for (const tryUntil = Date.now() + 15_000; ; await sleep(200)) {
+        try {
+          return await describeAll(admin);
+        } catch (error) {
+          if (Date.now() > tryUntil || (error as { type?: string }).type !== 'UNKNOWN_TOPIC_OR_PARTITION')
+            throw error;
+        }
+      }
     },
     async create(topics) {
       if (topics.length === 0) return;
@@ -139,6 +120,37 @@ export async function openTopicAdmin(options: {
       await admin.disconnect();
     },
   };
+}
+
+async function describeAll(admin: kafkajs.Admin): Promise<readonly ActualTopic[]> {
+  const names = (await admin.listTopics()).filter((name) => !name.startsWith('__')).sort();
+  if (names.length === 0) return [];
+  const { topics } = await admin.fetchTopicMetadata({ topics: names });
+  const { resources } = await admin.describeConfigs({
+    includeSynonyms: false,
+    resources: names.map((name) => ({ type: topicResource, name })),
+  });
+  const configs = new Map(
+    resources.map((resource) => [
+      resource.resourceName,
+      Object.fromEntries(
+        resource.configEntries
+          .filter((entry) => Number(entry.configSource) === sourceIsTopic)
+          .map((entry) => [entry.configName, entry.configValue]),
+      ),
+    ]),
+  );
+  return topics
+    .map(({ name, partitions }) => ({
+      name,
+      partitions: partitions.length,
+      replicationFactor: Math.max(0, ...partitions.map(({ replicas }) => replicas.length)),
+      assignment: [...partitions]
+        .sort((a, b) => a.partitionId - b.partitionId)
+        .map(({ replicas }) => replicas),
+      config: configs.get(name) ?? {},
+    }))
+    .sort((a, b) => (a.name < b.name ? -1 : 1));
 }
 
 function entries(config: Readonly<Record<string, string>>): { name: string; value: string }[] {
