@@ -14,7 +14,7 @@ import { MusterError } from '../../workers/platform/errors.ts';
 import type { Kafka } from '../../workers/platform/kafka.ts';
 import { eventRecord } from '../../workers/platform/records.ts';
 import type { Faults } from '../faults.ts';
-import { firesInPrometheus } from './sightings.ts';
+import { firesInPrometheus, look } from './sightings.ts';
 
 /** What a cause has at hand. */
 export interface Stage {
@@ -69,12 +69,17 @@ const table = {
   },
 
   'poison message': {
-    does: `a record that is no JSON sent to ${topics.purchase.name}`,
+    does: 'a record that is no JSON sent to an input topic',
     wave: 'alongside',
-    async begin({ kafka, began }) {
+    async begin({ environment, signal, kafka, began }) {
       const producer = await kafka.producer('prove-alerts');
+      // The alert goes on for a quarter of an hour, and fires once a topic: not again where it fires already.
+      const { held = [] } = await look(environment, signal);
+      const firing = new Set(held.map(({ labels }) => labels.messaging_destination_name));
+      const inputs = [topics.purchase, topics.promoBehavior, topics.externalEvents].map(({ name }) => name);
+      const topic = inputs.find((name) => !firing.has(`${name}.dlq`)) ?? topics.purchase.name;
       began();
-      await producer.send([{ topic: topics.purchase.name, key: scratch, value: '{"not json' }]);
+      await producer.send([{ topic, key: scratch, value: '{"not json' }]);
     },
   },
 

@@ -271,6 +271,7 @@ export async function proveCause(
   try {
     tell(causes[cause].does);
     const startedAtMs = Date.now();
+    const firedBefore = new Set((await session.look()).held?.map(({ labels }) => labels.alertname));
     const beginning = begin(stage).then(() => stage.began());
     beginning.catch(() => undefined);
     let isBegun = false;
@@ -328,7 +329,9 @@ export async function proveCause(
       await pauseFor(lookEveryMs, signal);
     }
     const pages = onlyPage === undefined ? undefined : pagesSince(beganAtMs!, last, isScratch);
-    const proven = progress.map((one) => report(one, beganAtMs!, healedAtMs));
+    const proven = progress.map((one) =>
+      report(one, beganAtMs!, healedAtMs, firedBefore.has(one.planned.alert.name)),
+    );
     return {
       cause,
       alerts: proven,
@@ -383,6 +386,7 @@ function report(
   { planned, detected, resolvedAtMs }: Progress,
   beganAtMs: number,
   healedAtMs: number,
+  firedBefore: boolean,
 ): Proven {
   const { alert, cause, leaveEnd } = planned;
   const since = (atMs: number | undefined, fromMs: number) =>
@@ -390,7 +394,9 @@ function report(
   const endSeen = leaveEnd || resolvedAtMs !== undefined;
   const note =
     detected === undefined
-      ? 'did not show itself'
+      ? firedBefore
+        ? 'it was firing before: heal that first'
+        : 'did not show itself'
       : !endSeen
         ? 'its end was not seen'
         : leaveEnd && cause !== 'nothing, it always fires'
