@@ -14,7 +14,7 @@ import { MusterError } from '../../workers/platform/errors.ts';
 import type { Kafka } from '../../workers/platform/kafka.ts';
 import { eventRecord } from '../../workers/platform/records.ts';
 import type { Faults } from '../faults.ts';
-import { firesInPrometheus, look } from './sightings.ts';
+import { inPrometheus, look } from './sightings.ts';
 
 /** What a cause has at hand. */
 export interface Stage {
@@ -287,8 +287,11 @@ const table = {
         stage,
         'Prometheus notices',
         async () => {
-          if (!(await firesInPrometheus(stage.environment, 'AlertmanagerUnreachable', stage.signal)))
-            throw new Error('not yet');
+          const now = await inPrometheus(stage.environment, stage.signal);
+          const isFiring = now.some(
+            ({ labels, state }) => labels.alertname === 'AlertmanagerUnreachable' && state === 'firing',
+          );
+          if (!isFiring) throw new Error('not yet');
         },
         6 * 60_000,
       );

@@ -7,6 +7,7 @@ import type { Kysely } from 'kysely';
 import { ruleGroups } from '../../alerts/index.ts';
 import { type AlertRule, isAlert } from '../../alerts/rule.ts';
 import type { Environment } from '../../catalog/environments.ts';
+import { allGroups } from '../../catalog/groups.ts';
 import { hostVariables, secretsFile } from '../../tools/environment-variables.ts';
 import { kafkaOf } from '../../tools/kafka.ts';
 import { ensureSecrets } from '../../tools/secrets.ts';
@@ -18,6 +19,7 @@ import { type CauseName, causes, lastSharedWave, removeScratch, type Stage, scra
 import {
   type Detected,
   detection,
+  inPrometheus,
   type Look,
   lengthMs,
   look,
@@ -205,6 +207,7 @@ const lookEveryMs = 1_000;
 const patienceMs = { detect: 4 * 60_000, resolve: 4 * 60_000 };
 /** After an only page has arrived: what would page as well has had time to. */
 const morePagesMs = 30_000;
+const calmMs = 5 * 60_000;
 
 interface Progress {
   readonly planned: Planned;
@@ -269,6 +272,7 @@ export async function proveCause(
   let last: Look | undefined;
 
   try {
+    if (onlyPage !== undefined) await untilCalm(session, tell);
     tell(causes[cause].does);
     const startedAtMs = Date.now();
     const firedBefore = new Set((await session.look()).held?.map(({ labels }) => labels.alertname));
@@ -328,7 +332,7 @@ export async function proveCause(
       tell(`healed: ${seconds} s, waiting for the end of ${names(firing)}`);
       await pauseFor(lookEveryMs, signal);
     }
-    const pages = onlyPage === undefined ? undefined : pagesSince(beganAtMs!, last, isScratch);
+    const pages = onlyPage === undefined ? undefined : pagesSince(beganAtMs!, last, isOfOthers);
     const proven = progress.map((one) =>
       report(one, beganAtMs!, healedAtMs, firedBefore.has(one.planned.alert.name)),
     );
@@ -347,9 +351,25 @@ export async function proveCause(
   }
 }
 
-/** Caused beside this one, about something that was made for it. */
-function isScratch(labels: Readonly<Record<string, string>>): boolean {
-  return Object.values(labels).some((value) => value.startsWith(scratch));
+/** About what was made for another proof, or about a group that is not ours: tests and benchmarks leave some behind. */
+function isOfOthers(labels: Readonly<Record<string, string>>): boolean {
+  const { consumergroup } = labels;
+  if (Object.values(labels).some((value) => value.startsWith(scratch))) return true;
+  return consumergroup !== undefined && !allGroups.some(({ id }) => id === consumergroup);
+}
+
+/** Waits, not for ever, until no page is about to go out: it would be taken for one of the cause's. */
+async function untilCalm({ environment, signal }: Session, tell: (line: string) => void): Promise<void> {
+  for (const untilMs = Date.now() + calmMs; Date.now() < untilMs; ) {
+    const coming = (await inPrometheus(environment, signal)).filter(
+      ({ labels, state }) => state === 'pending' && labels.severity === 'page' && !isOfOthers(labels),
+    );
+    if (coming.length === 0) return;
+    tell(
+      `waiting for calm: ${[...new Set(coming.map(({ labels }) => labels.alertname))].join(', ')} pending`,
+    );
+    await pauseFor(lookEveryMs, signal);
+  }
 }
 
 /** The next look; while the receiver is away (its process may be what was broken) the last one stays. */

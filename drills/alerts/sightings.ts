@@ -204,13 +204,16 @@ export async function look(environment: Environment, signal: AbortSignal): Promi
   };
 }
 
-/** Whether Prometheus itself says that an alert fires; for those that cannot be delivered. */
-export async function firesInPrometheus(
+interface PrometheusAlert {
+  readonly labels: Labels;
+  readonly state: 'pending' | 'firing';
+}
+
+/** What Prometheus itself says of alerts: those about to fire, and those that cannot be delivered, are known only there. */
+export async function inPrometheus(
   environment: Environment,
-  name: string,
   signal: AbortSignal,
-): Promise<boolean> {
+): Promise<readonly PrometheusAlert[]> {
   const url = `http://${reachFromHost(environment, 'prometheus', 'http')}/api/v1/alerts`;
-  const { data } = await json<{ data: { alerts: { labels: Labels; state: string }[] } }>(url, signal);
-  return data.alerts.some(({ labels, state }) => labels.alertname === name && state === 'firing');
+  return (await json<{ data: { alerts: PrometheusAlert[] } }>(url, signal)).data.alerts;
 }
