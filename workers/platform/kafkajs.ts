@@ -181,14 +181,14 @@ function adminOver(root: KafkaJs, wire: Wire): { admin: Admin; closeAdmin(): Pro
       });
     },
     async offsets(topic) {
-      const found = await inTurn(() => withAdmin((client) => client.fetchTopicOffsets(topic)));
+      const found = await inTurn(() => withAdmin((client) => knowing(client.fetchTopicOffsets(topic))));
       return found
         .map(({ partition, low, high }) => ({ partition, low: Number(low), high: Number(high) }))
         .sort((a, b) => a.partition - b.partition);
     },
     async offsetsAt(topic, timestampMs) {
       const found = await inTurn(() =>
-        withAdmin((client) => client.fetchTopicOffsetsByTimestamp(topic, timestampMs)),
+        withAdmin((client) => knowing(client.fetchTopicOffsetsByTimestamp(topic, timestampMs))),
       );
       return new Map(found.map(({ partition, offset }) => [partition, Number(offset)]));
     },
@@ -285,6 +285,16 @@ async function* readPartition(
     else position = Math.max(position, last.offset + 1);
     if (records.length > 0) yield records;
   }
+}
+
+/**
+ * While the broker that answers does not know a topic's partitions (new topic, broker just started) kafkajs fails with
+ * a TypeError. That is "not yet", to be asked again, and no bug of ours that would end the process.
+ */
+function knowing<T>(offsets: Promise<T>): Promise<T> {
+  return offsets.catch((error: unknown) => {
+    throw error instanceof TypeError ? new Error('partitions are not known yet', { cause: error }) : error;
+  });
 }
 
 function isFinal(error: unknown): boolean {
