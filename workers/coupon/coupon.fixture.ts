@@ -12,7 +12,7 @@ import { startHttp } from '../platform/http.ts';
 import type { Kafka } from '../platform/kafka.ts';
 import { createRegistry } from '../platform/metrics.ts';
 import { connectRedis } from '../platform/redis.ts';
-import { testKafka, testLog } from '../platform/testing.ts';
+import { createTopics, eventually, testKafka, testLog } from '../platform/testing.ts';
 import { startHandler } from './handler.ts';
 import { createHub } from './hub.ts';
 import { startIntake } from './intake.ts';
@@ -37,14 +37,37 @@ export function testOrdering(name: Ordering['name'], id: string): Ordering {
 }
 
 /** The topics of an ordering and their dead letters. */
-export function topicsOf(
-  ordering: Ordering,
-): readonly { readonly name: string; readonly partitions: number }[] {
+function topicsOf(ordering: Ordering): readonly { readonly name: string; readonly partitions: number }[] {
   const names = [...new Set([ordering.requestTopic, ordering.successTopic, ordering.failureTopic])];
   return names.flatMap((name) => [
     { name, partitions: ordering.name === 'user' ? 3 : 5 },
     { name: `${name}.dlq`, partitions: 1 },
   ]);
+}
+
+/** Creates the topics, and waits until every broker that is asked knows them. */
+export async function createCouponTopics(list: readonly Ordering[]): Promise<() => Promise<void>> {
+  const wanted = list.flatMap(topicsOf);
+  const { remove } = await createTopics(wanted);
+  const kafka = testKafka('test-coupon-topics');
+  const known = async () => {
+    for (const { name, partitions } of wanted) {
+      const offsets = await kafka.admin.offsets(name).catch(() => []);
+      if (offsets.length !== partitions) return false;
+    }
+    return true;
+  };
+  // Brokers learn of topics one by one, and another one may be asked next.
+  for (let round = 0; round < 3; round++) await eventually('the topics are known', known, 60_000);
+  await kafka.close();
+  return remove;
+}
+
+/** Out of the consumer, where nobody would hear it. */
+function fail(error: Error): void {
+  setImmediate(() => {
+    throw error;
+  });
 }
 
 /** The API on a free port of this process. `group` names who reads the results. */
@@ -76,9 +99,7 @@ export async function startApi(options: {
     groupId: options.group,
     topics: [...new Set([ordering.successTopic, ordering.failureTopic])],
     log: testLog,
-    onFatal(error) {
-      throw error;
-    },
+    onFatal: fail,
   });
   const routes = registerRoutes(http.app as never, { database, intake, hub, pseudonymKey, maxClients: 100 });
   await http.open();
@@ -111,9 +132,7 @@ export async function startIssuing(options: {
     pseudonymKey,
     log: testLog,
     maxBatch: 50,
-    onFatal(error) {
-      throw error;
-    },
+    onFatal: fail,
   });
   return {
     ready: handler.ready,

@@ -9,8 +9,15 @@ import { openDatabase } from '../platform/database.ts';
 import { uuidV7 } from '../platform/ids.ts';
 import type { Kafka, Producer } from '../platform/kafka.ts';
 import { eventRecord, headerText } from '../platform/records.ts';
-import { createTopics, eventually, readTopic, testKafka, testLog, uniqueName } from '../platform/testing.ts';
-import { spawnIssuing, startApi, startIssuing, testOrdering, testRedis, topicsOf } from './coupon.fixture.ts';
+import { eventually, readTopic, testKafka, testLog, uniqueName } from '../platform/testing.ts';
+import {
+  createCouponTopics,
+  spawnIssuing,
+  startApi,
+  startIssuing,
+  testOrdering,
+  testRedis,
+} from './coupon.fixture.ts';
 import { startIntake } from './intake.ts';
 import { redisLocks } from './lock.ts';
 import type { Ordering } from './ordering.ts';
@@ -33,8 +40,7 @@ test.before(async () => {
   const scratch = await scratchDatabase('coupon');
   cleanUps.push(scratch.drop);
   ({ db, settings } = scratch);
-  const topics = await createTopics([...topicsOf(both.user), ...topicsOf(both.coupon)]);
-  cleanUps.push(topics.remove);
+  cleanUps.push(await createCouponTopics([both.user, both.coupon]));
   kafka = testKafka('test-coupon');
   cleanUps.push(() => kafka.close());
   producer = await kafka.producer('test');
@@ -155,6 +161,7 @@ for (const ordering of [both.user, both.coupon]) {
         watchers: 20,
         answersWithinMs: patienceMs,
       });
+      t.log(JSON.stringify({ ...report, requestIds: undefined }));
       t.like(report, { accepted: 900, failed: 0, issued: 100, unanswered: 0, usersTwice: 0, notPushed: 0 });
       t.is(report.outcomes.SUCCESS, 100);
       // Each of the other requests was told why: those of the winners that they have one.

@@ -190,7 +190,8 @@ export async function runCouponRush(options: CouponRushOptions): Promise<CouponR
       const outcome = watched.get(id);
       if (outcome !== undefined) told.set(id, outcome.reason ?? outcome.outcome);
     }
-    if (options.askForAll !== false) await askForAll(untilMs);
+    // Whoever was not told gets a look at the log, too.
+    if (options.askForAll !== false) await askForAll(Math.max(untilMs, Date.now() + 15_000));
 
     async function askForAll(until: number): Promise<void> {
       let left = [...accepted.keys()];
