@@ -8,7 +8,7 @@ import { allGroups } from '../catalog/groups.ts';
 import { metrics } from '../catalog/metrics.ts';
 import { sloPeriod, sloSeries, sloWindows } from '../catalog/slos.ts';
 import { allTopics } from '../catalog/topics.ts';
-import { renderRules, ruleGroups } from './index.ts';
+import { renderAlertTable, renderRules, ruleGroups } from './index.ts';
 import { prometheusRule, seconds } from './promtool.ts';
 import { isAlert, type RecordingRule } from './rule.ts';
 
@@ -128,7 +128,14 @@ test('every cause is an alert, and what it keeps back is less urgent or explaine
     for (const entry of alert.inhibitedBy ?? [])
       t.not(typeof entry === 'string' ? entry : entry.cause, alert.name);
   // A second fault must not hide behind the first: these page whatever else fires.
-  for (const name of ['UnderMinIsr', 'OfflinePartitions', 'RpoAtRisk', 'AllBrokersGone', 'Watchdog'])
+  for (const name of [
+    'UnderMinIsr',
+    'OfflinePartitions',
+    'RpoAtRisk',
+    'RtoExceeded',
+    'AllBrokersGone',
+    'Watchdog',
+  ])
     t.is(alerts.find((alert) => alert.name === name)!.inhibitedBy, undefined, name);
 });
 
@@ -160,4 +167,10 @@ test('an alert reaches Prometheus with severity, texts, runbook and the names of
     labels: { severity: 'ticket', inhibited_by: ',BrokersMissing,OfflineLogDir,' },
     annotations: { runbook: 'alerts/runbooks/UnderReplicated.md' },
   });
+});
+
+test('docs/alerts.md has the table of the alerts as they are (./muster render writes build/catalog/alerts.md)', (t) => {
+  const docs = readFileSync(join(root, 'docs/alerts.md'), 'utf8');
+  const table = /<!-- alerts -->\n\n([\s\S]*?)\n<!-- end of alerts -->/.exec(docs)?.[1];
+  t.is(table, renderAlertTable(environments.prod));
 });

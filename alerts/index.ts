@@ -10,7 +10,7 @@ import { platformAlerts } from './platform.ts';
 import { promotionAlerts } from './promotion.ts';
 import { renderGroup, renderProofs } from './promtool.ts';
 import { recoveryAlerts } from './recovery.ts';
-import type { RuleGroup } from './rule.ts';
+import { isAlert, type RuleGroup } from './rule.ts';
 import { selfAlerts } from './self.ts';
 import { sloAlerts, sloBudget } from './slo.ts';
 import { renderPeriodProof } from './slo-period.ts';
@@ -48,4 +48,26 @@ export function renderRuleTests(environment: Environment): Map<string, string> {
     ...ruleGroups(environment).flatMap((group) => [...renderProofs(group)]),
     ['slo-period.yml', renderPeriodProof()],
   ]);
+}
+
+/** All alerts as a Markdown table, for docs/alerts.md: what differs between environments is not in it. */
+export function renderAlertTable(environment: Environment): string {
+  const rows = ruleGroups(environment).flatMap(({ rules }) =>
+    rules.filter(isAlert).map((rule) => {
+      const { live } = rule.proof;
+      const causes = (rule.inhibitedBy ?? []).map((entry) =>
+        typeof entry === 'string' ? entry : `${entry.cause} (${entry.where.label} ${entry.where.value})`,
+      );
+      return [
+        `[${rule.name}](../${rule.runbook})`,
+        rule.severity,
+        rule.for === '0s' ? 'at once' : rule.for,
+        rule.meaning.replaceAll('|', '\\|'),
+        causes.join(', '),
+        'cause' in live ? `live: ${live.cause}` : `promtool; ${live.notLive}`,
+      ];
+    }),
+  );
+  const head = ['alert', 'severity', 'after', 'what it means', 'kept back by', 'proof'];
+  return [head, head.map(() => '---'), ...rows].map((cells) => `| ${cells.join(' | ')} |\n`).join('');
 }

@@ -54,7 +54,6 @@ export function recoveryAlerts(): RuleGroup {
         meaning: `The platform promised to be back within ${limits.rtoSeconds / 60} minutes.`,
         firstStep: 'There is an incident going on already: ask for help now.',
         runbook: 'alerts/runbooks/RtoExceeded.md',
-        inhibitedBy: ['BrokersMissing'],
         proof: {
           fires: [
             {

@@ -188,9 +188,14 @@ test('a second, worse fault pages while a broker is missing', async (t) => {
   const { fire, heard } = t.context;
   const here = 'a-second-fault';
   await fire(here, [proof('BrokersMissing')]);
-  await fire(here, [proof('UnderMinIsr'), proof('OfflinePartitions'), proof('RpoAtRisk')]);
-  const pages = ['BrokersMissing', 'OfflinePartitions', 'RpoAtRisk', 'UnderMinIsr'];
-  await eventually('all four page', () => String(heard(here, 'page')) === String(pages), patienceMs);
+  await fire(here, [
+    proof('UnderMinIsr'),
+    proof('OfflinePartitions'),
+    proof('RpoAtRisk'),
+    proof('RtoExceeded'),
+  ]);
+  const pages = ['BrokersMissing', 'OfflinePartitions', 'RpoAtRisk', 'RtoExceeded', 'UnderMinIsr'];
+  await eventually('all of them page', () => String(heard(here, 'page')) === String(pages), patienceMs);
   t.pass();
 });
 

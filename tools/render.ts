@@ -1,7 +1,7 @@
 /** Everything derived from the catalog, as files under build/: what changes is written, what is stale goes. */
 import { mkdir, readdir, readFile, rm, rmdir, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { renderRules, renderRuleTests } from '../alerts/index.ts';
+import { renderAlertTable, renderRules, renderRuleTests } from '../alerts/index.ts';
 import { type Environment, environments } from '../catalog/environments.ts';
 import { renderDashboards } from '../dashboards/index.ts';
 import { renderAll } from '../stacks/config/index.ts';
@@ -38,6 +38,7 @@ export async function renderEverything(): Promise<ReadonlyMap<string, string>> {
   for (const environment of Object.values(environments))
     for (const [path, text] of environmentFiles(environment)) files.set(`${environment.name}/${path}`, text);
   for (const [path, text] of renderCatalog(version)) files.set(`catalog/${path}`, text);
+  files.set('catalog/alerts.md', renderAlertTable(environments.prod));
   return files;
 }
 
