@@ -1,0 +1,283 @@
+/**
+ * Coupons on the deployed environment (`./muster test e2e` deploys `ci` and sets the variables): one trace from the
+ * request to the push, and rushes in both orders while the deciding workers are killed three times and Redis and MySQL
+ * are crashed. The deployed workers are in order by user; those in order by coupon run beside them on this machine.
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import test, { type ExecutionContext } from 'ava';
+import { environmentNamed } from '../catalog/environments.ts';
+import type { CouponResult } from '../catalog/events/coupon.ts';
+import { topics } from '../catalog/topics.ts';
+import { run } from '../tools/children.ts';
+import { containersOf, docker } from '../tools/docker.ts';
+import { findTrace } from '../tools/jaeger.ts';
+import { kafkaOf } from '../tools/kafka.ts';
+import { isComplete } from '../tools/trace-tree.ts';
+import { openOutcomeStream, type SeenOutcome } from '../workers/coupon/outcome-stream.ts';
+import { type CouponRushReport, runCouponRush } from '../workers/coupon/rush.ts';
+import { reconcile } from '../workers/coupon/store.ts';
+import { databaseSettings, readSettings } from '../workers/platform/config.ts';
+import { openDatabase } from '../workers/platform/database.ts';
+import type { IncomingRecord } from '../workers/platform/kafka.ts';
+import { eventually } from '../workers/platform/testing.ts';
+
+function setting(name: string): string {
+  const value = process.env[name];
+  if (value === undefined || value === '')
+    throw new Error(`${name} is not set: these tests run by ./muster test e2e`);
+  return value;
+}
+
+const environment = environmentNamed(setting('MUSTER_ENV'));
+const apiUrl = setting('MUSTER_API_URL');
+const kafka = kafkaOf(environment);
+const db = openDatabase({ settings: readSettings(databaseSettings, process.env) });
+const children = new Set<ChildProcess>();
+test.after.always(async () => {
+  for (const child of children) child.kill('SIGKILL');
+  await db.destroy();
+  await kafka.close();
+});
+
+const patienceMs = 180_000;
+/** Unlike anything else that is ever written, so that finding it anywhere is proof. */
+const person = `e2e-person-${randomUUID().slice(0, 8)}`;
+
+type Ends = ReadonlyMap<number, number>;
+
+async function endsOf(topic: string): Promise<Ends> {
+  return new Map((await kafka.admin.offsets(topic)).map(({ partition, high }) => [partition, high]));
+}
+
+async function recordsSince(topic: string, from: Ends): Promise<readonly IncomingRecord[]> {
+  const records: IncomingRecord[] = [];
+  for (const { partition, high } of await kafka.admin.offsets(topic))
+    for await (const chunk of kafka.read(topic, partition, from.get(partition) ?? 0, high))
+      records.push(...chunk);
+  return records;
+}
+
+async function post(
+  path: string,
+  body: object,
+): Promise<{ status: number; json: Record<string, string>; traceId: string }> {
+  const response = await fetch(`${apiUrl}${path}`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify(body),
+  });
+  return {
+    status: response.status,
+    json: (await response.json()) as Record<string, string>,
+    traceId: (response.headers.get('traceparent') ?? '').split('-')[1] ?? '',
+  };
+}
+
+test.serial('one trace leads from the request of a coupon to the push of its outcome', async (t) => {
+  t.timeout(patienceMs * 2);
+  const userId = `${person}-traced`;
+  const { json: coupon } = await post('/coupons', { name: 'e2e', stock: 1 });
+  const seen: SeenOutcome[] = [];
+  const stream = openOutcomeStream(apiUrl, userId, (outcome) => seen.push(outcome));
+  t.teardown(() => stream.close());
+  await stream.ready;
+  const asked = await post('/coupons/issue', { userId, couponId: coupon.couponId });
+  t.is(asked.status, 202);
+  await eventually('the outcome is pushed', () => seen.length === 1, patienceMs);
+  t.like(seen[0], { requestId: asked.json.requestId, outcome: 'SUCCESS', traceId: asked.traceId });
+  const wanted = [
+    'POST /coupons/issue',
+    'send coupon-requests',
+    'process coupon-requests',
+    'send coupon-results',
+    'process coupon-results',
+    'push coupon-outcome',
+  ];
+  let names: string[] = [];
+  await eventually(
+    'the trace is whole',
+    async () => {
+      const trace = await findTrace(environment, asked.traceId, AbortSignal.timeout(15_000)).catch(
+        () => undefined,
+      );
+      names = trace?.spans.map(({ operationName }) => operationName) ?? [];
+      return trace !== undefined && isComplete(trace) && wanted.every((name) => names.includes(name));
+    },
+    patienceMs,
+  ).catch((error: unknown) => t.fail(`${(error as Error).message}: ${names.join(', ')}`));
+  t.pass();
+});
+
+/** Ends a container's process without asking it and starts it again, as a machine does that loses power. */
+async function crash(alias: string): Promise<void> {
+  const container = (await containersOf(environment)).find(
+    ({ name }) => name === `${environment.prefix}-${alias}`,
+  );
+  if (container === undefined) throw new Error(`there is no ${alias}`);
+  await docker(['restart', '--time', '0', container.id]);
+  await eventually(
+    `${alias} is healthy`,
+    async () =>
+      (await containersOf(environment)).some(
+        ({ id, state, health }) => id === container.id && state === 'running' && health === 'healthy',
+      ),
+    patienceMs,
+  );
+}
+
+interface HostProcess {
+  readonly url: string;
+  kill(): Promise<void>;
+}
+
+let port = 28_400 + Math.floor(Math.random() * 90);
+
+/** A worker of ours as a process of this machine, in order by coupon. */
+async function startOnHost(worker: string): Promise<HostProcess> {
+  port += 1;
+  const url = `http://127.0.0.1:${port}`;
+  const child = spawn(process.execPath, [join(import.meta.dirname, '../workers/main.ts'), worker], {
+    // Its log (errors only) belongs to what a failed test shows.
+    stdio: ['ignore', 2, 'inherit'],
+    env: {
+      ...process.env,
+      COUPON_ORDERING: 'coupon',
+      PROCESS_NAME: `e2e-${worker}`,
+      HTTP_HOST: '127.0.0.1',
+      HTTP_PORT: String(port),
+      LOG_LEVEL: 'error',
+    },
+  });
+  children.add(child);
+  const ended = once(child, 'exit');
+  await eventually(
+    `${worker} is ready`,
+    async () => {
+      if (child.exitCode !== null) throw new Error(`${worker} ended with ${child.exitCode}`);
+      return fetch(`${url}/readyz`).then(
+        ({ ok }) => ok,
+        () => false,
+      );
+    },
+    patienceMs,
+  );
+  return {
+    url,
+    async kill() {
+      children.delete(child);
+      child.kill('SIGKILL');
+      await ended;
+    },
+  };
+}
+
+async function agrees(
+  t: ExecutionContext,
+  report: CouponRushReport,
+  resultTopics: ReadonlyMap<string, Ends>,
+): Promise<void> {
+  const { couponId, stock } = report;
+  const { requestIds: _, ...told } = report;
+  t.log(JSON.stringify(told));
+  t.is(report.failed, 0, 'requests were never accepted');
+  t.is(report.unanswered, 0, 'requests without an outcome');
+  t.is(report.usersTwice, 0);
+  t.is(report.notPushed, 0, 'watchers were not told');
+  const results = new Map<string, CouponResult>();
+  await eventually(
+    'every outcome is on its topic',
+    async () => {
+      for (const [topic, since] of resultTopics)
+        for (const { value } of await recordsSince(topic, since)) {
+          const result = JSON.parse(String(value)) as CouponResult;
+          if (result.couponId === couponId) results.set(result.requestId, result);
+        }
+      return report.requestIds.every((id) => results.has(id));
+    },
+    patienceMs,
+  );
+  const won = [...results.values()].filter(({ outcome }) => outcome === 'SUCCESS');
+  const store = await reconcile(db, couponId);
+  t.like(store, {
+    issued: stock,
+    historyRows: stock,
+    succeeded: stock,
+    succeededWithoutCoupon: 0,
+    usersTwice: 0,
+    pending: 0,
+  });
+  t.is(won.length, stock, 'success events');
+  t.is(new Set(won.map(({ user }) => user)).size, stock, 'somebody won twice');
+}
+
+test.serial(
+  'rushes in both orders while workers are killed three times and Redis and MySQL crash: issued = stock, all agree',
+  async (t) => {
+    t.timeout(15 * 60_000);
+    const resultTopics = new Map<string, Ends>();
+    for (const { name } of [topics.couponResults, topics.couponIssueSucceeded, topics.couponIssueFailed])
+      resultTopics.set(name, await endsOf(name));
+    const hostApi = await startOnHost('coupon-api');
+    let hostIssue = await startOnHost('coupon-issue');
+    const ending = new AbortController();
+    t.teardown(() => ending.abort());
+    const rush = (url: string, name: string) =>
+      runCouponRush({
+        apiUrl: url,
+        stock: 100,
+        users: 1_200,
+        requestsEach: 3,
+        rate: 60,
+        watchers: 20,
+        retryForMs: patienceMs,
+        answersWithinMs: patienceMs,
+        userPrefix: `${person}-${name}`,
+        signal: ending.signal,
+      });
+    const rushes = Promise.all([rush(apiUrl, 'user'), rush(hostApi.url, 'coupon')]);
+    // A rejection is looked at below.
+    rushes.catch(() => undefined);
+    for (let round = 0; round < 3; round++) {
+      await sleep(4_000);
+      await Promise.all([
+        crash('commerce'),
+        hostIssue.kill().then(async () => {
+          hostIssue = await startOnHost('coupon-issue');
+        }),
+      ]);
+    }
+    await crash('redis');
+    await sleep(2_000);
+    await crash('mysql');
+    const [byUser, byCoupon] = await rushes;
+    await agrees(t, byUser, resultTopics);
+    await agrees(t, byCoupon, resultTopics);
+    await hostIssue.kill();
+    await hostApi.kill();
+  },
+);
+
+test.serial('no user id is in outcomes, logs, traces or metrics', async (t) => {
+  t.timeout(patienceMs);
+  const clean = (what: string, text: string) => t.false(text.includes(person), `${what} names a user`);
+  for (const { name } of [topics.couponResults, topics.couponIssueSucceeded, topics.couponIssueFailed])
+    for (const { key, value, headers } of await recordsSince(name, new Map()))
+      if (`${key} ${value} ${JSON.stringify(Object.values(headers).map(String))}`.includes(person))
+        t.fail(`a record of ${name} names a user`);
+  for (const container of await containersOf(environment)) {
+    if (!/-(api|commerce|mysql|redis)$/.test(container.name)) continue;
+    const { stdout, stderr } = await run('docker', ['logs', container.id]);
+    clean(`the log of ${container.name}`, stdout + stderr);
+  }
+  for (const service of ['api', 'commerce']) {
+    const response = await fetch(
+      `${setting('MUSTER_JAEGER_URL')}/api/traces?service=${service}&limit=200&lookback=1h`,
+    );
+    clean(`traces of ${service}`, await response.text());
+  }
+  clean('metrics of the API', await (await fetch(`${apiUrl}/metrics`)).text());
+});
