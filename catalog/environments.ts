@@ -47,6 +47,11 @@ export interface ProcessSpec {
   readonly workers: readonly string[];
   readonly size: Size;
   readonly replicas: number;
+  /**
+   * Size of V8's young generation for a process that is to be busy: up to three times this in memory for less garbage
+   * collection (measured for orders: 0.9 instead of 1.4 ms of processor time an order). Unset: as small as an idle one needs.
+   */
+  readonly semiSpaceMiB?: number;
   /** Host port of the process's HTTP server (API, /metrics, /healthz, /readyz); unset: not published. */
   readonly publishedPort?: number;
   /** Settings of its workers beyond what every process gets. */
@@ -205,6 +210,7 @@ function laptop(
           workers: ['promotion-api', 'promotion-analysis', 'outside-api', 'order-api', 'coupon-api'],
           size: { memoryMiB: 384 },
           replicas: 1,
+          semiSpaceMiB: 16,
           publishedPort: port(80),
           env: couponOrdering,
         },
@@ -218,6 +224,7 @@ function laptop(
           workers: ['order-ranking', 'order-analytics', 'product-events', 'coupon-issue'],
           size: { memoryMiB: 256 },
           replicas: 1,
+          semiSpaceMiB: 8,
           env: couponOrdering,
         },
         // Measured: 140 MiB while it works a backlog off.
@@ -314,6 +321,7 @@ function production(): Environment {
           workers: ['promotion-api', 'promotion-analysis', 'outside-api', 'order-api', 'coupon-api'],
           size: { memoryMiB: 320, cpus: 1 },
           replicas: 1,
+          semiSpaceMiB: 8,
           publishedPort: 8080,
           env: couponOrdering,
         },

@@ -13,7 +13,7 @@ import { kafkaOf } from '../tools/kafka.ts';
 import { isComplete } from '../tools/trace-tree.ts';
 import type { IncomingRecord } from '../workers/platform/kafka.ts';
 import { eventually } from '../workers/platform/testing.ts';
-import { runOrders, soldBy } from '../workers/traffic/orders.ts';
+import { runOrders } from '../workers/traffic/orders.ts';
 
 function setting(name: string): string {
   const value = process.env[name];
@@ -211,6 +211,7 @@ test.serial(
       stock,
       userPrefix: person,
       retryForMs: 120_000,
+      record: true,
     });
     await sleep(5_000);
     await crash('mysql');
@@ -218,7 +219,7 @@ test.serial(
     await crash('redis');
     await sleep(2_000);
     await crash('mysql');
-    const { orders, productIds, ...report } = await running;
+    const { orders, sold, productIds, ...report } = await running;
     t.log(JSON.stringify(report));
     t.is(report.failed, 0, 'an order had no answer within two minutes');
     t.is(report.refused, 0);
@@ -258,7 +259,6 @@ test.serial(
           t.fail(`${topic} tells of another payment of ${orderId}`);
     }
 
-    const sold = soldBy(orders);
     const { json } = await call('GET', '/products?limit=500');
     const left = new Map(
       (json.products as { productId: string; stock: number }[]).map((product) => [

@@ -60,7 +60,10 @@ export class WorkerProcess extends Construct {
       environment: {
         NODE_ENV: 'production',
         // The rest of the limit is for buffers, code and stacks.
-        NODE_OPTIONS: `--max-old-space-size=${Math.floor(spec.size.memoryMiB * 0.6)}`,
+        NODE_OPTIONS: [
+          `--max-old-space-size=${Math.floor(spec.size.memoryMiB * 0.6)}`,
+          ...(spec.semiSpaceMiB === undefined ? [] : [`--max-semi-space-size=${spec.semiSpaceMiB}`]),
+        ].join(' '),
         MUSTER_ENV: environment.name,
         PROCESS_NAME: alias,
         KAFKA_BROKERS: brokersInside(environment),

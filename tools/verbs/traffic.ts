@@ -26,17 +26,22 @@ interface Target extends VerbContext {
 const profiles: Readonly<Record<string, (target: Target, options: Options) => Promise<Exit | undefined>>> = {
   promotion,
   'coupon-rush': couponRush,
+  orders,
 };
 
 export function addTraffic(program: Command): void {
   addVerb<Options>(program, {
     usage: 'traffic',
-    description: 'send realistic load: purchases and acts, or a rush on a coupon',
+    description: 'send realistic load: purchases and acts, a rush on a coupon, or orders that are paid',
     examples: [
       ['traffic --rate 200', 'purchases and acts by API, log file and plain Kafka, until Ctrl-C'],
       ['traffic --rate 50 --duration 2m --seed 7', 'the same messages every time'],
       ['traffic coupon-rush', '5,000 people want one of 100 coupons, three times each, at once'],
       ['traffic coupon-rush --users 400 --stock 20 --rate 200', 'a smaller one, at a rate'],
+      [
+        'traffic orders --rate 100 --duration 1m',
+        'people who order and pay; then: is the ranking their sum?',
+      ],
     ],
     exits: ['failed', 'unavailable'],
     configure: (command) =>
@@ -44,14 +49,17 @@ export function addTraffic(program: Command): void {
         .addArgument(
           new Argument('[profile]', 'what kind of load').choices(Object.keys(profiles)).default('promotion'),
         )
-        .option('--rate <n>', 'messages or requests a second; coupon-rush: without it as fast as it goes')
-        .option('--duration <time>', 'promotion: how long: 30s, 5m, 1h; without it until Ctrl-C')
-        .option('--seed <n>', 'promotion: the same seed gives the same messages')
+        .option(
+          '--rate <n>',
+          'messages or requests or orders a second; coupon-rush, orders: without it as fast as it goes',
+        )
+        .option('--duration <time>', 'promotion, orders: how long: 30s, 5m, 1h; without it until Ctrl-C')
+        .option('--seed <n>', 'promotion, orders: the same seed gives the same messages')
         .option('--steady', 'promotion: evenly instead of in bursts')
         .option('--users <n>', 'coupon-rush: how many people (default 5000)')
         .option('--requests <n>', 'coupon-rush: how often each asks (default 3)')
         .option('--stock <n>', 'coupon-rush: how many coupons there are (default 100)')
-        .option('--connections <n>', 'coupon-rush: requests under way at the same time (default 256)'),
+        .option('--connections <n>', 'requests under way at the same time (coupon-rush: 256, orders: 64)'),
     async run(context, options, [profile = 'promotion']) {
       const { reachFromHost } = await import('../../stacks/config/index.ts');
       const apiUrl = `http://${reachFromHost(context.environment, 'api', 'http')}`;
@@ -196,4 +204,41 @@ async function couponRush({ signal, apiUrl }: Target, options: Options): Promise
   if (wrong)
     process.stdout.write('This must not happen: more was issued than there was, or somebody won twice.\n');
   return wrong || report.failed > 0 || report.unanswered > 0 ? 'failed' : undefined;
+}
+
+async function orders({ signal, apiUrl }: Target, options: Options): Promise<Exit | undefined> {
+  const { rankingEquals, runOrders } = await import('../../workers/traffic/orders.ts');
+  const progress = progressLine();
+  const report = await runOrders({
+    apiUrl,
+    connections: numberOf('connections', options.connections, 64),
+    ...(options.rate === undefined ? {} : { rate: numberOf('rate', options.rate, 1, false) }),
+    ...(options.duration === undefined ? {} : { durationMs: parseDurationMs(options.duration) }),
+    ...(options.seed === undefined ? {} : { seed: numberOf('seed', options.seed, 1) }),
+    signal,
+    onProgress: ({ elapsedMs, paid, refused, failed }) =>
+      progress.tell(
+        elapsedMs,
+        `${(elapsedMs / 1000).toFixed(0)} s · ${paid} paid (${((paid * 1000) / elapsedMs).toFixed(0)}/s) · ${refused} refused · ${failed} failed`,
+      ),
+  });
+  progress.end();
+  const times = (what: string, of: typeof report.payMs) =>
+    of === undefined
+      ? ''
+      : `  ${what}: p50 ${of.p50} ms, p95 ${of.p95} ms, p99 ${of.p99} ms, max ${of.max} ms\n`;
+  process.stdout.write(
+    `${report.paid} paid (${report.paidPerSecond}/s), ${report.refused} refused, ${report.failed} failed\n` +
+      times('placed in', report.placeMs) +
+      times('paid in', report.payMs),
+  );
+  tellProblems(report.problems);
+  const { equal } = await rankingEquals(apiUrl, report.sold, {
+    withinMs: 30_000,
+    signal: new AbortController().signal,
+  });
+  // A payment without a final answer may have gone through all the same.
+  const told = equal ? 'equals' : report.failed > 0 ? 'cannot be compared with' : 'differs from';
+  process.stdout.write(`The ranking ${told} the sum of these orders.\n`);
+  return report.failed + report.refused > 0 || !equal ? 'failed' : undefined;
 }

@@ -25,6 +25,8 @@ export interface OrdersOptions {
   /** Latencies count from here on: what comes before warms up. Default 0. */
   readonly warmUpMs?: number;
   readonly seed?: number;
+  /** Keep every order for the report. */
+  readonly record?: boolean;
   /** About once a second. */
   onProgress?(progress: OrdersProgress): void;
   readonly signal?: AbortSignal;
@@ -40,7 +42,6 @@ export interface OrdersProgress {
 export interface PlacedOrder {
   readonly orderId: string;
   readonly items: readonly { readonly productId: string; readonly quantity: number }[];
-  readonly amountMinor: number;
   /** `paid`: 200; `refused`: 4xx; `failed`: never a final answer. */
   readonly outcome: 'paid' | 'refused' | 'failed';
   /** Of a paid one. */
@@ -65,8 +66,11 @@ export interface OrdersReport extends OrdersProgress {
   readonly payMs: Percentiles | undefined;
   /** Codes of refusals and of failed tries, with how often. */
   readonly problems: Readonly<Record<string, number>>;
-  readonly orders: readonly PlacedOrder[];
+  /** What was sold of each product by the paid orders. */
+  readonly sold: ReadonlyMap<string, number>;
   readonly productIds: readonly string[];
+  /** Empty unless asked for by `record`. */
+  readonly orders: readonly PlacedOrder[];
 }
 
 /** Creates products and lets people buy them. Rejects only when the products cannot be created. */
@@ -86,6 +90,7 @@ export async function runOrders(options: OrdersOptions): Promise<OrdersReport> {
     problems[what] = (problems[what] ?? 0) + 1;
   };
   const orders: PlacedOrder[] = [];
+  const sold = new Map<string, number>();
   const counts = { paid: 0, refused: 0, failed: 0 };
   const placeMs: number[] = [];
   const payMs: number[] = [];
@@ -152,14 +157,18 @@ export async function runOrders(options: OrdersOptions): Promise<OrdersReport> {
       const outcome = answer === undefined ? 'failed' : answer.status === 200 ? 'paid' : 'refused';
       counts[outcome] += 1;
       if (outcome === 'refused') problem(String((answer!.json.error as { code?: string }).code));
-      if (outcome === 'paid' && warm) {
-        payMs.push(answer!.tookMs);
-        paidSinceWarm += 1;
+      if (outcome === 'paid') {
+        for (const { productId, quantity } of items)
+          sold.set(productId, (sold.get(productId) ?? 0) + quantity);
+        if (warm) {
+          payMs.push(answer!.tookMs);
+          paidSinceWarm += 1;
+        }
       }
+      if (options.record !== true) return;
       orders.push({
         orderId,
         items,
-        amountMinor: amount.amount,
         outcome,
         tries: answer?.tries ?? 0,
         ...(outcome === 'paid' ? { paymentId: String(answer!.json.paymentId) } : {}),
@@ -204,21 +213,35 @@ export async function runOrders(options: OrdersOptions): Promise<OrdersReport> {
       placeMs: percentiles(placeMs),
       payMs: percentiles(payMs),
       problems,
-      orders,
+      sold,
       productIds,
+      orders,
     };
   } finally {
     await pool.close();
   }
 }
 
-/** What was sold of each product by the paid orders. */
-export function soldBy(orders: readonly PlacedOrder[]): ReadonlyMap<string, number> {
-  const sold = new Map<string, number>();
-  for (const { outcome, items } of orders)
-    if (outcome === 'paid')
-      for (const { productId, quantity } of items) sold.set(productId, (sold.get(productId) ?? 0) + quantity);
-  return sold;
+/** Waits until the ranking equals what was sold. `equal` is false when it does not within `withinMs`. */
+export async function rankingEquals(
+  apiUrl: string,
+  sold: ReadonlyMap<string, number>,
+  options: { readonly withinMs: number; readonly signal: AbortSignal },
+): Promise<{ readonly equal: boolean; readonly afterMs: number }> {
+  const startMs = performance.now();
+  const afterMs = () => Math.round(performance.now() - startMs);
+  for (; afterMs() < options.withinMs && !options.signal.aborted; await sleep(100)) {
+    const answer = await fetch(`${apiUrl}/ranking/products?limit=1000`).catch(() => undefined);
+    if (answer?.ok !== true) continue;
+    const { products } = (await answer.json()) as { products: { productId: string; quantity: number }[] };
+    const ranked = products.filter(({ productId }) => sold.has(productId));
+    if (
+      ranked.length === sold.size &&
+      ranked.every(({ productId, quantity }) => sold.get(productId) === quantity)
+    )
+      return { equal: true, afterMs: afterMs() };
+  }
+  return { equal: false, afterMs: afterMs() };
 }
 
 function percentiles(values: number[]): Percentiles | undefined {
