@@ -302,7 +302,7 @@ async function relay(t: ExecutionContext) {
 test.serial(
   'with connections cut at any moment an order is paid with its events or not at all, and asking again tells',
   async (t) => {
-    t.timeout(90_000);
+    t.timeout(180_000);
     const { port, cut } = await relay(t);
     const { call, product, pay } = await serve(t, {
       ...settings,
@@ -320,7 +320,8 @@ test.serial(
     let cuts = 0;
     let cutting = true;
     const cutter = (async () => {
-      for (; cutting; cuts++) {
+      // Not for ever: on a slow machine no transaction would get through between two cuts.
+      for (; cutting && cuts < 60; cuts++) {
         await sleep(5 + Math.random() * 40);
         cut();
       }
