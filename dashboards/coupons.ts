@@ -120,14 +120,14 @@ export const coupons = (environment: Environment) =>
             bars({
               title: 'Issued of stock',
               description:
-                'Share of each coupon’s stock that is issued, from the database. Never above 100 %.',
+                'Share of the stock that is issued, of the coupons that were handed out in the time shown; from the database. Never above 100 %.',
               unit: 'percentunit',
               max: 1,
               decimals: 0,
               steps: neutral,
               queries: [
                 {
-                  expr: `topk(10, max by (coupon) (${coupon.issued}) / (max by (coupon) (${coupon.stock}) > 0))`,
+                  expr: `topk(10, max by (coupon) (${coupon.issued}) / (max by (coupon) (${coupon.stock}) > 0) and on (coupon) (max by (coupon) (delta(${coupon.issued}[$__range])) > 0))`,
                   legend: '{{coupon}}',
                 },
               ],

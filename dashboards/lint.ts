@@ -140,7 +140,7 @@ function lintTargets(panel: Panel, say: Say): void {
     for (const [, call, range] of expr
       .replaceAll(/"[^"]*"/g, '""')
       .matchAll(/\b(\w+)\s*\([^()[\]]*(?:{[^}]*})?\s*\[([^\]]+)\]/g)) {
-      const span = ['increase', 'max_over_time'].includes(call!);
+      const span = ['increase', 'delta', 'max_over_time'].includes(call!);
       // Over the time shown, or over hours that the title names: both do not change with the zoom by accident.
       const allowed =
         range === '$__rate_interval' || (span && (range === '$__range' || /^\d+[hd]$/.test(range!)));

@@ -5,7 +5,7 @@ import { callGraph, dashboardOf, highIsBad, quantile, rate, table } from './kit.
 
 const { messaging, http } = metrics;
 const errors = '{error_type!=""}';
-const byReader = 'process, messaging_consumer_group_name, messaging_destination_name';
+const byReader = 'messaging_consumer_group_name, messaging_destination_name';
 const bySender = 'process, messaging_destination_name';
 const byRoute = 'process, http_request_method, http_route';
 
@@ -75,7 +75,6 @@ export const serviceMap = (environment: Environment) =>
               columns: [
                 { from: 'messaging_destination_name', title: 'Topic' },
                 { from: 'messaging_consumer_group_name', title: 'Group' },
-                { from: 'process', title: 'Process' },
                 { from: 'A', title: 'Rate', unit: 'mps' },
                 { from: 'B', title: 'Errors', unit: 'ops', steps: highIsBad({ red: 0.001 }) },
                 { from: 'C', title: 'p99', unit: 's' },

@@ -126,28 +126,50 @@ function graphOf(map: ServiceMap): { nodes: Node[]; edges: Edge[] } {
   };
 }
 
-/** A column for each step from outside; within a column near those that lead there. The same map lies the same. */
+/**
+ * Puts every node right of all that lead to it, and close to what it leads to; calls that close a circle do not count.
+ * What is called from outside begins the way, also when it hears of the end of it. The same map always gets the same
+ * columns.
+ */
+function layOut(nodes: readonly Node[], all: readonly Edge[]): void {
+  const services = new Set(nodes.filter(({ kind }) => kind === 'service').map(({ id }) => id));
+  const begin = new Set(
+    all.filter(({ from, to }) => from === outside && services.has(to)).map(({ to }) => to),
+  );
+  const edges = all.filter(({ from, to }) => from === outside || !begin.has(to));
+  const onward = new Map<string, string[]>(nodes.map(({ id }) => [id, []]));
+  const state = new Map<string, 'open' | 'done'>();
+  const order: string[] = [];
+  const visit = (id: string): void => {
+    state.set(id, 'open');
+    for (const { from, to } of edges) {
+      if (from !== id || state.get(to) === 'open') continue;
+      onward.get(id)!.push(to);
+      if (state.get(to) === undefined) visit(to);
+    }
+    state.set(id, 'done');
+    order.unshift(id);
+  };
+  const entered = new Set(edges.filter(({ from, to }) => from !== to).map(({ to }) => to));
+  const first = nodes.filter(({ id, kind }) => kind === 'outside' || !entered.has(id));
+  for (const { id } of [...first, ...nodes]) if (state.get(id) === undefined) visit(id);
+  const layers = new Map<string, number>(nodes.map(({ id }) => [id, 0]));
+  for (const id of order)
+    for (const to of onward.get(id)!) layers.set(to, Math.max(layers.get(to)!, layers.get(id)! + 1));
+  for (const id of order.toReversed()) {
+    const next = onward.get(id)!.map((to) => layers.get(to)!);
+    if (next.length > 0 && id !== outside) layers.set(id, Math.max(layers.get(id)!, Math.min(...next) - 1));
+  }
+  for (const node of nodes) node.layer = layers.get(node.id)!;
+}
+
+/** Within a column nodes lie near those that lead there. Returns the height that this takes. */
 function place(
   nodes: Node[],
   edges: readonly Edge[],
   { width, height: room }: { readonly width: number; readonly height: number },
 ): number {
-  const layers = new Map<string, number>();
-  const entered = (id: string) => edges.some(({ to, from }) => to === id && from !== id);
-  let frontier = nodes.filter(({ id, kind }) => kind === 'outside' || !entered(id)).map(({ id }) => id);
-  if (frontier.length === 0) frontier = [nodes[0]!.id];
-  for (let layer = 0; frontier.length > 0; layer += 1) {
-    for (const id of frontier) layers.set(id, layer);
-    frontier = [...new Set(edges.filter(({ from }) => frontier.includes(from)).map(({ to }) => to))].filter(
-      (id) => !layers.has(id),
-    );
-    // Circles that nothing leads to from outside.
-    if (frontier.length === 0) {
-      const left = nodes.find(({ id }) => !layers.has(id));
-      if (left !== undefined) frontier = [left.id];
-    }
-  }
-  for (const node of nodes) node.layer = layers.get(node.id) ?? 0;
+  layOut(nodes, edges);
   const columns = Math.max(...nodes.map(({ layer }) => layer)) + 1;
   const rows = Math.max(
     ...Array.from({ length: columns }, (_, layer) => nodes.filter((node) => node.layer === layer).length),

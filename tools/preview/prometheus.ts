@@ -31,7 +31,7 @@ export interface Prometheus {
 }
 
 const timeoutMs = 30_000;
-const atOnce = 8;
+const atOnce = 4;
 
 /** Throws MUSTER_PROMETHEUS_DOWN when it does not answer, MUSTER_PROMETHEUS_QUERY when it refuses a query. */
 export function prometheusAt(url: string, signal?: AbortSignal): Prometheus {
