@@ -46,7 +46,7 @@ async function verdicts(files: ReadonlyMap<string, string>, pattern: string) {
 }
 
 /** What ./muster render writes for Prometheus, a folder an environment. */
-const rendered = new Map(
+const rendered = new Map<string, string>(
   Object.values(environments).flatMap((environment) => [
     ...[...renderRules(environment)].map(
       ([name, text]) => [`${environment.name}/rules/${name}`, text] as const,
@@ -65,8 +65,16 @@ test('promtool accepts all rules of all environments', async (t) => {
 });
 
 test('every alert fires when it should, stays quiet when it should, and holds its `for`', async (t) => {
-  const { of, all } = await verdicts(rendered, '*/tests/*.yml');
-  const files = [...rendered.keys()].filter((path) => path.includes('/tests/'));
+  // Most groups are the same everywhere: what has been judged once is not judged again.
+  const ruleFile = (path: string) => path.replace('/tests/', '/rules/').replace(/-\d+[smhd]\.yml$/, '.yml');
+  const distinct = new Map(
+    [...rendered]
+      .filter(([path]) => path.includes('/tests/'))
+      .map(([path, text]) => [`${text}${rendered.get(ruleFile(path))}`, path]),
+  );
+  const files = [...distinct.values()];
+  t.true(files.length > ruleGroups(environments.ci).length, String(files));
+  const { of, all } = await verdicts(rendered, files.join(' '));
   t.deepEqual(
     files.filter((path) => of.get(path) !== true),
     [],
