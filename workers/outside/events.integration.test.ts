@@ -72,13 +72,16 @@ test.before(async () => {
   await eventually('ready', () => delivery.ready(), longMs);
 });
 test.after.always(async () => {
-  await delivery?.stop();
   await world?.kill();
-  await sql`DELETE FROM outside_failed_attempt WHERE event_id LIKE ${`${run}%`}`.execute(db);
-  await sql`DELETE FROM outside_event WHERE event_id LIKE ${`${run}%`}`.execute(db);
-  await db.destroy();
-  await kafka.close();
-  await remove?.();
+  try {
+    await delivery?.stop();
+    await sql`DELETE FROM outside_failed_attempt WHERE event_id LIKE ${`${run}%`}`.execute(db);
+    await sql`DELETE FROM outside_event WHERE event_id LIKE ${`${run}%`}`.execute(db);
+  } finally {
+    await db.destroy();
+    await kafka.close();
+    await remove?.();
+  }
 });
 
 test.serial(
