@@ -100,6 +100,8 @@ async function startWorker({ brokers, signal }: Context, prefix: string): Promis
     env: {
       PATH: process.env.PATH,
       NODE_OPTIONS: process.env.BENCH_NODE_OPTIONS ?? '',
+      // As in the environments' process and in docs/lag.md: one arena of the C library's heap instead of one a thread.
+      MALLOC_ARENA_MAX: '1',
       KAFKA_BROKERS: brokers.join(','),
       HTTP_PORT: String(port),
       LOG_LEVEL: 'warn',

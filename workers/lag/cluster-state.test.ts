@@ -363,6 +363,18 @@ test('every partition has its turn to be read, however few reads there are', (t)
   t.is(read.size, 30);
 });
 
+test('the oldest record is found also where a group moves on in every pass', (t) => {
+  const watched = new Watched();
+  watched.record = (offset) => ({ offset, timestampMs: base - 600_000 + offset * 1_000 });
+  watched.start = 7;
+  for (let i = 1; i <= 8; i++) {
+    watched.end = i * 100;
+    watched.committed = i * 100 - 50;
+    watched.pass();
+  }
+  t.is(watched.state.topics.get('t')!.partitions.get(0)!.oldest?.offset, 7);
+});
+
 test('what was not answered is asked for first the next time: a batch of any size comes for the first', (t) => {
   const watched = new Watched();
   const partitions = [0, 1, 2, 3].map((partition) => ({ partition, leader: 1, replicas: [1], inSync: [1] }));

@@ -4,18 +4,11 @@
  * coordinators move, and one answer may be too early), an offset when its group's coordinator no longer lists it.
  */
 import type { ClusterTopic, FirstRecord, GroupDescription, TopicPartition } from '../platform/kafka.ts';
-import { isPrecise, type Quality, waiting } from './lag-time.ts';
+import { isPrecise, type Quality, qualities, waiting } from './lag-time.ts';
+import { type NumberRows, numberRows, type Row } from './number-rows.ts';
 import { type Retention, retentionUsed } from './retention.ts';
 import { TimeTable } from './time-table.ts';
-import {
-  firstMarks,
-  type Marks,
-  observe,
-  type Status,
-  type VerdictSettings,
-  verdict,
-  worse,
-} from './verdict.ts';
+import { firstMarks, observe, type Status, type VerdictSettings, verdict, worse } from './verdict.ts';
 
 /** Whole passes without a topic or group, and beside them a time, after which it is taken for gone. */
 export const passesUntilGone = 3;
@@ -60,40 +53,114 @@ export interface TopicState {
   missing: Missing | undefined;
 }
 
-/** A group on a partition. The fields from `lag` on are what is shown: they change together at the end of a pass. */
-export class GroupPartitionState {
-  /** As read in the pass that runs; undefined: not listed in it. */
-  read: number | undefined;
-  committed = 0;
+/** A group on a partition. What is shown, from `lag` on, changes together at the end of a pass. */
+const fields = [
+  /** 1: the group has committed on it. */
+  'there',
+  /** As read in the pass that runs; NaN: not listed in it. */
+  'read',
   /** The log was looked at from committed offset `lookedFor` on: up to `lookedUntil` there is no record to read. */
-  lookedFor = -1;
-  lookedUntil = -1;
-  /** Timestamp of the record at `lookedUntil`; 0: that offset was not looked at; -1: the record has none. */
-  recordMs = 0;
-  marks: Marks | undefined;
+  'lookedFor',
+  'lookedUntil',
+  /** What there is at `lookedUntil`: one of `looked`. */
+  'found',
+  /** Timestamp of the record there. */
+  'recordMs',
+  // The verdict's marks; `committed` is shown too.
+  'committed',
+  'sampledLag',
+  'sampledAtMs',
+  'committedAtMs',
+  'movedAtMs',
+  'rewoundAtMs',
+  'caughtUpAtMs',
+  'shrankAtMs',
+  /** 1: the marks are set, there is something to show. */
+  'settled',
+  'lag',
+  /** Index into `qualities`. */
+  'quality',
+  'sinceMs',
+  'asOfMs',
+  /** 1: the committed offset was another one in the pass before. */
+  'moving',
+  'retentionUsed',
+] as const;
+type Field = (typeof fields)[number];
+type GroupPartitionRow = Row<Field>;
+const groupPartition = numberRows(fields);
 
-  lag = 0;
-  quality: Quality = 'unknown';
-  sinceMs = 0;
-  asOfMs = 0;
-  /** The committed offset was another one in the pass before. */
-  moving = true;
-  retentionUsed = 0;
+/** Values of `found`. */
+const looked = { notYet: 0, timestamp: 1, noTimestamp: 2 } as const;
 
+/** A group's partition as it is shown. */
+export interface GroupPartition {
+  readonly committed: number;
+  readonly lag: number;
+  readonly quality: Quality;
+  /** Since when the next record has been waiting, UTC ms. */
+  readonly sinceMs: number;
+  readonly retentionUsed: number;
   /**
    * How long the next record has been waiting. A group that stands still goes on waiting after the last pass; one that
    * moves has the lag that it had then.
    */
-  lagSeconds(nowMs: number): number {
-    if (this.quality === 'caught_up' || this.quality === 'unknown') return 0;
-    return Math.max(0, ((this.moving ? this.asOfMs : nowMs) - this.sinceMs) / 1_000);
+  lagSeconds(nowMs: number): number;
+}
+
+/** A group on the partitions of a topic. */
+export class GroupTopicState {
+  readonly #rows: NumberRows<Field>;
+
+  constructor(partitions: number) {
+    this.#rows = groupPartition(partitions);
   }
+
+  /** The row, made when it is not there. */
+  row(partition: number): GroupPartitionRow {
+    return this.#rows.at(partition);
+  }
+
+  /** Those that the group has committed on. Each row is good until the next is taken. */
+  *rows(): Generator<readonly [partition: number, row: GroupPartitionRow]> {
+    for (let partition = 0; partition < this.#rows.capacity; partition++) {
+      const row = this.#rows.at(partition);
+      if (row.there === 1) yield [partition, row];
+    }
+  }
+
+  /** What is shown of a partition; undefined before the end of the first pass that saw it. */
+  get(partition: number): GroupPartition | undefined {
+    if (partition >= this.#rows.capacity) return undefined;
+    const row = this.#rows.at(partition);
+    return row.there === 1 && row.settled === 1 ? shown(row) : undefined;
+  }
+
+  *shown(): Generator<readonly [partition: number, state: GroupPartition]> {
+    for (const [partition, row] of this.rows()) if (row.settled === 1) yield [partition, shown(row)];
+  }
+}
+
+function shown(row: GroupPartitionRow): GroupPartition {
+  const { committed, lag, sinceMs, retentionUsed, moving, asOfMs } = row;
+  const quality = qualities[row.quality]!;
+  return {
+    committed,
+    lag,
+    quality,
+    sinceMs,
+    retentionUsed,
+    lagSeconds(nowMs) {
+      if (quality === 'caught_up' || quality === 'unknown') return 0;
+      return Math.max(0, ((moving === 1 ? asOfMs : nowMs) - sinceMs) / 1_000);
+    },
+  };
 }
 
 export interface GroupState {
   members: number;
   assigned: ReadonlyMap<string, readonly number[]>;
-  readonly topics: Map<string, Map<number, GroupPartitionState>>;
+  readonly topics: Map<string, GroupTopicState>;
   status: Status;
   missing: Missing | undefined;
 }
@@ -148,7 +215,7 @@ export class ClusterState {
     }
     for (const group of this.groups.values())
       for (const partitions of group.topics.values())
-        for (const state of partitions.values()) state.read = undefined;
+        for (const [, row] of partitions.rows()) row.read = Number.NaN;
   }
 
   #isGone(which: { missing: Missing | undefined }, nowMs: number): boolean {
@@ -195,15 +262,16 @@ export class ClusterState {
     if (group === undefined || !this.topics.get(topic)?.partitions.has(partition)) return;
     let partitions = group.topics.get(topic);
     if (partitions === undefined) {
-      partitions = new Map();
+      partitions = new GroupTopicState(this.topics.get(topic)!.partitions.size);
       group.topics.set(topic, partitions);
     }
-    let state = partitions.get(partition);
-    if (state === undefined) {
-      state = new GroupPartitionState();
-      partitions.set(partition, state);
+    const row = partitions.row(partition);
+    if (row.there === 0) {
+      row.there = 1;
+      row.settled = 0;
+      row.lookedFor = -1;
     }
-    state.read = offset;
+    row.read = offset;
   }
 
   /** All of the group's offsets were told: what it no longer has was deleted or has expired. */
@@ -211,8 +279,12 @@ export class ClusterState {
     const group = this.groups.get(groupId);
     if (group === undefined) return;
     for (const [topic, partitions] of group.topics) {
-      for (const [partition, state] of partitions) if (state.read === undefined) partitions.delete(partition);
-      if (partitions.size === 0) group.topics.delete(topic);
+      let left = 0;
+      for (const [, row] of partitions.rows()) {
+        if (Number.isNaN(row.read)) row.there = 0;
+        else left++;
+      }
+      if (left === 0) group.topics.delete(topic);
     }
   }
 
@@ -244,12 +316,12 @@ export class ClusterState {
     for (const group of rotated([...this.groups.values()], this.#turn)) {
       for (const [topic, partitions] of group.topics) {
         const known = this.topics.get(topic);
-        for (const [partition, state] of partitions) {
+        for (const [partition, row] of partitions.rows()) {
           const log = known?.partitions.get(partition);
-          if (log === undefined || log.leader < 0 || log.end === undefined || state.read === undefined)
+          if (log === undefined || log.leader < 0 || log.end === undefined || Number.isNaN(row.read))
             continue;
-          const position = positionOf(state, state.read, log.start);
-          if (position >= log.end || recordAt(state, state.read, position) !== 0) continue;
+          const position = positionOf(row, row.read, log.start);
+          if (position >= log.end || foundAt(row, row.read, position) !== looked.notYet) continue;
           const into = isPrecise(log.table, position, nowMs) ? others : urgent;
           const key = keyOf(topic, partition);
           if (!into.has(key)) into.set(key, { topic, partition, leader: log.leader, offset: position });
@@ -269,9 +341,14 @@ export class ClusterState {
         most--;
       }
     };
+    const takeOldest = () => take(this.#oldestWanted(), Math.ceil(budget / 4));
+    // A partition is read at one offset a pass. Where groups never stand still, the log starts would never come to it.
+    const oldestFirst = this.#turn % 4 === 3;
+    if (oldestFirst) takeOldest();
+    const before = chosen.size;
     take(urgent, budget);
-    take(others, budget - chosen.size);
-    take(this.#oldestWanted(chosen), Math.ceil(budget / 4));
+    take(others, budget - (chosen.size - before));
+    if (!oldestFirst) takeOldest();
     const first = this.#unanswered;
     this.#unanswered = new Set();
     this.#turn++;
@@ -280,14 +357,13 @@ export class ClusterState {
       .map(([, wanted]) => wanted);
   }
 
-  #oldestWanted(but: ReadonlyMap<string, Wanted>): Map<string, Wanted> {
+  #oldestWanted(): Map<string, Wanted> {
     const wanted = new Map<string, Wanted>();
     for (const [topic, { partitions }] of this.topics) {
       for (const [partition, { leader, start, end, oldestAt }] of partitions) {
         if (leader < 0 || start === undefined || end === undefined || start >= end || oldestAt === start)
           continue;
-        const key = keyOf(topic, partition);
-        if (!but.has(key)) wanted.set(key, { topic, partition, leader, offset: start });
+        wanted.set(keyOf(topic, partition), { topic, partition, leader, offset: start });
       }
     }
     return wanted;
@@ -305,11 +381,14 @@ export class ClusterState {
         if (record !== undefined && record.timestampMs > 0) log.oldest = record;
       }
       for (const group of this.groups.values()) {
-        const state = group.topics.get(topic)?.get(partition);
-        if (state?.read === undefined || positionOf(state, state.read, log.start) !== from) continue;
-        state.lookedFor = state.read;
-        state.lookedUntil = nextOffset;
-        state.recordMs = record === undefined ? 0 : record.timestampMs > 0 ? record.timestampMs : -1;
+        const row = group.topics.get(topic)?.row(partition);
+        if (row === undefined || row.there === 0 || Number.isNaN(row.read)) continue;
+        if (positionOf(row, row.read, log.start) !== from) continue;
+        row.lookedFor = row.read;
+        row.lookedUntil = nextOffset;
+        if (record === undefined) row.found = looked.notYet;
+        else row.found = record.timestampMs > 0 ? looked.timestamp : looked.noTimestamp;
+        row.recordMs = record?.timestampMs ?? 0;
       }
     }
   }
@@ -321,44 +400,45 @@ export class ClusterState {
       for (const [topic, partitions] of group.topics) {
         const known = this.topics.get(topic);
         const owned = group.assigned.get(topic);
-        for (const [partition, state] of partitions) {
+        for (const [partition, row] of partitions.rows()) {
           const log = known?.partitions.get(partition);
           if (known === undefined || log === undefined) continue;
-          this.#settlePartition(state, log, known.retention, owned?.includes(partition) === true, nowMs);
-          if (state.marks !== undefined)
-            status = worse(status, verdict(state.marks, state.lag, nowMs, this.#settings));
+          this.#settleRow(row, log, known.retention, owned?.includes(partition) === true, nowMs);
+          if (row.settled === 1) status = worse(status, verdict(row, row.lag, nowMs, this.#settings));
         }
       }
       group.status = status;
     }
   }
 
-  #settlePartition(
-    state: GroupPartitionState,
+  #settleRow(
+    row: GroupPartitionRow,
     log: PartitionState,
     retention: Retention | undefined,
     owned: boolean,
     nowMs: number,
   ): void {
     // Not read: the coordinator did not answer. The last offset holds, but nothing was observed.
-    const observed = state.read !== undefined;
-    const committed = state.read ?? state.committed;
-    const position = positionOf(state, committed, log.start);
-    state.moving = observed ? state.marks === undefined || committed !== state.committed : state.moving;
-    state.committed = committed;
-    state.lag = log.end === undefined ? 0 : Math.max(0, log.end - position);
+    const observed = !Number.isNaN(row.read);
+    if (!observed && row.settled === 0) return;
+    const committed = observed ? row.read : row.committed;
+    const position = positionOf(row, committed, log.start);
+    if (observed) {
+      row.moving = row.settled === 0 || committed !== row.committed ? 1 : 0;
+      row.asOfMs = nowMs;
+    }
+    row.lag = log.end === undefined ? 0 : Math.max(0, log.end - position);
     const { quality, sinceMs } = waiting({
       position,
       end: log.end,
       table: log.table,
-      recordMs: recordAt(state, committed, position),
+      recordMs: foundAt(row, committed, position) === looked.timestamp ? row.recordMs : undefined,
       oldest: log.oldest,
       nowMs,
     });
-    state.quality = quality;
-    state.sinceMs = sinceMs;
-    if (observed) state.asOfMs = nowMs;
-    state.retentionUsed =
+    row.quality = qualities.indexOf(quality);
+    row.sinceMs = sinceMs;
+    row.retentionUsed =
       log.end === undefined || log.start === undefined
         ? 0
         : retentionUsed({
@@ -370,21 +450,22 @@ export class ClusterState {
             retention,
           });
     if (!observed) return;
-    const observation = { offset: committed, lag: state.lag, timeMs: nowMs, owned };
-    if (state.marks === undefined) state.marks = firstMarks(observation, this.#settings);
-    else observe(state.marks, observation, this.#settings);
+    const observation = { offset: committed, lag: row.lag, timeMs: nowMs, owned };
+    if (row.settled === 1) observe(row, observation, this.#settings);
+    else Object.assign(row, firstMarks(observation, this.#settings));
+    row.settled = 1;
   }
 }
 
 /** Offset of the next record to read: not below the log start, and past what is known to hold no record. */
-function positionOf(state: GroupPartitionState, committed: number, start: number | undefined): number {
+function positionOf(row: GroupPartitionRow, committed: number, start: number | undefined): number {
   const position = start === undefined ? committed : Math.max(committed, start);
-  return state.lookedFor === committed ? Math.max(position, state.lookedUntil) : position;
+  return row.lookedFor === committed ? Math.max(position, row.lookedUntil) : position;
 }
 
-/** Timestamp of the record at the position; 0: not looked at; -1: it has none. */
-function recordAt(state: GroupPartitionState, committed: number, position: number): number {
-  return state.lookedFor === committed && state.lookedUntil === position ? state.recordMs : 0;
+/** What was found at the position: one of `looked`. */
+function foundAt(row: GroupPartitionRow, committed: number, position: number): number {
+  return row.lookedFor === committed && row.lookedUntil === position ? row.found : looked.notYet;
 }
 
 function keyOf(topic: string, partition: number): string {

@@ -3,13 +3,13 @@
  * series: written out group by group and topic by topic, they never are all in memory.
  */
 import { metrics } from '../../catalog/metrics.ts';
-import type { ClusterState, GroupPartitionState, PartitionState } from './cluster-state.ts';
+import type { ClusterState, GroupPartition, PartitionState } from './cluster-state.ts';
 import { statuses } from './verdict.ts';
 
 const names = metrics.lag;
 
 type PartitionValue = (log: PartitionState, nowMs: number) => number | undefined;
-type GroupValue = (state: GroupPartitionState, nowMs: number) => number;
+type GroupValue = (state: GroupPartition, nowMs: number) => number;
 
 const ofPartitions: readonly (readonly [name: string, help: string, value: PartitionValue])[] = [
   [names.currentOffset, 'End offset (high watermark).', ({ end }) => end],
@@ -105,9 +105,7 @@ export function* lagMetricText(state: ClusterState, now: () => number = Date.now
         const nowMs = now();
         const before = `${name}{consumergroup="${escaped(group)}",topic="${escaped(topic)}",partition="`;
         let text = '';
-        for (const [partition, each] of partitions) {
-          // Seen for the first time in the pass that runs: there is nothing to show yet.
-          if (each.marks === undefined) continue;
+        for (const [partition, each] of partitions.shown()) {
           const quality = withQuality === true ? `",quality="${each.quality}` : '';
           text += `${before}${partition}${quality}"} ${value(each, nowMs)}\n`;
         }

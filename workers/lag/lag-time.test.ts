@@ -16,7 +16,7 @@ const input = (changes: Partial<WaitingInput>): WaitingInput => ({
   position: 4_000,
   end: 5_950,
   table: steadyTable(),
-  recordMs: 0,
+  recordMs: undefined,
   oldest: undefined,
   nowMs: base + 600_000,
   ...changes,
@@ -70,8 +70,7 @@ test('before the table and not read: between the oldest record and the table, el
   });
 });
 
-test('a record without a timestamp, and an end that was never seen', (t) => {
-  t.like(waiting(input({ position: 100, recordMs: -1 })), { quality: 'estimated' });
+test('an end that was never seen, and a table that knows nothing', (t) => {
   t.like(waiting(input({ end: undefined })), { quality: 'unknown' });
   t.like(waiting(input({ table: new TimeTable() })), { quality: 'unknown' });
   t.like(waiting(input({ table: new TimeTable(), recordMs: base })), { quality: 'fetched', sinceMs: base });
@@ -89,7 +88,7 @@ const anything = fc.record({
   steps: fc.array(fc.tuple(fc.nat(100_000), fc.integer({ min: -5_000, max: 600_000 })), { maxLength: 70 }),
   position: fc.nat(10_000_000),
   end: fc.option(fc.nat(10_000_000), { nil: undefined }),
-  recordMs: fc.oneof(fc.constant(0), fc.constant(-1), fc.integer({ min: 1, max: 4_000_000_000_000 })),
+  recordMs: fc.option(fc.integer({ min: -1, max: 4_000_000_000_000 }), { nil: undefined }),
   oldest: fc.option(
     fc.record({ offset: fc.nat(10_000_000), timestampMs: fc.integer({ min: -1, max: base * 2 }) }),
     {
@@ -142,7 +141,7 @@ test('further behind never means a shorter wait, and time that passes never shor
             position,
             end: offset,
             table,
-            recordMs: 0,
+            recordMs: undefined,
             oldest: knowsOldest ? { offset: 0, timestampMs: base - 60_000 } : undefined,
             nowMs,
           });

@@ -17,8 +17,8 @@ export interface WaitingInput {
   /** Undefined: never seen. */
   readonly end: number | undefined;
   readonly table: TimeTable;
-  /** Timestamp of the record at `position`; not above 0: not read, or it has none. */
-  readonly recordMs: number;
+  /** Timestamp of the record at `position`; undefined: not read, or it has none. */
+  readonly recordMs: number | undefined;
   /** The oldest record that is still there, when it was read. */
   readonly oldest: { readonly offset: number; readonly timestampMs: number } | undefined;
   readonly nowMs: number;
@@ -35,7 +35,7 @@ export function waiting(input: WaitingInput): Waiting {
   const { position, end, table, recordMs, oldest, nowMs } = input;
   if (end === undefined) return { quality: 'unknown', sinceMs: nowMs };
   if (position >= end) return { quality: 'caught_up', sinceMs: nowMs };
-  const known = recordMs > 0;
+  const known = recordMs !== undefined;
   const found = table.lookup(position);
   switch (found.kind) {
     case 'covered': {

@@ -32,8 +32,8 @@ export interface Observation {
 
 /** When each thing last happened, UTC ms. */
 export interface Marks {
-  offset: number;
-  lag: number;
+  committed: number;
+  sampledLag: number;
   sampledAtMs: number;
   committedAtMs: number;
   movedAtMs: number;
@@ -45,8 +45,8 @@ export interface Marks {
 /** What the first observation tells: nothing has gone wrong yet, all rules begin to count here. */
 export function firstMarks({ offset, lag, timeMs }: Observation, { allowedLag }: VerdictSettings): Marks {
   return {
-    offset,
-    lag,
+    committed: offset,
+    sampledLag: lag,
     sampledAtMs: timeMs,
     committedAtMs: timeMs,
     movedAtMs: timeMs,
@@ -62,14 +62,14 @@ export function observe(
   { offset, lag, timeMs, owned }: Observation,
   settings: VerdictSettings,
 ): void {
-  if (offset !== marks.offset) {
-    if (offset < marks.offset) marks.rewoundAtMs = timeMs;
-    marks.offset = offset;
+  if (offset !== marks.committed) {
+    if (offset < marks.committed) marks.rewoundAtMs = timeMs;
+    marks.committed = offset;
     marks.movedAtMs = timeMs;
     marks.committedAtMs = timeMs;
     if (timeMs - marks.sampledAtMs >= settings.sampleMs) {
-      if (lag < marks.lag) marks.shrankAtMs = timeMs;
-      marks.lag = lag;
+      if (lag < marks.sampledLag) marks.shrankAtMs = timeMs;
+      marks.sampledLag = lag;
       marks.sampledAtMs = timeMs;
     }
   } else if (owned) marks.committedAtMs = timeMs;

@@ -3,6 +3,7 @@
  * kafka_exporter. Needs nothing but brokers to ask (docs/lag.md), whoever runs the groups.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
+import { setFlagsFromString } from 'node:v8';
 import { Type } from 'typebox';
 import { metrics } from '../../catalog/metrics.ts';
 import { addMetricText, counter, durationHistogram, gauge } from '../platform/metrics.ts';
@@ -58,6 +59,9 @@ export const worker: Worker<typeof config> = {
   kafkaOnly: true,
   config,
   async start({ config, kafka, log, metrics: registry }) {
+    // Each pass and each scrape leaves garbage of many times what stays. V8 would let the heap grow to twice of that
+    // before it looks (measured on 1,000 partitions x 50 groups: 166 MB resident, with this 130 MB).
+    setFlagsFromString('--heap-growing-percent=20');
     const startedMs = Date.now();
     const cluster = kafka.cluster();
     const state = new ClusterState({

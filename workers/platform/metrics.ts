@@ -24,6 +24,9 @@ export function addMetricText(registry: Registry, text: MetricText): void {
   texts.set(registry, [...(texts.get(registry) ?? []), text]);
 }
 
+/** Written to the socket at once: a write has a cost of its own. */
+const pieceLength = 32 * 1_024;
+
 /** Everything that a scrape gets, in pieces: a monitor's hundreds of thousands of series are never one string. */
 export async function* exposition(registry: Registry): AsyncGenerator<string> {
   const end = '# EOF\n';
@@ -31,8 +34,16 @@ export async function* exposition(registry: Registry): AsyncGenerator<string> {
   await Promise.all(own.map((each) => each.refresh()));
   const text = await registry.metrics();
   yield text.endsWith(end) ? text.slice(0, -end.length) : text;
-  for (const each of own) yield* each.write();
-  if (text.endsWith(end)) yield end;
+  let piece = '';
+  for (const each of own) {
+    for (const more of each.write()) {
+      piece += more;
+      if (piece.length < pieceLength) continue;
+      yield piece;
+      piece = '';
+    }
+  }
+  yield text.endsWith(end) ? piece + end : piece;
 }
 
 export interface MetricOptions<Label extends string = string> {
