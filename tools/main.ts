@@ -8,11 +8,13 @@ import { addCapacity } from './verbs/capacity.ts';
 import { addDashboards } from './verbs/dashboards.ts';
 import { addDlq } from './verbs/dlq.ts';
 import { addDown } from './verbs/down.ts';
+import { addDrill } from './verbs/drill.ts';
 import { addEnv } from './verbs/env.ts';
 import { addLogs } from './verbs/logs.ts';
 import { addMap } from './verbs/map.ts';
 import { addProveAlerts } from './verbs/prove-alerts.ts';
 import { addRender } from './verbs/render.ts';
+import { addRollingRestart } from './verbs/rolling-restart.ts';
 import { addSimulate } from './verbs/simulate.ts';
 import { addStatus } from './verbs/status.ts';
 import { addTest } from './verbs/test.ts';
@@ -46,6 +48,8 @@ for (const add of [
   addTrace,
   addMap,
   addProveAlerts,
+  addDrill,
+  addRollingRestart,
   addTraffic,
   addTopics,
   addDlq,

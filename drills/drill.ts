@@ -1,0 +1,103 @@
+/** What a drill is, and what its run leaves behind. Data only: the runner reads a Drill and writes a DrillReport. */
+import type { Verdict } from './checker/verdict.ts';
+import type { Fault } from './faults.ts';
+
+/** Times are ms from the begin of the load. Without `healAfterMs` a fault stays until the load is over. */
+export type DrillStep =
+  | { readonly atMs: number; readonly inject: Fault; readonly on: Target; readonly healAfterMs?: number }
+  /** Changes what the world outside does: the webhook receiver's behaviour. */
+  | {
+      readonly atMs: number;
+      readonly outside: Readonly<Record<string, unknown>>;
+      readonly healAfterMs?: number;
+    }
+  /** Something that has its own procedure: `rolling-restart`, `rolling-upgrade`, `fill-disk`, `scale-workers` ... */
+  | { readonly atMs: number; readonly procedure: string; readonly healAfterMs?: number };
+
+/** An alias of the environment, or a role that is looked up when the step is due. */
+export type Target =
+  | { readonly alias: string }
+  | { readonly role: 'controller' | 'zookeeper-leader' | 'zookeeper-follower' };
+
+export interface Drill {
+  readonly name: string;
+  /** One sentence: what breaks, and what must not. */
+  readonly about: string;
+  readonly loadMs: number;
+  /** Messages a second through API, log files and plain Kafka; with this share twice, late, and not to be understood. */
+  readonly promotion?: {
+    readonly rate: number;
+    readonly duplicateShare?: number;
+    readonly outOfOrderShare?: number;
+    readonly poisonShare?: number;
+  };
+  /** Requests for a coupon of this stock, a second. */
+  readonly coupons?: { readonly rate: number; readonly stock: number };
+  /** Orders placed and paid a second. */
+  readonly orders?: { readonly rate: number };
+  readonly steps: readonly DrillStep[];
+  readonly expect: {
+    /** From the fault to the first moment after which neither canary nor load sees a failure. */
+    readonly rtoMs: number;
+    /** The same for answers of workers, where they may take longer than publishing; unset: they are part of the RTO. */
+    readonly answersMs?: number;
+    /** Names of alerts that must arrive at the receiver, and within what time of the fault. */
+    readonly alerts?: readonly { readonly name: string; readonly withinMs: number }[];
+    /** Share of requests that may fail for good (without a retry that went well). Default 0. */
+    readonly failedShare?: number;
+    /** Tries that may fail, also those of requests that went well later. Unset: any number. */
+    readonly failedTries?: number;
+    /** Of the time from sending to ack, over the whole load. */
+    readonly p99Ms?: number;
+  };
+}
+
+/** A value over time; `atMs` is UTC. */
+export interface Curve {
+  readonly name: string;
+  readonly unit: 'per second' | 'ms' | 's' | 'count';
+  readonly points: readonly { readonly atMs: number; readonly value: number }[];
+}
+
+export interface DrillEvent {
+  readonly atMs: number;
+  readonly kind: 'load' | 'fault' | 'heal' | 'detected' | 'alert' | 'recovered' | 'check' | 'note';
+  readonly what: string;
+}
+
+export interface DrillReport {
+  readonly drill: string;
+  readonly about: string;
+  readonly environment: string;
+  /** Commit, machine and versions, for comparisons. */
+  readonly context: Readonly<Record<string, string>>;
+  readonly startedAtMs: number;
+  readonly endedAtMs: number;
+  readonly events: readonly DrillEvent[];
+  readonly curves: readonly Curve[];
+  /** undefined: there was no outage that anybody saw. */
+  readonly rtoMs: number | undefined;
+  /** The same for answers of workers, where the drill keeps them apart. */
+  readonly answersMs?: number;
+  readonly rpo: { readonly lost: number; readonly oldestLostAgeMs: number };
+  /** From the fault to the first page at the receiver; undefined: none came (or none was expected). */
+  readonly detectionMs: number | undefined;
+  readonly alerts: readonly {
+    readonly name: string;
+    readonly receiver: string;
+    readonly firedAtMs: number;
+    readonly resolvedAtMs?: number;
+  }[];
+  readonly sent: number;
+  readonly failed: number;
+  readonly latencyMs: { readonly p50: number; readonly p99: number; readonly max: number };
+  readonly verdicts: readonly Verdict[];
+  /** Expectations with what was measured. */
+  readonly targets: readonly {
+    readonly name: string;
+    readonly target: string;
+    readonly measured: string;
+    readonly met: boolean;
+  }[];
+  readonly passed: boolean;
+}

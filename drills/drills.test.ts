@@ -1,0 +1,58 @@
+import test from 'ava';
+import { ruleGroups } from '../alerts/index.ts';
+import { isAlert } from '../alerts/rule.ts';
+import { environments } from '../catalog/environments.ts';
+import { placements } from '../stacks/config/topology.ts';
+import type { Drill } from './drill.ts';
+import { drillNamed, drills, soak } from './drills.ts';
+import { procedureNamed } from './runner/procedures.ts';
+
+const everything: readonly Drill[] = [...drills, ...soak(environments.ci, 60, 1)];
+
+test('every drill has a name of its own, and its steps are over when its load is', (t) => {
+  t.is(new Set(everything.map(({ name }) => name)).size, everything.length);
+  for (const { name, loadMs, steps } of everything)
+    for (const step of steps) t.true(step.atMs + (step.healAfterMs ?? 0) < loadMs, name);
+});
+
+test('what a drill breaks exists in every environment, and so do its procedures and alerts', (t) => {
+  const alerts = ruleGroups(environments.ci).flatMap(({ rules }) => rules.filter(isAlert));
+  for (const { name, steps, expect } of everything) {
+    for (const step of steps) {
+      if ('procedure' in step) t.is(typeof procedureNamed(step.procedure), 'function');
+      if (!('inject' in step) || !('alias' in step.on)) continue;
+      const { alias } = step.on;
+      for (const environment of Object.values(environments))
+        t.true(
+          placements(environment).some((one) => one.alias === alias),
+          `${name}: ${environment.name} has no ${alias}`,
+        );
+    }
+    for (const wanted of expect.alerts ?? [])
+      t.true(
+        alerts.some((alert) => alert.name === wanted.name),
+        `${name}: there is no alert ${wanted.name}`,
+      );
+  }
+});
+
+test('a soak of one seed is always the same, has a fault each minute, and ends with the hour', (t) => {
+  const hour = soak(environments.ci, 60, 7);
+  t.deepEqual(hour, soak(environments.ci, 60, 7));
+  t.notDeepEqual(hour, soak(environments.ci, 60, 8));
+  t.is(
+    hour.reduce((sum, { loadMs }) => sum + loadMs, 0),
+    3_600_000,
+  );
+  for (const { steps, loadMs } of hour) t.is(steps.length, loadMs / 60_000);
+  t.deepEqual(
+    soak(environments.ci, 12, 7).map(({ loadMs }) => loadMs),
+    [600_000, 120_000],
+  );
+});
+
+test('a drill that there is not is refused with the names of those that there are', (t) => {
+  const error = t.throws(() => drillNamed('earthquake'));
+  t.regex(error.message, /broker-1-killed.*rolling-restart/);
+  t.throws(() => procedureNamed('toString'), { code: 'MUSTER_DRILL_PROCEDURE' });
+});

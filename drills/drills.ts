@@ -1,0 +1,253 @@
+/** All drills, as data: what is broken when under which load, and what must not happen. docs/drills.md says how to add one. */
+import type { Environment } from '../catalog/environments.ts';
+import { MusterError } from '../workers/platform/errors.ts';
+import { seededRandom } from '../workers/traffic/generate.ts';
+import type { Drill, DrillStep, Target } from './drill.ts';
+import type { Fault } from './faults.ts';
+
+/** What every drill of promotion sends a second. */
+const promotion = { rate: 200 };
+const faultAtMs = 8_000;
+const pageWithinMs = 75_000;
+
+/** Long enough to be paged for; the load goes on until after the broker is back. */
+const longFault = { loadMs: 105_000, healAfterMs: 82_000 } as const;
+
+function brokerDead(name: string, about: string, on: Target, inject: Fault): Drill {
+  return {
+    name,
+    about,
+    loadMs: longFault.loadMs,
+    promotion,
+    steps: [{ atMs: faultAtMs, inject, on, healAfterMs: longFault.healAfterMs }],
+    expect: { rtoMs: 5_000, answersMs: 15_000, alerts: [{ name: 'BrokersMissing', withinMs: pageWithinMs }] },
+  };
+}
+
+const brokerDrills = [1, 2, 3].map((id) =>
+  brokerDead(
+    `broker-${id}-killed`,
+    `Broker ${id} is killed and stays dead for ${longFault.healAfterMs / 1_000} s: publishing goes on after seconds, nothing is lost.`,
+    { alias: `kafka-${id}` },
+    { kind: 'kill' },
+  ),
+);
+
+export const drills: readonly Drill[] = [
+  ...brokerDrills,
+  brokerDead(
+    'controller-killed',
+    'The broker that is the controller is killed: another one takes over and chooses new leaders.',
+    { role: 'controller' },
+    { kind: 'kill' },
+  ),
+  brokerDead(
+    'broker-cut',
+    'A broker is cut off the network: it cannot answer, and nobody can tell it from a dead one.',
+    { alias: 'kafka-2' },
+    { kind: 'cut' },
+  ),
+  {
+    name: 'broker-frozen',
+    about:
+      'A broker freezes for 20 s, then goes on as if nothing had been: it must not ack what it does not lead.',
+    loadMs: 40_000,
+    promotion,
+    steps: [{ atMs: faultAtMs, inject: { kind: 'pause' }, on: { alias: 'kafka-3' }, healAfterMs: 20_000 }],
+    expect: { rtoMs: 10_000, answersMs: 15_000 },
+  },
+  {
+    name: 'zookeeper-leader-killed',
+    about:
+      'The leader of ZooKeeper is killed: the others choose a new one before any broker loses its session.',
+    loadMs: 30_000,
+    promotion,
+    steps: [
+      { atMs: faultAtMs, inject: { kind: 'kill' }, on: { role: 'zookeeper-leader' }, healAfterMs: 12_000 },
+    ],
+    expect: { rtoMs: 5_000 },
+  },
+  {
+    name: 'zookeeper-killed',
+    about: 'One ZooKeeper that does not lead is killed: no client may see any error.',
+    loadMs: 30_000,
+    promotion,
+    steps: [
+      { atMs: faultAtMs, inject: { kind: 'kill' }, on: { role: 'zookeeper-follower' }, healAfterMs: 12_000 },
+    ],
+    expect: { rtoMs: 0, failedTries: 0 },
+  },
+  {
+    name: 'two-zookeepers-down',
+    about:
+      'Two of three ZooKeepers are down for 20 s: no leader can be chosen, and with the brokers all well none is needed.',
+    loadMs: 45_000,
+    promotion,
+    steps: ['zookeeper-2', 'zookeeper-3'].map((alias) => ({
+      atMs: faultAtMs,
+      inject: { kind: 'kill' },
+      on: { alias },
+      healAfterMs: 20_000,
+    })),
+    expect: { rtoMs: 10_000 },
+  },
+  {
+    name: 'worker-killed',
+    about:
+      'The join is killed; the engine starts it again: it restores its state and answers every purchase once.',
+    loadMs: 35_000,
+    promotion,
+    steps: [{ atMs: faultAtMs, inject: { kind: 'crash' }, on: { alias: 'promotion' } }],
+    expect: { rtoMs: 12_000 },
+  },
+  {
+    name: 'worker-frozen',
+    about:
+      'The join freezes for 15 s, longer than its session: when it goes on, it must not commit what is not its own.',
+    loadMs: 40_000,
+    promotion,
+    steps: [{ atMs: faultAtMs, inject: { kind: 'pause' }, on: { alias: 'promotion' }, healAfterMs: 15_000 }],
+    expect: { rtoMs: 25_000 },
+  },
+  {
+    name: 'workers-scaled',
+    about: 'A second join is added and taken away again: partitions and their state move twice.',
+    loadMs: 30_000,
+    promotion,
+    steps: [{ atMs: faultAtMs, procedure: 'scale-workers' }],
+    expect: { rtoMs: 15_000 },
+  },
+  {
+    name: 'workers-restarted',
+    about:
+      'Every process of ours ends in its own way and starts again, one after the other, as in an upgrade.',
+    loadMs: 30_000,
+    promotion,
+    steps: [{ atMs: faultAtMs, procedure: 'restart-workers' }],
+    expect: { rtoMs: 15_000 },
+  },
+  {
+    name: 'mysql-restarted',
+    about:
+      'MySQL restarts during a rush for coupons and while people pay: nobody pays twice, nothing is issued twice.',
+    loadMs: 30_000,
+    coupons: { rate: 60, stock: 100 },
+    orders: { rate: 20 },
+    steps: [{ atMs: faultAtMs, inject: { kind: 'restart', graceMs: 0 }, on: { alias: 'mysql' } }],
+    expect: { rtoMs: 20_000 },
+  },
+  {
+    name: 'redis-restarted',
+    about:
+      'Redis restarts empty-handed or not during the same: the store of truth decides, the ranking is made good.',
+    loadMs: 30_000,
+    coupons: { rate: 60, stock: 100 },
+    orders: { rate: 20 },
+    steps: [{ atMs: faultAtMs, inject: { kind: 'restart', graceMs: 0 }, on: { alias: 'redis' } }],
+    expect: { rtoMs: 20_000 },
+  },
+  {
+    name: 'webhook-failing',
+    about:
+      'The receiver outside is slow, then refuses everything, then loses its answers: it does the work of each payment once.',
+    loadMs: 40_000,
+    orders: { rate: 10 },
+    steps: [
+      { atMs: 5_000, outside: { mode: 'slow', delayMs: 1_500 }, healAfterMs: 8_000 },
+      { atMs: 14_000, outside: { mode: 'fail', status: 503 }, healAfterMs: 10_000 },
+      { atMs: 25_000, outside: { mode: 'lose-response', first: 2 }, healAfterMs: 8_000 },
+    ],
+    expect: { rtoMs: 0 },
+  },
+  {
+    name: 'bad-data',
+    about:
+      '1 % of the messages come twice, 5 % late and 1 % cannot be understood: the rest is answered as if they were not there.',
+    loadMs: 30_000,
+    promotion: { ...promotion, duplicateShare: 0.01, outOfOrderShare: 0.05, poisonShare: 0.01 },
+    steps: [],
+    expect: { rtoMs: 0 },
+  },
+  {
+    name: 'rolling-restart',
+    about:
+      'All brokers are restarted one after the other under load: no request fails, none takes longer than 2 s.',
+    loadMs: 40_000,
+    promotion,
+    steps: [{ atMs: faultAtMs, procedure: 'rolling-restart' }],
+    expect: { rtoMs: 0, p99Ms: 2_000 },
+  },
+];
+
+/** The drill of this name. Throws MUSTER_USAGE with the known names. */
+export function drillNamed(name: string): Drill {
+  const found = drills.find((drill) => drill.name === name);
+  if (found === undefined)
+    throw new MusterError(
+      'MUSTER_USAGE',
+      `No drill "${name}"; there are: ${drills.map((drill) => drill.name).join(', ')}, soak, all.`,
+    );
+  return found;
+}
+
+const legMinutes = 10;
+
+/** Faults of a soak, one of them each minute. All are over within half of it. */
+const soakFaults: readonly ((
+  environment: Environment,
+) => Omit<Extract<DrillStep, { inject: Fault }>, 'atMs'>[])[] = [
+  ({ kafka }) =>
+    kafka.nodes.map(({ id }) => ({
+      inject: { kind: 'kill' },
+      on: { alias: `kafka-${id}` },
+      healAfterMs: 12_000,
+    })),
+  ({ kafka }) =>
+    kafka.nodes.map(({ id }) => ({
+      inject: { kind: 'pause' },
+      on: { alias: `kafka-${id}` },
+      healAfterMs: 10_000,
+    })),
+  ({ kafka }) =>
+    kafka.nodes.map(({ id }) => ({
+      inject: { kind: 'cut' },
+      on: { alias: `kafka-${id}` },
+      healAfterMs: 12_000,
+    })),
+  ({ zookeeper }) =>
+    zookeeper.nodes.map(({ id }) => ({
+      inject: { kind: 'kill' },
+      on: { alias: `zookeeper-${id}` },
+      healAfterMs: 10_000,
+    })),
+  () => [{ inject: { kind: 'crash' }, on: { alias: 'promotion' } }],
+  () => [{ inject: { kind: 'pause' }, on: { alias: 'promotion' }, healAfterMs: 15_000 }],
+  () => [{ inject: { kind: 'crash' }, on: { alias: 'log-follower' } }],
+  () => [{ inject: { kind: 'restart', graceMs: 10_000 }, on: { alias: 'api' } }],
+  () => [{ inject: { kind: 'restart', graceMs: 0 }, on: { alias: 'mysql' } }],
+  () => [{ inject: { kind: 'restart', graceMs: 0 }, on: { alias: 'redis' } }],
+];
+
+/**
+ * A soak as drills of ten minutes each, so that what was sent fits in memory: a random fault each minute. The same seed
+ * gives the same faults.
+ */
+export function soak(environment: Environment, minutes: number, seed: number): readonly Drill[] {
+  const random = seededRandom(seed);
+  const pick = <Item>(list: readonly Item[]) => list[Math.floor(random() * list.length)]!;
+  return Array.from({ length: Math.ceil(minutes / legMinutes) }, (_, leg): Drill => {
+    const length = Math.min(legMinutes, minutes - leg * legMinutes);
+    return {
+      name: `soak-${leg + 1}`,
+      about: `${length} minutes with a random fault each minute (seed ${seed}, minutes ${leg * legMinutes + 1} to ${leg * legMinutes + length}): nothing is lost, nothing doubled.`,
+      loadMs: length * 60_000,
+      promotion,
+      steps: Array.from({ length }, (_step, minute) => ({
+        atMs: minute * 60_000 + 5_000 + Math.floor(random() * 15_000),
+        ...pick(pick(soakFaults)(environment)),
+      })),
+      // Of the longest fault, a worker frozen beyond its session.
+      expect: { rtoMs: 30_000 },
+    };
+  });
+}

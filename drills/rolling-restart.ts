@@ -1,0 +1,85 @@
+/**
+ * All brokers restarted, one after the other, without a request that fails. The next one goes only when every copy of
+ * every partition is in sync, seen several times in a row: with a copy missing, the loss of one more stops publishing.
+ * The controller goes last, so that control moves once.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Environment } from '../catalog/environments.ts';
+import { clusterState } from '../tools/kafka.ts';
+import { MusterError } from '../workers/platform/errors.ts';
+import type { Kafka } from '../workers/platform/kafka.ts';
+import type { Faults } from './faults.ts';
+
+export interface RollingRestartOptions {
+  readonly environment: Environment;
+  readonly faults: Faults;
+  readonly kafka: Kafka;
+  readonly signal: AbortSignal;
+  onBroker?(alias: string, what: 'stopping' | 'started' | 'in sync'): void;
+  tell?(line: string): void;
+}
+
+/** A broker moves its leaders away and closes its logs in this time; after it, it is killed. */
+const graceMs = 60_000;
+const inARow = 5;
+const settleMs = 5 * 60_000;
+
+/**
+ * Running it again is always safe. Throws MUSTER_ROLLING_RESTART when copies do not get in sync: then the rest of the
+ * brokers are left alone.
+ */
+export async function rollingRestart(options: RollingRestartOptions): Promise<void> {
+  const { environment, faults, signal, onBroker } = options;
+  await untilInSync(options, 'before the first broker');
+  for (const alias of await order(environment)) {
+    signal.throwIfAborted();
+    onBroker?.(alias, 'stopping');
+    // Stopped and started in one: whatever happens to us, the engine or the journal starts it again.
+    await faults.inject(alias, { kind: 'restart', graceMs });
+    onBroker?.(alias, 'started');
+    await untilInSync(options, `after ${alias}`);
+    onBroker?.(alias, 'in sync');
+  }
+}
+
+async function order(environment: Environment): Promise<readonly string[]> {
+  const { controller } = await clusterState(environment);
+  const ids = environment.kafka.nodes.map(({ id }): number => id);
+  return [...ids.filter((id) => id !== controller), ...ids.filter((id) => id === controller)].map(
+    (id) => `kafka-${id}`,
+  );
+}
+
+async function untilInSync(
+  { environment, kafka, signal, tell }: RollingRestartOptions,
+  when: string,
+): Promise<void> {
+  const cluster = kafka.cluster();
+  const untilMs = Date.now() + settleMs;
+  let behind = 'no broker answered';
+  try {
+    for (let seen = 0; seen < inARow; ) {
+      try {
+        const { brokers, topics } = await cluster.topology();
+        const partitions = topics.flatMap((topic) => topic.partitions);
+        const missing = environment.kafka.nodes.length - brokers.length;
+        const short = partitions.filter(({ inSync, replicas }) => inSync.length < replicas.length).length;
+        const headless = partitions.filter(({ leader }) => leader < 0).length;
+        behind = `${missing} brokers missing, ${short} partitions under-replicated, ${headless} without a leader`;
+        seen = missing <= 0 && short === 0 && headless === 0 ? seen + 1 : 0;
+      } catch (error) {
+        seen = 0;
+        behind = (error as Error).message;
+      }
+      if (seen === 0) tell?.(behind);
+      if (seen < inARow && Date.now() > untilMs)
+        throw new MusterError(
+          'MUSTER_ROLLING_RESTART',
+          `${when}: not every copy is in sync within ${settleMs / 60_000} minutes (${behind}). The brokers that are left were not touched.`,
+        );
+      await sleep(1_000, undefined, { signal });
+    }
+  } finally {
+    await cluster.close();
+  }
+}

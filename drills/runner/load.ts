@@ -1,0 +1,246 @@
+/** The load of a drill: known ids through the real entrances, and what the checkers say of it afterwards. */
+import type { Environment } from '../../catalog/environments.ts';
+import { type CouponRushReport, runCouponRush } from '../../workers/coupon/rush.ts';
+import { reconcile } from '../../workers/coupon/store.ts';
+import { openDatabase } from '../../workers/platform/database.ts';
+import type { Kafka } from '../../workers/platform/kafka.ts';
+import { type OrdersReport, runOrders } from '../../workers/traffic/orders.ts';
+import { runTraffic, type TrafficReport } from '../../workers/traffic/run.ts';
+import { checkCoupons } from '../checker/coupons.ts';
+import { judgeOrders, markOrders } from '../checker/orders.ts';
+import { judgePromotion, markOutputs } from '../checker/promotion-outputs.ts';
+import type { Verdict } from '../checker/verdict.ts';
+import type { Curve, Drill } from '../drill.ts';
+import type { Attempt, Outage } from './measure.ts';
+
+interface LoadStage {
+  readonly environment: Environment;
+  readonly kafka: Kafka;
+  /** Where the environment is, and its secrets. */
+  readonly variables: Readonly<Record<string, string>>;
+  /** What ids of this run begin with. */
+  readonly run: string;
+  readonly seed: number;
+  readonly signal: AbortSignal;
+}
+
+export interface LoadResult {
+  /** Messages whose way is timed one by one: promotion's. */
+  readonly attempts: readonly Attempt[];
+  /** When each purchase was first acked, by its id. */
+  readonly purchases: ReadonlyMap<string, number>;
+  /** Times in which coupons or orders made no progress at all. */
+  readonly stalls: readonly Outage[];
+  readonly curves: readonly Curve[];
+  readonly sent: number;
+  /** Without an ack after all tries. */
+  readonly failed: number;
+  /** Tries that failed, also of what went well later. */
+  readonly failedTries: number;
+  /** Of coupons or orders, when there is no promotion load. */
+  readonly latencyMs: { readonly p50: number; readonly p99: number; readonly max: number } | undefined;
+}
+
+export interface RunningLoad {
+  /** The load of promotion ends; that of coupons and orders ends by itself. */
+  end(): void;
+  readonly done: Promise<LoadResult>;
+  judge(result: LoadResult, patienceMs: number): Promise<readonly Verdict[]>;
+}
+
+const card = '4111111111111111';
+const retryForMs = 120_000;
+const stockOfProducts = 1_000_000;
+
+/** Marks where outputs end, and begins. */
+export async function startLoad(drill: Drill, stage: LoadStage): Promise<RunningLoad> {
+  const { kafka, variables, run, seed, signal } = stage;
+  const apiUrl = variables.MUSTER_API_URL!;
+  const person = `${run}-person`;
+  const promotionMark = drill.promotion === undefined ? undefined : await markOutputs(kafka);
+  const orderMark = drill.orders === undefined ? undefined : await markOrders(kafka);
+  const ending = new AbortController();
+  const coupons = followProgress('coupons accepted');
+  const orders = followProgress('orders paid');
+
+  const promotion = drill.promotion;
+  const producer = promotion === undefined ? undefined : await kafka.producer('drill');
+  const traffic =
+    promotion === undefined
+      ? undefined
+      : runTraffic({
+          ...promotion,
+          run,
+          apiUrl,
+          seed,
+          kafka: producer!,
+          logDirectory: variables.LOG_INBOX_DIRECTORY!,
+          record: true,
+          steady: true,
+          // People of this run only: acts of other runs would join purchases that the oracle knows nothing of.
+          userPrefix: person,
+          retryForMs,
+          endWithinMs: retryForMs,
+          signal: AbortSignal.any([signal, ending.signal]),
+        });
+  const requestsEach = 2;
+  const rush =
+    drill.coupons === undefined
+      ? undefined
+      : runCouponRush({
+          apiUrl,
+          stock: drill.coupons.stock,
+          rate: drill.coupons.rate,
+          users: Math.ceil((drill.coupons.rate * drill.loadMs) / 1_000 / requestsEach),
+          requestsEach,
+          watchers: 20,
+          userPrefix: person,
+          retryForMs,
+          answersWithinMs: retryForMs,
+          signal,
+          onProgress: ({ accepted }) => coupons.at(accepted),
+        });
+  const shopping =
+    drill.orders === undefined
+      ? undefined
+      : runOrders({
+          apiUrl,
+          rate: drill.orders.rate,
+          durationMs: drill.loadMs,
+          products: 8,
+          stock: stockOfProducts,
+          userPrefix: person,
+          retryForMs,
+          record: true,
+          seed,
+          signal,
+          onProgress: ({ paid }) => orders.at(paid),
+        });
+
+  const all = Promise.all([traffic, rush, shopping]);
+  const done = all.then(async ([sent, told, sold]) => {
+    await producer?.close();
+    return resultOf(sent, told, sold, [coupons, orders]);
+  });
+  // Whoever waits for it sees it fail; until then it must not be nobody's.
+  done.catch(() => undefined);
+  return {
+    end: () => ending.abort(),
+    done,
+    async judge(_result, patienceMs) {
+      const [sent, told, sold] = await all;
+      const verdicts: Verdict[] = [];
+      if (sent !== undefined) {
+        const messages = sent.messages ?? [];
+        const inputs = { sent: messages, everything: messages, run, personal: [person, card] };
+        verdicts.push(await judgePromotion(kafka, promotionMark!, inputs, { patienceMs, signal }));
+      }
+      if (told !== undefined) verdicts.push(await judgeCoupons(told, variables));
+      if (sold !== undefined)
+        verdicts.push(
+          await judgeOrders(
+            kafka,
+            orderMark!,
+            {
+              report: sold,
+              stock: stockOfProducts,
+              apiUrl,
+              ...(variables.MUSTER_OUTSIDE_WORLD_URL === undefined
+                ? {}
+                : { outsideUrl: variables.MUSTER_OUTSIDE_WORLD_URL }),
+              personal: [person, card],
+            },
+            { patienceMs, signal },
+          ),
+        );
+      return verdicts;
+    },
+  };
+}
+
+async function judgeCoupons(
+  told: CouponRushReport,
+  variables: Readonly<Record<string, string>>,
+): Promise<Verdict> {
+  const database = openDatabase({
+    settings: {
+      MYSQL_HOST: variables.MYSQL_HOST!,
+      MYSQL_PORT: Number(variables.MYSQL_PORT),
+      MYSQL_USER: variables.MYSQL_USER!,
+      MYSQL_PASSWORD: variables.MYSQL_PASSWORD!,
+      MYSQL_DATABASE: variables.MYSQL_DATABASE!,
+    },
+    connections: 1,
+  });
+  try {
+    return checkCoupons(told, await reconcile(database as Parameters<typeof reconcile>[0], told.couponId));
+  } finally {
+    await database.destroy();
+  }
+}
+
+function resultOf(
+  sent: TrafficReport | undefined,
+  told: CouponRushReport | undefined,
+  sold: OrdersReport | undefined,
+  followed: readonly ReturnType<typeof followProgress>[],
+): LoadResult {
+  const attempts: Attempt[] = [];
+  const purchases = new Map<string, number>();
+  for (const { message, way, outcome, sentAtMs, settledAtMs } of sent?.messages ?? []) {
+    if ('poison' in message || outcome === 'refused') continue;
+    const isAcked = outcome === 'acked';
+    attempts.push({ observer: `way ${way}`, sentAtMs, ...(isAcked ? { settledAtMs } : {}) });
+    const id = message.purchase?.purchaseId;
+    if (isAcked && id !== undefined && settledAtMs < (purchases.get(id) ?? Number.POSITIVE_INFINITY))
+      purchases.set(id, settledAtMs);
+  }
+  const tries = (problems: Readonly<Record<string, number>> | undefined) =>
+    Object.values(problems ?? {}).reduce((sum, count) => sum + count, 0);
+  const placed = sold === undefined ? 0 : sold.paid + sold.refused + sold.failed;
+  const timed = sold?.payMs ?? told?.acceptMs;
+  return {
+    attempts,
+    purchases,
+    stalls: followed.flatMap((one) => one.stalls()),
+    curves: followed.flatMap((one) => one.curves()),
+    sent: (sent?.sent ?? 0) + (told?.requests ?? 0) + placed,
+    failed:
+      (sent?.failed ?? 0) +
+      (sent?.unexpected ?? 0) +
+      (told?.failed ?? 0) +
+      (sold?.failed ?? 0) +
+      (sold?.refused ?? 0),
+    failedTries: tries(sent?.problems) + tries(told?.problems) + tries(sold?.problems),
+    latencyMs: timed,
+  };
+}
+
+/** A count that is told about once a second: its growth, and when it stood still. */
+function followProgress(name: string) {
+  const points: { atMs: number; count: number }[] = [];
+  /** Told once a second: two without growth are no accident. */
+  const stallMs = 2_500;
+  return {
+    at: (count: number) => points.push({ atMs: Date.now(), count }),
+    stalls(): readonly Outage[] {
+      const found: Outage[] = [];
+      let grewAtMs = points[0]?.atMs ?? 0;
+      for (const [index, { atMs, count }] of points.entries()) {
+        if (index > 0 && count === points[index - 1]!.count) continue;
+        if (atMs - grewAtMs > stallMs) found.push({ observer: name, fromMs: grewAtMs, untilMs: atMs });
+        grewAtMs = atMs;
+      }
+      return found;
+    },
+    curves(): readonly Curve[] {
+      if (points.length < 2) return [];
+      const growth = points.slice(1).map(({ atMs, count }, index) => {
+        const before = points[index]!;
+        const value = ((count - before.count) * 1_000) / Math.max(1, atMs - before.atMs);
+        return { atMs, value: Math.round(value * 10) / 10 };
+      });
+      return [{ name, unit: 'per second', points: growth }];
+    },
+  };
+}

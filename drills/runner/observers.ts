@@ -1,0 +1,123 @@
+/** Those who look at the platform during a drill, beside the load: a client that probes, receivers of answers and pages. */
+import { randomBytes } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Environment } from '../../catalog/environments.ts';
+import { allGroups } from '../../catalog/groups.ts';
+import { topics } from '../../catalog/topics.ts';
+import type { Kafka } from '../../workers/platform/kafka.ts';
+import { eventRecord } from '../../workers/platform/records.ts';
+import { type Arrival, look } from '../alerts/sightings.ts';
+import type { Attempt } from './measure.ts';
+
+export interface Prober {
+  /** How many probes were given up. */
+  stop(): Promise<{ readonly attempts: readonly Attempt[]; readonly failed: number }>;
+}
+
+const probeEveryMs = 100;
+const probeDeadlineMs = 60_000;
+
+/**
+ * One record each 100 ms to each partition of the canary's topic, of which each broker leads one. The canary looks at its
+ * own probes only.
+ */
+export async function startProber(kafka: Kafka): Promise<Prober> {
+  const producer = await kafka.producer('drill-probe', { deadlineMs: probeDeadlineMs });
+  const instance = randomBytes(8).toString('hex');
+  const attempts: Attempt[] = [];
+  const underWay = new Set<Promise<void>>();
+  let failed = 0;
+  let sequence = 0;
+
+  async function probe(partition: number): Promise<void> {
+    sequence += 1;
+    const observer = `probes of partition ${partition}`;
+    const sentAtMs = Date.now();
+    const record = eventRecord({
+      topic: topics.canary.name,
+      key: null,
+      type: 'CanaryProbe',
+      source: '/drill',
+      id: `${instance}-${sequence}`,
+      timeMs: sentAtMs,
+      data: { instance, sequence },
+    });
+    try {
+      await producer.send([{ ...record, partition }]);
+      attempts.push({ observer, sentAtMs, settledAtMs: Date.now() });
+    } catch {
+      failed += 1;
+      attempts.push({ observer, sentAtMs });
+    }
+  }
+
+  const timer = setInterval(() => {
+    for (let partition = 0; partition < topics.canary.partitions; partition += 1) {
+      const one = probe(partition).finally(() => underWay.delete(one));
+      underWay.add(one);
+    }
+  }, probeEveryMs);
+  return {
+    async stop() {
+      clearInterval(timer);
+      await Promise.all(underWay);
+      await producer.close();
+      return { attempts, failed };
+    },
+  };
+}
+
+/** Notes when the first answer to each purchase comes out of the platform. */
+export async function watchAnswers(
+  kafka: Kafka,
+  run: string,
+): Promise<{ readonly firstAtMs: ReadonlyMap<string, number>; stop(): Promise<void> }> {
+  const firstAtMs = new Map<string, number>();
+  const partitions = Array.from({ length: topics.purchaseEnriched.partitions }, (_, partition) => partition);
+  const follower = kafka.follow({
+    topic: topics.purchaseEnriched.name,
+    partitions,
+    onRecords(_partition, records) {
+      const nowMs = Date.now();
+      for (const { value } of records) {
+        const { purchaseId } = JSON.parse(String(value)) as { purchaseId: string };
+        if (purchaseId.startsWith(run) && !firstAtMs.has(purchaseId)) firstAtMs.set(purchaseId, nowMs);
+      }
+    },
+  });
+  for (const untilMs = Date.now() + 30_000; Date.now() < untilMs; await sleep(100))
+    if (partitions.every((partition) => follower.position(partition) !== undefined)) break;
+  return { firstAtMs, stop: () => follower.stop() };
+}
+
+/** Asks the receiver of alerts each second what has arrived; an environment without one has none. */
+export function watchAlerts(environment: Environment): {
+  arrivals(): readonly Arrival[];
+  stop(): Promise<void>;
+} {
+  const hasReceiver = environment.processes.list.some(({ workers }) => workers.includes('webhook-stub'));
+  const over = new AbortController();
+  let newest: readonly Arrival[] = [];
+  const watching = (async () => {
+    while (hasReceiver && !over.signal.aborted) {
+      const seen = await look(environment, over.signal).catch(() => undefined);
+      newest = seen?.arrivals ?? newest;
+      await sleep(1_000, undefined, { signal: over.signal }).catch(() => undefined);
+    }
+  })();
+  return {
+    arrivals: () => newest.filter(({ labels }) => isOurs(labels)),
+    async stop() {
+      over.abort();
+      await watching;
+    },
+  };
+}
+
+/** About the catalog's own parts: tests and proofs beside us make groups and topics of their own. */
+function isOurs(labels: Readonly<Record<string, string>>): boolean {
+  const { consumergroup } = labels;
+  if (Object.values(labels).some((value) => value.startsWith('muster-proof-') || value.startsWith('test.')))
+    return false;
+  return consumergroup === undefined || allGroups.some(({ id }) => id === consumergroup);
+}

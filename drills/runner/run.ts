@@ -1,0 +1,524 @@
+/** Runs one drill: steady state, load, faults at their times, heal, steady state again, checkers, report. */
+import { randomUUID } from 'node:crypto';
+import { cpus, loadavg, totalmem } from 'node:os';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Environment } from '../../catalog/environments.ts';
+import { groups } from '../../catalog/groups.ts';
+import { metrics } from '../../catalog/metrics.ts';
+import { probeRules } from '../../catalog/slos.ts';
+import { run } from '../../tools/children.ts';
+import { containersOf } from '../../tools/docker.ts';
+import { hostVariables, secretsFile } from '../../tools/environment-variables.ts';
+import { kafkaOf } from '../../tools/kafka.ts';
+import { checkout } from '../../tools/paths.ts';
+import { ensureSecrets } from '../../tools/secrets.ts';
+import { MusterError } from '../../workers/platform/errors.ts';
+import type { Arrival } from '../alerts/sightings.ts';
+import type { Curve, Drill, DrillEvent, DrillReport, DrillStep } from '../drill.ts';
+import type { Faults } from '../faults.ts';
+import { type LoadResult, startLoad } from './load.ts';
+import {
+  type Attempt,
+  curvesOf,
+  type Disturbance,
+  outagesOf,
+  percentile,
+  type Recovery,
+  recoveriesFrom,
+} from './measure.ts';
+import { startProber, watchAlerts, watchAnswers } from './observers.ts';
+import { procedureNamed } from './procedures.ts';
+import { valuesOver } from './prometheus.ts';
+import { aliasOf, untilSteady } from './steady.ts';
+
+export interface RunDrillOptions {
+  readonly environment: Environment;
+  readonly faults: Faults;
+  readonly signal: AbortSignal;
+  /** The same seed sends the same messages. */
+  readonly seed: number;
+  /** What is being done, for a person who waits. */
+  tell?(line: string): void;
+}
+
+/** A client that waits longer than this sees a failure: the objective of the canary and of promotions. */
+const limitMs = probeRules.goodWithinMs;
+const patience = { steadyMs: 5 * 60_000, checkMs: 3 * 60_000 };
+const engineStartsMs = 10_000;
+/** The canary says that an outage is over only after some silence, and Prometheus reads it every few seconds. */
+const canarySettlesMs = 12_000;
+
+/**
+ * Throws MUSTER_DRILL_UNSTEADY before anything is broken when the environment is not well, and what injecting throws.
+ * What goes wrong because of the faults is in the report.
+ */
+export async function runDrill(drill: Drill, options: RunDrillOptions): Promise<DrillReport> {
+  const { environment, faults, signal } = options;
+  const tell = options.tell ?? (() => {});
+  const { secrets } = await ensureSecrets(secretsFile(environment));
+  const variables = hostVariables(environment, secrets);
+  const kafka = kafkaOf(environment);
+  const events: DrillEvent[] = [];
+  const disturbances: Disturbance[] = [];
+  const event = (kind: DrillEvent['kind'], what: string) => {
+    events.push({ atMs: Date.now(), kind, what });
+    tell(what);
+  };
+  const disturbed = (what: string, kind: 'fault' | 'heal' = 'fault') => {
+    disturbances.push({ atMs: Date.now(), what });
+    event(kind, what);
+  };
+  const closing: (() => Promise<unknown>)[] = [() => kafka.close()];
+  try {
+    tell('waiting for the steady state');
+    await behave(variables, { mode: 'ok' });
+    await untilSteady(environment, kafka, { withinMs: patience.steadyMs, signal, tell });
+    const context = await contextOf(environment);
+
+    const runId = `drill-${randomUUID().slice(0, 8)}`;
+    const answers = await watchAnswers(kafka, runId);
+    const alerts = watchAlerts(environment);
+    const prober = await startProber(kafka);
+    closing.push(
+      () => answers.stop(),
+      () => alerts.stop(),
+      () => prober.stop(),
+    );
+    const ending = new AbortController();
+    closing.push(async () => ending.abort());
+    const load = await startLoad(drill, {
+      environment,
+      kafka,
+      variables,
+      run: runId,
+      seed: options.seed,
+      signal: AbortSignal.any([signal, ending.signal]),
+    });
+    const startedAtMs = Date.now();
+    event('load', 'load begins');
+
+    const stepsOver = Promise.all(
+      drill.steps.map((step) =>
+        runStep(step, {
+          ...options,
+          kafka,
+          variables,
+          startedAtMs,
+          loadEndsAtMs: startedAtMs + drill.loadMs,
+          disturbed,
+          note: (what) => event('note', what),
+        }),
+      ),
+    );
+    // Looked at below; here it must not be nobody's.
+    stepsOver.catch(() => undefined);
+    await interruptible(Promise.all([sleep(drill.loadMs, undefined, { signal }), stepsOver]), signal);
+    // Time to see the answers to the last messages.
+    const loadEndedAtMs = Date.now();
+    event('load', 'load ends');
+    load.end();
+    const result = await interruptible(load.done, signal);
+    const probes = await prober.stop();
+    await faults.healAll();
+
+    const firstFaultAtMs = disturbances[0]?.atMs ?? startedAtMs;
+    const lastAlertAtMs =
+      firstFaultAtMs + Math.max(0, ...(drill.expect.alerts ?? []).map(({ withinMs }) => withinMs));
+    const missing = () =>
+      (drill.expect.alerts ?? []).filter(
+        ({ name }) => firstOf(alerts.arrivals(), name, firstFaultAtMs) === undefined,
+      );
+    while (missing().length > 0 && Date.now() < lastAlertAtMs + 5_000)
+      await sleep(1_000, undefined, { signal });
+
+    tell('waiting for the steady state again');
+    let steady: string | undefined;
+    await untilSteady(environment, kafka, { withinMs: patience.steadyMs, signal, tell }).catch(
+      (error: unknown) => {
+        signal.throwIfAborted();
+        steady = (error as Error).message;
+      },
+    );
+    if (steady === undefined) event('recovered', 'steady state');
+    tell('checking what came out');
+    const verdicts = await interruptible(load.judge(result, patience.checkMs), signal);
+    for (const { subject, acked, findings } of verdicts)
+      event('check', `${subject}: ${acked} acked, ${findings.length} findings`);
+    await answers.stop();
+    await sleep(Math.max(0, canarySettlesMs - (Date.now() - loadEndedAtMs)), undefined, { signal });
+    const arrivals = alerts.arrivals();
+    await alerts.stop();
+
+    const answered = answerAttempts(result, answers.firstAtMs);
+    const canary = await canaryOver(environment, startedAtMs, Date.now());
+    return report({
+      drill,
+      environment,
+      context,
+      startedAtMs,
+      loadEndedAtMs,
+      disturbances,
+      events,
+      attempts: [...probes.attempts, ...result.attempts],
+      answers: answered,
+      result,
+      probesFailed: probes.failed,
+      verdicts,
+      arrivals,
+      steady,
+      canary,
+      curves: [
+        ...curvesOf(result.attempts, { ...span(startedAtMs, loadEndedAtMs), name: 'load' }),
+        ...curvesOf(probes.attempts, { ...span(startedAtMs, loadEndedAtMs), name: 'probes' }),
+        ...(drill.promotion === undefined
+          ? []
+          : curvesOf(answered, {
+              ...span(startedAtMs, loadEndedAtMs),
+              name: 'answers',
+            })),
+        ...result.curves,
+        {
+          name: 'lag',
+          unit: 's',
+          points: await valuesOver(
+            environment,
+            `max(${metrics.lag.groupLagSeconds}{consumergroup=~"${groupsOf(drill).join('|')}"})`,
+            startedAtMs,
+            Date.now(),
+          ),
+        },
+        { name: 'canary outage', unit: 's', points: canary.outage },
+      ],
+    });
+  } finally {
+    for (const close of closing.reverse()) await close().catch(() => undefined);
+    await behave(variables, { mode: 'ok' }).catch(() => undefined);
+  }
+}
+
+/** Those that work on what the drill sends. */
+function groupsOf({ promotion, coupons, orders }: Drill): readonly string[] {
+  return [
+    ...(promotion === undefined ? [] : [groups.promotionJoin]),
+    ...(coupons === undefined ? [] : [groups.couponIssue]),
+    ...(orders === undefined ? [] : [groups.orderRanking, groups.outsideEvents]),
+  ].map(({ id }) => id);
+}
+
+const span = (fromMs: number, untilMs: number) => ({ fromMs, untilMs, limitMs });
+
+interface StepStage extends RunDrillOptions {
+  readonly kafka: ReturnType<typeof kafkaOf>;
+  readonly variables: Readonly<Record<string, string>>;
+  readonly startedAtMs: number;
+  readonly loadEndsAtMs: number;
+  disturbed(what: string, kind?: 'fault' | 'heal'): void;
+  note(what: string): void;
+}
+
+/** Waits until the step is due, does it, and takes it back in its time or when the load is over. */
+async function runStep(step: DrillStep, stage: StepStage): Promise<void> {
+  const { environment, faults, signal, startedAtMs, loadEndsAtMs, disturbed } = stage;
+  const until = (atMs: number) => sleep(Math.max(0, atMs - Date.now()), undefined, { signal });
+  await until(startedAtMs + step.atMs);
+  if ('procedure' in step) {
+    await procedureNamed(step.procedure)(stage);
+    return;
+  }
+  if ('outside' in step) {
+    disturbed(`webhooks: ${JSON.stringify(step.outside)}`);
+    await behave(stage.variables, step.outside);
+    await until(step.healAfterMs === undefined ? loadEndsAtMs : Date.now() + step.healAfterMs);
+    disturbed('webhooks: as they should', 'heal');
+    await behave(stage.variables, { mode: 'ok' });
+    return;
+  }
+  const alias = await aliasOf(environment, step.on);
+  // Named before it is done: what fails meanwhile fails because of it.
+  disturbed(`${step.inject.kind} ${alias}`);
+  const injected = await faults.inject(alias, step.inject);
+  if (step.inject.kind === 'restart') return;
+  if (step.inject.kind === 'crash' || step.inject.kind === 'signal') {
+    // The engine starts it again by itself; this only makes sure of it.
+    await sleep(engineStartsMs, undefined, { signal });
+    await injected.heal();
+    return;
+  }
+  await until(step.healAfterMs === undefined ? loadEndsAtMs : injected.atMs + step.healAfterMs);
+  disturbed(`${alias} healed`, 'heal');
+  await injected.heal();
+}
+
+async function behave(
+  variables: Readonly<Record<string, string>>,
+  behaviour: Readonly<Record<string, unknown>>,
+): Promise<void> {
+  const url = variables.MUSTER_OUTSIDE_WORLD_URL;
+  if (url === undefined) return;
+  const response = await fetch(`${url}/behaviour`, {
+    method: 'PUT',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify(behaviour),
+    signal: AbortSignal.timeout(10_000),
+  });
+  if (!response.ok)
+    throw new MusterError('MUSTER_DRILL_STEP', `The world outside refuses ${JSON.stringify(behaviour)}.`);
+}
+
+/** Purchases as attempts: from their ack to the first answer. Those sent twice count once. */
+function answerAttempts(
+  { purchases }: LoadResult,
+  firstAtMs: ReadonlyMap<string, number>,
+): readonly Attempt[] {
+  return [...purchases].map(([id, ackedAtMs]) => {
+    const atMs = firstAtMs.get(id);
+    return {
+      observer: 'promotion answers',
+      sentAtMs: ackedAtMs,
+      // An answer may overtake the ack of its purchase.
+      ...(atMs === undefined ? {} : { settledAtMs: Math.max(atMs, ackedAtMs) }),
+    };
+  });
+}
+
+/** What the canary saw: its outages while they went on, and the longest that it has told since. */
+async function canaryOver(environment: Environment, fromMs: number, untilMs: number) {
+  const [outage, lengths] = await Promise.all([
+    valuesOver(environment, `max(${metrics.canary.currentOutage})`, fromMs, untilMs),
+    valuesOver(environment, `max(${metrics.canary.lastOutage})`, fromMs, untilMs),
+  ]);
+  const before = lengths[0]?.value;
+  const told = lengths.map(({ value }) => value).filter((value) => value !== before);
+  return { outage, longestSeconds: told.length === 0 ? undefined : Math.max(...told) };
+}
+
+function firstOf(arrivals: readonly Arrival[], name: string, sinceMs: number): Arrival | undefined {
+  return arrivals
+    .filter(
+      ({ labels, status, arrivedAtMs, startsAtMs }) =>
+        labels.alertname === name &&
+        status === 'firing' &&
+        arrivedAtMs >= sinceMs &&
+        startsAtMs >= sinceMs - 1_000,
+    )
+    .sort((a, b) => a.arrivedAtMs - b.arrivedAtMs)[0];
+}
+
+function report(seen: {
+  readonly drill: Drill;
+  readonly environment: Environment;
+  readonly context: Readonly<Record<string, string>>;
+  readonly startedAtMs: number;
+  readonly loadEndedAtMs: number;
+  readonly disturbances: readonly Disturbance[];
+  readonly events: DrillEvent[];
+  readonly attempts: readonly Attempt[];
+  readonly answers: readonly Attempt[];
+  readonly result: LoadResult;
+  readonly probesFailed: number;
+  readonly verdicts: DrillReport['verdicts'];
+  readonly arrivals: readonly Arrival[];
+  readonly steady: string | undefined;
+  readonly canary: { readonly longestSeconds: number | undefined };
+  readonly curves: readonly Curve[];
+}): DrillReport {
+  const { drill, result, verdicts, disturbances, startedAtMs } = seen;
+  const { expect } = drill;
+  const firstFaultAtMs = disturbances[0]?.atMs ?? startedAtMs;
+  const events = [...seen.events];
+
+  // --- recovery
+  const outages = [...outagesOf(seen.attempts, limitMs), ...result.stalls];
+  const answerOutages = outagesOf(seen.answers, limitMs);
+  const apart = expect.answersMs !== undefined;
+  for (const { observer, fromMs, untilMs } of [...outages, ...answerOutages])
+    if (untilMs <= firstFaultAtMs)
+      events.push({ atMs: fromMs, kind: 'note', what: `failures before any fault: ${observer}` });
+  const from = disturbances.length > 0 ? disturbances : [{ atMs: startedAtMs, what: 'load' }];
+  const recoveries = recoveriesFrom(from, apart ? outages : [...outages, ...answerOutages], limitMs);
+  const answerRecoveries = apart ? recoveriesFrom(from, answerOutages, limitMs) : [];
+  for (const { atMs, what, afterMs, lastSeenBy } of [...recoveries, ...answerRecoveries])
+    if (afterMs !== undefined)
+      events.push({
+        atMs: atMs + afterMs,
+        kind: 'recovered',
+        what: `${(afterMs / 1_000).toFixed(1)} s after ${what}: the last failure was seen by ${lastSeenBy}`,
+      });
+  const canaryMs = (seen.canary.longestSeconds ?? 0) * 1_000;
+  if (canaryMs > 0)
+    events.push({
+      atMs: firstFaultAtMs,
+      kind: 'note',
+      what: `the canary saw an outage of ${(canaryMs / 1_000).toFixed(1)} s`,
+    });
+  const longestMs = (which: readonly Recovery[]) => Math.max(0, ...which.map(({ afterMs }) => afterMs ?? 0));
+  const rtoMs = Math.max(canaryMs, longestMs(recoveries));
+
+  const answersMs = longestMs(answerRecoveries);
+
+  // --- what was lost
+  const findings = verdicts.flatMap((verdict) => verdict.findings);
+  const lost = findings.filter(({ kind }) => kind === 'lost');
+  const lostAgesMs = lost.map(({ id }) => firstFaultAtMs - (result.purchases.get(id) ?? firstFaultAtMs));
+  const rpo = { lost: lost.length, oldestLostAgeMs: Math.max(0, ...lostAgesMs) };
+
+  // --- alerts
+  const since = seen.arrivals.filter(
+    ({ startsAtMs, arrivedAtMs }) => startsAtMs >= firstFaultAtMs - 1_000 && arrivedAtMs >= firstFaultAtMs,
+  );
+  const page = since
+    .filter(({ status, receiver }) => status === 'firing' && receiver === 'page')
+    .sort((a, b) => a.arrivedAtMs - b.arrivedAtMs)[0];
+  const names = [...new Set(since.map(({ labels }) => labels.alertname ?? '?'))];
+  const alerts = names.flatMap((name) => {
+    const first = firstOf(seen.arrivals, name, firstFaultAtMs);
+    if (first === undefined) return [];
+    const end = since.find(({ labels, status }) => labels.alertname === name && status === 'resolved');
+    return [
+      {
+        name,
+        receiver: first.receiver,
+        firedAtMs: first.arrivedAtMs,
+        ...(end === undefined ? {} : { resolvedAtMs: end.arrivedAtMs }),
+      },
+    ];
+  });
+  for (const { name, receiver, firedAtMs } of alerts)
+    events.push({ atMs: firedAtMs, kind: 'alert', what: `${name} arrives at ${receiver}` });
+  if (page !== undefined)
+    events.push({ atMs: page.arrivedAtMs, kind: 'detected', what: `page: ${page.labels.alertname}` });
+
+  // --- against what was expected
+  const tookMs = result.attempts.flatMap(({ sentAtMs, settledAtMs }) =>
+    settledAtMs === undefined ? [] : [settledAtMs - sentAtMs],
+  );
+  const latencyMs = {
+    p50: percentile(tookMs, 0.5) ?? result.latencyMs?.p50 ?? 0,
+    p99: percentile(tookMs, 0.99) ?? result.latencyMs?.p99 ?? 0,
+    max: percentile(tookMs, 1) ?? result.latencyMs?.max ?? 0,
+  };
+  const seconds = (ms: number) => `${(ms / 1_000).toFixed(1)} s`;
+  const target = (name: string, wanted: string, measured: string, met: boolean) => ({
+    name,
+    target: wanted,
+    measured,
+    met,
+  });
+  const wrong = findings.length - lost.length;
+  const failedShare = result.failed / Math.max(1, result.sent);
+  const failedTries = result.failedTries + seen.probesFailed;
+  const targets = [
+    target(
+      'RTO',
+      `<= ${seconds(expect.rtoMs)}`,
+      rtoMs === 0 ? 'no failure seen' : seconds(rtoMs),
+      rtoMs <= expect.rtoMs,
+    ),
+    ...(expect.answersMs === undefined
+      ? []
+      : [
+          target(
+            'answers in time again',
+            `<= ${seconds(expect.answersMs)}`,
+            answersMs === 0 ? 'no failure seen' : seconds(answersMs),
+            answersMs <= expect.answersMs,
+          ),
+        ]),
+    target('acked and lost', '0', String(lost.length), lost.length === 0),
+    target('wrong, doubled or untold', '0', String(wrong), wrong === 0),
+    target(
+      'requests failed for good',
+      `<= ${((expect.failedShare ?? 0) * 100).toFixed(1)} %`,
+      `${result.failed} of ${result.sent}`,
+      failedShare <= (expect.failedShare ?? 0),
+    ),
+    ...(expect.failedTries === undefined
+      ? []
+      : [
+          target(
+            'tries that failed',
+            `<= ${expect.failedTries}`,
+            String(failedTries),
+            failedTries <= expect.failedTries,
+          ),
+        ]),
+    ...(expect.p99Ms === undefined
+      ? []
+      : [
+          target(
+            'p99',
+            `<= ${expect.p99Ms} ms`,
+            `${Math.round(latencyMs.p99)} ms`,
+            latencyMs.p99 <= expect.p99Ms,
+          ),
+        ]),
+    ...(expect.alerts ?? []).map(({ name, withinMs }) => {
+      const first = firstOf(seen.arrivals, name, firstFaultAtMs);
+      const after = first === undefined ? undefined : first.arrivedAtMs - firstFaultAtMs;
+      return target(
+        `alert ${name}`,
+        `<= ${seconds(withinMs)}`,
+        after === undefined ? 'did not arrive' : seconds(after),
+        after !== undefined && after <= withinMs,
+      );
+    }),
+    target(
+      'steady state again',
+      `<= ${patience.steadyMs / 60_000} min`,
+      seen.steady ?? 'reached',
+      seen.steady === undefined,
+    ),
+  ];
+  return {
+    drill: drill.name,
+    about: drill.about,
+    environment: seen.environment.name,
+    context: seen.context,
+    startedAtMs,
+    endedAtMs: Date.now(),
+    events: events.sort((a, b) => a.atMs - b.atMs),
+    curves: seen.curves,
+    rtoMs: rtoMs === 0 ? undefined : rtoMs,
+    ...(apart ? { answersMs } : {}),
+    rpo,
+    detectionMs: page === undefined ? undefined : page.arrivedAtMs - firstFaultAtMs,
+    alerts,
+    sent: result.sent,
+    failed: result.failed,
+    latencyMs,
+    verdicts,
+    targets,
+    passed: targets.every(({ met }) => met),
+  };
+}
+
+/** Commit, machine and versions. */
+async function contextOf(environment: Environment): Promise<Readonly<Record<string, string>>> {
+  const git = async (...args: string[]) =>
+    (await run('git', args, { cwd: checkout }).catch(() => undefined))?.stdout.trim() ?? '';
+  const commit = await git('rev-parse', '--short', 'HEAD');
+  const images = new Map(
+    (await containersOf(environment)).map(({ component, image }) => [component, image] as const),
+  );
+  return {
+    commit: commit === '' ? 'unknown' : commit,
+    machine: `${cpus().length} x ${cpus()[0]?.model ?? 'unknown'}, ${Math.round(totalmem() / 2 ** 30)} GiB`,
+    'load average before': loadavg()
+      .map((value) => value.toFixed(1))
+      .join(' '),
+    node: process.version,
+    kafka: images.get('kafka') ?? 'unknown',
+    zookeeper: images.get('zookeeper') ?? 'unknown',
+    mysql: images.get('mysql') ?? 'unknown',
+  };
+}
+
+/** The work's end, or the error of the signal when that comes first. */
+function interruptible<Result>(work: Promise<Result>, signal: AbortSignal): Promise<Result> {
+  const { promise, reject } = Promise.withResolvers<never>();
+  const stop = () => reject(signal.reason);
+  if (signal.aborted) stop();
+  else signal.addEventListener('abort', stop, { once: true });
+  promise.catch(() => undefined);
+  return Promise.race([work, promise]).finally(() => signal.removeEventListener('abort', stop));
+}

@@ -1,0 +1,176 @@
+/** `./muster drill`: breaks parts of a deployed environment under load, and measures what that costs. */
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import type { Command } from 'commander';
+import type { ListrTask } from 'listr2';
+import { countByKind } from '../../drills/checker/verdict.ts';
+import type { Drill, DrillReport } from '../../drills/drill.ts';
+import { MusterError } from '../../workers/platform/errors.ts';
+import { checkout } from '../paths.ts';
+import { type Paint, painter, plainTable, tableText } from '../status-table.ts';
+import { addVerb } from '../verb.ts';
+
+interface Options {
+  report?: string;
+  minutes: string;
+  seed?: string;
+  yesReally?: boolean;
+}
+
+export function addDrill(program: Command): void {
+  addVerb<Options>(program, {
+    usage: 'drill [name...]',
+    description:
+      'break something under load, heal it, and report RTO, RPO, detection and what checkers found',
+    examples: [
+      ['drill list', 'what there is'],
+      ['--env ci drill broker-2-killed', 'one; the report is in build/drills/ci/'],
+      ['--env ci drill all', 'all of them, about half an hour'],
+      ['--env ci drill soak --minutes 60', 'a random fault each minute'],
+    ],
+    exits: ['failed', 'unavailable'],
+    configure: (command) =>
+      command
+        .option('--report <folder>', 'where reports go (default build/drills/<env>/<time>-<name>)')
+        .option('--minutes <n>', 'soak: how long', '60')
+        .option('--seed <n>', 'the same seed sends the same messages, and gives a soak the same faults')
+        .option('--yes-really', 'needed for environment prod'),
+    async run({ environment, signal }, options, names) {
+      const [{ drillNamed, drills, soak }, { withFaults }] = await Promise.all([
+        import('../../drills/drills.ts'),
+        import('../../drills/faults.ts'),
+      ]);
+      const paint = painter(process.stdout.isTTY && process.env.NO_COLOR === undefined);
+      if (names.length === 0 || names[0] === 'list') {
+        process.stdout.write(`${list(drills, paint)}\n`);
+        return undefined;
+      }
+      const seed = wholeNumber('--seed', options.seed ?? String(Date.now() % 2 ** 31));
+      const minutes = wholeNumber('--minutes', options.minutes);
+      const chosen = names.flatMap((name) =>
+        name === 'all' ? drills : name === 'soak' ? soak(environment, minutes, seed) : [drillNamed(name)],
+      );
+      const reports: { readonly report: DrillReport; readonly folder: string }[] = [];
+      const failures: unknown[] = [];
+      const session = {
+        report: (line: string) => process.stderr.write(`${line}\n`),
+        signal,
+        reallyProd: options.yesReally === true,
+      };
+      try {
+        await withFaults(environment, session, async (faults) => {
+          const [{ runDrill }, { taskList }] = await Promise.all([
+            import('../../drills/runner/run.ts'),
+            import('../lifecycle.ts'),
+          ]);
+          const tasks = chosen.map(
+            (drill): ListrTask => ({
+              title: drill.name,
+              async task(_context, task) {
+                signal.throwIfAborted();
+                try {
+                  const tell = (line: string) => {
+                    task.output = line;
+                  };
+                  const report = await runDrill(drill, { environment, faults, signal, seed, tell });
+                  reports.push({ report, folder: await write(report, options.report, chosen.length > 1) });
+                  task.title = `${drill.name}: ${inWords(report)}`;
+                  if (!report.passed) throw new Error(task.title);
+                } catch (error) {
+                  if (reports.at(-1)?.report.drill !== drill.name) failures.push(error);
+                  throw error;
+                } finally {
+                  await faults.healAll();
+                }
+              },
+            }),
+          );
+          await taskList(tasks, { exitOnError: false }).run({});
+        });
+      } finally {
+        if (reports.length > 0) process.stdout.write(`\n${summary(reports, paint)}\n`);
+      }
+      // Listr keeps what goes wrong in a step to itself; a target that is missed is a result, this is none.
+      signal.throwIfAborted();
+      if (failures.length > 0) throw failures[0];
+      return reports.every(({ report }) => report.passed) ? undefined : 'failed';
+    },
+  });
+}
+
+function wholeNumber(name: string, text: string): number {
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < 1)
+    throw new MusterError('MUSTER_USAGE', `${name} takes a whole number above 0, not "${text}".`);
+  return value;
+}
+
+/** Writes report.json and report.html; returns their folder. */
+async function write(report: DrillReport, chosen: string | undefined, several: boolean): Promise<string> {
+  const time = new Date(report.startedAtMs).toISOString().slice(0, 19).replaceAll(/[-:]/g, '');
+  const own = `${time}-${report.drill}`;
+  const folder =
+    chosen === undefined
+      ? join(checkout, 'build', 'drills', report.environment, own)
+      : several
+        ? resolve(chosen, own)
+        : resolve(chosen);
+  await mkdir(folder, { recursive: true });
+  await writeFile(join(folder, 'report.json'), `${JSON.stringify(report, null, 2)}\n`);
+  return folder;
+}
+
+const seconds = (ms: number | undefined) => (ms === undefined ? 'none' : `${(ms / 1_000).toFixed(1)} s`);
+
+function repeatsOf({ verdicts }: DrillReport): number {
+  return verdicts.reduce((sum, { repeats }) => sum + repeats, 0);
+}
+
+function inWords(report: DrillReport): string {
+  const missed = report.targets.filter(({ met }) => !met);
+  return `RTO ${seconds(report.rtoMs)}, ${report.rpo.lost} lost${missed.length === 0 ? '' : `; missed: ${missed.map(({ name, measured }) => `${name} (${measured})`).join(', ')}`}`;
+}
+
+function list(drills: readonly Drill[], paint: Paint): string {
+  const out = plainTable(['drill', 'takes about', 'what breaks, and what must not'], [1], paint);
+  for (const { name, about, loadMs } of drills)
+    out.push([name, `${Math.ceil((loadMs + 45_000) / 60_000)} min`, about]);
+  return tableText(out);
+}
+
+function summary(
+  reports: readonly { readonly report: DrillReport; readonly folder: string }[],
+  paint: Paint,
+): string {
+  const head = ['', 'drill', 'RTO', 'RPO', 'detection', 'lost', 'repeats', 'findings', 'p99', 'verdict'];
+  const out = plainTable(head, [2, 3, 4, 5, 6, 7, 8], paint);
+  const details: string[] = [];
+  for (const { report, folder } of reports) {
+    const findings = report.verdicts.flatMap((verdict) => verdict.findings);
+    out.push([
+      report.passed ? paint('green', '✔') : paint('red', '✖'),
+      report.drill,
+      seconds(report.rtoMs),
+      seconds(report.rpo.oldestLostAgeMs),
+      seconds(report.detectionMs),
+      report.rpo.lost,
+      repeatsOf(report),
+      [...countByKind(findings)].map(([kind, count]) => `${count} ${kind}`).join(', ') || '0',
+      `${Math.round(report.latencyMs.p99)} ms`,
+      report.passed
+        ? 'as promised'
+        : `missed: ${report.targets
+            .filter(({ met }) => !met)
+            .map(({ name }) => name)
+            .join(', ')}`,
+    ]);
+    for (const { kind, id, detail, traceId } of findings.slice(0, 5))
+      details.push(
+        `  ${report.drill}: ${kind} ${id}: ${detail}${traceId === undefined ? '' : ` (trace ${traceId})`}`,
+      );
+    for (const { name, target, measured, met } of report.targets)
+      if (!met) details.push(`  ${report.drill}: ${name} is ${measured}, must be ${target}`);
+    details.push(paint('dim', `  ${join(folder, 'report.json')}`));
+  }
+  return [tableText(out), ...details].join('\n');
+}

@@ -1,0 +1,50 @@
+/** `./muster rolling-restart`: all brokers, one after the other, without a failed request. */
+import type { Command } from 'commander';
+import { addVerb } from '../verb.ts';
+
+export function addRollingRestart(program: Command): void {
+  addVerb(program, {
+    usage: 'rolling-restart',
+    description:
+      'restart the brokers one after the other, each only when every copy is in sync; clients notice nothing',
+    examples: [
+      ['rolling-restart', 'about a minute; may be stopped and repeated at any time'],
+      ['--env ci rolling-restart', 'the same in another environment'],
+    ],
+    exits: ['failed', 'unavailable'],
+    async run({ environment, signal }) {
+      const [{ rollingRestart }, { withFaults }, { kafkaOf }] = await Promise.all([
+        import('../../drills/rolling-restart.ts'),
+        import('../../drills/faults.ts'),
+        import('../kafka.ts'),
+      ]);
+      const say = (line: string) => process.stdout.write(`${line}\n`);
+      const kafka = kafkaOf(environment);
+      const startedAtMs = performance.now();
+      let told = '';
+      try {
+        // Maintenance, and no fault: prod is allowed. The journal starts a broker again when we are cut off.
+        await withFaults(environment, { report: say, signal, reallyProd: true }, (faults) =>
+          rollingRestart({
+            environment,
+            faults,
+            kafka,
+            signal,
+            onBroker: (alias, what) => {
+              told = '';
+              say(`${alias} ${what}`);
+            },
+            tell(line) {
+              if (line !== told) say(`  waiting: ${line}`);
+              told = line;
+            },
+          }),
+        );
+      } finally {
+        await kafka.close();
+      }
+      say(`All brokers restarted (${((performance.now() - startedAtMs) / 1_000).toFixed(0)} s).`);
+      return undefined;
+    },
+  });
+}
