@@ -209,12 +209,19 @@ function laptop(
       list: [
         {
           name: 'api',
-          workers: ['promotion-api', 'promotion-analysis', 'outside-api', 'order-api', 'coupon-api'],
+          workers: [
+            'promotion-api',
+            'promotion-analysis',
+            'outside-api',
+            'order-api',
+            'coupon-api',
+            'console',
+          ],
           size: { memoryMiB: 384 },
           replicas: 1,
           semiSpaceMiB: 16,
           publishedPort: port(80),
-          env: couponOrdering,
+          env: { ...couponOrdering, CONSOLE_JAEGER_URL: `http://127.0.0.1:${port(16)}` },
         },
         // State is about 0.5 KB a purchase and 0.15 KB an act for 11 and 17 minutes: 300 MiB at ten times the design load.
         { name: 'promotion', workers: ['promotion-join'], size: { memoryMiB: 640 }, replicas: 1 },
@@ -246,8 +253,8 @@ function laptop(
 }
 
 /**
- * `prod` spreads over seven hosts with the sizes of the service contract: Kafka 3 x (4 cores, 8 GB),
- * ZooKeeper (CMAK on the first) 3 x (2 cores, 4 GB), the message services 2 cores and 2 GB.
+ * `prod` spreads over eight hosts with the sizes of the service contract: Kafka 3 x (4 cores, 8 GB),
+ * ZooKeeper (CMAK on the first) 3 x (2 cores, 4 GB), the message services 2 cores and 2 GB; their stores have a host of their own.
  * Host names and addresses are the site's own: edit them here.
  */
 function production(): Environment {
@@ -267,6 +274,7 @@ function production(): Environment {
       'zookeeper-2': remote('zookeeper-2', 22),
       'zookeeper-3': remote('zookeeper-3', 23),
       services: remote('services', 31),
+      data: remote('data', 32),
     },
     timeZone: 'Asia/Seoul',
     traceSampleRatio: 0.1,
@@ -291,8 +299,8 @@ function production(): Environment {
       tickTimeMs: 1_000,
     },
     cmak: { host: 'zookeeper-1', size: { memoryMiB: 1_024, heapMiB: 512, cpus: 1 }, publishedPort: 9000 },
-    mysql: { host: 'services', size: { memoryMiB: 512 }, bufferPoolMiB: 256, publishedPort: 3306 },
-    redis: { host: 'services', size: { memoryMiB: 128 }, maxMemoryMiB: 96, publishedPort: 6379 },
+    mysql: { host: 'data', size: { memoryMiB: 512 }, bufferPoolMiB: 256, publishedPort: 3306 },
+    redis: { host: 'data', size: { memoryMiB: 128 }, maxMemoryMiB: 96, publishedPort: 6379 },
     prometheus: {
       host: 'zookeeper-2',
       size: { memoryMiB: 768 },
@@ -314,7 +322,7 @@ function production(): Environment {
       otlpPublishedPort: 4318,
       maxTraces: 100_000,
     },
-    exporters: { host: 'services', size: { memoryMiB: 64 } },
+    exporters: { host: 'data', size: { memoryMiB: 64 } },
     processes: {
       host: 'services',
       list: [

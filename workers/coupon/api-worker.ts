@@ -48,7 +48,7 @@ export const worker: Worker<typeof config> = {
       help: 'From the durable request to the push to its client.',
     });
     const hub = createHub();
-    const producer = await kafka.producer('coupon-api', { lingerMs: 20 });
+    const producer = await kafka.producer('coupon-api', { lingerMs: 30 });
     const intake = startIntake({
       database,
       producer,

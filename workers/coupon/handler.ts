@@ -51,7 +51,7 @@ export interface Handler {
 }
 
 /** Between two fetches of a partition: a record that comes alone does not wait, under load one transaction decides more. */
-const gatherMs = 10;
+const gatherMs = 30;
 const isRequest = Compile(couponRequest);
 
 /** Understands a record, or throws MUSTER_COUPON_REQUEST_INVALID. */

@@ -34,7 +34,7 @@ export const worker: Worker<typeof config> = {
     });
     const ordering = orderings[config.COUPON_ORDERING];
     const locks = config.COUPON_LOCK === 'redis' ? redisLocks(redis, log) : noLocks;
-    const producer = await kafka.producer('coupon-issue', { lingerMs: 20 });
+    const producer = await kafka.producer('coupon-issue', { lingerMs: 30 });
     const handler = await startHandler({
       kafka,
       database,

@@ -15,7 +15,7 @@ import type { CouponOutcome, Hub } from './hub.ts';
 import { type LoggedRequest, markNotified } from './store.ts';
 
 /** Between two fetches of a partition, so that under load one brings more. */
-const gatherMs = 20;
+const gatherMs = 30;
 const isResult = Compile(couponResult);
 const tracer = trace.getTracer('muster/coupon');
 

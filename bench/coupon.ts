@@ -1,0 +1,255 @@
+/**
+ * Coupons: a rush of 15,000 requests on 100 coupons as fast as it goes, in both orders, and the push of outcomes at 200/s.
+ *
+ * `./muster bench coupon -- [--only=rush,push] [--ordering=user,coupon] [--rushes=3] [--users=5000] [--connections=256]
+ * [--push-rate=200] [--push-seconds=30] [--trace-ratio=0.1] [--beside]`
+ *
+ * Runs on the deployed stores. The deployed API, commerce and traffic are stopped meanwhile and started again at the end
+ * (--beside leaves them running); processes of this machine take their place: one with coupon-api, one with coupon-issue, traced as `prod` is. Load, both
+ * workers, database, brokers and everything else of the environment share the machine. A rush counts only when store,
+ * counter and what the API tells agree. Who used the processors tells what limits.
+ */
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { cpus, loadavg, totalmem } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Environment } from '../catalog/environments.ts';
+import { containersOf, docker } from '../tools/docker.ts';
+import { hostVariables, secretsFile } from '../tools/environment-variables.ts';
+import { ensureSecrets } from '../tools/secrets.ts';
+import { type CouponRushOptions, runCouponRush } from '../workers/coupon/rush.ts';
+import { reconcile } from '../workers/coupon/store.ts';
+import { databaseSettings, readSettings } from '../workers/platform/config.ts';
+import { openDatabase } from '../workers/platform/database.ts';
+
+const root = join(import.meta.dirname, '..');
+
+export async function run(options: {
+  readonly environment: Environment;
+  readonly signal: AbortSignal;
+  readonly args: readonly string[];
+}): Promise<void> {
+  const { environment, signal } = options;
+  const setting = (name: string) =>
+    options.args.find((arg) => arg.startsWith(`--${name}=`))?.slice(name.length + 3);
+  const number = (name: string, byDefault: number) => {
+    const value = Number(setting(name) ?? byDefault);
+    if (!Number.isFinite(value) || value <= 0) throw new Error(`--${name} must be a number above 0`);
+    return value;
+  };
+  const only = (setting('only') ?? 'rush,push').split(',');
+  const orderings = (setting('ordering') ?? 'user,coupon').split(',');
+  const traceRatio = setting('trace-ratio') ?? '0.1';
+  const { secrets } = await ensureSecrets(secretsFile(environment));
+  const variables = hostVariables(environment, secrets);
+  const restart = options.args.includes('--beside')
+    ? () => {}
+    : stopDeployed(environment, ['api', 'commerce', 'traffic']);
+  const report: Record<string, unknown> = {
+    machine: `${cpus().length} x ${cpus()[0]?.model ?? 'unknown'}, ${Math.round(totalmem() / 2 ** 30)} GiB`,
+    node: process.version,
+    at: new Date().toISOString(),
+    loadBefore: Math.round(loadavg()[0]! * 100) / 100,
+    traceRatio,
+  };
+  const db = openDatabase({ settings: readSettings(databaseSettings, variables) });
+  try {
+    for (const ordering of orderings) {
+      if (signal.aborted) break;
+      const env = { ...variables, COUPON_ORDERING: ordering, TRACE_SAMPLE_RATIO: traceRatio };
+      const api = await startWorker('coupon-api', env, signal);
+      const issue = await startWorker('coupon-issue', env, signal);
+      const figures: Record<string, unknown> = {};
+      report[`orderedBy${ordering === 'user' ? 'User' : 'Coupon'}`] = figures;
+      const rush = async (more: Pick<CouponRushOptions, 'users'> & Partial<CouponRushOptions>) => {
+        const before = await usage(environment, [api, issue]);
+        const { requestIds: _, ...told } = await runCouponRush({
+          apiUrl: api.url,
+          stock: 100,
+          requestsEach: 3,
+          connections: number('connections', 256),
+          signal,
+          ...more,
+        });
+        const after = await usage(environment, [api, issue]);
+        for (const until = Date.now() + 60_000; Date.now() < until; await sleep(100))
+          if ((await reconcile(db, told.couponId)).pending === 0) break;
+        const store = await reconcile(db, told.couponId);
+        const agrees =
+          store.issued === told.stock &&
+          store.historyRows === told.stock &&
+          store.succeeded === told.stock &&
+          store.usersTwice === 0 &&
+          store.pending === 0 &&
+          store.requests === told.accepted;
+        return { ...told, agrees, ...limits(before, after, told.accepted) };
+      };
+      try {
+        say(`in order by ${ordering}: warming up`);
+        // What was just started compiles its hot code.
+        for (let round = 0; round < 2; round++) await rush({ users: 2_000, askForAll: false });
+        if (only.includes('rush')) {
+          const rushes = [];
+          for (let round = 0; round < number('rushes', 3) && !signal.aborted; round++) {
+            // Only who asked is told: looking every outcome up would be load of another kind. The store says that all are decided.
+            rushes.push(await rush({ users: number('users', 5_000), askForAll: false }));
+            say(JSON.stringify(rushes.at(-1)));
+          }
+          const middle = [...rushes].sort((a, b) => a.acceptedPerSecond - b.acceptedPerSecond)[
+            Math.floor(rushes.length / 2)
+          ];
+          figures.rush = {
+            acceptedPerSecond: middle?.acceptedPerSecond,
+            acceptP95Ms: middle?.acceptMs?.p95,
+            allAgree: rushes.every(({ agrees }) => agrees),
+            rushes,
+          };
+        }
+        if (only.includes('push') && !signal.aborted) {
+          const rate = number('push-rate', 200);
+          const users = Math.round((rate * number('push-seconds', 30)) / 3);
+          // Two hundred people watch; each request of theirs is timed from its 202 to the push.
+          figures.push = await rush({ users, rate, watchers: Math.min(200, users), askForAll: false });
+          say(JSON.stringify(figures.push));
+        }
+      } finally {
+        await Promise.all([api.stop(), issue.stop()]);
+      }
+    }
+  } finally {
+    await db.destroy();
+    restart();
+  }
+  const folder = join(root, 'build/bench');
+  mkdirSync(folder, { recursive: true });
+  const file = join(folder, 'coupon.json');
+  writeFileSync(file, `${JSON.stringify(report, null, 2)}\n`);
+  say(`\n${JSON.stringify(report, null, 2)}\n\nwritten to ${file}`);
+}
+
+function say(text: string): void {
+  process.stdout.write(`${text}\n`);
+}
+
+/** Stops deployed processes that run; returns what starts them again. */
+function stopDeployed(environment: Environment, processes: readonly string[]): () => void {
+  const call = (...args: string[]) => execFileSync('docker', args, { stdio: 'pipe', encoding: 'utf8' });
+  const running = call('ps', '--format', '{{.Names}}').split('\n');
+  const names = processes
+    .map((name) => `${environment.prefix}-${name}`)
+    .filter((name) => running.includes(name));
+  if (names.length === 0) return () => {};
+  say(`stopping ${names.join(', ')} meanwhile`);
+  call('stop', ...names);
+  return () => {
+    call('start', ...names);
+    say(`started ${names.join(', ')} again`);
+  };
+}
+
+interface RunningWorker {
+  readonly name: string;
+  readonly pid: number;
+  readonly url: string;
+  stop(): Promise<void>;
+}
+
+async function startWorker(
+  name: string,
+  env: Readonly<Record<string, string>>,
+  signal: AbortSignal,
+): Promise<RunningWorker> {
+  const port = 28_500 + Math.floor(Math.random() * 100);
+  const url = `http://127.0.0.1:${port}`;
+  const child: ChildProcess = spawn(process.execPath, [join(root, 'workers/main.ts'), name], {
+    cwd: root,
+    // Its log goes to where people look for trouble, not into the report.
+    stdio: ['ignore', process.stderr, 'inherit'],
+    signal,
+    env: {
+      // Room for the objects of some hundred requests, so that few of them are copied.
+      NODE_OPTIONS: '--max-semi-space-size=16',
+      PATH: process.env.PATH,
+      ...env,
+      PROCESS_NAME: `bench-${name}`,
+      HTTP_HOST: '127.0.0.1',
+      HTTP_PORT: String(port),
+      LOG_LEVEL: 'warn',
+    },
+  });
+  // A stop on Ctrl-C is told by its exit.
+  child.on('error', () => undefined);
+  const ended = once(child, 'exit').catch(() => undefined);
+  for (const until = Date.now() + 60_000; Date.now() < until && child.exitCode === null; await sleep(100)) {
+    const ready = await fetch(`${url}/readyz`).then(
+      (response) => response.ok,
+      () => false,
+    );
+    if (ready)
+      return {
+        name,
+        pid: child.pid!,
+        url,
+        async stop() {
+          child.kill('SIGTERM');
+          await ended;
+        },
+      };
+  }
+  child.kill('SIGKILL');
+  throw new Error(`${name} was not ready within 60 s`);
+}
+
+interface Usage {
+  readonly busyMs: number;
+  readonly allMs: number;
+  /** Processor seconds by container or process. */
+  readonly seconds: ReadonlyMap<string, number>;
+}
+
+async function usage(environment: Environment, workers: readonly RunningWorker[]): Promise<Usage> {
+  const seconds = new Map<string, number>();
+  const note = (name: string, pid: string) => {
+    try {
+      const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]!.split(' ');
+      // Fields 14 and 15, counted in ticks of 10 ms.
+      seconds.set(name, (Number(fields[11]) + Number(fields[12])) / 100);
+    } catch {
+      // No such process, or an engine in a machine of its own.
+    }
+  };
+  for (const { id, name } of await containersOf(environment))
+    note(
+      name.replace(`${environment.prefix}-`, ''),
+      (await docker(['inspect', '--format', '{{.State.Pid}}', id]).catch(() => '0')).trim(),
+    );
+  for (const { name, pid } of workers) note(name, String(pid));
+  const own = process.cpuUsage();
+  seconds.set('load', (own.user + own.system) / 1e6);
+  const times = cpus().map((one) => one.times);
+  const allMs = times.reduce(
+    (sum, { user, nice, sys, idle, irq }) => sum + user + nice + sys + idle + irq,
+    0,
+  );
+  return { busyMs: allMs - times.reduce((sum, { idle }) => sum + idle, 0), allMs, seconds };
+}
+
+/** How busy the machine was, and what each took of it per accepted request, in microseconds. */
+function limits(before: Usage, after: Usage, accepted: number) {
+  const used = [...after.seconds]
+    .map(
+      ([name, seconds]) =>
+        [
+          name,
+          Math.round(((seconds - (before.seconds.get(name) ?? seconds)) / Math.max(1, accepted)) * 1e6),
+        ] as const,
+    )
+    .filter(([, microseconds]) => microseconds >= 5)
+    .sort(([, a], [, b]) => b - a);
+  return {
+    machineBusyShare: Math.round(((after.busyMs - before.busyMs) / (after.allMs - before.allMs)) * 100) / 100,
+    processorMicrosecondsPerRequest: Object.fromEntries(used),
+  };
+}
