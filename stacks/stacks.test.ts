@@ -139,7 +139,7 @@ test('prod publishes on the hosts’ own addresses, each broker on its own host'
   const hosts = new Set(
     [...stacks.values()].flatMap(({ provider }) => provider.docker.map(({ host }) => host)),
   );
-  t.is(hosts.size, 7);
+  t.is(hosts.size, 8);
 });
 
 test('prod has the sizes of the service contract', async (t) => {
@@ -299,7 +299,7 @@ test('a worker process gets the addresses of its environment', async (t) => {
     far.KAFKA_BROKERS,
     'kafka-1.muster.internal:9091,kafka-2.muster.internal:9091,kafka-3.muster.internal:9091',
   );
-  t.is(far.MYSQL_HOST, 'services.muster.internal');
+  t.is(far.MYSQL_HOST, 'data.muster.internal');
 });
 
 test('under build CMAK and Grafana are left out, and in when the engine holds them', async (t) => {

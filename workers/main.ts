@@ -14,6 +14,7 @@ if (![...process.execArgv, process.env.NODE_OPTIONS ?? ''].some((flags) => flags
 /** All workers. A folder's worker becomes startable by its line here. */
 const workers: Readonly<Record<string, () => Promise<{ readonly worker: unknown }>>> = {
   canary: () => import('./canary/worker.ts'),
+  console: () => import('./console/worker.ts'),
   'order-analytics': () => import('./order/analytics-worker.ts'),
   'order-api': () => import('./order/api-worker.ts'),
   'order-ranking': () => import('./order/ranking-worker.ts'),
