@@ -44,6 +44,15 @@ test('recovery lasts from the fault until nobody saw a failure any more', (t) =>
   ]);
 });
 
+test('failures after ten seconds without any are no part of the recovery', (t) => {
+  const first = { observer: 'a', fromMs: 10_100, untilMs: 13_000 };
+  const later = (fromMs: number) => ({ observer: 'b', fromMs, untilMs: fromMs + 2_500 });
+  const after = (fromMs: number) =>
+    recoveriesFrom([{ atMs: 10_000, what: 'kill' }], [later(fromMs), first], limitMs)[0]?.afterMs;
+  t.is(after(22_900), 15_400);
+  t.is(after(23_100), 3_000);
+});
+
 test('what was under way when the fault came counts; what was over before does not', (t) => {
   const disturbances = [{ atMs: 10_000, what: 'kill' }];
   const over = { observer: 'a', fromMs: 8_500, untilMs: 9_900 };

@@ -58,9 +58,13 @@ export function outagesOf(attempts: readonly Attempt[], limitMs: number): readon
   return all.sort((a, b) => a.fromMs - b.fromMs);
 }
 
+/** Recovered is who saw no failure for so long: longer than the sessions of brokers and workers last. */
+const quietMs = 10_000;
+
 /**
- * How long it took to recover from each disturbance. An outage belongs to the newest disturbance before it; one that began
- * up to `limitMs` before counts too, as what was under way when it happened fails with it.
+ * How long it took to recover from each disturbance: until nobody had seen a failure for 10 s, without that silence. An
+ * outage belongs to the newest disturbance before it; one that began up to `limitMs` before counts too, as what was under
+ * way when it happened fails with it.
  */
 export function recoveriesFrom(
   disturbances: readonly Disturbance[],
@@ -69,17 +73,19 @@ export function recoveriesFrom(
 ): readonly Recovery[] {
   const inOrder = [...disturbances].sort((a, b) => a.atMs - b.atMs);
   return inOrder.map(({ atMs, what }, index) => {
-    const nextMs = (inOrder[index + 1]?.atMs ?? Number.POSITIVE_INFINITY) - limitMs;
-    const seen = outages.filter(
-      ({ fromMs, untilMs }) => untilMs > atMs && fromMs >= atMs - limitMs && fromMs < Math.max(nextMs, atMs),
-    );
-    const last = seen.reduce<Outage | undefined>(
-      (latest, one) => (latest === undefined || one.untilMs > latest.untilMs ? one : latest),
-      undefined,
-    );
-    return last === undefined
+    const nextMs = Math.max(atMs, (inOrder[index + 1]?.atMs ?? Number.POSITIVE_INFINITY) - limitMs);
+    let untilMs = atMs;
+    let lastSeenBy: string | undefined;
+    for (const outage of [...outages].sort((a, b) => a.fromMs - b.fromMs)) {
+      if (outage.untilMs <= atMs || outage.fromMs < atMs - limitMs || outage.fromMs >= nextMs) continue;
+      if (outage.fromMs > untilMs + quietMs) break;
+      if (outage.untilMs <= untilMs) continue;
+      untilMs = outage.untilMs;
+      lastSeenBy = outage.observer;
+    }
+    return lastSeenBy === undefined
       ? { atMs, what, afterMs: undefined }
-      : { atMs, what, afterMs: last.untilMs - atMs, lastSeenBy: last.observer };
+      : { atMs, what, afterMs: untilMs - atMs, lastSeenBy };
   });
 }
 

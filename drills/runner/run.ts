@@ -336,6 +336,17 @@ function report(seen: {
       events.push({ atMs: fromMs, kind: 'note', what: `failures before any fault: ${observer}` });
   const from = disturbances.length > 0 ? disturbances : [{ atMs: startedAtMs, what: 'load' }];
   const recoveries = recoveriesFrom(from, apart ? outages : [...outages, ...answerOutages], limitMs);
+  const recoveredAtMs = Math.max(
+    firstFaultAtMs,
+    ...recoveries.map(({ atMs, afterMs = 0 }) => atMs + afterMs),
+  );
+  const later = outages.filter(({ fromMs }) => fromMs > recoveredAtMs);
+  if (later.length > 0)
+    events.push({
+      atMs: later[0]!.fromMs,
+      kind: 'note',
+      what: `failures again after the recovery, ${later.length} times, first seen by ${later[0]!.observer}`,
+    });
   const answerRecoveries = apart ? recoveriesFrom(from, answerOutages, limitMs) : [];
   for (const { atMs, what, afterMs, lastSeenBy } of [...recoveries, ...answerRecoveries])
     if (afterMs !== undefined)
