@@ -1,6 +1,7 @@
 /**
  * The promotion pipeline on the deployed environment (`./muster test e2e` deploys `ci` and sets the variables):
- * the three ways in, one trace through it all, no personal data on any way out, and nothing lost when parts are killed.
+ * the three ways in, one trace through it all, and no personal data on any way out. What is lost when parts are killed is
+ * in drills.test.ts.
  */
 import { randomUUID } from 'node:crypto';
 import { appendFile } from 'node:fs/promises';
@@ -9,18 +10,15 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
 import { environmentNamed } from '../catalog/environments.ts';
 import { topics } from '../catalog/topics.ts';
-import { judgePromotion, markOutputs } from '../drills/checker/promotion-outputs.ts';
 import { run } from '../tools/children.ts';
 import { rememberedImages } from '../tools/deployment.ts';
-import { type Container, containersOf, docker } from '../tools/docker.ts';
+import { containersOf } from '../tools/docker.ts';
 import { cdktfVariables } from '../tools/environment-variables.ts';
-import { readiness } from '../tools/health.ts';
 import { kafkaOf } from '../tools/kafka.ts';
 import { knownTerraformConfigFile } from '../tools/provider.ts';
 import { planIsEmpty, synthesised } from '../tools/terraform.ts';
 import { isComplete, type JaegerTrace } from '../tools/trace-tree.ts';
 import type { IncomingRecord } from '../workers/platform/kafka.ts';
-import { runTraffic, type SentMessage } from '../workers/traffic/run.ts';
 
 function setting(name: string): string {
   const value = process.env[name];
@@ -276,88 +274,6 @@ test.serial('no user id and no card number is in output topics, logs, traces or 
   );
   clean('series in Prometheus', await series.text());
 });
-
-/** All traffic of this file: its users come back, so the oracle needs every act. */
-const everything: SentMessage[] = [];
-
-/** Kills the container's process from outside, as a kernel would; a killed container is started again. */
-async function kill(container: Container): Promise<void> {
-  const pid = Number(await docker(['inspect', '--format', '{{.State.Pid}}', container.id]));
-  try {
-    process.kill(pid, 'SIGKILL');
-  } catch {
-    // Not root, or an engine in a machine of its own: then its restart policy counts the kill as wanted.
-    await docker(['kill', '--signal', 'KILL', container.id]);
-    await sleep(3_000);
-    await docker(['start', container.id]);
-  }
-}
-
-async function isWell(): Promise<boolean> {
-  const containers = (await containersOf(environment)).filter(({ oneShot }) => !oneShot);
-  const ready = await readiness(environment, containers);
-  return (
-    containers.every(({ state, health }) => state === 'running' && (health ?? 'healthy') === 'healthy') &&
-    [...ready.values()].every((one) => one)
-  );
-}
-
-async function survives(t: ExecutionContext, alias: string, seed: number): Promise<void> {
-  t.timeout(10 * 60_000);
-  const since = await markOutputs(kafka);
-  const loadRun = `e2e-${runId}-${seed}`;
-  const traffic = runTraffic({
-    run: loadRun,
-    apiUrl,
-    rate: 200,
-    durationMs: 25_000,
-    seed,
-    kafka: producer,
-    logDirectory: inbox,
-    record: true,
-    steady: true,
-    // People of this run only: acts of other runs would join purchases that the oracle knows nothing of.
-    userPrefix: `e2e-person-${runId}`,
-    retryForMs: 60_000,
-  });
-  await sleep(8_000);
-  const victim = (await containersOf(environment)).find(
-    ({ name }) => name === `${environment.prefix}-${alias}`,
-  );
-  t.truthy(victim, `there is no ${alias}`);
-  await kill(victim!);
-  const report = await traffic;
-  everything.push(...report.messages!);
-  const verdict = await judgePromotion(
-    kafka,
-    since,
-    { sent: report.messages!, everything, run: loadRun, personal: [`e2e-person-${runId}`, card] },
-    { patienceMs: 120_000 },
-  );
-  t.log(
-    `${report.sent} sent, ${report.acked} acked, ${report.failed} without ack, ${verdict.repeats} repeats`,
-  );
-  t.true(verdict.acked > 1_000, `only ${verdict.acked} were acked`);
-  t.deepEqual(verdict.findings.slice(0, 5), []);
-  for (const until = Date.now() + 120_000; !(await isWell()); await sleep(1_000))
-    if (Date.now() > until)
-      return t.fail(`two minutes after ${alias} was killed the environment is not well`);
-  const again = (await containersOf(environment)).find(({ name }) => name === victim!.name);
-  t.true(again!.startedAtMs > victim!.startedAtMs, `${alias} was not really killed`);
-}
-
-test.serial('a broker killed under load: every acked purchase comes out and equals the oracle', (t) =>
-  survives(t, 'kafka-2', 11),
-);
-
-test.serial('a ZooKeeper killed under load: every acked purchase comes out and equals the oracle', (t) =>
-  survives(t, 'zookeeper-1', 12),
-);
-
-test.serial(
-  'the promotion worker killed under load: every acked purchase comes out and equals the oracle',
-  (t) => survives(t, 'promotion', 13),
-);
 
 test.serial('./muster status finds everything well again', async (t) => {
   const result = await run(process.execPath, ['tools/main.ts', '--env', environment.name, 'status']);

@@ -1,0 +1,78 @@
+/**
+ * Drills on the deployed environment (`./muster test e2e` deploys `ci` and sets the variables): parts are killed and
+ * frozen under load, and every acked purchase comes out once and as the oracle says. The same as `./muster drill`, with
+ * shorter faults; times are measured and not judged here, as this machine has other things to do.
+ */
+import test, { type ExecutionContext } from 'ava';
+import { environmentNamed } from '../catalog/environments.ts';
+import type { Drill, DrillReport } from '../drills/drill.ts';
+import { drillNamed } from '../drills/drills.ts';
+import { withFaults } from '../drills/faults.ts';
+import { runDrill } from '../drills/runner/run.ts';
+
+const environment = environmentNamed(process.env.MUSTER_ENV ?? 'ci');
+
+/** Nobody has to be paged in here: the fault need not last. */
+function short(drill: Drill): Drill {
+  const steps = drill.steps.map((step) =>
+    (step.healAfterMs ?? 0) > 12_000 ? { ...step, healAfterMs: 12_000 } : step,
+  );
+  const { alerts: _, ...expect } = drill.expect;
+  return { ...drill, steps, expect, loadMs: 25_000 };
+}
+
+async function holds(t: ExecutionContext, name: string, seed: number): Promise<DrillReport> {
+  t.timeout(15 * 60_000);
+  const signal = new AbortController().signal;
+  const report = await withFaults(environment, {}, (faults) =>
+    runDrill(short(drillNamed(name)), { environment, faults, signal, seed }),
+  );
+  const [verdict] = report.verdicts;
+  t.log(
+    `RTO ${report.rtoMs} ms, ${report.sent} sent, ${report.failed} without ack, ${verdict?.repeats} repeats, p99 ${report.latencyMs.p99} ms`,
+  );
+  t.true((verdict?.acked ?? 0) > 1_000, `only ${verdict?.acked} were acked`);
+  t.deepEqual(
+    report.verdicts.flatMap(({ findings }) => findings.slice(0, 5)),
+    [],
+  );
+  t.is(report.rpo.lost, 0);
+  t.true(
+    report.events.some(({ kind }) => kind === 'fault'),
+    'nothing was broken',
+  );
+  t.like(
+    report.targets.find((target) => target.name === 'steady state again'),
+    { met: true },
+  );
+  return report;
+}
+
+test.serial(
+  'the controller killed under load: every acked purchase comes out and equals the oracle',
+  async (t) => {
+    const report = await holds(t, 'controller-killed', 11);
+    // Every partition waits until the dead broker has lost its session, which is longer than any client wants to.
+    t.true((report.rtoMs ?? 0) > 2_000, 'nobody saw the outage');
+    t.true(
+      report.curves.some(
+        ({ name, points }) => name === 'probes failures' && points.some(({ value }) => value > 0),
+      ),
+      'the outage is on no curve',
+    );
+  },
+);
+
+test.serial(
+  'the leader of ZooKeeper killed under load: every acked purchase comes out and equals the oracle',
+  async (t) => {
+    await holds(t, 'zookeeper-leader-killed', 12);
+  },
+);
+
+test.serial(
+  'the join frozen beyond its session under load: every acked purchase comes out and equals the oracle',
+  async (t) => {
+    await holds(t, 'worker-frozen', 13);
+  },
+);
