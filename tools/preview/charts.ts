@@ -1,7 +1,7 @@
 /** Charts as SVG text, by ECharts on the server. Sizes in pixels. Pure. */
 import * as echarts from 'echarts';
 import { colorOf, lineColor, themed, themedSvg } from './colors.ts';
-import type { FieldDefaults, Mark, Series } from './model.ts';
+import type { Band, FieldDefaults, Mark, Series } from './model.ts';
 import type { Window } from './prometheus.ts';
 import { format } from './units.ts';
 
@@ -98,7 +98,12 @@ function valueAxis(
       logBase: 10,
       min: 10 ** Math.floor(Math.log10(Math.min(1, ...positive))),
       max: 10 ** Math.ceil(Math.log10(Math.max(10, ...positive))),
-      axisLabel: { ...label, formatter: (value: number) => tick(value, unit) },
+      axisLabel: {
+        ...label,
+        // Tens of seconds, where minutes would be odd numbers.
+        formatter: (value: number) =>
+          unit === 'ms' && value >= 60_000 ? `${value / 1000} s` : tick(value, unit),
+      },
       ...common,
     };
   }
@@ -125,13 +130,17 @@ export interface LinesOptions {
   readonly defaults: FieldDefaults;
   readonly window: Window;
   readonly marks: readonly Mark[];
+  /** Spans of time with a tinted ground. */
+  readonly bands?: readonly Band[];
+  /** Room at both sides, so that charts below each other share their time axis; without it what labels need. */
+  readonly sides?: { readonly left: number; readonly right: number };
   readonly exemplars: readonly (readonly [timeMs: number, value: number])[];
   readonly size: Size;
 }
 
 /** Lines over time; those that are stacked lie on top of each other in the given order. */
 export function lines(series: readonly Series[], options: LinesOptions): string {
-  const { defaults, window, marks, exemplars, size } = options;
+  const { defaults, window, marks, exemplars, size, bands = [], sides } = options;
   const { custom } = defaults;
   const stacked = custom?.stacking?.mode === 'normal';
   const logarithmic = custom?.scaleDistribution?.type === 'log';
@@ -163,11 +172,14 @@ export function lines(series: readonly Series[], options: LinesOptions): string 
   ];
   return svgOf(
     {
-      grid: { left: 6, right: 20, top: 10, bottom: 2, containLabel: true },
+      grid:
+        sides === undefined
+          ? { left: 6, right: 20, top: 10, bottom: 2, containLabel: true }
+          : { ...sides, top: 10, bottom: 24, outerBoundsMode: 'none' },
       xAxis: timeAxis(window, size),
       yAxis: axis,
       series: [
-        ...series.map(({ points }, index) => ({
+        ...series.map(({ points, color: given }, index) => ({
           type: 'line',
           data: points.map(([time, value]) => [
             time,
@@ -178,9 +190,9 @@ export function lines(series: readonly Series[], options: LinesOptions): string 
           showSymbol: !stacked && points.filter(([, value]) => value !== null).length <= 2,
           symbol: 'circle',
           symbolSize: 4,
-          color: lineColor(index),
-          lineStyle: { width: 1.4, color: lineColor(index) },
-          areaStyle: { color: lineColor(index), opacity: (custom?.fillOpacity ?? 0) / 100 },
+          color: given ?? lineColor(index),
+          lineStyle: { width: 1.4, color: given ?? lineColor(index) },
+          areaStyle: { color: given ?? lineColor(index), opacity: (custom?.fillOpacity ?? 0) / 100 },
           z: 3,
         })),
         {
@@ -195,6 +207,13 @@ export function lines(series: readonly Series[], options: LinesOptions): string 
           type: 'line',
           data: [],
           markLine: { silent: true, symbol: 'none', label: { show: false }, data: markLines },
+          markArea: {
+            silent: true,
+            data: bands.map(({ fromMs, toMs, color }) => [
+              { xAxis: fromMs, itemStyle: { color: colorOf(color), opacity: 0.12 } },
+              { xAxis: toMs },
+            ]),
+          },
         },
       ],
     },

@@ -92,11 +92,20 @@ export interface Series {
   readonly name: string;
   readonly labels: Readonly<Record<string, string>>;
   readonly points: readonly (readonly [timeMs: number, value: number | null])[];
+  /** Undefined: the next of the palette. */
+  readonly color?: string;
 }
 
 /** A mark across all time axes. */
 export interface Mark {
   readonly timeMs: number;
   readonly text: string;
+  readonly color: string;
+}
+
+/** A tinted span of all time axes. */
+export interface Band {
+  readonly fromMs: number;
+  readonly toMs: number;
   readonly color: string;
 }

@@ -90,7 +90,7 @@ const styles = `
 .muster .panel.stat{position:relative}.muster .panel.stat h4{position:absolute;z-index:1;color:#fff;max-width:100%;box-sizing:border-box}
 .muster .big b{font-size:30px;font-weight:500;position:relative;white-space:nowrap}
 .muster .big small{font-size:.62em;font-weight:400}
-.muster .spark{position:absolute;inset:auto 0 0 0;width:100%;height:46%}
+.muster .spark{position:absolute;inset:auto 0 0 0;width:100%;height:38%}
 .muster .nothing{margin:auto;color:var(--muster-text-weak)}
 .muster .words{padding:0 ${padding}px}
 .muster .bars{border-spacing:0 4px;line-height:1.2;padding:0 ${padding}px;width:100%;font-size:12px}
@@ -102,7 +102,7 @@ const styles = `
 .muster .rows{border-collapse:collapse;width:100%;font-size:12px}
 .muster .rows th{position:sticky;top:0;background:var(--muster-panel);text-align:left;font-weight:500;color:#5794f2;white-space:nowrap}
 .muster .rows th,.muster .rows td{padding:4px ${padding}px;border-bottom:1px solid var(--muster-line)}
-.muster .rows td{white-space:nowrap}
+.muster .rows td{white-space:nowrap;max-width:190px;overflow:hidden;text-overflow:ellipsis}
 .muster .rows .number{text-align:right;font-variant-numeric:tabular-nums}
 @media (max-width:760px){.muster .grid{display:block}.muster .panel{margin:8px 0;min-height:110px}.muster .row{margin:18px 0 6px}}
 @media print{.muster .dashboard{break-before:page}}
