@@ -149,10 +149,13 @@ function drawBars(series: readonly Series[], defaults: FieldDefaults, { height }
     const share = Math.min(100, Math.max(0, (value / max) * 100));
     return `<tr><th>${escapeHtml(name)}</th><td><span class="bar"><i style="width:${share.toFixed(1)}%;background:${color}"></i></span></td><td style="color:${color}">${escapeHtml(write(value, defaults))}</td></tr>`;
   });
-  // Thinner rather than cut off.
-  const thickness = Math.max(5, Math.min(16, Math.floor((height - 8) / values.length) - 8));
+  // Thinner rather than cut off; and what does not fit at all is counted.
+  const fitting = Math.floor((height - 4) / 19);
+  const shown = rows.length <= fitting ? rows : rows.slice(0, fitting - 1);
+  if (shown.length < rows.length) shown.push(`<tr><th>and ${rows.length - shown.length} more</th></tr>`);
+  const thickness = Math.max(5, Math.min(16, Math.floor((height - 8) / shown.length) - 8));
   return {
-    html: `<table class="bars" style="--bar:${thickness}px">${rows.join('')}</table>`,
+    html: `<table class="bars" style="--bar:${thickness}px">${shown.join('')}</table>`,
     empty: false,
   };
 }

@@ -76,7 +76,7 @@ export async function takePictures(
   }
 }
 
-/** A palette of 128 colours is enough for charts and a third of the size. Without pngquant it stays as it is. */
+/** A palette of 64 colours is enough for charts, and a third of the size. Without pngquant it stays as it is. */
 async function shrink(path: string): Promise<void> {
   const program = '/usr/bin/pngquant';
   if (!existsSync(program)) return;
@@ -84,10 +84,12 @@ async function shrink(path: string): Promise<void> {
     '--force',
     '--skip-if-larger',
     '--strip',
+    '--nofs',
     '--speed',
     '1',
     '--output',
     path,
+    '64',
     '--',
     path,
   ]);
