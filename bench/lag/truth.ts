@@ -59,13 +59,16 @@ export function truthChart(samples: readonly Sample[], stoppedSeconds: number): 
       top: 10,
     },
     legend: {
-      top: 22,
-      right: 24,
+      top: 58,
+      left: 120,
+      icon: 'roundRect',
+      itemWidth: 14,
+      itemHeight: 4,
+      itemGap: 24,
       data: loads.flatMap((load) => [`${load}: truth`, `${load}: shown`]),
-      width: 420,
     },
     grid: [
-      { left: 64, right: 24, top: 90, height: 270 },
+      { left: 64, right: 24, top: 100, height: 260 },
       { left: 64, right: 24, top: 420, height: 90 },
     ],
     xAxis: [0, 1].map((gridIndex) => ({
