@@ -191,6 +191,8 @@ export async function runDrill(drill: Drill, options: RunDrillOptions): Promise<
       ],
     });
   } finally {
+    // First: what is broken may be what the others wait for.
+    await faults.healAll().catch(() => undefined);
     for (const close of closing.reverse()) await close().catch(() => undefined);
     await behave(variables, { mode: 'ok' }).catch(() => undefined);
   }
