@@ -45,6 +45,8 @@ export interface RunDrillOptions {
 const limitMs = probeRules.goodWithinMs;
 const patience = { steadyMs: 5 * 60_000, checkMs: 3 * 60_000 };
 const engineStartsMs = 10_000;
+/** A client that has just started is slow by itself: without a fault, failures count from here on. */
+const warmUpMs = 8_000;
 /** The canary says that an outage is over only after some silence, and Prometheus reads it every few seconds. */
 const canarySettlesMs = 12_000;
 
@@ -336,7 +338,8 @@ function report(seen: {
   for (const { observer, fromMs, untilMs } of [...outages, ...answerOutages])
     if (untilMs <= firstFaultAtMs)
       events.push({ atMs: fromMs, kind: 'note', what: `failures before any fault: ${observer}` });
-  const from = disturbances.length > 0 ? disturbances : [{ atMs: startedAtMs, what: 'load' }];
+  const from =
+    disturbances.length > 0 ? disturbances : [{ atMs: startedAtMs + warmUpMs, what: 'the warm-up' }];
   const recoveries = recoveriesFrom(from, apart ? outages : [...outages, ...answerOutages], limitMs);
   const recoveredAtMs = Math.max(
     firstFaultAtMs,
