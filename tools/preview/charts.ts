@@ -38,7 +38,9 @@ function clock(timeMs: number, { fromMs, toMs }: Window): string {
 }
 
 function timeAxis(window: Window, { width }: Size): echarts.EChartsCoreOption {
-  const steps = [15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200, 86_400, 172_800];
+  const steps = [
+    1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200, 86_400, 172_800,
+  ];
   const wanted = (window.toMs - window.fromMs) / Math.max(2, width / 75);
   const interval = (steps.find((step) => step * 1000 >= wanted) ?? 604_800) * 1000;
   const whole: number[] = [];
