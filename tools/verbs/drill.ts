@@ -1,8 +1,8 @@
 /** `./muster drill`: breaks parts of a deployed environment under load, and measures what that costs. */
-import { mkdir, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import type { Command } from 'commander';
 import type { ListrTask } from 'listr2';
+import type { Environment } from '../../catalog/environments.ts';
 import { countByKind } from '../../drills/checker/verdict.ts';
 import type { Drill, DrillReport } from '../../drills/drill.ts';
 import { MusterError } from '../../workers/platform/errors.ts';
@@ -27,6 +27,7 @@ export function addDrill(program: Command): void {
       ['--env ci drill broker-2-killed', 'one; the report is in build/drills/ci/'],
       ['--env ci drill all', 'all of them, about half an hour'],
       ['--env ci drill soak --minutes 60', 'a random fault each minute'],
+      ['--env ci drill compare A B', 'two runs (folders, or the newest of a drill) beside each other'],
     ],
     exits: ['failed', 'unavailable'],
     configure: (command) =>
@@ -45,6 +46,14 @@ export function addDrill(program: Command): void {
         process.stdout.write(`${list(drills, paint)}\n`);
         return undefined;
       }
+      const history = historyOf(environment);
+      if (names[0] === 'compare') {
+        if (names.length !== 3) throw new MusterError('MUSTER_USAGE', 'drill compare takes two runs: A B.');
+        const { comparisonTable, findRun } = await import('../../drills/report/compare.ts');
+        const [before, after] = await Promise.all([findRun(names[1]!, history), findRun(names[2]!, history)]);
+        process.stdout.write(`${comparisonTable(before, after, paint)}\n`);
+        return undefined;
+      }
       const seed = wholeNumber('--seed', options.seed ?? String(Date.now() % 2 ** 31));
       const minutes = wholeNumber('--minutes', options.minutes);
       const chosen = names.flatMap((name) =>
@@ -59,8 +68,9 @@ export function addDrill(program: Command): void {
       };
       try {
         await withFaults(environment, session, async (faults) => {
-          const [{ runDrill }, { taskList }] = await Promise.all([
+          const [{ runDrill }, { publishReport }, { taskList }] = await Promise.all([
             import('../../drills/runner/run.ts'),
+            import('../../drills/report/publish.ts'),
             import('../lifecycle.ts'),
           ]);
           const tasks = chosen.map(
@@ -73,7 +83,9 @@ export function addDrill(program: Command): void {
                     task.output = line;
                   };
                   const report = await runDrill(drill, { environment, faults, signal, seed, tell });
-                  reports.push({ report, folder: await write(report, options.report, chosen.length > 1) });
+                  const folder = folderOf(report, history, options.report, chosen.length > 1);
+                  reports.push({ report, folder });
+                  await publishReport(report, { folder, historyFolder: history, environment, signal });
                   task.title = `${drill.name}: ${inWords(report)}`;
                   if (!report.passed) throw new Error(task.title);
                 } catch (error) {
@@ -105,19 +117,21 @@ function wholeNumber(name: string, text: string): number {
   return value;
 }
 
-/** Writes report.json and report.html; returns their folder. */
-async function write(report: DrillReport, chosen: string | undefined, several: boolean): Promise<string> {
+function historyOf({ name }: Environment): string {
+  return join(checkout, 'build', 'drills', name);
+}
+
+/** Where the report of a run goes. */
+function folderOf(
+  report: DrillReport,
+  history: string,
+  chosen: string | undefined,
+  several: boolean,
+): string {
   const time = new Date(report.startedAtMs).toISOString().slice(0, 19).replaceAll(/[-:]/g, '');
   const own = `${time}-${report.drill}`;
-  const folder =
-    chosen === undefined
-      ? join(checkout, 'build', 'drills', report.environment, own)
-      : several
-        ? resolve(chosen, own)
-        : resolve(chosen);
-  await mkdir(folder, { recursive: true });
-  await writeFile(join(folder, 'report.json'), `${JSON.stringify(report, null, 2)}\n`);
-  return folder;
+  if (chosen === undefined) return join(history, own);
+  return several ? resolve(chosen, own) : resolve(chosen);
 }
 
 const seconds = (ms: number | undefined) => (ms === undefined ? 'none' : `${(ms / 1_000).toFixed(1)} s`);
@@ -170,7 +184,7 @@ function summary(
       );
     for (const { name, target, measured, met } of report.targets)
       if (!met) details.push(`  ${report.drill}: ${name} is ${measured}, must be ${target}`);
-    details.push(paint('dim', `  ${join(folder, 'report.json')}`));
+    details.push(paint('dim', `  ${join(folder, 'report.html')}`));
   }
   return [tableText(out), ...details].join('\n');
 }
