@@ -75,6 +75,7 @@ async function historyFolder(t: import('ava').ExecutionContext): Promise<string>
     '4-cut-off': JSON.stringify(passedReport).slice(0, 500),
     '5-other': '{"drill": "<b>"}',
     '6-nothing': 'null',
+    '8-half': JSON.stringify({ ...passedReport, rpo: undefined }),
   };
   for (const [name, text] of Object.entries(files)) {
     await mkdir(join(folder, name));
@@ -92,7 +93,12 @@ test('a file that is no report is named in the history, and hides no other run',
     '2-broker-2-killed',
     '3-worker-killed',
   ]);
-  t.deepEqual(history.broken.map(({ folder }) => folder).sort(), ['4-cut-off', '5-other', '6-nothing']);
+  t.deepEqual(history.broken.map(({ folder }) => folder).sort(), [
+    '4-cut-off',
+    '5-other',
+    '6-nothing',
+    '8-half',
+  ]);
   const html = renderHistory('ci', history);
   for (const { folder } of history.runs) t.true(html.includes(`href="${folder}/report.html"`), folder);
   for (const { folder } of history.broken) t.true(html.includes(folder), folder);

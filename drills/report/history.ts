@@ -124,7 +124,7 @@ function bars(
   const line =
     target === undefined || target === 0 ? '' : `<u style="bottom:${percent(target)}" title="target"></u>`;
   const said =
-    target === undefined ? 'no target' : target === 0 ? 'target: none' : `target ≤ ${seconds(target)}`;
+    target === undefined ? 'no target' : target === 0 ? 'target: no outage' : `target ≤ ${seconds(target)}`;
   return `<div class="runs">${drawn.join('')}${line}</div><p>${said}</p>`;
 }
 

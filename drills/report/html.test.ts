@@ -116,6 +116,40 @@ test('an hour with a fault each minute stays readable and small', (t) => {
   t.regex(html, /<summary>120 events/);
 });
 
+test('where the load itself was what disturbed, the outage counts from its begin', (t) => {
+  const events = [
+    { atMs: passedReport.startedAtMs, kind: 'load', what: 'load begins' },
+    {
+      atMs: passedReport.startedAtMs + 4_000,
+      kind: 'recovered',
+      what: '4.0 s after load: the last failure was seen by promotion answers',
+    },
+  ] as const;
+  const report = { ...passedReport, events };
+  t.like(
+    timelineOf(report).spans.find(({ row }) => row === 'outage'),
+    { fromMs: passedReport.startedAtMs, toMs: passedReport.startedAtMs + 4_000 },
+  );
+  t.regex(renderReport(report), /4\.0 s, last seen by promotion answers/);
+});
+
+test('lines of a load that was not measured are left out, so that they do not look perfect', (t) => {
+  const zero = (name: string) =>
+    ({ name, unit: 'per second', points: [{ atMs: passedReport.startedAtMs, value: 0 }] }) as const;
+  const curves = [zero('load sent'), zero('load failures'), zero('orders paid'), zero('probes failures')];
+  const html = renderReport({ ...passedReport, curves });
+  t.notRegex(html, /load failures|load sent/);
+  t.regex(html, /orders paid/);
+  t.regex(html, /probes failures/);
+});
+
+test('a fault is a tinted span on every chart, at both widths', (t) => {
+  const tinted = (report: DrillReport) => renderReport(report).match(/ fill-opacity="0\.12"/g)?.length ?? 0;
+  // Four charts, two widths, the fault and the outage.
+  t.is(tinted(passedReport), 4 * 2 * 2);
+  t.is(tinted({ ...passedReport, events: [], rtoMs: undefined }), 0);
+});
+
 test('a fault lasts until its own heal, not that of another part', (t) => {
   const at = (second: number) => passedReport.startedAtMs + second * 1_000;
   const { spans } = timelineOf({

@@ -187,8 +187,8 @@ function words({ row, what, fromMs, toMs }: Span, first: Span | undefined): stri
     case 'page':
       return lasted;
     case 'alert': {
-      const after = first === undefined ? '' : `after ${seconds(fromMs - first.fromMs)}`;
-      return toMs === undefined ? `${after}, still firing at the end` : `${after}, for ${lasted}`;
+      const after = first === undefined ? '' : `after ${seconds(fromMs - first.fromMs)}, `;
+      return toMs === undefined ? `${after}still firing at the end` : `${after}for ${lasted}`;
     }
   }
 }
@@ -221,7 +221,11 @@ interface Plot {
 
 /** Charts of everything that the runner has measured; a curve that none of the first ones wants is drawn at the end. */
 function plotsOf(report: DrillReport): readonly Plot[] {
-  const { curves } = report;
+  // Where nobody was asked anything, lines of zeros would look like a perfect result.
+  const idle = report.curves
+    .filter(({ name, points }) => name.endsWith(' sent') && points.every(({ value }) => value === 0))
+    .map(({ name }) => name.slice(0, -'sent'.length));
+  const curves = report.curves.filter(({ name }) => !idle.some((prefix) => name.startsWith(prefix)));
   const failing = ({ name, unit }: Curve) => unit !== 'ms' && unit !== 's' && /fail|error|refus/i.test(name);
   const counted = curves.filter((curve) => curve.unit === 'per second' && !failing(curve));
   const limits = [
@@ -311,7 +315,8 @@ const colors: readonly (readonly [name: RegExp, color: string])[] = [
   [/^load/, '#3f7ad6'],
   [/^probes/, '#ff9830'],
   [/^answers/, '#b877d9'],
-  [/lag/i, '#56a64b'],
+  [/^coupons|lag/i, '#56a64b'],
+  [/^orders/, '#d8a200'],
   [/outage/, '#f2495c'],
 ];
 const pointsAtMost = 450;

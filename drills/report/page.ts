@@ -44,7 +44,7 @@ export function documentOf(
 
 /** Beside the preview's own; `--left` and `--right` are the sides of charts, in parts of their width. */
 const styles = `
-body{margin:0}
+body{margin:0}.muster{min-height:100vh}
 .drill{--good:#1a7f37;--bad:#c5283d;--warn:#9a6700;--soft-good:#dafbe1;--soft-bad:#ffe3e6;--left:5.5%;--right:3%;max-width:1120px;margin:0 auto;padding:28px 20px 40px;font-size:14px;line-height:1.5;font-variant-numeric:tabular-nums}
 @media (prefers-color-scheme:dark){.drill{--good:#57c46b;--bad:#ff6b7d;--warn:#e3b341;--soft-good:#12301c;--soft-bad:#3c1a20}}
 .drill a{color:#3b7ddd}
@@ -52,7 +52,7 @@ body{margin:0}
 .drill h2{font-size:17px;font-weight:600;margin:34px 0 8px}
 .drill h3{font-size:14px;font-weight:600;margin:18px 0 4px}
 .drill .weak,.drill .about{color:var(--muster-text-weak)}
-.drill .about{font-size:15px;margin:6px 0 0;max-width:75ch}
+.drill .about{font-size:15px;margin:6px 0 0;max-width:100ch}
 .drill .good{color:var(--good)}.drill .bad{color:var(--bad)}
 .drill .title{display:flex;flex-wrap:wrap;gap:10px 16px;align-items:center}
 .drill .stamp{font-size:14px;font-weight:600;padding:4px 12px;border-radius:99px;background:var(--soft-good);color:var(--good)}

@@ -86,7 +86,10 @@ const wordsOf = (text: string): readonly string[] => text.match(/[a-z][\w-]{3,}/
 
 /** From each disturbance to the recovery that names it. */
 function outagesOf(report: DrillReport, events: readonly DrillEvent[]): readonly Span[] {
-  const disturbances = events.filter(({ kind }) => kind === 'fault' || kind === 'heal');
+  const broken = events.filter(({ kind }) => kind === 'fault' || kind === 'heal');
+  // Where nothing is broken (bad data), the load itself is what disturbs.
+  const begin = events.find(({ kind }) => kind === 'load');
+  const disturbances = broken.length > 0 || begin === undefined ? broken : [{ ...begin, what: 'load' }];
   const told = events.flatMap((event): Span[] => {
     if (event.kind !== 'recovered') return [];
     const cause = disturbances.findLast(
