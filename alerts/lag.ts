@@ -24,6 +24,28 @@ function limitOf(group: ConsumerGroup): RecordingRule {
   };
 }
 
+/**
+ * A group that is in the catalog must run. Of others nobody knows whether they still should: one that has had no member
+ * and no commit for an hour was left behind by a console, a test or a replay, and would page for ever.
+ */
+const watched: RecordingRule = {
+  record: recorded.watchedGroups,
+  expr: [
+    `max by (consumergroup) (${recorded.lagSecondsHigh})`,
+    `max by (consumergroup) (${lag.groupMembers}) > 0`,
+    `max by (consumergroup) (${lag.groupMembers} offset 1h) > 0`,
+    `max by (consumergroup) (${lag.groupOffset} unless ${lag.groupOffset} == ${lag.groupOffset} offset 1h)`,
+  ].join(' or '),
+};
+
+/** Series of a group that is not in the catalog. */
+const alive = (group: string) => ({ [`${lag.groupMembers}{consumergroup="${group}"}`]: [at(1)] });
+/** Its last member left and its last commit was made before the series begin. */
+const abandoned = (group: string) => ({
+  [`${lag.groupMembers}{consumergroup="${group}"}`]: [at(0)],
+  [`${lag.groupOffset}{consumergroup="${group}",topic="purchase",partition="0"}`]: [at(4711)],
+});
+
 function lagSeconds(group: string, partition: number, quality = 'interpolated'): string {
   return `${lag.groupLagSeconds}{consumergroup="${group}",topic="purchase",partition="${partition}",quality="${quality}"}`;
 }
@@ -56,7 +78,7 @@ function verdict<const Name extends string>(
   return rule<Name>({
     name,
     severity: texts.severity,
-    expr: `max by (consumergroup) (${lag.groupStatus}{status="${word}"}) == 1`,
+    expr: `max by (consumergroup) (${lag.groupStatus}{status="${word}"}) == 1 and on (consumergroup) ${recorded.watchedGroups}`,
     for: holds,
     // A verdict looks back over a window and flaps at its end.
     keepFiringFor: '1m',
@@ -69,23 +91,38 @@ function verdict<const Name extends string>(
       fires: [
         {
           when: `the verdict is ${word}`,
-          series: status('g', {
-            ok: [at(1, '3m'), at(0, '7m'), at(1)],
-            [word]: [at(0, '3m'), at(1, '7m'), at(0)],
-          }),
+          series: {
+            ...alive('g'),
+            ...status('g', {
+              ok: [at(1, '3m'), at(0, '7m'), at(1)],
+              [word]: [at(0, '3m'), at(1, '7m'), at(0)],
+            }),
+          },
           trueFrom: '3m',
           falseFrom: '10m',
           alerts: [{ consumergroup: 'g' }],
         },
       ],
       staysQuiet: [
-        { when: 'it is slow, and the verdict warn', series: status('g', { warn: [at(1)], [word]: [at(0)] }) },
+        {
+          when: 'it is slow, and the verdict warn',
+          series: { ...alive('g'), ...status('g', { warn: [at(1)], [word]: [at(0)] }) },
+        },
+        {
+          when: 'nobody has used the group for more than an hour',
+          step: '1m',
+          series: { ...abandoned('g'), ...status('g', { [word]: [at(0, '62m'), at(1)] }) },
+          watchedFor: '3h',
+        },
         ...(word === 'rewind'
           ? []
           : [
               {
                 when: 'a rebalance of 90 s looks the same',
-                series: status('g', { [word]: [at(0, '3m'), at(1, '90s'), at(0)] }),
+                series: {
+                  ...alive('g'),
+                  ...status('g', { [word]: [at(0, '3m'), at(1, '90s'), at(0)] }),
+                },
               },
             ]),
       ],
@@ -97,15 +134,17 @@ function verdict<const Name extends string>(
 export function lagAlerts(): RuleGroup {
   const lagOf = recorded.lagSeconds;
   const limit = recorded.lagSecondsHigh;
+  const over = `${lagOf} > on (consumergroup) group_left () ${limit} or (${lagOf} unless on (consumergroup) ${limit}) > ${limits.foreignGroupLagSeconds} and on (consumergroup) ${recorded.watchedGroups}`;
   return {
     name: 'lag',
     rules: [
       ...allGroups.map(limitOf),
+      watched,
       { record: lagOf, expr: `max by (consumergroup) (${lag.groupLagSeconds})` },
       rule({
         name: 'LagSecondsHigh',
         severity: 'ticket',
-        expr: `${lagOf} > on (consumergroup) group_left () ${limit} or (${lagOf} unless on (consumergroup) ${limit}) > ${limits.foreignGroupLagSeconds}`,
+        expr: over,
         for: '2m',
         keepFiringFor: '1m',
         summary: '{{ $labels.consumergroup }} is {{ $value | humanizeDuration }} behind.',
@@ -132,7 +171,19 @@ export function lagAlerts(): RuleGroup {
             },
             {
               when: 'a group that nobody wrote down is over the limit for all others',
-              series: { [lagSeconds('foreign', 0)]: [at(0, '3m'), at(limits.foreignGroupLagSeconds + 1)] },
+              series: {
+                ...alive('foreign'),
+                [lagSeconds('foreign', 0)]: [at(0, '3m'), at(limits.foreignGroupLagSeconds + 1)],
+              },
+              trueFrom: '3m',
+              alerts: [{ consumergroup: 'foreign' }],
+            },
+            {
+              when: 'a foreign group committed for the first time, and then its only member left',
+              series: {
+                [`${lag.groupOffset}{consumergroup="foreign",topic="purchase",partition="0"}`]: [at(7)],
+                [lagSeconds('foreign', 0)]: [at(0, '3m'), at(limits.foreignGroupLagSeconds + 1)],
+              },
               trueFrom: '3m',
               alerts: [{ consumergroup: 'foreign' }],
             },
@@ -156,7 +207,13 @@ export function lagAlerts(): RuleGroup {
             },
             {
               when: 'a foreign group is over the limit of another',
-              series: { [lagSeconds('foreign', 0)]: [at(strictSeconds + 10)] },
+              series: { ...alive('foreign'), [lagSeconds('foreign', 0)]: [at(strictSeconds + 10)] },
+            },
+            {
+              when: 'a foreign group was left behind more than an hour ago',
+              step: '1m',
+              series: { ...abandoned('foreign'), [lagSeconds('foreign', 0)]: [at(0, '62m'), growing(1)] },
+              watchedFor: '4h',
             },
           ],
           live: { cause: 'consumer stopped' },
@@ -165,7 +222,7 @@ export function lagAlerts(): RuleGroup {
       rule({
         name: 'LagKeepsGrowing',
         severity: 'page',
-        expr: `deriv(${lagOf}[10m]) > ${limits.lagGrowthPerSecond} and on (consumergroup) (${lagOf} > on (consumergroup) group_left () ${limit} or (${lagOf} unless on (consumergroup) ${limit}) > ${limits.foreignGroupLagSeconds})`,
+        expr: `deriv(${lagOf}[10m]) > ${limits.lagGrowthPerSecond} and on (consumergroup) (${over})`,
         for: '10m',
         summary:
           '{{ $labels.consumergroup }} falls back by {{ $value | humanize }} s every second, and has for 10 minutes.',
@@ -227,7 +284,7 @@ export function lagAlerts(): RuleGroup {
       rule({
         name: 'RetentionRisk',
         severity: 'page',
-        expr: `max by (consumergroup, topic) (${lag.groupRetentionUsed}) > ${limits.retentionUsedRatio}`,
+        expr: `max by (consumergroup, topic) (${lag.groupRetentionUsed}) > ${limits.retentionUsedRatio} and on (consumergroup) ${recorded.watchedGroups}`,
         for: '1m',
         summary:
           '{{ $labels.consumergroup }} has used {{ $value | humanizePercentage }} of the retention of {{ $labels.topic }}.',
@@ -239,6 +296,7 @@ export function lagAlerts(): RuleGroup {
             {
               when: 'one partition is at 71 %',
               series: {
+                ...alive('g'),
                 [`${lag.groupRetentionUsed}{consumergroup="g",topic="purchase",partition="0"}`]: [at(0.1)],
                 [`${lag.groupRetentionUsed}{consumergroup="g",topic="purchase",partition="1"}`]: [
                   at(0.1, '3m'),
@@ -253,6 +311,7 @@ export function lagAlerts(): RuleGroup {
             {
               when: 'at 70 %',
               series: {
+                ...alive('g'),
                 [`${lag.groupRetentionUsed}{consumergroup="g",topic="purchase",partition="0"}`]: [at(0.7)],
               },
             },

@@ -240,6 +240,8 @@ export const metrics = {
   recorded: {
     lagSeconds: 'muster:consumergroup_lag_seconds:max',
     lagSecondsHigh: 'muster:consumergroup_lag_seconds:limit',
+    /** There for groups that somebody waits for: those of the catalog, and others for an hour after they were last alive. */
+    watchedGroups: 'muster:consumergroup:watched',
     topicRetention: 'muster:topic_retention_seconds:limit',
     brokerLogBytes: 'muster:kafka_log_bytes:sum_by_broker',
     processMemoryLimit: 'muster:process_memory_bytes:limit',
