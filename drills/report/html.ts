@@ -286,8 +286,8 @@ function plotsOf(report: DrillReport): readonly Plot[] {
 
 /** For both widths that a page may have; `sides` are those of its style, in parts of the width. */
 const sizes = [
-  { className: 'wide', width: 930, height: 150, left: 0.055, right: 0.03 },
-  { className: 'narrow', width: 360, height: 150, left: 0.13, right: 0.07 },
+  { className: 'wide', width: 930, height: 150, left: 0.065, right: 0.03 },
+  { className: 'narrow', width: 360, height: 150, left: 0.15, right: 0.07 },
 ] as const;
 
 function plots(report: DrillReport, timeline: Timeline): string {
@@ -349,12 +349,21 @@ function seriesOf({ name, unit, points }: Curve, index: number, { fromMs, toMs }
   };
 }
 
+/** Spans that overlap are one band, or their ground would grow darker. */
 function bandsOf({ spans }: Timeline): readonly Band[] {
-  return spans.flatMap(({ row, fromMs, toMs }) =>
-    (row === 'fault' || row === 'outage') && toMs !== undefined && toMs > fromMs
-      ? [{ fromMs, toMs, color: row === 'fault' ? 'red' : 'orange' }]
-      : [],
-  );
+  return (['fault', 'outage'] as const).flatMap((wanted) => {
+    const bands: Band[] = [];
+    for (const { fromMs, toMs = fromMs } of spans
+      .filter(({ row }) => row === wanted)
+      .sort((a, b) => a.fromMs - b.fromMs)) {
+      const last = bands.at(-1);
+      if (toMs <= fromMs) continue;
+      if (last === undefined || fromMs > last.toMs)
+        bands.push({ fromMs, toMs, color: wanted === 'fault' ? 'red' : 'orange' });
+      else bands[bands.length - 1] = { ...last, toMs: Math.max(last.toMs, toMs) };
+    }
+    return bands;
+  });
 }
 
 const markOf: Partial<Record<DrillEvent['kind'], string>> = {

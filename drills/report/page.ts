@@ -45,7 +45,7 @@ export function documentOf(
 /** Beside the preview's own; `--left` and `--right` are the sides of charts, in parts of their width. */
 const styles = `
 body{margin:0}.muster{min-height:100vh}
-.drill{--good:#1a7f37;--bad:#c5283d;--warn:#9a6700;--soft-good:#dafbe1;--soft-bad:#ffe3e6;--left:5.5%;--right:3%;max-width:1120px;margin:0 auto;padding:28px 20px 40px;font-size:14px;line-height:1.5;font-variant-numeric:tabular-nums}
+.drill{--good:#1a7f37;--bad:#c5283d;--warn:#9a6700;--soft-good:#dafbe1;--soft-bad:#ffe3e6;--left:6.5%;--right:3%;max-width:1120px;margin:0 auto;padding:28px 20px 40px;font-size:14px;line-height:1.5;font-variant-numeric:tabular-nums}
 @media (prefers-color-scheme:dark){.drill{--good:#57c46b;--bad:#ff6b7d;--warn:#e3b341;--soft-good:#12301c;--soft-bad:#3c1a20}}
 .drill a{color:#3b7ddd}
 .drill h1{font-size:28px;font-weight:600;line-height:1.2;margin:0}
@@ -115,7 +115,7 @@ body{margin:0}.muster{min-height:100vh}
 .drill .runs a:hover i{filter:brightness(1.25)}
 .drill .runs u{position:absolute;left:0;right:0;border-top:1px dashed var(--muster-text-weak)}
 @media (max-width:760px){
-.drill{--left:13%;--right:7%;padding:18px 12px 30px}
+.drill{--left:15%;--right:7%;padding:18px 12px 30px}
 .drill h1{font-size:23px}
 .drill .tiles{grid-template-columns:1fr 1fr;gap:8px}.drill .tile{padding:10px 12px}.drill .tile b{font-size:25px}
 .drill .wide{display:none}.drill .narrow{display:block}
