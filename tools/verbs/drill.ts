@@ -78,6 +78,7 @@ export function addDrill(program: Command): void {
               title: drill.name,
               async task(_context, task) {
                 signal.throwIfAborted();
+                let missed = false;
                 try {
                   const tell = (line: string) => {
                     task.output = line;
@@ -87,9 +88,10 @@ export function addDrill(program: Command): void {
                   reports.push({ report, folder });
                   await publishReport(report, { folder, historyFolder: history, environment, signal });
                   task.title = `${drill.name}: ${inWords(report)}`;
-                  if (!report.passed) throw new Error(task.title);
+                  missed = !report.passed;
+                  if (missed) throw new Error(task.title);
                 } catch (error) {
-                  if (reports.at(-1)?.report.drill !== drill.name) failures.push(error);
+                  if (!missed) failures.push(error);
                   throw error;
                 } finally {
                   await faults.healAll();
