@@ -12,6 +12,8 @@ export class Score {
   passed = 0;
   failed = 0;
   readonly failures: string[] = [];
+  /** Tests that passed at the second try only. */
+  readonly unsteady: string[] = [];
 
   pass(): void {
     this.passed += 1;
@@ -100,6 +102,54 @@ function fileOf(title: string): string | undefined {
   const words = pieces.findIndex((piece) => !/^[\w.-]+$/.test(piece));
   const path = pieces.slice(0, words === -1 ? -1 : words);
   return path.length === 0 ? undefined : path.join('/');
+}
+
+/** A title without the path before it. */
+function wordsOf(title: string): string {
+  const path = fileOf(title)?.split('/').length ?? 0;
+  return title.split(' › ').slice(path).join(' › ');
+}
+
+/** The file of `files` that a title belongs to; AVA leaves out the folders that all of them share. */
+export function fileOfTitle(title: string, files: readonly string[]): string | undefined {
+  const named = fileOf(title);
+  return named === undefined ? undefined : files.find((file) => `/${file}`.endsWith(`/${named}.test.ts`));
+}
+
+/**
+ * Runs AVA on the files, and the file of a failed test once more: on a shared machine a broker may be slow at the wrong
+ * moment, and one test in five hundred must not hide what the others say. What passes at the second try only is named
+ * at the end: it is a bug, of the test or of what it tests.
+ */
+export async function runAvaTwice(
+  score: Score,
+  files: readonly string[],
+  options: AvaOptions,
+): Promise<void> {
+  const first = new Score();
+  await runAva(first, files, options);
+  score.passed += first.passed;
+  const again = new Map<string, string[]>();
+  for (const title of first.failures) {
+    const file = fileOfTitle(title, files);
+    if (file === undefined) score.fail(title);
+    else again.set(file, [...(again.get(file) ?? []), title]);
+  }
+  for (const [file, titles] of again) {
+    say(`\n  Once more: ${file}`);
+    const second = new Score();
+    await runAva(second, [file], options);
+    for (const title of titles) {
+      // Run alone, a file's titles have no path; one that broke off as a whole fails as a whole.
+      const passed = second.passed > 0 && !second.failures.some((failed) => failed === wordsOf(title));
+      if (passed) {
+        score.pass();
+        score.unsteady.push(title);
+      } else score.fail(title);
+    }
+    for (const failed of second.failures)
+      if (!titles.some((title) => wordsOf(title) === failed)) score.fail(failed);
+  }
 }
 
 /** Without a finished test for so long something hangs: it is ended, and what had finished counts. */

@@ -38,6 +38,10 @@ export function addTest(program: Command): void {
           await alone(environments.ci, context.signal, () => deployed(score, suite, context, options));
         }
       } finally {
+        if (score.unsteady.length > 0) {
+          process.stdout.write('\nPassed at the second try only (a bug; please report it):\n');
+          for (const title of score.unsteady) process.stdout.write(`  ! ${title}\n`);
+        }
         if (score.failures.length > 0) {
           process.stdout.write('\nFailed:\n');
           for (const title of score.failures) process.stdout.write(`  ✖ ${title}\n`);
@@ -64,14 +68,15 @@ async function unit(score: Score, { signal }: VerbContext, options: Options): Pr
 async function deployed(score: Score, suite: Suite, context: VerbContext, options: Options): Promise<void> {
   const { signal } = context;
   const environment: Environment = environments.ci;
-  const [{ check, runAva, testFiles }, lifecycle, docker, engine, variables, secrets] = await Promise.all([
-    import('../suites.ts'),
-    import('../lifecycle.ts'),
-    import('../docker.ts'),
-    import('../engine.ts'),
-    import('../environment-variables.ts'),
-    import('../secrets.ts'),
-  ]);
+  const [{ check, runAvaTwice, testFiles }, lifecycle, docker, engine, variables, secrets] =
+    await Promise.all([
+      import('../suites.ts'),
+      import('../lifecycle.ts'),
+      import('../docker.ts'),
+      import('../engine.ts'),
+      import('../environment-variables.ts'),
+      import('../secrets.ts'),
+    ]);
   const wasUp =
     (await docker.engineAnswers()) &&
     (await docker.containersOf(environment)).some(({ state }) => state === 'running');
@@ -92,7 +97,7 @@ async function deployed(score: Score, suite: Suite, context: VerbContext, option
     for (const kind of ['integration', 'e2e'] as const) {
       if (suite !== 'all' && suite !== kind) continue;
       process.stdout.write(kind === 'e2e' ? '\nEnd-to-end tests\n' : '\nIntegration tests\n');
-      await runAva(score, await testFiles(kind), { signal, match: options.match, env, serial: true });
+      await runAvaTwice(score, await testFiles(kind), { signal, match: options.match, env, serial: true });
     }
   } finally {
     if (!wasUp && options.keep !== true) {
