@@ -77,8 +77,9 @@ function burnAlert<const Name extends string>(index: 0 | 1 | 2 | 3, texts: BurnT
     name,
     severity,
     expr: `${sloSeries.burnRate(long)} > ${rate} and ${sloSeries.burnRate(short)} > ${rate}`,
-    // The windows are the patience: the long one says that it matters, the short one that it still goes on.
-    for: '0s',
+    // The windows are the patience: the long one says that it matters, the short one that it still goes on. A page waits
+    // two minutes more, so that the alert that names the cause (a dead broker: one minute) comes first and holds it back.
+    for: severity === 'page' ? '2m' : '0s',
     summary: `The error budget of {{ $labels.slo }} burns {{ $value | printf "%.1f" }} times too fast.`,
     meaning: `Over ${long} and over ${short} more than ${rate} times as much fails as the objective allows: ${texts.usesUp}`,
     firstStep: texts.firstStep,
