@@ -48,22 +48,29 @@ export function connectionOptions(settings: DatabaseSettings): PoolOptions {
 export function openDatabase<DB = unknown>(options: DatabaseOptions): Kysely<DB> {
   const acquireTimeoutMs = options.acquireTimeoutMs ?? 3_000;
   const queryTimeoutMs = options.queryTimeoutMs ?? 10_000;
-  const pool = mysql.createPool({
-    ...connectionOptions(options.settings),
-    connectionLimit: options.connections ?? 10,
-    // Idle connections go before the server cuts them off (wait_timeout); mysql2 looks only when maxIdle < limit.
-    maxIdle: (options.connections ?? 10) - 1,
-    idleTimeout: 30_000,
-    waitForConnections: true,
-    queueLimit: 1_000,
-  });
-  pool.on('connection', (connection) => {
-    // Queued first on the connection, so they run before any statement of ours. A failure shows as that one's error.
-    for (const statement of sessionStatements)
-      connection.query(statement, (error: unknown) => {
-        if (error) connection.destroy();
-      });
-  });
+  // Made at the first use: Kysely does not end a pool that was never used, and its timer would keep the process alive.
+  let made: mysql.Pool | undefined;
+  const poolOf = (): mysql.Pool => {
+    if (made !== undefined) return made;
+    const pool = mysql.createPool({
+      ...connectionOptions(options.settings),
+      connectionLimit: options.connections ?? 10,
+      // Idle connections go before the server cuts them off (wait_timeout); mysql2 looks only when maxIdle < limit.
+      maxIdle: (options.connections ?? 10) - 1,
+      idleTimeout: 30_000,
+      waitForConnections: true,
+      queueLimit: 1_000,
+    });
+    pool.on('connection', (connection) => {
+      // Queued first on the connection, so they run before any statement of ours. A failure shows as that one's error.
+      for (const statement of sessionStatements)
+        connection.query(statement, (error: unknown) => {
+          if (error) connection.destroy();
+        });
+    });
+    made = pool;
+    return pool;
+  };
   const guardedConnections = new WeakMap<PoolConnection, PoolConnection>();
   return new Kysely<DB>({
     dialect: new MysqlDialect({
@@ -74,7 +81,7 @@ export function openDatabase<DB = unknown>(options: DatabaseOptions): Kysely<DB>
             late = true;
             callback(down(new Error(`no connection within ${acquireTimeoutMs} ms`)), undefined as never);
           }, acquireTimeoutMs);
-          pool.getConnection((error, connection) => {
+          poolOf().getConnection((error, connection) => {
             clearTimeout(timer);
             if (late) {
               if (!error) connection.release();
@@ -92,7 +99,7 @@ export function openDatabase<DB = unknown>(options: DatabaseOptions): Kysely<DB>
             callback(null, guarded as never);
           });
         },
-        end: (callback) => pool.end(callback as never),
+        end: (callback) => poolOf().end(callback as never),
       },
     }),
   });
