@@ -10,8 +10,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdirSync, writeFileSync } from 'node:fs';
-import { cpus, loadavg } from 'node:os';
+import { loadavg } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Environment } from '../catalog/environments.ts';
@@ -23,8 +22,8 @@ import { brokersOutside, reachFromHost } from '../stacks/config/index.ts';
 import { kafkaOf } from '../tools/kafka.ts';
 import { prometheusAt } from '../tools/preview/prometheus.ts';
 import type { Kafka } from '../workers/platform/kafka.ts';
+import { type BenchOptions, context, optionsOf, root, say, writeReport } from './common/bench.ts';
 
-const root = join(import.meta.dirname, '..');
 const { name: topic, partitions } = topics.canary;
 
 interface Outage {
@@ -39,25 +38,17 @@ interface Outage {
   readonly failedSends: number;
 }
 
-function say(text: string): void {
-  process.stdout.write(`${text}\n`);
-}
-
-export async function run(options: {
-  readonly environment: Environment;
-  readonly signal: AbortSignal;
-  readonly args: readonly string[];
-}): Promise<void> {
+export async function run(options: BenchOptions): Promise<void> {
   const { environment, signal } = options;
-  const number = (name: string, byDefault: number) => {
-    const text = options.args.find((arg) => arg.startsWith(`--${name}=`))?.slice(name.length + 3);
-    const value = Number(text ?? byDefault);
-    if (!Number.isInteger(value) || value <= 0) throw new Error(`--${name} must be a whole number above 0`);
+  const { number } = optionsOf(options.args);
+  const whole = (name: string, byDefault: number) => {
+    const value = number(name, byDefault);
+    if (!Number.isInteger(value)) throw new Error(`--${name} must be a whole number above 0`);
     return value;
   };
-  const broker = number('broker', 2);
-  const downMs = number('down-seconds', 15) * 1_000;
-  const times = number('times', 1);
+  const broker = whole('broker', 2);
+  const downMs = whole('down-seconds', 15) * 1_000;
+  const times = whole('times', 1);
   const kafka = kafkaOf(environment);
   const canary = await findCanary(environment, signal);
   const outages: Outage[] = [];
@@ -111,18 +102,14 @@ export async function run(options: {
     await kafka.close();
   }
   const report = {
-    machine: `${cpus().length} x ${cpus()[0]?.model ?? 'unknown'}, load ${loadavg()[0]!.toFixed(1)}`,
-    at: new Date().toISOString(),
+    ...context(),
+    loadAfter: loadavg()[0],
     environment: environment.name,
     zookeeperSessionMs: environment.kafka.zookeeperSessionTimeoutMs,
     canary: canary.what,
     outages,
   };
-  const folder = join(root, 'build/bench');
-  mkdirSync(folder, { recursive: true });
-  const file = join(folder, 'canary.json');
-  writeFileSync(file, `${JSON.stringify(report, null, 2)}\n`);
-  say(`\n${JSON.stringify(report, null, 2)}\n\nwritten to ${file}`);
+  writeReport('canary', report);
 }
 
 async function until(what: string, met: () => Promise<boolean>, signal: AbortSignal): Promise<void> {

@@ -9,10 +9,10 @@
  * workers, database, brokers and everything else of the environment share the machine. A rush counts only when store,
  * counter and what the API tells agree. Who used the processors tells what limits.
  */
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { cpus, loadavg, totalmem } from 'node:os';
+import { readFileSync } from 'node:fs';
+import { cpus, loadavg } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Environment } from '../catalog/environments.ts';
@@ -23,22 +23,19 @@ import { type CouponRushOptions, runCouponRush } from '../workers/coupon/rush.ts
 import { reconcile } from '../workers/coupon/store.ts';
 import { databaseSettings, readSettings } from '../workers/platform/config.ts';
 import { openDatabase } from '../workers/platform/database.ts';
+import {
+  type BenchOptions,
+  context,
+  optionsOf,
+  root,
+  say,
+  stopDeployed,
+  writeReport,
+} from './common/bench.ts';
 
-const root = join(import.meta.dirname, '..');
-
-export async function run(options: {
-  readonly environment: Environment;
-  readonly signal: AbortSignal;
-  readonly args: readonly string[];
-}): Promise<void> {
+export async function run(options: BenchOptions): Promise<void> {
   const { environment, signal } = options;
-  const setting = (name: string) =>
-    options.args.find((arg) => arg.startsWith(`--${name}=`))?.slice(name.length + 3);
-  const number = (name: string, byDefault: number) => {
-    const value = Number(setting(name) ?? byDefault);
-    if (!Number.isFinite(value) || value <= 0) throw new Error(`--${name} must be a number above 0`);
-    return value;
-  };
+  const { setting, number } = optionsOf(options.args);
   const only = (setting('only') ?? 'rush,push').split(',');
   const orderings = (setting('ordering') ?? 'user,coupon').split(',');
   const traceRatio = setting('trace-ratio') ?? '0.1';
@@ -48,9 +45,7 @@ export async function run(options: {
     ? () => {}
     : stopDeployed(environment, ['api', 'commerce', 'traffic']);
   const report: Record<string, unknown> = {
-    machine: `${cpus().length} x ${cpus()[0]?.model ?? 'unknown'}, ${Math.round(totalmem() / 2 ** 30)} GiB`,
-    node: process.version,
-    at: new Date().toISOString(),
+    ...context(),
     loadBefore: Math.round(loadavg()[0]! * 100) / 100,
     traceRatio,
   };
@@ -122,31 +117,7 @@ export async function run(options: {
     await db.destroy();
     restart();
   }
-  const folder = join(root, 'build/bench');
-  mkdirSync(folder, { recursive: true });
-  const file = join(folder, 'coupon.json');
-  writeFileSync(file, `${JSON.stringify(report, null, 2)}\n`);
-  say(`\n${JSON.stringify(report, null, 2)}\n\nwritten to ${file}`);
-}
-
-function say(text: string): void {
-  process.stdout.write(`${text}\n`);
-}
-
-/** Stops deployed processes that run; returns what starts them again. */
-function stopDeployed(environment: Environment, processes: readonly string[]): () => void {
-  const call = (...args: string[]) => execFileSync('docker', args, { stdio: 'pipe', encoding: 'utf8' });
-  const running = call('ps', '--format', '{{.Names}}').split('\n');
-  const names = processes
-    .map((name) => `${environment.prefix}-${name}`)
-    .filter((name) => running.includes(name));
-  if (names.length === 0) return () => {};
-  say(`stopping ${names.join(', ')} meanwhile`);
-  call('stop', ...names);
-  return () => {
-    call('start', ...names);
-    say(`started ${names.join(', ')} again`);
-  };
+  writeReport('coupon', report);
 }
 
 interface RunningWorker {

@@ -11,16 +11,22 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { cpus, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Environment } from '../catalog/environments.ts';
 import { metrics } from '../catalog/metrics.ts';
 import type { Kafka } from '../workers/platform/kafka.ts';
 import { createTopics, deleteGroups, testKafka } from '../workers/platform/testing.ts';
+import {
+  type BenchOptions,
+  context,
+  optionsOf,
+  reportFolder,
+  root,
+  say,
+  writeReport,
+} from './common/bench.ts';
 import { type Sample, summarise, truthChart } from './lag/truth.ts';
 
-const root = join(import.meta.dirname, '..');
 const cycleMs = 5_000;
 
 interface Context {
@@ -29,19 +35,9 @@ interface Context {
   readonly signal: AbortSignal;
 }
 
-export async function run(options: {
-  readonly environment: Environment;
-  readonly signal: AbortSignal;
-  readonly args: readonly string[];
-}): Promise<void> {
+export async function run(options: BenchOptions): Promise<void> {
   const { environment, signal } = options;
-  const setting = (name: string) =>
-    options.args.find((arg) => arg.startsWith(`--${name}=`))?.slice(name.length + 3);
-  const number = (name: string, byDefault: number) => {
-    const value = Number(setting(name) ?? byDefault);
-    if (!Number.isFinite(value) || value <= 0) throw new Error(`--${name} must be a number above 0`);
-    return value;
-  };
+  const { setting, number } = optionsOf(options.args);
   const only = (setting('only') ?? 'scale,truth').split(',');
   const brokers =
     setting('brokers')?.split(',') ??
@@ -49,17 +45,14 @@ export async function run(options: {
   // The helpers of the integration tests read it from there.
   process.env.KAFKA_BROKERS = brokers.join(',');
   const kafka = testKafka('bench-lag');
-  const context: Context = { kafka, brokers, signal };
+  const bench: Context = { kafka, brokers, signal };
   const report: Record<string, unknown> = {
-    machine: `${cpus().length} x ${cpus()[0]?.model ?? 'unknown'}, ${Math.round(totalmem() / 2 ** 30)} GiB`,
-    node: process.version,
-    at: new Date().toISOString(),
+    ...context(),
   };
-  const folder = join(root, 'build/bench');
-  mkdirSync(folder, { recursive: true });
+  mkdirSync(reportFolder, { recursive: true });
   try {
     if (only.includes('scale')) {
-      report.scale = await scale(context, {
+      report.scale = await scale(bench, {
         topics: number('topics', 100),
         partitions: number('partitions', 10),
         groups: number('groups', 50),
@@ -67,20 +60,14 @@ export async function run(options: {
       });
     }
     if (only.includes('truth')) {
-      const { figures, chart } = await truth(context, number('stopped-seconds', 300));
+      const { figures, chart } = await truth(bench, number('stopped-seconds', 300));
       report.truth = figures;
-      writeFileSync(join(folder, 'lag-truth.svg'), chart);
+      writeFileSync(join(reportFolder, 'lag-truth.svg'), chart);
     }
   } finally {
     await kafka.close();
   }
-  const file = join(folder, 'lag.json');
-  writeFileSync(file, `${JSON.stringify(report, null, 2)}\n`);
-  say(`\n${JSON.stringify(report, null, 2)}\n\nwritten to ${file}`);
-}
-
-function say(text: string): void {
-  process.stdout.write(`${text}\n`);
+  writeReport('lag', report);
 }
 
 interface LagWorker {

@@ -7,13 +7,13 @@
  * machine. An order counts when its payment was answered with 200; placing it comes on top. What every container used of
  * the processors tells what limits.
  */
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { cpus, loadavg, totalmem } from 'node:os';
-import { join } from 'node:path';
+import { readFileSync } from 'node:fs';
+import { cpus, loadavg } from 'node:os';
 import type { Environment } from '../catalog/environments.ts';
 import { reachFromHost } from '../stacks/config/index.ts';
 import { containersOf, docker } from '../tools/docker.ts';
 import { type OrdersOptions, rankingEquals, runOrders } from '../workers/traffic/orders.ts';
+import { type BenchOptions, context, optionsOf, say, writeReport } from './common/bench.ts';
 
 const warmUpMs = 5_000;
 const phases: Readonly<Record<string, Pick<OrdersOptions, 'products'>>> = {
@@ -22,34 +22,20 @@ const phases: Readonly<Record<string, Pick<OrdersOptions, 'products'>>> = {
   hot: { products: 1 },
 };
 
-export async function run(options: {
-  readonly environment: Environment;
-  readonly signal: AbortSignal;
-  readonly args: readonly string[];
-}): Promise<void> {
+export async function run(options: BenchOptions): Promise<void> {
   const { environment, signal } = options;
-  const setting = (name: string) =>
-    options.args.find((arg) => arg.startsWith(`--${name}=`))?.slice(name.length + 3);
-  const number = (name: string, byDefault: number) => {
-    const value = Number(setting(name) ?? byDefault);
-    if (!Number.isFinite(value) || value <= 0) throw new Error(`--${name} must be a number above 0`);
-    return value;
-  };
+  const { setting, number } = optionsOf(options.args);
   const apiUrl = setting('url') ?? `http://${reachFromHost(environment, 'api', 'http')}`;
   const seconds = number('seconds', 30);
   const rate = number('rate', 500);
   const wanted = (setting('only') ?? 'steady,highest,hot').split(',');
   const report: Record<string, unknown> = {
-    machine: `${cpus().length} x ${cpus()[0]?.model ?? 'unknown'}, ${Math.round(totalmem() / 2 ** 30)} GiB`,
-    node: process.version,
-    at: new Date().toISOString(),
+    ...context(),
     loadBefore: loadavg()[0],
   };
   for (const [name, phase] of Object.entries(phases)) {
     if (!wanted.includes(name) || signal.aborted) continue;
-    process.stdout.write(
-      `${name}: ${name === 'steady' ? `${rate} orders a second` : 'as fast as it goes'}, ${seconds} s\n`,
-    );
+    say(`${name}: ${name === 'steady' ? `${rate} orders a second` : 'as fast as it goes'}, ${seconds} s`);
     const before = await usage(environment);
     const {
       sold,
@@ -68,13 +54,9 @@ export async function run(options: {
     const after = await usage(environment);
     const ranking = await rankingEquals(apiUrl, sold, { withinMs: 60_000, signal });
     report[name] = { ...figures, ranking, ...limits(before, after, figures.paid) };
-    process.stdout.write(`${JSON.stringify(report[name], null, 2)}\n`);
+    say(JSON.stringify(report[name], null, 2));
   }
-  const folder = join(import.meta.dirname, '../build/bench');
-  mkdirSync(folder, { recursive: true });
-  const file = join(folder, 'orders.json');
-  writeFileSync(file, `${JSON.stringify(report, null, 2)}\n`);
-  process.stdout.write(`written to ${file}\n`);
+  writeReport('orders', report);
 }
 
 interface Usage {

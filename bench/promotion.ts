@@ -8,38 +8,35 @@
  * and sustained the API and log follower too, and a worker process of this machine takes the join's place; all are
  * started again at the end. Brokers, load and worker share the machine.
  */
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { randomBytes, randomUUID } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { cpus, totalmem } from 'node:os';
+import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import winston from 'winston';
-import type { Environment } from '../catalog/environments.ts';
 import { groups } from '../catalog/groups.ts';
 import { topics } from '../catalog/topics.ts';
 import type { Kafka } from '../workers/platform/kafka.ts';
 import { connectKafka } from '../workers/platform/kafkajs.ts';
 import { oracle } from '../workers/promotion/oracle.ts';
+import {
+  type BenchOptions,
+  context,
+  optionsOf,
+  reportFolder,
+  root,
+  say,
+  stopDeployed,
+  writeReport,
+} from './common/bench.ts';
 import { benchRecord, type ProduceOrder, type ProduceReport } from './promotion/produce.ts';
 
-const root = join(import.meta.dirname, '..');
 const groupId = groups.promotionJoin.id;
 
-export async function run(options: {
-  readonly environment: Environment;
-  readonly signal: AbortSignal;
-  readonly args: readonly string[];
-}): Promise<void> {
+export async function run(options: BenchOptions): Promise<void> {
   const { environment, signal } = options;
-  const setting = (name: string) =>
-    options.args.find((arg) => arg.startsWith(`--${name}=`))?.slice(name.length + 3);
-  const number = (name: string, byDefault: number) => {
-    const value = Number(setting(name) ?? byDefault);
-    if (!Number.isFinite(value) || value <= 0) throw new Error(`--${name} must be a number above 0`);
-    return value;
-  };
+  const { setting, number } = optionsOf(options.args);
   const only = (setting('only') ?? 'latency,drain,sustained').split(',');
   const brokers =
     setting('brokers')?.split(',') ??
@@ -52,26 +49,20 @@ export async function run(options: {
   // The latency is that of the deployed system, its readers included; how fast one worker can be is asked without them.
   stop('promotion', 'traffic');
   const report: Record<string, unknown> = {
-    machine: `${cpus().length} x ${cpus()[0]?.model ?? 'unknown'}, ${Math.round(totalmem() / 2 ** 30)} GiB`,
-    node: process.version,
-    at: new Date().toISOString(),
+    ...context(),
   };
-  const context: Context = { kafka, brokers, signal, profile: options.args.includes('--profile') };
+  const bench: Context = { kafka, brokers, signal, profile: options.args.includes('--profile') };
   try {
-    if (only.includes('latency')) report.latency = await latency(context, number('latency-seconds', 300));
+    if (only.includes('latency')) report.latency = await latency(bench, number('latency-seconds', 300));
     if (only.some((part) => part !== 'latency')) stop('api', 'log-follower');
-    if (only.includes('drain')) report.drain = await drain(context, number('events', 1_000_000));
+    if (only.includes('drain')) report.drain = await drain(bench, number('events', 1_000_000));
     if (only.includes('sustained'))
-      report.sustained = await sustained(context, number('seconds', 20), number('max-rate', 60_000));
+      report.sustained = await sustained(bench, number('seconds', 20), number('max-rate', 60_000));
   } finally {
     await kafka.close();
     for (const start of restart.reverse()) start();
   }
-  const folder = join(root, 'build/bench');
-  mkdirSync(folder, { recursive: true });
-  const file = join(folder, 'promotion.json');
-  writeFileSync(file, `${JSON.stringify(report, null, 2)}\n`);
-  say(`\n${JSON.stringify(report, null, 2)}\n\nwritten to ${file}`);
+  writeReport('promotion', report);
 }
 
 interface Context {
@@ -81,29 +72,6 @@ interface Context {
   readonly profile: boolean;
 }
 
-function say(text: string): void {
-  process.stdout.write(`${text}\n`);
-}
-
-/**
- * Stops deployed processes so that only brokers, load and the worker under test share the machine; resolves to what
- * starts them again. What does not run is left alone.
- */
-function stopDeployed(environment: Environment, processes: readonly string[]): () => void {
-  const docker = (...args: string[]) => execFileSync('docker', args, { stdio: 'pipe', encoding: 'utf8' });
-  const running = docker('ps', '--format', '{{.Names}}').split('\n');
-  const names = processes
-    .map((name) => `${environment.prefix}-${name}`)
-    .filter((name) => running.includes(name));
-  if (names.length === 0) return () => {};
-  say(`stopping ${names.join(', ')} meanwhile`);
-  docker('stop', ...names);
-  return () => {
-    docker('start', ...names);
-    say(`started ${names.join(', ')} again`);
-  };
-}
-
 interface RunningWorker {
   readonly pid: number;
   stop(): Promise<void>;
@@ -111,12 +79,11 @@ interface RunningWorker {
 
 async function startWorker({ brokers, signal, profile }: Context): Promise<RunningWorker> {
   const port = 28_800 + Math.floor(Math.random() * 100);
-  const folder = join(root, 'build/bench');
-  mkdirSync(folder, { recursive: true });
+  mkdirSync(reportFolder, { recursive: true });
   const child: ChildProcess = spawn(
     process.execPath,
     [
-      ...(profile ? ['--cpu-prof', `--cpu-prof-dir=${folder}`] : []),
+      ...(profile ? ['--cpu-prof', `--cpu-prof-dir=${reportFolder}`] : []),
       join(root, 'workers/main.ts'),
       'promotion-join',
     ],

@@ -3,14 +3,14 @@ import { existsSync } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Command } from 'commander';
-import type { Environment } from '../../catalog/environments.ts';
+import type { BenchOptions } from '../../bench/common/bench.ts';
 import { MusterError } from '../../workers/platform/errors.ts';
 import { checkout } from '../paths.ts';
 import { addVerb } from '../verb.ts';
 
 /** What a file of bench/ exports. */
 export interface Bench {
-  run(options: { environment: Environment; signal: AbortSignal; args: readonly string[] }): Promise<void>;
+  run(options: BenchOptions): Promise<void>;
 }
 
 export function addBench(program: Command): void {
