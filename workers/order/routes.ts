@@ -8,11 +8,11 @@ import type { Registry } from 'prom-client';
 import { Type } from 'typebox';
 import { metrics } from '../../catalog/metrics.ts';
 import { isDependencyDown } from '../platform/consumer.ts';
+import { gather } from '../platform/gather.ts';
 import { errorBody, HttpError } from '../platform/http.ts';
 import { counter } from '../platform/metrics.ts';
 import { pseudonym } from '../platform/pseudonym.ts';
 import { traceparentOf } from '../platform/tracing-kafka.ts';
-import { gather } from './gather.ts';
 import { newId } from './ids.ts';
 import type { Money, Refusal } from './order.ts';
 import {

@@ -7,6 +7,7 @@ import type { ConsumerGroup } from '../../catalog/groups.ts';
 import { groups } from '../../catalog/groups.ts';
 import { metrics as names } from '../../catalog/metrics.ts';
 import { MusterError } from '../platform/errors.ts';
+import { gather } from '../platform/gather.ts';
 import { consumeEvents, type EventConsumer, type HandledEvent } from '../platform/handle.ts';
 import type { Kafka } from '../platform/kafka.ts';
 import type { Logger } from '../platform/log.ts';
@@ -14,7 +15,15 @@ import { counter, durationHistogram, gauge } from '../platform/metrics.ts';
 import type { Worker } from '../platform/worker.ts';
 import { type EventState, stateAfter } from './delivery.ts';
 import { type OutsideEvent, readOutsideEvent } from './event.ts';
-import { countTroubles, logBegin, logEnd, noteEvent } from './store.ts';
+import {
+  type Beginning,
+  beginAttemptOf,
+  beginFirstAttempts,
+  completeEvents,
+  countTroubles,
+  logFailure,
+  noteEvent,
+} from './store.ts';
 import { postWebhook, type WebhookOptions } from './webhook.ts';
 
 const config = Type.Object({
@@ -102,10 +111,35 @@ export async function deliverEvents(options: DeliveryOptions): Promise<EventCons
   });
   const entered = (state: EventState) => states.inc({ state });
 
+  // What the webhooks under way have to say to the log shares statements and commits.
+  const beginFirst = gather(
+    async (beginnings: readonly Beginning[]) => {
+      const began = await beginFirstAttempts(db, beginnings);
+      return beginnings.map(() => began);
+    },
+    { most: concurrency, waiting: concurrency },
+  );
+  const complete = gather(
+    async (taken: readonly { readonly eventId: string; readonly status: number }[]) => {
+      await completeEvents(db, taken);
+      return taken;
+    },
+    { most: concurrency, waiting: concurrency },
+  );
+
+  /** The number of the attempt that begins now; undefined: nothing is to be done any more. */
+  async function begin(beginning: Beginning, putOff: number): Promise<number | undefined> {
+    // By far the most come here for the first time.
+    if (putOff === 0 && (await beginFirst(beginning))) {
+      entered('PUBLISHED');
+      return 1;
+    }
+    if (await noteEvent(db, beginning.event)) entered('PUBLISHED');
+    return beginAttemptOf(db, beginning);
+  }
+
   async function handle({ data, attempt: putOff }: HandledEvent<OutsideEvent>): Promise<void> {
-    const isNew = await noteEvent(db, data);
-    if (isNew) entered('PUBLISHED');
-    const attempt = await logBegin(db, data, sampledTraceId(), isNew);
+    const attempt = await begin({ event: data, traceId: sampledTraceId() }, putOff);
     // It was delivered before: a record may come more than once.
     if (attempt === undefined) return;
     entered('IN_PROGRESS');
@@ -114,7 +148,12 @@ export async function deliverEvents(options: DeliveryOptions): Promise<EventCons
     attempts.inc({ outcome: answer.outcome });
     durations.observe({ outcome: answer.outcome }, (performance.now() - startedMs) / 1_000);
     const wanted = stateAfter(answer, putOff, group.retryDelaysMs.length);
-    const state = await logEnd(db, data.id, attempt, answer, wanted, group.retryDelaysMs[putOff]);
+    if (wanted === 'COMPLETED') {
+      await complete({ eventId: data.id, status: answer.status! });
+      entered(wanted);
+      return;
+    }
+    const state = await logFailure(db, data.id, attempt, answer, wanted, group.retryDelaysMs[putOff]);
     if (state === wanted) entered(state);
     if (state === 'COMPLETED') return;
     const what = answer.status === null ? answer.outcome : `status ${answer.status}`;

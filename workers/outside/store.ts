@@ -14,14 +14,46 @@ import type { OutsideEvent } from './event.ts';
 
 type Db = Kysely<unknown>;
 
+/** An attempt about to begin: its event, and the trace it runs in. */
+export interface Beginning {
+  readonly event: OutsideEvent;
+  readonly traceId: string | undefined;
+}
+
+/**
+ * Notes events that nobody knows yet and begins the first attempt of each, all in one statement. False, and nothing is
+ * changed, when one of them is known already: then each is for beginAttemptOf().
+ */
+export async function beginFirstAttempts(db: Db, beginnings: readonly Beginning[]): Promise<boolean> {
+  // By id: two processes that insert the same ones wait for each other and never deadlock.
+  const rows = beginnings
+    .toSorted((a, b) => (a.event.id < b.event.id ? -1 : 1))
+    .map(
+      ({ event, traceId }) => sql`(${noted(event)}, 'IN_PROGRESS', 1, UTC_TIMESTAMP(3), ${traceId ?? null})`,
+    );
+  try {
+    await sql`
+      INSERT INTO outside_event (${notedColumns}, state, attempts, attempted_at, trace_id)
+      VALUES ${sql.join(rows)}`.execute(db);
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).errno === duplicateEntry) return false;
+    throw error;
+  }
+}
+
+const duplicateEntry = 1062;
+const notedColumns = sql.raw(
+  'event_id, body_hash, order_id, payment_id, amount_minor, currency, published_at, first_seen_at',
+);
+const noted = ({ id, bodyHash, payment, publishedAtMs }: OutsideEvent) => sql`
+  ${id}, ${bodyHash}, ${payment.orderId}, ${payment.paymentId}, ${payment.amount.amountMinor},
+  ${payment.amount.currency}, ${new Date(publishedAtMs)}, UTC_TIMESTAMP(3)`;
+
 /** Notes that the event is there: PUBLISHED. True when it was not known before. */
 export async function noteEvent(db: Db, event: OutsideEvent): Promise<boolean> {
-  const { payment } = event;
   const inserted = await sql`
-    INSERT IGNORE INTO outside_event
-      (event_id, body_hash, order_id, payment_id, amount_minor, currency, state, published_at, first_seen_at)
-    VALUES (${event.id}, ${event.bodyHash}, ${payment.orderId}, ${payment.paymentId}, ${payment.amount.amountMinor},
-      ${payment.amount.currency}, 'PUBLISHED', ${new Date(event.publishedAtMs)}, UTC_TIMESTAMP(3))`.execute(
+    INSERT IGNORE INTO outside_event (${notedColumns}, state) VALUES (${noted(event)}, 'PUBLISHED')`.execute(
     db,
   );
   return inserted.numAffectedRows === 1n;
@@ -31,20 +63,7 @@ export async function noteEvent(db: Db, event: OutsideEvent): Promise<boolean> {
  * Begins the next attempt of a noted event and says its number; undefined when the event is completed. Throws
  * MUSTER_DUPLICATE_ID_OTHER_BODY when the id is known with another body.
  */
-export async function logBegin(
-  db: Db,
-  event: OutsideEvent,
-  traceId: string | undefined,
-  isNew: boolean,
-): Promise<number | undefined> {
-  if (isNew) {
-    // By far the most come here: the first attempt of an event that nobody else has in hand.
-    const updated = await sql`
-      UPDATE outside_event
-      SET state = 'IN_PROGRESS', attempts = 1, attempted_at = UTC_TIMESTAMP(3), trace_id = ${traceId ?? null}
-      WHERE event_id = ${event.id} AND state = 'PUBLISHED'`.execute(db);
-    if (updated.numAffectedRows === 1n) return 1;
-  }
+export async function beginAttemptOf(db: Db, { event, traceId }: Beginning): Promise<number | undefined> {
   return transaction(db, async (trx) => {
     const row = await locked(trx, event.id);
     if (!row.body_hash.equals(event.bodyHash))
@@ -68,23 +87,34 @@ export async function logBegin(
   });
 }
 
-/** Notes how an attempt ended; resolves to the event's state then. `retryInMs`: when the next attempt is due, if FAILED. */
-export async function logEnd(
+/** Notes that webhooks were taken, with the status of each: COMPLETED. */
+export async function completeEvents(
+  db: Db,
+  taken: readonly { readonly eventId: string; readonly status: number }[],
+): Promise<void> {
+  // Receivers hardly ever answer with two kinds of 2xx, so this is one statement.
+  for (const [status, events] of Map.groupBy(taken, (one) => one.status))
+    await sql`
+      UPDATE outside_event
+      SET state = 'COMPLETED', in_doubt = FALSE, outcome = '2xx', status = ${status},
+        next_attempt_at = NULL, ended_at = UTC_TIMESTAMP(3)
+      WHERE event_id IN (${sql.join(events.map(({ eventId }) => eventId))}) AND state <> 'COMPLETED'`.execute(
+      db,
+    );
+}
+
+/**
+ * Notes how an attempt failed; resolves to the event's state then, which is COMPLETED when another attempt got through.
+ * `retryInMs`: when the next attempt is due, if FAILED.
+ */
+export async function logFailure(
   db: Db,
   eventId: string,
   attempt: number,
   answer: Answer,
-  state: 'COMPLETED' | 'FAILED' | 'DEAD_LETTER',
+  state: 'FAILED' | 'DEAD_LETTER',
   retryInMs: number | undefined,
 ): Promise<EventState> {
-  if (state === 'COMPLETED') {
-    await sql`
-      UPDATE outside_event
-      SET state = 'COMPLETED', in_doubt = FALSE, outcome = ${answer.outcome}, status = ${answer.status},
-        next_attempt_at = NULL, ended_at = UTC_TIMESTAMP(3)
-      WHERE event_id = ${eventId} AND state <> 'COMPLETED'`.execute(db);
-    return state;
-  }
   return transaction(db, async (trx) => {
     const before = loggedEvent(await locked(trx, eventId));
     await keepFailedAttempt(trx, eventId, attempt, answer.outcome, answer.status);

@@ -1,5 +1,7 @@
 /** The webhook client: one POST, and how it ended. */
 import { context, propagation, SpanKind, SpanStatusCode, trace } from '@opentelemetry/api';
+// Not fetch(): it costs twice the processor time.
+import { request } from 'undici';
 import { type Answer, outcomeOfStatus } from './delivery.ts';
 
 export interface WebhookOptions {
@@ -71,22 +73,16 @@ async function send(
 ): Promise<Answer> {
   const signal = AbortSignal.timeout(timeoutMs);
   try {
-    const response = await fetch(url, { method: 'POST', headers, body, signal, redirect: 'manual' });
+    const { statusCode, body: rest } = await request(url, { method: 'POST', headers, body, signal });
     // The status says it all; the rest is read only so that the connection can be used again.
-    await drain(response).catch(() => undefined);
-    return { outcome: outcomeOfStatus(response.status), status: response.status, inDoubt: false };
+    await rest.dump({ limit: 65_536 }).catch(() => undefined);
+    return { outcome: outcomeOfStatus(statusCode), status: statusCode, inDoubt: false };
   } catch (error) {
     if (signal.aborted) return { outcome: 'timeout', status: null, inDoubt: true };
-    const code = String(((error as Error).cause as { code?: unknown } | undefined)?.code);
-    return { outcome: 'network', status: null, inDoubt: !notSent.has(code) };
-  }
-}
-
-/** Reads a short answer; a long one is cut off with its connection. */
-async function drain(response: Response): Promise<void> {
-  let bytes = 0;
-  for await (const chunk of response.body ?? []) {
-    bytes += chunk.length;
-    if (bytes > 65_536) break;
+    return {
+      outcome: 'network',
+      status: null,
+      inDoubt: !notSent.has(String((error as { code?: unknown }).code)),
+    };
   }
 }

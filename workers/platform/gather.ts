@@ -3,7 +3,7 @@
  * disk then carry many calls, and rows that all of them need (the stock of a best-seller) are locked once for all.
  */
 import { context, ROOT_CONTEXT } from '@opentelemetry/api';
-import { HttpError } from '../platform/http.ts';
+import { HttpError } from './http.ts';
 
 export interface GatherOptions {
   /** Most calls of one run. */
