@@ -206,15 +206,14 @@ async function relayStep<DB>(
     // UNION ALL promises no order of its own.
     rows.sort((a, b) => a.shard - b.shard || compareIds(a.id, b.id));
     await sendRows(producer, rows);
-    const counts = new Map<number, number>();
-    for (const row of rows) counts.set(row.shard, (counts.get(row.shard) ?? 0) + 1);
-    for (const shard of counts.keys()) {
-      const ids = rows.filter((row) => row.shard === shard).map((row) => row.id);
+    const byShard = [...Map.groupBy(rows, (row) => row.shard)];
+    const sent = byShard.map(
       // By ids, not by a range: a row with a smaller id may have been committed since.
-      await sql`DELETE FROM muster_outbox WHERE shard = ${shard} AND id IN (${sql.join(ids)})`.execute(trx);
-    }
+      ([shard, own]) => sql`(shard = ${shard} AND id IN (${sql.join(own.map(({ id }) => id))}))`,
+    );
+    await sql`DELETE FROM muster_outbox WHERE ${sql.join(sent, sql` OR `)}`.execute(trx);
     return {
-      more: [...counts].filter(([, count]) => count === rowsPerShard).map(([shard]) => shard),
+      more: byShard.filter(([, own]) => own.length === rowsPerShard).map(([shard]) => shard),
       missed,
     };
   });
