@@ -11,7 +11,7 @@ export interface TelemetryOptions {
   readonly endpoint: string | undefined;
   readonly processName: string;
   readonly environment: string;
-  /** Share of root traces that are kept, 0 to 1; a child follows its parent. */
+  /** Share of root traces that are kept, 0 to 1, as long as they are few (newTraces); a child follows its parent. */
   readonly sampleRatio: number;
   readonly log: Logger;
 }
@@ -23,11 +23,13 @@ export interface Telemetry {
 
 /** Spans kept while the endpoint is slow or away; more are dropped rather than grow the process. */
 const maxQueueSize = 8_192;
+/** Traces that may begin in a process, whatever the ratio says. */
+const newTraces = { perSecond: 50, burst: 250 };
 
 export async function startTelemetry(options: TelemetryOptions): Promise<Telemetry> {
   const { endpoint, log } = options;
   if (endpoint === undefined) return { shutdown: async () => {} };
-  const [{ OTLPTraceExporter }, { resourceFromAttributes }, { NodeSDK }, trace, core, api] =
+  const [{ OTLPTraceExporter }, { resourceFromAttributes }, { NodeSDK }, trace, core, api, { limitRate }] =
     await Promise.all([
       import('@opentelemetry/exporter-trace-otlp-proto'),
       import('@opentelemetry/resources'),
@@ -35,6 +37,7 @@ export async function startTelemetry(options: TelemetryOptions): Promise<Telemet
       import('@opentelemetry/sdk-trace'),
       import('@opentelemetry/core'),
       import('@opentelemetry/api'),
+      import('./sampler.ts'),
     ]);
   api.diag.setLogger(quietDiagnostics(log), { logLevel: api.DiagLogLevel.WARN });
   const sdk = new NodeSDK({
@@ -49,7 +52,12 @@ export async function startTelemetry(options: TelemetryOptions): Promise<Telemet
     logRecordProcessors: [],
     // No baggage: what came from outside would be carried on to every topic.
     textMapPropagator: new core.W3CTraceContextPropagator(),
-    sampler: new trace.ParentBasedSampler({ root: new trace.TraceIdRatioBasedSampler(options.sampleRatio) }),
+    sampler: new trace.ParentBasedSampler({
+      root: limitRate(new trace.TraceIdRatioBasedSampler(options.sampleRatio), {
+        ...newTraces,
+        nowMs: () => performance.now(),
+      }),
+    }),
     spanProcessors: [
       new trace.BatchSpanProcessor({
         exporter: new OTLPTraceExporter({
