@@ -207,7 +207,6 @@ async function latency(context: Context, seconds: number): Promise<unknown> {
   const consumer = await kafka.consumePartitions({
     groupId: `bench-${runId}`,
     topics: [topics.purchaseEnriched.name, topics.promotion.name],
-    maxWaitMs: 20,
     async onAssigned(list) {
       const starts = [];
       for (const topic of [topics.purchaseEnriched.name, topics.promotion.name])

@@ -92,7 +92,7 @@ export async function startConsumer(
     sessionTimeout: sessionTimeoutMs,
     heartbeatInterval: heartbeatIntervalMs,
     rebalanceTimeout: 10_000,
-    maxWaitTimeInMs: options.maxWaitMs ?? 100,
+    maxWaitTimeInMs: 500,
     maxBytesPerPartition: 512 * 1024,
     maxBytes: 4 * 1024 * 1024,
     metadataMaxAge: 60_000,

@@ -78,8 +78,6 @@ export interface PartitionConsumerOptions {
   onBatch(batch: Batch, epoch: number): Promise<void> | void;
   /** The consumer cannot go on (crash without restart, watchdog): the process should exit non-zero. */
   onFatal(error: Error): void;
-  /** Longest wait for data in a fetch; small values make resume quick. Default 100. */
-  readonly maxWaitMs?: number;
 }
 
 export interface PartitionConsumer {

@@ -73,3 +73,26 @@ require.cache[decodeMessagesPath]!.exports = async (decoder: RecordSetDecoder): 
   if (size <= 0 || !decoder.canReadBytes(size)) return [];
   return decodeRecordSet(decoder.readBytes(size));
 };
+
+/**
+ * How long a broker holds a fetch that finds nothing. kafkajs has one setting for two things: data ends the wait at once,
+ * so it may be long, and every empty round costs both sides (ten groups asked three brokers 300 times a second for
+ * nothing); but a partition that is resumed waits for the fetch under way. Here the wait is short while something is
+ * paused.
+ */
+const pausedWaitMs = 100;
+const ConsumerGroup = require('kafkajs/src/consumer/consumerGroup.js') as {
+  prototype: { fetch(this: FetchingGroup, nodeId: number): Promise<unknown> };
+};
+interface FetchingGroup {
+  maxWaitTime: number;
+  readonly subscriptionState: { paused(): readonly unknown[] };
+}
+const configuredWaits = new WeakMap<FetchingGroup, number>();
+const fetchOnce = ConsumerGroup.prototype.fetch;
+ConsumerGroup.prototype.fetch = function (nodeId) {
+  const configured = configuredWaits.get(this) ?? this.maxWaitTime;
+  configuredWaits.set(this, configured);
+  this.maxWaitTime = this.subscriptionState.paused().length > 0 ? pausedWaitMs : configured;
+  return fetchOnce.call(this, nodeId);
+};
