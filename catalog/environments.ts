@@ -206,7 +206,7 @@ function laptop(
       size: { memoryMiB: 384 },
       publishedPort: port(16),
       otlpPublishedPort: port(18),
-      maxTraces: 50_000,
+      maxTraces: 15_000,
     },
     exporters: { host, size: { memoryMiB: 64 } },
     processes: {
@@ -325,7 +325,7 @@ function production(): Environment {
       size: { memoryMiB: 512 },
       publishedPort: 16686,
       otlpPublishedPort: 4318,
-      maxTraces: 100_000,
+      maxTraces: 20_000,
     },
     exporters: { host: 'data', size: { memoryMiB: 64 } },
     processes: {

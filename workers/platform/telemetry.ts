@@ -24,7 +24,7 @@ export interface Telemetry {
 /** Spans kept while the endpoint is slow or away; more are dropped rather than grow the process. */
 const maxQueueSize = 8_192;
 /** Traces that may begin in a process, whatever the ratio says. */
-const newTraces = { perSecond: 50, burst: 250 };
+const newTraces = { perSecond: 25, burst: 250 };
 
 export async function startTelemetry(options: TelemetryOptions): Promise<Telemetry> {
   const { endpoint, log } = options;
