@@ -11,12 +11,9 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
-import { cpus, loadavg } from 'node:os';
+import { loadavg } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Environment } from '../catalog/environments.ts';
-import { containersOf, docker } from '../tools/docker.ts';
 import { hostVariables, secretsFile } from '../tools/environment-variables.ts';
 import { ensureSecrets } from '../tools/secrets.ts';
 import { type CouponRushOptions, runCouponRush } from '../workers/coupon/rush.ts';
@@ -32,6 +29,7 @@ import {
   stopDeployed,
   writeReport,
 } from './common/bench.ts';
+import { limits, usage } from './common/usage.ts';
 
 export async function run(options: BenchOptions): Promise<void> {
   const { environment, signal } = options;
@@ -171,56 +169,4 @@ async function startWorker(
   }
   child.kill('SIGKILL');
   throw new Error(`${name} was not ready within 60 s`);
-}
-
-interface Usage {
-  readonly busyMs: number;
-  readonly allMs: number;
-  /** Processor seconds by container or process. */
-  readonly seconds: ReadonlyMap<string, number>;
-}
-
-async function usage(environment: Environment, workers: readonly RunningWorker[]): Promise<Usage> {
-  const seconds = new Map<string, number>();
-  const note = (name: string, pid: string) => {
-    try {
-      const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]!.split(' ');
-      // Fields 14 and 15, counted in ticks of 10 ms.
-      seconds.set(name, (Number(fields[11]) + Number(fields[12])) / 100);
-    } catch {
-      // No such process, or an engine in a machine of its own.
-    }
-  };
-  for (const { id, name } of await containersOf(environment))
-    note(
-      name.replace(`${environment.prefix}-`, ''),
-      (await docker(['inspect', '--format', '{{.State.Pid}}', id]).catch(() => '0')).trim(),
-    );
-  for (const { name, pid } of workers) note(name, String(pid));
-  const own = process.cpuUsage();
-  seconds.set('load', (own.user + own.system) / 1e6);
-  const times = cpus().map((one) => one.times);
-  const allMs = times.reduce(
-    (sum, { user, nice, sys, idle, irq }) => sum + user + nice + sys + idle + irq,
-    0,
-  );
-  return { busyMs: allMs - times.reduce((sum, { idle }) => sum + idle, 0), allMs, seconds };
-}
-
-/** How busy the machine was, and what each took of it per accepted request, in microseconds. */
-function limits(before: Usage, after: Usage, accepted: number) {
-  const used = [...after.seconds]
-    .map(
-      ([name, seconds]) =>
-        [
-          name,
-          Math.round(((seconds - (before.seconds.get(name) ?? seconds)) / Math.max(1, accepted)) * 1e6),
-        ] as const,
-    )
-    .filter(([, microseconds]) => microseconds >= 5)
-    .sort(([, a], [, b]) => b - a);
-  return {
-    machineBusyShare: Math.round(((after.busyMs - before.busyMs) / (after.allMs - before.allMs)) * 100) / 100,
-    processorMicrosecondsPerRequest: Object.fromEntries(used),
-  };
 }
