@@ -52,6 +52,8 @@ export const maxRecordBytes = 1_000_000;
 const brokerTimeoutMs = 2_000;
 const firstRetryMs = 50;
 const maxRetryMs = 300;
+/** How often the brokers that answer are asked for new leaders while one does not. */
+const askForLeadersMs = 100;
 
 /** Errors after which the same bytes may be sent again. By the protocol's error codes. */
 const retriable = new Set([
@@ -104,6 +106,9 @@ interface TopicState {
 
 interface Leader {
   busy: boolean;
+  connecting: boolean;
+  /** Connects that failed since the last that did not. */
+  failures: number;
   lastDispatchMs: number;
 }
 
@@ -131,6 +136,7 @@ export function startProducer(options: ProducerOptions): Producer {
   let heldBytes = 0;
   let identity: Promise<{ readonly id: bigint; readonly epoch: number }> | undefined;
   let refreshing: Promise<void> | undefined;
+  let lastLearnedMs = 0;
   let pumpScheduled = false;
   let pumpTimer: NodeJS.Timeout | undefined;
   let deadlineTimer: NodeJS.Timeout | undefined;
@@ -318,6 +324,7 @@ export function startProducer(options: ProducerOptions): Producer {
   }
 
   function learnLeaders(response: Awaited<ReturnType<Wire['metadata']>>): void {
+    lastLearnedMs = Date.now();
     for (const { topic, topicErrorCode, partitionMetadata } of response.topicMetadata) {
       if (topicErrorCode !== 0 || partitionMetadata.length === 0) continue;
       let state = topics.get(topic);
@@ -384,6 +391,7 @@ export function startProducer(options: ProducerOptions): Producer {
     const byLeader = new Map<number, Partition[]>();
     let soonest = Number.POSITIVE_INFINITY;
     let leaderless = false;
+    let unreached = false;
     for (const partition of ready) {
       // Short deadlines and a partition without a leader: what nobody waits for must not pile up.
       if (dropAbandoned(partition) === undefined) {
@@ -405,9 +413,20 @@ export function startProducer(options: ProducerOptions): Producer {
       else byLeader.set(partition.leader, [partition]);
     }
     for (const [nodeId, partitions] of byLeader) {
-      const leader = leaders.get(nodeId) ?? { busy: false, lastDispatchMs: 0 };
+      const leader = leaders.get(nodeId) ?? {
+        busy: false,
+        connecting: false,
+        failures: 0,
+        lastDispatchMs: 0,
+      };
       leaders.set(nodeId, leader);
       if (leader.busy) continue;
+      if (!wire.isConnected(nodeId)) {
+        reach(nodeId, leader);
+        soonest = Math.min(soonest, askForLeadersMs);
+        unreached = true;
+        continue;
+      }
       const dueInMs = leader.lastDispatchMs + lingerMs - now;
       if (dueInMs > 0 && !partitions.some((partition) => partition.queue[0]!.bytes() >= maxBatchBytes / 2)) {
         soonest = Math.min(soonest, dueInMs);
@@ -424,8 +443,36 @@ export function startProducer(options: ProducerOptions): Producer {
         pump();
       });
     }
-    if (leaderless) void refreshLeaders();
+    if (leaderless || (unreached && now - lastLearnedMs >= askForLeadersMs)) void refreshLeaders();
     if (soonest < Number.POSITIVE_INFINITY) pumpIn(Math.max(1, soonest));
+  }
+
+  /**
+   * Connects to a leader. Its partitions stay free meanwhile: a dead host lets a connect wait, and before that has failed
+   * they may have another leader.
+   */
+  function reach(nodeId: number, leader: Leader): void {
+    if (leader.connecting) return;
+    leader.connecting = true;
+    wire
+      .broker(nodeId)
+      .then(
+        () => {
+          leader.failures = 0;
+        },
+        async (error) => {
+          log.debug('a leader cannot be reached', { broker: nodeId, error: messageOf(error) });
+          leader.failures++;
+          for (const partition of ready)
+            if (partition.leader === nodeId) again(partition, error, leader.failures);
+          await wire.drop(nodeId).catch(() => undefined);
+          void refreshLeaders();
+        },
+      )
+      .finally(() => {
+        leader.connecting = false;
+        schedulePump();
+      });
   }
 
   async function dispatch(nodeId: number, partitions: readonly Partition[]): Promise<void> {
@@ -541,8 +588,11 @@ export function startProducer(options: ProducerOptions): Producer {
     settle(partition);
   }
 
-  function again(partition: Partition, error: unknown): void {
-    const attempts = Math.max(1, partition.queue[0]?.attempts ?? 1);
+  function again(
+    partition: Partition,
+    error: unknown,
+    attempts = Math.max(1, partition.queue[0]?.attempts ?? 1),
+  ): void {
     const backoffMs = Math.min(maxRetryMs, firstRetryMs * 2 ** Math.min(attempts - 1, 8));
     partition.retryAt = Date.now() + backoffMs * (0.75 + Math.random() / 2);
     metrics.operation('send', partition.topic, 0, typeOf(error));

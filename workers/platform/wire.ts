@@ -16,6 +16,8 @@ import {
 export interface Wire {
   /** A connected broker, connecting when needed; rejects when that fails. */
   broker(nodeId: number): Promise<Broker>;
+  /** Whether broker() has one without connecting. */
+  isConnected(nodeId: number): boolean;
   /** Any connected broker. */
   anyBroker(): Promise<Broker>;
   /** Closes the connections to a broker that misbehaved, so that the next use opens new ones. */
@@ -125,6 +127,10 @@ export function openWire(options: WireOptions): Wire {
       if (!broker) throw new Error(`broker ${nodeId} is not known`);
       if (!isReady(broker)) await connect(broker);
       return broker;
+    },
+    isConnected(nodeId) {
+      const broker = nodes.get(nodeId);
+      return broker !== undefined && isReady(broker);
     },
     anyBroker,
     learn,
