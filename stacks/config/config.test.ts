@@ -70,7 +70,7 @@ test('across hosts every advertised address is a host’s, and the two listeners
 });
 
 test('a session timeout that ZooKeeper would not grant is refused', (t) => {
-  const hasty: Environment = { ...dev, kafka: { ...dev.kafka, zookeeperSessionTimeoutMs: 1_000 } };
+  const hasty: Environment = { ...dev, kafka: { ...dev.kafka, zookeeperSessionTimeoutMs: 900 } };
   t.throws(() => renderServerProperties(hasty, hasty.kafka.nodes[0]), {
     code: 'MUSTER_SESSION_TIMEOUT_OUT_OF_RANGE',
   });

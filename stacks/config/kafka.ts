@@ -71,6 +71,12 @@ export function renderServerProperties(environment: Environment, node: KafkaNode
         'This is the outage of a dead broker: all partitions wait until its session ends (default 18000).',
     },
     {
+      key: 'zookeeper.max.in.flight.requests',
+      value: 200,
+      because:
+        'A new controller writes the state of every partition, each write a flush of ZooKeeper’s: ten at a time (the default) took 2 s for a hundred partitions.',
+    },
+    {
       key: 'zookeeper.connection.timeout.ms',
       value: 18_000,
       because: 'The default is the session timeout, too short for a first start beside everything else.',

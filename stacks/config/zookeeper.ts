@@ -14,10 +14,10 @@ export function renderZooCfg(environment: Environment, node: ZooKeeperNode): str
 
 # The clock of sessions and heartbeats; brokers' sessions may be 2 to 20 ticks long.
 tickTime=${environment.zookeeper.tickTimeMs}
-# Ticks a follower may take to connect and load the state.
-initLimit=10
-# Ticks a follower may lag behind before it is dropped.
-syncLimit=5
+# Ticks a follower may take to connect and load the state: 10 s.
+initLimit=${Math.ceil(10_000 / environment.zookeeper.tickTimeMs)}
+# Ticks a follower may lag behind before it is dropped: 5 s.
+syncLimit=${Math.ceil(5_000 / environment.zookeeper.tickTimeMs)}
 # The named volume; holds myid, snapshots and the transaction log.
 dataDir=${paths.zookeeperData}
 clientPort=${containerPorts.zookeeperClient}
