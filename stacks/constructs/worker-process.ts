@@ -73,6 +73,8 @@ export class WorkerProcess extends Construct {
         REDIS_PASSWORD: settings.secrets.redisPassword,
         OTLP_ENDPOINT: `http://${reach(environment, 'jaeger', 'otlpHttp')}`,
         TRACE_SAMPLE_RATIO: String(environment.traceSampleRatio),
+        // A container keeps its files when the engine starts it again, and is used by nobody else.
+        MEMBER_DIRECTORY: '/tmp/members',
         HTTP_HOST: '0.0.0.0',
         HTTP_PORT: String(containerPorts.workerHttp),
         TIME_ZONE: environment.timeZone,

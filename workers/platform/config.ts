@@ -45,6 +45,13 @@ export const platformSettings = Type.Object({
     default: 1,
     description: 'share of root traces that are kept',
   }),
+  MEMBER_DIRECTORY: Type.Optional(
+    Type.String({
+      minLength: 1,
+      description:
+        'directory of this process alone that survives its crash: notes its memberships in consumer groups, so that the next start need not wait for the dead to expire; unset: it waits',
+    }),
+  ),
   HTTP_HOST: Type.String({ minLength: 1, default: '127.0.0.1', description: 'address to listen on' }),
   HTTP_PORT: Type.Integer({
     minimum: 0,

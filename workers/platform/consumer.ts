@@ -21,12 +21,14 @@ import { MusterError } from './errors.ts';
 import type { FetchedRecord } from './fetched-records.ts';
 import type { Admin, Batch, PartitionConsumer, PartitionConsumerOptions, TopicPartition } from './kafka.ts';
 import type { KafkaMetrics } from './kafka-metrics.ts';
+import type { Memberships } from './membership.ts';
 import { recordCommit, recordPoll } from './tracing-kafka.ts';
 
 export interface ConsumerDeps {
   /** A kafkajs client of its own: kafkajs shares committed offsets between the consumers of one client. */
   readonly client: KafkaJs;
   readonly admin: Admin;
+  readonly memberships: Memberships;
   readonly clientId: string;
   readonly log: Logger;
   readonly metrics: KafkaMetrics;
@@ -74,10 +76,11 @@ export async function startConsumer(
   deps: ConsumerDeps,
   options: PartitionConsumerOptions,
 ): Promise<PartitionConsumer> {
-  const { client, admin, metrics, clientId } = deps;
+  const { client, admin, metrics, clientId, memberships } = deps;
   const { groupId, topics } = options;
   const log = deps.log.child({ group: groupId });
   await checkTopics(admin, options);
+  await memberships.endFormer(groupId);
 
   const holdings: Holdings = { slots: [], generation: 0 };
   const consumer = client.consumer({
@@ -132,6 +135,7 @@ export async function startConsumer(
 
   consumer.on('consumer.group_join', ({ payload }) => {
     restartingSinceMs = undefined;
+    memberships.joined(groupId, payload.memberId);
     const list: TopicPartition[] = Object.entries(payload.memberAssignment).flatMap(([topic, ids]) =>
       ids.map((partition) => ({ topic, partition })),
     );
@@ -559,6 +563,7 @@ export async function startConsumer(
         }),
         8_000,
       );
+      memberships.left(groupId);
     },
   };
 

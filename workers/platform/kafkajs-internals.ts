@@ -64,6 +64,10 @@ export interface Broker {
     transactionTimeout: number;
   }): Promise<{ readonly producerId: string; readonly producerEpoch: number }>;
   heartbeat(arguments_: unknown): Promise<unknown>;
+  findGroupCoordinator(arguments_: { readonly groupId: string; readonly coordinatorType: number }): Promise<{
+    readonly coordinator: { readonly nodeId: number; readonly host: string; readonly port: number };
+  }>;
+  leaveGroup(arguments_: { readonly groupId: string; readonly memberId: string }): Promise<unknown>;
 }
 
 /** What kafkajs hands to a partition assigner as `cluster`; the consumer swaps its findGroupCoordinator. */

@@ -1,8 +1,11 @@
+import { cpSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import test from 'ava';
-import type { IncomingRecord, PartitionConsumer } from './kafka.ts';
+import type { IncomingRecord, Kafka, PartitionConsumer } from './kafka.ts';
 import { partitionFor } from './kafka.ts';
-import { createTopics, eventually, readTopic, testKafka, uniqueName } from './testing.ts';
+import { createTopics, eventually, groupMembers, readTopic, testKafka, uniqueName } from './testing.ts';
 
 test('what is sent is read back byte for byte, in order per key, with tombstones, null keys and repeated headers', async (t) => {
   const topic = uniqueName('roundtrip');
@@ -135,6 +138,42 @@ test('stop commits what was asked for, and the next consumer begins exactly ther
   await sleep(300);
   t.is(second.length, 30);
   t.true(second.every((record) => record.value!.toString().startsWith('again')));
+});
+
+test('the next life of a process ends what the last one left behind in the group, and leaves nothing itself', async (t) => {
+  const topic = uniqueName('lives');
+  const groupId = uniqueName('group');
+  const made = await createTopics([{ name: topic, partitions: 2 }]);
+  const folder = mkdtempSync(join(tmpdir(), 'members-'));
+  const lives = ['one', 'two'].map((name) => testKafka(name, join(folder, name)));
+  t.teardown(async () => {
+    await Promise.all(lives.map((life) => life.close()));
+    await made.remove();
+    rmSync(folder, { recursive: true });
+  });
+  const start = async (kafka: Kafka) => {
+    let assigned = 0;
+    await kafka.consumePartitions({
+      groupId,
+      topics: [topic],
+      onAssigned: async (assignment) => {
+        assigned = assignment.length;
+        return [];
+      },
+      onBatch: () => undefined,
+      onFatal: (error) => t.fail(error.message),
+    });
+    await eventually('assigned', () => assigned > 0);
+  };
+  await start(lives[0]!);
+  const [former] = await groupMembers(groupId);
+  // As after a crash: the note is there and nobody has left. That the first life goes on makes it the harder case.
+  cpSync(join(folder, 'one'), join(folder, 'two'), { recursive: true });
+  await start(lives[1]!);
+  t.truthy(former);
+  t.false((await groupMembers(groupId)).includes(former!));
+  await Promise.all(lives.map((life) => life.close()));
+  t.deepEqual([...readdirSync(join(folder, 'one')), ...readdirSync(join(folder, 'two'))], []);
 });
 
 test('start offsets given on assignment hold from the first batch on', async (t) => {

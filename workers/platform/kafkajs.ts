@@ -20,6 +20,7 @@ import type {
 } from './kafka.ts';
 import { kafkaMetrics, noMetrics } from './kafka-metrics.ts';
 import type { Broker } from './kafkajs-internals.ts';
+import { openMemberships } from './membership.ts';
 import { startProducer } from './producer.ts';
 import { snappyCodec } from './snappy.ts';
 import { openWire, type Wire } from './wire.ts';
@@ -33,6 +34,8 @@ export interface KafkaOptions {
   readonly log: Logger;
   /** Unset: no metrics. */
   readonly metrics?: Registry;
+  /** A directory of this process alone that survives its crash (see membership.ts). Unset: memberships are not noted. */
+  readonly memberDirectory?: string | undefined;
 }
 
 /** Connecting to a living broker takes milliseconds; a dead address must not hold a retry up. */
@@ -81,6 +84,7 @@ export function connectKafka(options: KafkaOptions): Kafka {
     });
   const reading = wire(requestTimeoutMs);
   const { admin, closeAdmin } = adminOver(root, reading);
+  const memberships = openMemberships(options.memberDirectory, reading, log);
 
   return {
     admin,
@@ -97,7 +101,7 @@ export function connectKafka(options: KafkaOptions): Kafka {
     },
     async consumePartitions(consumerOptions) {
       const consumer = await startConsumer(
-        { client: client(), admin, clientId, log, metrics },
+        { client: client(), admin, memberships, clientId, log, metrics },
         consumerOptions,
       );
       consumers.add(consumer);

@@ -27,6 +27,7 @@ import type { Started, Worker } from './worker.ts';
 export type ConnectKafka = (options: {
   brokers: string[];
   clientId: string;
+  memberDirectory: string | undefined;
   log: Logger;
   metrics: Registry;
 }) => Kafka | Promise<Kafka>;
@@ -143,6 +144,7 @@ export async function runProcess(options: ProcessOptions): Promise<void> {
     kafka = await options.connectKafka({
       brokers: platform.KAFKA_BROKERS.split(','),
       clientId: platform.PROCESS_NAME,
+      memberDirectory: platform.MEMBER_DIRECTORY,
       log,
       metrics: registry,
     });

@@ -25,8 +25,8 @@ export const testLog: Logger = createLogger({
   transports: [new transports.Console()],
 });
 
-export function testKafka(clientId = 'test'): Kafka {
-  return connectKafka({ brokers: testBrokers(), clientId, log: testLog });
+export function testKafka(clientId = 'test', memberDirectory?: string): Kafka {
+  return connectKafka({ brokers: testBrokers(), clientId, log: testLog, memberDirectory });
 }
 
 /** A name that no other run uses. */
@@ -66,6 +66,14 @@ export async function deleteGroups(ids: readonly string[]): Promise<void> {
   const admin = await connectedAdmin();
   await admin.deleteGroups([...ids]);
   await admin.disconnect();
+}
+
+/** Ids of a group's members, as its coordinator knows them. */
+export async function groupMembers(groupId: string): Promise<readonly string[]> {
+  const admin = await connectedAdmin();
+  const { groups } = await admin.describeGroups([groupId]);
+  await admin.disconnect();
+  return groups.flatMap(({ members }) => members.map(({ memberId }) => memberId));
 }
 
 /** Sends values to partition 0 in a transaction of their own, which leaves a marker behind them. */
