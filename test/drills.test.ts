@@ -1,12 +1,12 @@
 /**
  * Drills on the deployed environment (`./muster test e2e` deploys `ci` and sets the variables): parts are killed and
  * frozen under load, and every acked purchase comes out once and as the oracle says. The same as `./muster drill`, with
- * shorter faults; times are measured and not judged here, as this machine has other things to do.
+ * shorter faults, and a soak; times are measured and not judged here, as this machine has other things to do.
  */
 import test, { type ExecutionContext } from 'ava';
 import { environmentNamed } from '../catalog/environments.ts';
 import type { Drill, DrillReport } from '../drills/drill.ts';
-import { drillNamed } from '../drills/drills.ts';
+import { drillNamed, soak } from '../drills/drills.ts';
 import { withFaults } from '../drills/faults.ts';
 import { runDrill } from '../drills/runner/run.ts';
 
@@ -21,11 +21,11 @@ function short(drill: Drill): Drill {
   return { ...drill, steps, expect, loadMs: 25_000 };
 }
 
-async function holds(t: ExecutionContext, name: string, seed: number): Promise<DrillReport> {
-  t.timeout(15 * 60_000);
+async function holds(t: ExecutionContext, drill: Drill, seed: number): Promise<DrillReport> {
+  t.timeout(drill.loadMs + 15 * 60_000);
   const signal = new AbortController().signal;
   const report = await withFaults(environment, {}, (faults) =>
-    runDrill(short(drillNamed(name)), { environment, faults, signal, seed }),
+    runDrill(drill, { environment, faults, signal, seed }),
   );
   const [verdict] = report.verdicts;
   t.log(
@@ -51,7 +51,7 @@ async function holds(t: ExecutionContext, name: string, seed: number): Promise<D
 test.serial(
   'the controller killed under load: every acked purchase comes out and equals the oracle',
   async (t) => {
-    const report = await holds(t, 'controller-killed', 11);
+    const report = await holds(t, short(drillNamed('controller-killed')), 11);
     // Every partition waits until the dead broker has lost its session, which is longer than any client wants to.
     t.true((report.rtoMs ?? 0) > 2_000, 'nobody saw the outage');
     t.true(
@@ -66,13 +66,22 @@ test.serial(
 test.serial(
   'the leader of ZooKeeper killed under load: every acked purchase comes out and equals the oracle',
   async (t) => {
-    await holds(t, 'zookeeper-leader-killed', 12);
+    await holds(t, short(drillNamed('zookeeper-leader-killed')), 12);
   },
 );
 
 test.serial(
   'the join frozen beyond its session under load: every acked purchase comes out and equals the oracle',
   async (t) => {
-    await holds(t, 'worker-frozen', 13);
+    await holds(t, short(drillNamed('worker-frozen')), 13);
+  },
+);
+
+test.serial(
+  'ten minutes with a random fault in each: every acked purchase comes out and equals the oracle',
+  async (t) => {
+    const [drill] = soak(environment, 10, 14);
+    const report = await holds(t, drill!, 14);
+    t.true(report.events.filter(({ kind }) => kind === 'fault').length >= 9, 'there were fewer faults');
   },
 );
