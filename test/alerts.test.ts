@@ -4,7 +4,6 @@
  * `./muster prove-alerts --env ci --quick`, about five minutes.
  */
 import test, { type ExecutionContext } from 'ava';
-import { environmentNamed } from '../catalog/environments.ts';
 import {
   type CauseProven,
   openSession,
@@ -15,15 +14,8 @@ import {
 import { type Faults, withFaults } from '../drills/faults.ts';
 import { containersOf } from '../tools/docker.ts';
 import { readiness } from '../tools/health.ts';
+import { environment } from './deployed.fixture.ts';
 
-function setting(name: string): string {
-  const value = process.env[name];
-  if (value === undefined || value === '')
-    throw new Error(`${name} is not set: these tests run by ./muster test e2e`);
-  return value;
-}
-
-const environment = environmentNamed(setting('MUSTER_ENV'));
 const signal = new AbortController().signal;
 const { alongside, shared } = planProof(environment, { quick: true });
 

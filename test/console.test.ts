@@ -7,9 +7,7 @@ import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { type Browser, chromium, type Page } from 'playwright-core';
 import { findChromium } from '../tools/preview/png.ts';
-
-const apiUrl = process.env.MUSTER_API_URL;
-if (apiUrl === undefined) throw new Error('MUSTER_API_URL is not set: these tests run by ./muster test e2e');
+import { apiUrl } from './deployed.fixture.ts';
 
 let browser: Browser;
 const laptop = { width: 1280, height: 900 };

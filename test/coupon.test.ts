@@ -9,7 +9,6 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
-import { environmentNamed } from '../catalog/environments.ts';
 import type { CouponResult } from '../catalog/events/coupon.ts';
 import { topics } from '../catalog/topics.ts';
 import { run } from '../tools/children.ts';
@@ -22,18 +21,9 @@ import { type CouponRushReport, runCouponRush } from '../workers/coupon/rush.ts'
 import { reconcile } from '../workers/coupon/store.ts';
 import { databaseSettings, readSettings } from '../workers/platform/config.ts';
 import { openDatabase } from '../workers/platform/database.ts';
-import type { IncomingRecord } from '../workers/platform/kafka.ts';
 import { eventually } from '../workers/platform/testing.ts';
+import { apiUrl, type Ends, endsOf, environment, recordsSince, setting } from './deployed.fixture.ts';
 
-function setting(name: string): string {
-  const value = process.env[name];
-  if (value === undefined || value === '')
-    throw new Error(`${name} is not set: these tests run by ./muster test e2e`);
-  return value;
-}
-
-const environment = environmentNamed(setting('MUSTER_ENV'));
-const apiUrl = setting('MUSTER_API_URL');
 const kafka = kafkaOf(environment);
 const db = openDatabase({ settings: readSettings(databaseSettings, process.env) });
 const children = new Set<ChildProcess>();
@@ -46,20 +36,6 @@ test.after.always(async () => {
 const patienceMs = 180_000;
 /** Unlike anything else that is ever written, so that finding it anywhere is proof. */
 const person = `e2e-person-${randomUUID().slice(0, 8)}`;
-
-type Ends = ReadonlyMap<number, number>;
-
-async function endsOf(topic: string): Promise<Ends> {
-  return new Map((await kafka.admin.offsets(topic)).map(({ partition, high }) => [partition, high]));
-}
-
-async function recordsSince(topic: string, from: Ends): Promise<readonly IncomingRecord[]> {
-  const records: IncomingRecord[] = [];
-  for (const { partition, high } of await kafka.admin.offsets(topic))
-    for await (const chunk of kafka.read(topic, partition, from.get(partition) ?? 0, high))
-      records.push(...chunk);
-  return records;
-}
 
 async function post(
   path: string,
@@ -192,7 +168,7 @@ async function agrees(
     'every outcome is on its topic',
     async () => {
       for (const [topic, since] of resultTopics)
-        for (const { value } of await recordsSince(topic, since)) {
+        for (const { value } of await recordsSince(kafka, topic, since)) {
           const result = JSON.parse(String(value)) as CouponResult;
           if (result.couponId === couponId) results.set(result.requestId, result);
         }
@@ -220,7 +196,7 @@ test.serial(
     t.timeout(15 * 60_000);
     const resultTopics = new Map<string, Ends>();
     for (const { name } of [topics.couponResults, topics.couponIssueSucceeded, topics.couponIssueFailed])
-      resultTopics.set(name, await endsOf(name));
+      resultTopics.set(name, await endsOf(kafka, name));
     const hostApi = await startOnHost('coupon-api');
     let hostIssue = await startOnHost('coupon-issue');
     const ending = new AbortController();
@@ -266,7 +242,7 @@ test.serial('no user id is in outcomes, logs, traces or metrics', async (t) => {
   t.timeout(patienceMs);
   const clean = (what: string, text: string) => t.false(text.includes(person), `${what} names a user`);
   for (const { name } of [topics.couponResults, topics.couponIssueSucceeded, topics.couponIssueFailed])
-    for (const { key, value, headers } of await recordsSince(name, new Map()))
+    for (const { key, value, headers } of await recordsSince(kafka, name, new Map()))
       if (`${key} ${value} ${JSON.stringify(Object.values(headers).map(String))}`.includes(person))
         t.fail(`a record of ${name} names a user`);
   for (const container of await containersOf(environment)) {

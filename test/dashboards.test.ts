@@ -4,24 +4,15 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import test from 'ava';
-import { environmentNamed } from '../catalog/environments.ts';
 import { renderDashboards } from '../dashboards/index.ts';
 import { run } from '../tools/children.ts';
 import type { Dashboard } from '../tools/preview/model.ts';
 import { prometheusAt } from '../tools/preview/prometheus.ts';
 import { interpolate, resolutionOf, variablesOf } from '../tools/preview/queries.ts';
 import { runTraffic } from '../workers/traffic/run.ts';
+import { apiUrl, environment, setting } from './deployed.fixture.ts';
 import { openShop } from './shop.fixture.ts';
 
-function setting(name: string): string {
-  const value = process.env[name];
-  if (value === undefined || value === '')
-    throw new Error(`${name} is not set: these tests run by ./muster test e2e`);
-  return value;
-}
-
-const environment = environmentNamed(setting('MUSTER_ENV'));
-const apiUrl = setting('MUSTER_API_URL');
 const prometheus = prometheusAt(setting('MUSTER_PROMETHEUS_URL'));
 
 interface Asked {

@@ -4,13 +4,11 @@
  * shorter faults, and a soak; times are measured and not judged here, as this machine has other things to do.
  */
 import test, { type ExecutionContext } from 'ava';
-import { environmentNamed } from '../catalog/environments.ts';
 import type { Drill, DrillReport } from '../drills/drill.ts';
 import { drillNamed, soak } from '../drills/drills.ts';
 import { withFaults } from '../drills/faults.ts';
 import { runDrill } from '../drills/runner/run.ts';
-
-const environment = environmentNamed(process.env.MUSTER_ENV ?? 'ci');
+import { environment } from './deployed.fixture.ts';
 
 /** Nobody has to be paged in here: the fault need not last. */
 function short(drill: Drill): Drill {

@@ -5,7 +5,6 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import test from 'ava';
-import { environmentNamed } from '../catalog/environments.ts';
 import { topics } from '../catalog/topics.ts';
 import { containersOf, docker } from '../tools/docker.ts';
 import { findTrace } from '../tools/jaeger.ts';
@@ -14,16 +13,8 @@ import { isComplete } from '../tools/trace-tree.ts';
 import type { IncomingRecord } from '../workers/platform/kafka.ts';
 import { eventually } from '../workers/platform/testing.ts';
 import { runOrders } from '../workers/traffic/orders.ts';
+import { apiUrl, endsOf, environment, recordsSince } from './deployed.fixture.ts';
 
-function setting(name: string): string {
-  const value = process.env[name];
-  if (value === undefined || value === '')
-    throw new Error(`${name} is not set: these tests run by ./muster test e2e`);
-  return value;
-}
-
-const environment = environmentNamed(setting('MUSTER_ENV'));
-const apiUrl = setting('MUSTER_API_URL');
 const kafka = kafkaOf(environment);
 test.after.always(() => kafka.close());
 
@@ -41,20 +32,6 @@ async function call(method: string, path: string, body?: object, headers: Record
   });
   const json = (await response.json()) as Record<string, unknown>;
   return { status: response.status, json, traceparent: response.headers.get('traceparent') ?? '' };
-}
-
-type Ends = ReadonlyMap<number, number>;
-
-async function endsOf(topic: string): Promise<Ends> {
-  return new Map((await kafka.admin.offsets(topic)).map(({ partition, high }) => [partition, high]));
-}
-
-async function recordsSince(topic: string, from: Ends): Promise<readonly IncomingRecord[]> {
-  const records: IncomingRecord[] = [];
-  for (const { partition, high } of await kafka.admin.offsets(topic))
-    for await (const chunk of kafka.read(topic, partition, from.get(partition) ?? 0, high))
-      records.push(...chunk);
-  return records;
 }
 
 interface Event {
@@ -87,7 +64,7 @@ test.serial(
   async (t) => {
     t.timeout(patienceMs * 2);
     const since = new Map(
-      await Promise.all(orderTopics.map(async (topic) => [topic, await endsOf(topic)] as const)),
+      await Promise.all(orderTopics.map(async (topic) => [topic, await endsOf(kafka, topic)] as const)),
     );
     const product = await call('POST', '/products', {
       name: 'e2e mug',
@@ -116,7 +93,7 @@ test.serial(
       'the order is on its three topics',
       async () => {
         for (const topic of orderTopics)
-          for (const record of await recordsSince(topic, since.get(topic)!))
+          for (const record of await recordsSince(kafka, topic, since.get(topic)!))
             if (eventOf(record).orderId === orderId) found.set(topic, record);
         return found.size === orderTopics.length;
       },
@@ -200,7 +177,7 @@ test.serial(
   async (t) => {
     t.timeout(12 * 60_000);
     const since = new Map(
-      await Promise.all(orderTopics.map(async (topic) => [topic, await endsOf(topic)] as const)),
+      await Promise.all(orderTopics.map(async (topic) => [topic, await endsOf(kafka, topic)] as const)),
     );
     const stock = 10_000;
     const running = runOrders({
@@ -246,7 +223,7 @@ test.serial(
       await eventually(
         `every order is on ${topic}`,
         async () => {
-          for (const record of await recordsSince(topic, since.get(topic)!)) {
+          for (const record of await recordsSince(kafka, topic, since.get(topic)!)) {
             const event = eventOf(record);
             if (mine.has(event.orderId)) told.set(event.orderId, event);
           }

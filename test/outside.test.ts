@@ -5,7 +5,6 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import test from 'ava';
-import { environmentNamed } from '../catalog/environments.ts';
 import type { PaymentCompleted } from '../catalog/events/outside.ts';
 import { topics } from '../catalog/topics.ts';
 import { run } from '../tools/children.ts';
@@ -15,16 +14,8 @@ import { checkout } from '../tools/paths.ts';
 import { isComplete } from '../tools/trace-tree.ts';
 import { eventRecord } from '../workers/platform/records.ts';
 import { eventually } from '../workers/platform/testing.ts';
+import { apiUrl, environment, setting } from './deployed.fixture.ts';
 
-function setting(name: string): string {
-  const value = process.env[name];
-  if (value === undefined || value === '')
-    throw new Error(`${name} is not set: these tests run by ./muster test e2e`);
-  return value;
-}
-
-const environment = environmentNamed(setting('MUSTER_ENV'));
-const apiUrl = setting('MUSTER_API_URL');
 const worldUrl = setting('MUSTER_OUTSIDE_WORLD_URL');
 const kafka = kafkaOf(environment);
 const producer = await kafka.producer('e2e-outside');

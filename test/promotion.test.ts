@@ -8,7 +8,6 @@ import { appendFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
-import { environmentNamed } from '../catalog/environments.ts';
 import { topics } from '../catalog/topics.ts';
 import { run } from '../tools/children.ts';
 import { rememberedImages } from '../tools/deployment.ts';
@@ -19,16 +18,8 @@ import { knownTerraformConfigFile } from '../tools/provider.ts';
 import { planIsEmpty, synthesised } from '../tools/terraform.ts';
 import { isComplete, type JaegerTrace } from '../tools/trace-tree.ts';
 import type { IncomingRecord } from '../workers/platform/kafka.ts';
+import { apiUrl, type Ends, endsOf, environment, recordsSince, setting } from './deployed.fixture.ts';
 
-function setting(name: string): string {
-  const value = process.env[name];
-  if (value === undefined || value === '')
-    throw new Error(`${name} is not set: these tests run by ./muster test e2e`);
-  return value;
-}
-
-const environment = environmentNamed(setting('MUSTER_ENV'));
-const apiUrl = setting('MUSTER_API_URL');
 const inbox = setting('LOG_INBOX_DIRECTORY');
 const kafka = kafkaOf(environment);
 const producer = await kafka.producer('e2e');
@@ -48,20 +39,6 @@ interface Enriched {
   readonly promotions: readonly { promotionId: string; action: string; secondsBefore: number }[];
 }
 
-type Ends = ReadonlyMap<number, number>;
-
-async function endsOf(topic: string): Promise<Ends> {
-  return new Map((await kafka.admin.offsets(topic)).map(({ partition, high }) => [partition, high]));
-}
-
-async function recordsSince(topic: string, from: Ends): Promise<readonly IncomingRecord[]> {
-  const records: IncomingRecord[] = [];
-  for (const { partition, high } of await kafka.admin.offsets(topic))
-    for await (const chunk of kafka.read(topic, partition, from.get(partition) ?? 0, high))
-      records.push(...chunk);
-  return records;
-}
-
 const parsed = (record: IncomingRecord): Enriched => JSON.parse(String(record.value)) as Enriched;
 
 /** Waits for the purchase's record on topic promotion. */
@@ -71,7 +48,7 @@ async function promotionOf(
   withinMs: number,
 ): Promise<{ enriched: Enriched; record: IncomingRecord } | undefined> {
   for (const until = Date.now() + withinMs; Date.now() < until; await sleep(50)) {
-    for (const record of await recordsSince(topics.promotion.name, since)) {
+    for (const record of await recordsSince(kafka, topics.promotion.name, since)) {
       const enriched = parsed(record);
       if (enriched.purchaseId === purchaseId) return { enriched, record };
     }
@@ -106,7 +83,7 @@ async function arrives(
   way: string,
   send: (one: ReturnType<typeof visit>) => Promise<void>,
 ) {
-  const since = await endsOf(topics.promotion.name);
+  const since = await endsOf(kafka, topics.promotion.name);
   const one = visit(way);
   const startedAt = performance.now();
   await send(one);
@@ -223,11 +200,11 @@ test.serial('what cannot be understood becomes a dead letter that shows no perso
   t.timeout(60_000);
   const userId = userIdOf('poison');
   const value = `{"purchaseId":"x","userId":"${userId}","card":"${card}","purchasedAt":"2026-02-31T00:00:00Z"}`;
-  const since = await endsOf(topics.purchaseDlq.name);
+  const since = await endsOf(kafka, topics.purchaseDlq.name);
   await producer.send([{ topic: topics.purchase.name, key: userId, value }]);
   let letter: IncomingRecord | undefined;
   for (const until = Date.now() + 15_000; letter === undefined && Date.now() < until; await sleep(100))
-    letter = (await recordsSince(topics.purchaseDlq.name, since)).find(
+    letter = (await recordsSince(kafka, topics.purchaseDlq.name, since)).find(
       (record) => String(record.value) === value,
     );
   t.truthy(letter, 'the raw bytes are not on the dead letter topic');
@@ -254,7 +231,7 @@ test.serial('no user id and no card number is in output topics, logs, traces or 
     t.false(text.includes(card), `${what} holds a card number`);
   };
   for (const topic of [topics.purchaseEnriched.name, topics.promotion.name]) {
-    const records = await recordsSince(topic, new Map());
+    const records = await recordsSince(kafka, topic, new Map());
     t.true(records.length > 0);
     for (const { key, value, headers } of records)
       clean(topic, `${String(key)} ${String(value)} ${JSON.stringify(Object.values(headers).map(String))}`);

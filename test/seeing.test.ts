@@ -2,21 +2,12 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import test from 'ava';
-import { environmentNamed } from '../catalog/environments.ts';
 import { topics } from '../catalog/topics.ts';
 import { run } from '../tools/children.ts';
 import { kafkaOf } from '../tools/kafka.ts';
 import type { ServiceMap } from '../tools/service-map.ts';
+import { apiUrl, environment } from './deployed.fixture.ts';
 
-function setting(name: string): string {
-  const value = process.env[name];
-  if (value === undefined || value === '')
-    throw new Error(`${name} is not set: these tests run by ./muster test e2e`);
-  return value;
-}
-
-const environment = environmentNamed(setting('MUSTER_ENV'));
-const apiUrl = setting('MUSTER_API_URL');
 const kafka = kafkaOf(environment);
 test.after.always(() => kafka.close());
 

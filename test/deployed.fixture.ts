@@ -1,0 +1,34 @@
+/** The deployed environment that the end-to-end tests run on, from the variables `./muster test e2e` sets. */
+import { environmentNamed } from '../catalog/environments.ts';
+import type { IncomingRecord, Kafka } from '../workers/platform/kafka.ts';
+
+/** A variable of the run; throws when the test is run in another way. */
+export function setting(name: string): string {
+  const value = process.env[name];
+  if (value === undefined || value === '')
+    throw new Error(`${name} is not set: these tests run by ./muster test e2e`);
+  return value;
+}
+
+export const environment = environmentNamed(setting('MUSTER_ENV'));
+export const apiUrl = setting('MUSTER_API_URL');
+
+/** The end of each partition of a topic, to read from later. */
+export type Ends = ReadonlyMap<number, number>;
+
+export async function endsOf(kafka: Kafka, topic: string): Promise<Ends> {
+  return new Map((await kafka.admin.offsets(topic)).map(({ partition, high }) => [partition, high]));
+}
+
+/** All records of a topic from these ends up to its present ones. */
+export async function recordsSince(
+  kafka: Kafka,
+  topic: string,
+  from: Ends,
+): Promise<readonly IncomingRecord[]> {
+  const records: IncomingRecord[] = [];
+  for (const { partition, high } of await kafka.admin.offsets(topic))
+    for await (const chunk of kafka.read(topic, partition, from.get(partition) ?? 0, high))
+      records.push(...chunk);
+  return records;
+}
