@@ -7,11 +7,8 @@
  * itself: a sender a partition, each waiting for its ack, so that the longest pause between two acks is the outage. The canary is the deployed one (read from
  * Prometheus), or, when none is deployed, one started here. The broker is started again whatever happens.
  */
-import { type ChildProcess, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { once } from 'node:events';
 import { loadavg } from 'node:os';
-import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Environment } from '../catalog/environments.ts';
 import { metrics } from '../catalog/metrics.ts';
@@ -22,7 +19,8 @@ import { brokersOutside, reachFromHost } from '../stacks/config/index.ts';
 import { kafkaOf } from '../tools/kafka.ts';
 import { prometheusAt } from '../tools/preview/prometheus.ts';
 import type { Kafka } from '../workers/platform/kafka.ts';
-import { type BenchOptions, context, optionsOf, root, say, writeReport } from './common/bench.ts';
+import { type BenchOptions, context, optionsOf, say, writeReport } from './common/bench.ts';
+import { noStores, startWorker } from './common/worker.ts';
 
 const { name: topic, partitions } = topics.canary;
 
@@ -222,43 +220,24 @@ async function findCanary(environment: Environment, signal: AbortSignal): Promis
 }
 
 async function startCanary(environment: Environment, signal: AbortSignal): Promise<Canary> {
-  const port = 28_900 + Math.floor(Math.random() * 90);
-  const child: ChildProcess = spawn(process.execPath, [join(root, 'workers/main.ts'), 'canary'], {
-    cwd: root,
-    stdio: ['ignore', 'ignore', 'inherit'],
-    signal,
+  const canary = await startWorker({
+    worker: 'canary',
     env: {
-      PATH: process.env.PATH,
+      ...noStores,
       MUSTER_ENV: environment.name,
-      PROCESS_NAME: 'bench-canary',
       KAFKA_BROKERS: brokersOutside(environment),
-      HTTP_HOST: '127.0.0.1',
-      HTTP_PORT: String(port),
       PSEUDONYM_KEY: randomBytes(32).toString('hex'),
-      LOG_LEVEL: 'warn',
-      MYSQL_HOST: '127.0.0.1',
-      MYSQL_USER: 'unused',
-      MYSQL_PASSWORD: 'unused',
-      MYSQL_DATABASE: 'unused',
-      REDIS_HOST: '127.0.0.1',
-      REDIS_PASSWORD: 'unused',
     },
+    signal,
   });
-  child.on('error', () => undefined);
-  const ended = once(child, 'exit').catch(() => undefined);
-  const base = `http://127.0.0.1:${port}`;
-  await until('the canary probes every broker', async () => (await fetch(`${base}/readyz`)).ok, signal);
   return {
     what: 'started by the bench',
     async gauge(name) {
-      const text = await (await fetch(`${base}/metrics`)).text();
+      const text = await (await fetch(`${canary.url}/metrics`)).text();
       const line = text.split('\n').find((each) => each.startsWith(`${name} `));
       if (line === undefined) throw new Error(`the canary shows no ${name}`);
       return Number(line.slice(name.length + 1));
     },
-    async stop() {
-      child.kill('SIGTERM');
-      await ended;
-    },
+    stop: canary.stop,
   };
 }

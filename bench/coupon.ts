@@ -9,10 +9,7 @@
  * workers, database, brokers and everything else of the environment share the machine. A rush counts only when store,
  * counter and what the API tells agree. Who used the processors tells what limits.
  */
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { loadavg } from 'node:os';
-import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { hostVariables, secretsFile } from '../tools/environment-variables.ts';
 import { ensureSecrets } from '../tools/secrets.ts';
@@ -20,16 +17,9 @@ import { type CouponRushOptions, runCouponRush } from '../workers/coupon/rush.ts
 import { reconcile } from '../workers/coupon/store.ts';
 import { databaseSettings, readSettings } from '../workers/platform/config.ts';
 import { openDatabase } from '../workers/platform/database.ts';
-import {
-  type BenchOptions,
-  context,
-  optionsOf,
-  root,
-  say,
-  stopDeployed,
-  writeReport,
-} from './common/bench.ts';
+import { type BenchOptions, context, optionsOf, say, stopDeployed, writeReport } from './common/bench.ts';
 import { limits, usage } from './common/usage.ts';
+import { startWorker } from './common/worker.ts';
 
 export async function run(options: BenchOptions): Promise<void> {
   const { environment, signal } = options;
@@ -51,9 +41,15 @@ export async function run(options: BenchOptions): Promise<void> {
   try {
     for (const ordering of orderings) {
       if (signal.aborted) break;
-      const env = { ...variables, COUPON_ORDERING: ordering, TRACE_SAMPLE_RATIO: traceRatio };
-      const api = await startWorker('coupon-api', env, signal);
-      const issue = await startWorker('coupon-issue', env, signal);
+      const env = {
+        // Room for the objects of some hundred requests, so that few of them are copied.
+        NODE_OPTIONS: '--max-semi-space-size=16',
+        ...variables,
+        COUPON_ORDERING: ordering,
+        TRACE_SAMPLE_RATIO: traceRatio,
+      };
+      const api = await startWorker({ worker: 'coupon-api', env, signal });
+      const issue = await startWorker({ worker: 'coupon-issue', env, signal });
       const figures: Record<string, unknown> = {};
       report[`orderedBy${ordering === 'user' ? 'User' : 'Coupon'}`] = figures;
       const rush = async (more: Pick<CouponRushOptions, 'users'> & Partial<CouponRushOptions>) => {
@@ -116,57 +112,4 @@ export async function run(options: BenchOptions): Promise<void> {
     restart();
   }
   writeReport('coupon', report);
-}
-
-interface RunningWorker {
-  readonly name: string;
-  readonly pid: number;
-  readonly url: string;
-  stop(): Promise<void>;
-}
-
-async function startWorker(
-  name: string,
-  env: Readonly<Record<string, string>>,
-  signal: AbortSignal,
-): Promise<RunningWorker> {
-  const port = 28_500 + Math.floor(Math.random() * 100);
-  const url = `http://127.0.0.1:${port}`;
-  const child: ChildProcess = spawn(process.execPath, [join(root, 'workers/main.ts'), name], {
-    cwd: root,
-    // Its log goes to where people look for trouble, not into the report.
-    stdio: ['ignore', process.stderr, 'inherit'],
-    signal,
-    env: {
-      // Room for the objects of some hundred requests, so that few of them are copied.
-      NODE_OPTIONS: '--max-semi-space-size=16',
-      PATH: process.env.PATH,
-      ...env,
-      PROCESS_NAME: `bench-${name}`,
-      HTTP_HOST: '127.0.0.1',
-      HTTP_PORT: String(port),
-      LOG_LEVEL: 'warn',
-    },
-  });
-  // A stop on Ctrl-C is told by its exit.
-  child.on('error', () => undefined);
-  const ended = once(child, 'exit').catch(() => undefined);
-  for (const until = Date.now() + 60_000; Date.now() < until && child.exitCode === null; await sleep(100)) {
-    const ready = await fetch(`${url}/readyz`).then(
-      (response) => response.ok,
-      () => false,
-    );
-    if (ready)
-      return {
-        name,
-        pid: child.pid!,
-        url,
-        async stop() {
-          child.kill('SIGTERM');
-          await ended;
-        },
-      };
-  }
-  child.kill('SIGKILL');
-  throw new Error(`${name} was not ready within 60 s`);
 }

@@ -8,7 +8,6 @@
  * end. The worker is a process of this machine, scraped every 5 s; brokers, load and worker share the machine.
  * The chart of `truth` is written to build/bench/lag-truth.svg.
  */
-import { type ChildProcess, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -16,15 +15,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { metrics } from '../catalog/metrics.ts';
 import type { Kafka } from '../workers/platform/kafka.ts';
 import { createTopics, deleteGroups, testKafka } from '../workers/platform/testing.ts';
-import {
-  type BenchOptions,
-  context,
-  optionsOf,
-  reportFolder,
-  root,
-  say,
-  writeReport,
-} from './common/bench.ts';
+import { type BenchOptions, context, optionsOf, reportFolder, say, writeReport } from './common/bench.ts';
+import { startWorker } from './common/worker.ts';
 import { type Sample, summarise, truthChart } from './lag/truth.ts';
 
 const cycleMs = 5_000;
@@ -78,44 +70,24 @@ interface LagWorker {
 }
 
 /** The worker as somebody runs it who has nothing else of muster. */
-async function startWorker({ brokers, signal }: Context, prefix: string): Promise<LagWorker> {
-  const port = 28_900 + Math.floor(Math.random() * 90);
-  const child: ChildProcess = spawn(process.execPath, [join(root, 'workers/main.ts'), 'lag'], {
-    cwd: root,
-    stdio: ['ignore', 'ignore', 'inherit'],
-    signal,
+async function startLag({ brokers, signal }: Context, prefix: string): Promise<LagWorker> {
+  const { pid, url, stop } = await startWorker({
+    worker: 'lag',
     env: {
-      PATH: process.env.PATH,
-      NODE_OPTIONS: process.env.BENCH_NODE_OPTIONS ?? '',
       // As in the environments' process and in docs/lag.md: one arena of the C library's heap instead of one a thread.
       MALLOC_ARENA_MAX: '1',
       KAFKA_BROKERS: brokers.join(','),
-      HTTP_PORT: String(port),
-      LOG_LEVEL: 'warn',
       LAG_CYCLE_MS: String(cycleMs),
       LAG_TOPICS: `^${prefix}`,
       LAG_GROUPS: `^${prefix}`,
     },
+    signal,
   });
-  child.on('error', () => undefined);
-  const ended = new Promise((resolve) => child.once('exit', resolve));
-  for (const until = Date.now() + 60_000; child.exitCode === null; await sleep(100)) {
-    if (Date.now() > until) {
-      child.kill('SIGKILL');
-      throw new Error('the worker process was not ready within 60 s');
-    }
-    const ready = await fetch(`http://127.0.0.1:${port}/readyz`).then(
-      (response) => response.ok,
-      () => false,
-    );
-    if (ready) break;
-  }
-  if (child.exitCode !== null) throw new Error(`the worker process ended with ${child.exitCode}`);
   return {
-    pid: child.pid!,
+    pid,
     async scrape(onLine) {
       const beganMs = performance.now();
-      const response = await fetch(`http://127.0.0.1:${port}/metrics`);
+      const response = await fetch(`${url}/metrics`);
       const decoder = new TextDecoder();
       let bytes = 0;
       let rest = '';
@@ -127,10 +99,7 @@ async function startWorker({ brokers, signal }: Context, prefix: string): Promis
       }
       return { bytes, seconds: (performance.now() - beganMs) / 1_000 };
     },
-    async stop() {
-      child.kill('SIGTERM');
-      await ended;
-    },
+    stop,
   };
 }
 
@@ -191,7 +160,7 @@ async function scale(
         }
       }),
     );
-    worker = await startWorker(context, prefix);
+    worker = await startLag(context, prefix);
     say(`measuring for ${size.seconds} s`);
     const cycles: number[] = [];
     const scrapes: { readonly bytes: number; readonly seconds: number }[] = [];
@@ -314,7 +283,7 @@ async function truth(
       }),
       ...names.map((load) => every(1_000, () => commit(load))),
     ];
-    worker = await startWorker(context, prefix);
+    worker = await startLag(context, prefix);
     await sleep(4 * cycleMs, undefined, { signal });
 
     const samples: Sample[] = [];

@@ -8,7 +8,7 @@
  * and sustained the API and log follower too, and a worker process of this machine takes the join's place; all are
  * started again at the end. Brokers, load and worker share the machine.
  */
-import { type ChildProcess, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { randomBytes, randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdirSync, readFileSync } from 'node:fs';
@@ -30,6 +30,7 @@ import {
   stopDeployed,
   writeReport,
 } from './common/bench.ts';
+import { noStores, type RunningWorker, startWorker } from './common/worker.ts';
 import { benchRecord, type ProduceOrder, type ProduceReport } from './promotion/produce.ts';
 
 const groupId = groups.promotionJoin.id;
@@ -72,67 +73,19 @@ interface Context {
   readonly profile: boolean;
 }
 
-interface RunningWorker {
-  readonly pid: number;
-  stop(): Promise<void>;
-}
-
-async function startWorker({ brokers, signal, profile }: Context): Promise<RunningWorker> {
-  const port = 28_800 + Math.floor(Math.random() * 100);
+function startJoin({ brokers, signal, profile }: Context): Promise<RunningWorker> {
   mkdirSync(reportFolder, { recursive: true });
-  const child: ChildProcess = spawn(
-    process.execPath,
-    [
-      ...(profile ? ['--cpu-prof', `--cpu-prof-dir=${reportFolder}`] : []),
-      join(root, 'workers/main.ts'),
-      'promotion-join',
-    ],
-    {
-      cwd: root,
-      // Its log goes to where people look for trouble, not into the report.
-      stdio: ['ignore', process.stderr, 'inherit'],
-      signal,
-      env: {
-        PATH: process.env.PATH,
-        // To try flags of the runtime out on the worker alone.
-        NODE_OPTIONS: process.env.BENCH_NODE_OPTIONS ?? '',
-        MUSTER_ENV: 'ci',
-        PROCESS_NAME: 'promotion',
-        KAFKA_BROKERS: brokers.join(','),
-        HTTP_HOST: '127.0.0.1',
-        HTTP_PORT: String(port),
-        PSEUDONYM_KEY: randomBytes(32).toString('hex'),
-        LOG_LEVEL: 'warn',
-        MYSQL_HOST: '127.0.0.1',
-        MYSQL_USER: 'unused',
-        MYSQL_PASSWORD: 'unused',
-        MYSQL_DATABASE: 'unused',
-        REDIS_HOST: '127.0.0.1',
-        REDIS_PASSWORD: 'unused',
-      },
+  return startWorker({
+    worker: 'promotion-join',
+    nodeFlags: profile ? ['--cpu-prof', `--cpu-prof-dir=${reportFolder}`] : [],
+    env: {
+      ...noStores,
+      MUSTER_ENV: 'ci',
+      KAFKA_BROKERS: brokers.join(','),
+      PSEUDONYM_KEY: randomBytes(32).toString('hex'),
     },
-  );
-  child.on('error', () => undefined);
-  // Not once(): that rejects on the abort of Ctrl-C, which comes before anybody awaits it.
-  const ended = new Promise((resolve) => child.once('exit', resolve));
-  for (const until = Date.now() + 60_000; Date.now() < until && child.exitCode === null; await sleep(100)) {
-    const ready = await fetch(`http://127.0.0.1:${port}/readyz`).then(
-      (response) => response.ok,
-      () => false,
-    );
-    if (ready)
-      return {
-        pid: child.pid!,
-        async stop() {
-          child.kill('SIGTERM');
-          await ended;
-        },
-      };
-  }
-  if (child.exitCode !== null)
-    throw new Error(`the worker process ended with ${child.exitCode} before it was ready`);
-  child.kill('SIGKILL');
-  throw new Error('the worker process was not ready within 60 s');
+    signal,
+  });
 }
 
 async function produce(context: Context, order: Omit<ProduceOrder, 'brokers'>): Promise<ProduceReport> {
@@ -199,7 +152,7 @@ async function latency(context: Context, seconds: number): Promise<unknown> {
   say(`latency: 200 events/s for ${seconds} s`);
   const { kafka, signal } = context;
   const runId = randomUUID().slice(0, 8);
-  const worker = await startWorker(context);
+  const worker = await startJoin(context);
   const sentMs = new Map<string, number>();
   const answeredMs = new Map<string, number>();
   const promotedMs = new Map<string, number>();
@@ -315,7 +268,7 @@ async function drain(context: Context, events: number): Promise<unknown> {
     `drain: ${first} events of ${loaded.averageBytes} bytes wait (loaded at ${Math.round(events / loaded.seconds)}/s)`,
   );
   const startMs = performance.now();
-  const worker = await startWorker(context);
+  const worker = await startJoin(context);
   const readyMs = performance.now();
   const points: { ms: number; left: number }[] = [];
   for (let left = first; left > 0 && !context.signal.aborted; await sleep(250)) {
@@ -344,7 +297,7 @@ async function sustained(context: Context, seconds: number, maxRate: number): Pr
   const tries: unknown[] = [];
   let best = 0;
   const attempt = async (rate: number): Promise<boolean> => {
-    const worker = await startWorker(context);
+    const worker = await startJoin(context);
     const before = usage(worker.pid);
     const lags: number[] = [];
     let done = false;
