@@ -1,0 +1,86 @@
+/** A worker as a process of this machine: what is measured is this one, on the checkout's own code. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { root } from './bench.ts';
+
+export interface WorkerOrder {
+  readonly worker: string;
+  /** Settings; HTTP address and log level are given. */
+  readonly env: Readonly<Record<string, string>>;
+  /** Flags of the runtime. */
+  readonly nodeFlags?: readonly string[];
+  readonly signal: AbortSignal;
+}
+
+export interface RunningWorker {
+  readonly name: string;
+  readonly pid: number;
+  readonly url: string;
+  stop(): Promise<void>;
+}
+
+const readyWithinMs = 60_000;
+
+/** Settings that a worker has to have and does not use when it works on Kafka alone. */
+export const noStores = {
+  MYSQL_HOST: '127.0.0.1',
+  MYSQL_USER: 'unused',
+  MYSQL_PASSWORD: 'unused',
+  MYSQL_DATABASE: 'unused',
+  REDIS_HOST: '127.0.0.1',
+  REDIS_PASSWORD: 'unused',
+} as const;
+
+/** Starts a worker and waits until it is ready; rejects when it ends before or is not within 60 s. */
+export async function startWorker({
+  worker,
+  env,
+  nodeFlags = [],
+  signal,
+}: WorkerOrder): Promise<RunningWorker> {
+  const port = 28_500 + Math.floor(Math.random() * 400);
+  const url = `http://127.0.0.1:${port}`;
+  const child: ChildProcess = spawn(process.execPath, [...nodeFlags, join(root, 'workers/main.ts'), worker], {
+    cwd: root,
+    // Its log goes to where people look for trouble, not into the report.
+    stdio: ['ignore', process.stderr, 'inherit'],
+    signal,
+    env: {
+      PATH: process.env.PATH,
+      // To try flags of the runtime out on the worker alone.
+      NODE_OPTIONS: process.env.BENCH_NODE_OPTIONS ?? '',
+      PROCESS_NAME: `bench-${worker}`,
+      ...env,
+      HTTP_HOST: '127.0.0.1',
+      HTTP_PORT: String(port),
+      LOG_LEVEL: 'warn',
+    },
+  });
+  child.on('error', () => undefined);
+  // Not once(): that rejects on the abort of Ctrl-C, which comes before anybody awaits it.
+  const ended = new Promise((resolve) => child.once('exit', resolve));
+  for (
+    const until = Date.now() + readyWithinMs;
+    Date.now() < until && child.exitCode === null;
+    await sleep(100)
+  ) {
+    const ready = await fetch(`${url}/readyz`).then(
+      (response) => response.ok,
+      () => false,
+    );
+    if (ready)
+      return {
+        name: worker,
+        pid: child.pid!,
+        url,
+        async stop() {
+          child.kill('SIGTERM');
+          await ended;
+        },
+      };
+  }
+  if (child.exitCode !== null) throw new Error(`${worker} ended with ${child.exitCode} before it was ready`);
+  child.kill('SIGKILL');
+  throw new Error(`${worker} was not ready within ${readyWithinMs / 1_000} s`);
+}
