@@ -11,6 +11,7 @@ import test, { type ExecutionContext } from 'ava';
 import { environmentNamed } from '../catalog/environments.ts';
 import { containersOf, docker } from '../tools/docker.ts';
 import { type Fault, withFaults } from './faults.ts';
+import { standInOf } from './stand-in.ts';
 
 const id = `muster-faults-${process.pid}-${Date.now().toString(36)}`;
 /** An environment of one container that is not in any catalog: its redis is ours to break. */
@@ -26,6 +27,7 @@ test.before(async (t) => {
   t.truthy(redis, 'environment ci is not up');
   await docker(['network', 'create', id]);
   const settings = ['--restart', 'unless-stopped', '--network', id, '--network-alias', 'redis'];
+  const disk = ['--volume', `${id}-data:/data`];
   const image = ['--publish', '127.0.0.1:0:6379', '--entrypoint', 'redis-server', redis!.image];
   await docker([
     'run',
@@ -33,6 +35,7 @@ test.before(async (t) => {
     '--name',
     container,
     ...settings,
+    ...disk,
     ...image,
     '--bind',
     '0.0.0.0',
@@ -45,6 +48,7 @@ test.before(async (t) => {
 test.after.always(async () => {
   await docker(['rm', '--force', '--volumes', container]).catch(() => undefined);
   await docker(['network', 'rm', id]).catch(() => undefined);
+  await docker(['volume', 'rm', '--force', `${id}-data`]).catch(() => undefined);
 });
 
 /** Whether redis answers at its published port within a second. */
@@ -109,6 +113,77 @@ test.serial('restart: another process answers', async (t) => {
   });
   t.not(await startedAt(), before);
   await eventually(t, 'redis answers', answers);
+});
+
+const shell = (name: string, script: string) => docker(['exec', name, '/bin/sh', '-c', script]);
+/** What a stand-in would leave, if it left anything. */
+const leftOver = async () =>
+  (
+    await Promise.all([
+      docker(['ps', '--all', '--quiet', '--filter', `name=${standInOf(container)}`]),
+      docker(['volume', 'ls', '--quiet', '--filter', `name=${standInOf(container)}`]),
+      docker(['images', '--quiet', `muster/stand-in:${container}`]),
+    ])
+  ).join('');
+
+test.serial(
+  'replace: another container with the same settings does its work, until it is healed',
+  async (t) => {
+    t.timeout(120_000);
+    const standIn = standInOf(container);
+    const settings = async (name: string) => {
+      const [{ Config, HostConfig, NetworkSettings }] = JSON.parse(await docker(['inspect', name]));
+      const { Hostname, User, Env, Cmd, Entrypoint, WorkingDir, StopSignal } = Config;
+      const { Memory, RestartPolicy, LogConfig, CapDrop, SecurityOpt, Ulimits } = HostConfig;
+      const { Aliases } = NetworkSettings.Networks[id];
+      return {
+        Hostname: Hostname.length,
+        ...{ User, Env, Cmd, Entrypoint, WorkingDir, StopSignal },
+        ...{ Memory, RestartPolicy, LogConfig, CapDrop, SecurityOpt, Ulimits },
+        hasAlias: Aliases.includes('redis'),
+      };
+    };
+    await shell(container, 'echo kept > /data/note');
+    await withFaults(environment, options, async (faults) => {
+      await faults.inject('redis', { kind: 'replace' });
+      t.is(await state(), 'exited');
+      t.deepEqual(await settings(standIn), await settings(container));
+      const image = (name: string) => docker(['inspect', '--format', '{{.Image}}', name]);
+      t.not(await image(standIn), await image(container));
+      t.is(await shell(standIn, 'cat /data/note'), 'kept');
+    });
+    t.is(await state(), 'running');
+    t.is(await leftOver(), '');
+    await eventually(t, 'redis answers', answers);
+  },
+);
+
+test.serial('replace with a disk: a small one that stays full when it is started again', async (t) => {
+  t.timeout(120_000);
+  const standIn = standInOf(container);
+  await shell(container, 'echo kept > /data/note');
+  await withFaults(environment, options, async (faults) => {
+    await faults.inject('redis', { kind: 'replace', disk: { path: '/data', bytes: 4_194_304 } });
+    t.is(await shell(standIn, 'ls /data'), '');
+    const fill = 'head -c 8000000 /dev/zero > /data/ballast || wc -c < /data/ballast';
+    t.is(Number(await shell(standIn, fill)), 4_194_304);
+    await docker(['restart', '--time', '0', standIn]);
+    t.is(Number(await shell(standIn, 'wc -c < /data/ballast')), 4_194_304);
+  });
+  t.is(await shell(container, 'cat /data/note'), 'kept');
+  t.notRegex(await shell(container, 'ls /data'), /ballast/);
+  t.is(await leftOver(), '');
+});
+
+test.serial('file: is there, and is gone when it is healed', async (t) => {
+  t.timeout(120_000);
+  const path = '/tmp/drill.conf';
+  await withFaults(environment, options, async (faults) => {
+    await faults.inject('redis', { kind: 'file', path, text: 'a "b"\n$c' });
+    t.is(await shell(container, `cat ${path}`), 'a "b"\n$c');
+    t.is(await state(), 'running');
+  });
+  t.is(await shell(container, `test ! -e ${path} && echo gone`), 'gone');
 });
 
 const root = process.getuid?.() === 0;

@@ -13,6 +13,18 @@ const inspected = JSON.stringify([
   {
     Id: '52f7a14929dbaaaaaaaa',
     State: { Running: true, Paused: false, Pid: 4_194_399 },
+    Config: { Hostname: 'kafka-2', StopTimeout: 60 },
+    HostConfig: {
+      Memory: 805_306_368,
+      NanoCpus: 0,
+      CapDrop: ['ALL'],
+      SecurityOpt: null,
+      Ulimits: null,
+      RestartPolicy: { Name: 'unless-stopped' },
+      LogConfig: { Type: 'json-file', Config: null },
+      PortBindings: null,
+    },
+    Mounts: [{ Type: 'volume', Name: 'logs', Source: '/docker/logs', Destination: '/data', RW: true }],
     NetworkSettings: {
       Networks: {
         'muster-ci': { Aliases: ['kafka-2', '52f7a14929db'], IPAMConfig: {} },
@@ -46,6 +58,33 @@ const cases: readonly (readonly [fault: Fault, does: readonly string[], heals: r
     [
       'network connect --alias kafka-2 muster-ci muster-ci-kafka-2',
       'network connect --ip 10.0.0.7 other muster-ci-kafka-2',
+    ],
+  ],
+  [
+    { kind: 'replace', graceMs: 2_500 },
+    [
+      'commit --pause=false --change LABEL muster.stand-in=muster-ci-kafka-2 muster-ci-kafka-2 muster/stand-in:muster-ci-kafka-2',
+      'stop --time 3 muster-ci-kafka-2',
+      'create --name muster-ci-kafka-2-stand-in --hostname kafka-2 --restart unless-stopped --memory 805306368 --memory-swap 805306368 --stop-timeout 60 --cap-drop ALL --log-driver json-file --network muster-ci --network-alias kafka-2 --mount type=volume,source=logs,target=/data muster/stand-in:muster-ci-kafka-2',
+      'network connect other muster-ci-kafka-2-stand-in',
+      'start muster-ci-kafka-2-stand-in',
+    ],
+    [
+      'stop --time 3 muster-ci-kafka-2-stand-in',
+      'rm --force muster-ci-kafka-2-stand-in',
+      'start muster-ci-kafka-2',
+      'image rm --force muster/stand-in:muster-ci-kafka-2',
+    ],
+  ],
+  [
+    { kind: 'file', path: '/etc/muster/more.yml', text: 'a: "b"' },
+    [
+      'exec --user 0 muster-ci-kafka-2 /bin/sh -c printf %s "$1" >"$2" sh a: "b" /etc/muster/more.yml',
+      'exec muster-ci-kafka-2 /bin/sh -c kill -HUP 1',
+    ],
+    [
+      'exec --user 0 muster-ci-kafka-2 /bin/sh -c rm -f "$1" sh /etc/muster/more.yml',
+      'exec muster-ci-kafka-2 /bin/sh -c kill -HUP 1',
     ],
   ],
 ];
@@ -164,6 +203,42 @@ test('what has healed already, or is gone altogether, is no error', async (t) =>
     await faults.inject('kafka-3', { kind: 'pause' });
   });
   t.deepEqual(journal(), []);
+});
+
+test('a stand-in that cannot be made leaves nothing: what it was to replace runs again', async (t) => {
+  const { told, options, journal } = recorded((args) => {
+    if (args.startsWith('create')) return 'invalid mount config';
+    if (/^(stop|rm|image rm) .*(stand-in|stand-in:)/.test(args)) return 'Error: No such container or image';
+    return undefined;
+  });
+  await withFaults(environment, options, async (faults) => {
+    await t.throwsAsync(faults.inject('kafka-2', { kind: 'replace' }), {
+      code: 'MUSTER_FAULT_INJECT',
+      message: /replace of muster-ci-kafka-2: invalid mount config/,
+    });
+    t.true(told.includes('start muster-ci-kafka-2'));
+    t.deepEqual(journal(), []);
+  });
+});
+
+test('a small disk is there with the stand-in, and gone when it is', async (t) => {
+  const { told, options } = recorded();
+  const volumes = () => told.filter((line) => line.startsWith('volume'));
+  await withFaults(environment, options, async (faults) => {
+    await faults.inject('kafka-2', { kind: 'replace', disk: { path: '/data', bytes: 1_000 } });
+    t.regex(volumes()[0]!, /create .*size=1000,/);
+  });
+  t.deepEqual(volumes().slice(1), ['volume rm --force muster-ci-kafka-2-stand-in-disk']);
+});
+
+test('a small disk is given only in the place of a disk', async (t) => {
+  const { told, options, journal } = recorded();
+  await withFaults(environment, options, async (faults) => {
+    const disk = { path: '/nowhere', bytes: 1_000 };
+    await t.throwsAsync(faults.inject('kafka-2', { kind: 'replace', disk }), { code: 'MUSTER_FAULT_TARGET' });
+    t.deepEqual(told, []);
+    t.deepEqual(journal(), []);
+  });
 });
 
 test('a fault that the engine refuses half-way is taken back at once', async (t) => {

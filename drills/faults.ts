@@ -16,6 +16,7 @@ import { dockerArgs } from '../tools/docker.ts';
 import { withLock } from '../tools/lock.ts';
 import { stateDirectory } from '../tools/paths.ts';
 import { MusterError } from '../workers/platform/errors.ts';
+import { type Settings, type SmallDisk, standInSteps } from './stand-in.ts';
 
 export type Fault =
   /** SIGKILL; stays dead until healed. */
@@ -31,7 +32,15 @@ export type Fault =
   /** Cut off all its networks (published ports too) until healed, or for so long. */
   | { readonly kind: 'cut'; readonly forMs?: number }
   /** A signal to its first process, for faults that a process makes in itself. */
-  | { readonly kind: 'signal'; readonly signal: 'HUP' | 'TERM' | 'USR1' | 'USR2' };
+  | { readonly kind: 'signal'; readonly signal: 'HUP' | 'TERM' | 'USR1' | 'USR2' }
+  /**
+   * Stopped, and until healed another container (`standInOf`) in its place with the same settings and another image, as
+   * after an upgrade. With `disk` what it keeps at that path is empty at first and must fit into so many bytes (of memory:
+   * the host's disk is not touched).
+   */
+  | { readonly kind: 'replace'; readonly graceMs?: number; readonly disk?: SmallDisk }
+  /** One file more, below /etc/muster, and SIGHUP to its first process to read it; without it again when healed. */
+  | { readonly kind: 'file'; readonly path: string; readonly text: string };
 
 export interface Injected {
   readonly alias: string;
@@ -80,7 +89,7 @@ interface Entry {
 
 /** What docker says when there is nothing to heal any more. */
 const alreadyHealed =
-  /is not paused|is already paused|already exists in network|endpoint with name .* already exists|is not running|No such container|No such network|network .* not found/i;
+  /is not paused|is already paused|already exists in network|endpoint with name .* already exists|is not running|No such (?:container|image|network)|network .* not found|already in progress/i;
 
 /**
  * Gives `work` the means to break things and heals everything at its end. One at a time for an environment; first
@@ -211,7 +220,7 @@ type Step =
   | { readonly docker: readonly string[] }
   | { readonly signalPid: number; readonly signal: NodeJS.Signals };
 
-interface Target {
+interface Target extends Settings {
   readonly running: boolean;
   readonly pid: number;
   readonly networks: readonly {
@@ -229,7 +238,7 @@ async function inspect(
   const { exitCode, stdout, stderr } = await docker(on(['inspect', '--type', 'container', name]));
   if (exitCode !== 0)
     throw new MusterError('MUSTER_FAULT_TARGET', `${name} cannot be looked at: ${stderr.trim()}`);
-  const [inspected] = JSON.parse(stdout) as {
+  const [inspected] = JSON.parse(stdout) as (Settings & {
     Id: string;
     State: { Running: boolean; Paused: boolean; Pid: number };
     NetworkSettings: {
@@ -238,9 +247,12 @@ async function inspect(
         { Aliases: string[] | null; IPAMConfig: { IPv4Address?: string } | null }
       > | null;
     };
-  }[];
-  const { Id, State, NetworkSettings } = inspected!;
+  })[];
+  const { Id, State, NetworkSettings, Config, HostConfig, Mounts } = inspected!;
   return {
+    Config,
+    HostConfig,
+    Mounts,
     running: State.Running && !State.Paused,
     pid: State.Pid,
     networks: Object.entries(NetworkSettings.Networks ?? {}).map(([network, { Aliases, IPAMConfig }]) => ({
@@ -256,8 +268,9 @@ async function inspect(
 function plan(
   name: string,
   fault: Fault,
-  { pid, networks }: Target,
+  target: Target,
 ): { readonly steps: readonly Step[]; readonly heal: readonly (readonly string[])[] } {
+  const { pid, networks } = target;
   const grace = (graceMs = 10_000) => ['--time', String(Math.ceil(graceMs / 1000))];
   const start = ['start', name];
   switch (fault.kind) {
@@ -290,6 +303,32 @@ function plan(
           name,
         ]),
       };
+    case 'replace': {
+      const { graceMs = 10_000, disk } = fault;
+      if (disk !== undefined && !target.Mounts.some(({ Destination }) => Destination === disk.path))
+        throw new MusterError('MUSTER_FAULT_TARGET', `${name} keeps nothing on a disk at ${disk.path}.`);
+      const { steps, heal } = standInSteps(name, target, networks, {
+        graceMs,
+        ...(disk === undefined ? {} : { disk }),
+      });
+      return { steps: steps.map((docker) => ({ docker })), heal };
+    }
+    case 'file': {
+      // The folder is root's, the process may be anybody's and is signalled by its own kind only.
+      const shell = (user: readonly string[], script: string, ...args: readonly string[]) => [
+        ...['exec', ...user, name, '/bin/sh', '-c', script],
+        ...(args.length === 0 ? [] : ['sh', ...args]),
+      ];
+      const asRoot = ['--user', '0'];
+      const reread = shell([], 'kill -HUP 1');
+      return {
+        steps: [
+          { docker: shell(asRoot, 'printf %s "$1" >"$2"', fault.text, fault.path) },
+          { docker: reread },
+        ],
+        heal: [shell(asRoot, 'rm -f "$1"', fault.path), reread],
+      };
+    }
   }
 }
 

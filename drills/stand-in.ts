@@ -1,0 +1,129 @@
+/** Another container in the place of one: the same settings, an image of its own, and, where asked for, another disk. */
+
+/** What the engine says of a container (`docker inspect`), the parts that a stand-in needs. */
+export interface Settings {
+  readonly Config: {
+    readonly Hostname: string;
+    readonly StopTimeout?: number;
+  };
+  readonly HostConfig: {
+    readonly Memory: number;
+    readonly NanoCpus: number;
+    readonly CapDrop: readonly string[] | null;
+    readonly SecurityOpt: readonly string[] | null;
+    readonly Ulimits:
+      | readonly { readonly Name: string; readonly Soft: number; readonly Hard: number }[]
+      | null;
+    readonly RestartPolicy: { readonly Name: string };
+    readonly LogConfig: { readonly Type: string; readonly Config: Readonly<Record<string, string>> | null };
+    readonly PortBindings: Readonly<
+      Record<string, readonly { readonly HostIp: string; readonly HostPort: string }[] | null>
+    > | null;
+  };
+  readonly Mounts: readonly {
+    readonly Type: string;
+    readonly Name?: string;
+    readonly Source: string;
+    readonly Destination: string;
+    readonly RW: boolean;
+  }[];
+}
+
+export interface SmallDisk {
+  /** Where in the container. */
+  readonly path: string;
+  readonly bytes: number;
+}
+
+/** Name of the container that stands in for this one. */
+export const standInOf = (container: string) => `${container}-stand-in`;
+
+/** Arguments of docker that put a stand-in in the place of a container, and those that take it away again, in order. */
+export function standInSteps(
+  name: string,
+  { Config, HostConfig, Mounts }: Settings,
+  networks: readonly { readonly name: string; readonly aliases: readonly string[] }[],
+  options: { readonly graceMs: number; readonly disk?: SmallDisk },
+): { readonly steps: readonly (readonly string[])[]; readonly heal: readonly (readonly string[])[] } {
+  const standIn = standInOf(name);
+  const image = `muster/stand-in:${name}`;
+  const { disk } = options;
+  const keeper = `${standIn}-disk`;
+  const grace = ['--time', String(Math.ceil(options.graceMs / 1_000))];
+  const [first, ...others] = networks;
+
+  const mounts = Mounts.map(({ Type, Name, Source, Destination, RW }) => {
+    const source = Destination === disk?.path ? keeper : (Name ?? Source);
+    return `type=${Type},source=${source},target=${Destination}${RW ? '' : ',readonly'}`;
+  });
+  const ports = Object.entries(HostConfig.PortBindings ?? {}).flatMap(([port, bindings]) =>
+    (bindings ?? []).map(({ HostIp, HostPort }) => `${HostIp}:${HostPort}:${port}`),
+  );
+  // Zero: no limit.
+  const memory = HostConfig.Memory === 0 ? '0' : String(HostConfig.Memory + (disk?.bytes ?? 0));
+  const each = (option: string, values: readonly string[]) => values.flatMap((value) => [option, value]);
+  const create = [
+    ...['create', '--name', standIn, '--hostname', Config.Hostname],
+    ...['--restart', HostConfig.RestartPolicy.Name || 'no'],
+    ...['--memory', memory, '--memory-swap', memory],
+    ...(HostConfig.NanoCpus > 0 ? ['--cpus', String(HostConfig.NanoCpus / 1e9)] : []),
+    ...(Config.StopTimeout === undefined ? [] : ['--stop-timeout', String(Config.StopTimeout)]),
+    ...each('--cap-drop', HostConfig.CapDrop ?? []),
+    ...each('--security-opt', HostConfig.SecurityOpt ?? []),
+    ...each(
+      '--ulimit',
+      (HostConfig.Ulimits ?? []).map(({ Name, Soft, Hard }) => `${Name}=${Soft}:${Hard}`),
+    ),
+    ...['--log-driver', HostConfig.LogConfig.Type],
+    ...each(
+      '--log-opt',
+      Object.entries(HostConfig.LogConfig.Config ?? {}).map(([key, value]) => `${key}=${value}`),
+    ),
+    ...(first === undefined ? [] : ['--network', first.name, ...each('--network-alias', first.aliases)]),
+    ...each('--publish', ports),
+    ...each('--mount', mounts),
+    image,
+  ];
+  return {
+    steps: [
+      // Takes over command, variables, labels, health check and the files that were put into the container.
+      ['commit', '--pause=false', '--change', `LABEL muster.stand-in=${name}`, name, image],
+      ...(disk === undefined ? [] : smallDisk(keeper, image, disk)),
+      ['stop', ...grace, name],
+      create,
+      ...others.map((network) => [
+        ...['network', 'connect', ...each('--alias', network.aliases)],
+        ...[network.name, standIn],
+      ]),
+      ['start', standIn],
+    ],
+    heal: [
+      ['stop', ...grace, standIn],
+      ['rm', '--force', standIn],
+      ...(disk === undefined
+        ? []
+        : [
+            ['rm', '--force', keeper],
+            ['volume', 'rm', '--force', keeper],
+          ]),
+      ['start', name],
+      ['image', 'rm', '--force', image],
+    ],
+  };
+}
+
+/**
+ * A volume in memory, and a container that keeps it: the engine throws the content of such a volume away when nobody
+ * uses it, so that a program that is started again would find its disk empty.
+ */
+function smallDisk(name: string, image: string, { path, bytes }: SmallDisk): readonly (readonly string[])[] {
+  const sized = ['--opt', 'type=tmpfs', '--opt', 'device=tmpfs', '--opt', `o=size=${bytes},mode=0777`];
+  return [
+    ['volume', 'create', ...sized, name],
+    [
+      ...['run', '--detach', '--name', name, '--network', 'none', '--no-healthcheck'],
+      ...['--label', 'muster.component=drill', '--mount', `type=volume,source=${name},target=${path}`],
+      ...['--entrypoint', '/bin/sh', image, '-c', 'exec sleep infinity'],
+    ],
+  ];
+}
