@@ -1,6 +1,7 @@
 /** What a drill is, and what its run leaves behind. Data only: the runner reads a Drill and writes a DrillReport. */
 import type { Verdict } from './checker/verdict.ts';
 import type { Fault } from './faults.ts';
+import type { LinkFault } from './links/proxy.ts';
 
 /** Times are ms from the begin of the load. Without `healAfterMs` a fault stays until the load is over. */
 export type DrillStep =
@@ -11,7 +12,9 @@ export type DrillStep =
       readonly outside: Readonly<Record<string, unknown>>;
       readonly healAfterMs?: number;
     }
-  /** Something that has its own procedure: `rolling-restart`, `rolling-upgrade`, `fill-disk`, `scale-workers` ... */
+  /** Makes the ways from the load's clients (HTTP and Kafka) to the platform bad; other clients do not notice. */
+  | { readonly atMs: number; readonly link: LinkFault; readonly healAfterMs?: number }
+  /** Something that has its own procedure: `rolling-restart`, `scale-workers`, `fill-disk` ... */
   | { readonly atMs: number; readonly procedure: string; readonly healAfterMs?: number };
 
 /** An alias of the environment, or a role that is looked up when the step is due. */

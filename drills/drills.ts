@@ -127,6 +127,76 @@ export const drills: readonly Drill[] = [
     expect: { rtoMs: 15_000 },
   },
   {
+    name: 'workers-upgraded',
+    about:
+      'Every process of ours is replaced by a container of another image, one after the other, and then back: an upgrade and its withdrawal.',
+    loadMs: 30_000,
+    promotion,
+    steps: [{ atMs: faultAtMs, procedure: 'upgrade-workers' }],
+    expect: { rtoMs: 15_000 },
+  },
+  {
+    name: 'answers-lost',
+    about:
+      'One in ten answers to the load’s clients is lost after the work is done, over HTTP and Kafka: they ask again, and nothing is done twice.',
+    loadMs: 40_000,
+    promotion,
+    orders: { rate: 10 },
+    steps: [{ atMs: faultAtMs, link: { loseAnswers: 0.1 }, healAfterMs: 20_000 }],
+    expect: { rtoMs: 5_000 },
+  },
+  {
+    name: 'links-slow',
+    about: 'Each round trip of the load’s clients takes 200 to 500 ms more: that is all they notice.',
+    loadMs: 40_000,
+    promotion,
+    orders: { rate: 10 },
+    steps: [{ atMs: faultAtMs, link: { delayMs: { least: 200, most: 500 } }, healAfterMs: 20_000 }],
+    expect: { rtoMs: 0, p99Ms: 2_000 },
+  },
+  {
+    name: 'join-loses-answers',
+    about:
+      'A second join takes half of the work over and loses one in five answers to what it writes and commits: no purchase is answered twice.',
+    loadMs: 45_000,
+    promotion,
+    steps: [{ atMs: faultAtMs, procedure: 'join-loses-answers' }],
+    expect: { rtoMs: 15_000 },
+  },
+  {
+    name: 'join-on-slow-links',
+    about:
+      'A second join takes half of the work over, with 200 to 500 ms more for each round trip to the brokers.',
+    loadMs: 45_000,
+    promotion,
+    steps: [{ atMs: faultAtMs, procedure: 'join-on-slow-links' }],
+    expect: { rtoMs: 15_000 },
+  },
+  {
+    name: 'disk-nearly-full',
+    about:
+      'A broker works on a small disk of which 85 % are in use: somebody is paged before it is full, and nobody else notices.',
+    loadMs: 60_000,
+    promotion,
+    steps: [{ atMs: faultAtMs, procedure: 'nearly-fill-disk' }],
+    // The alert waits for five minutes; before that the disk is filled.
+    expect: { rtoMs: 5_000, answersMs: 15_000, alerts: [{ name: 'DiskLow', withinMs: 480_000 }] },
+  },
+  {
+    name: 'disk-full',
+    about:
+      'A broker’s disk is full: it stops and cannot start, the others go on, and with room again it catches up.',
+    loadMs: 60_000,
+    promotion,
+    steps: [{ atMs: faultAtMs, procedure: 'fill-disk' }],
+    // It gets the small disk first, and copies all onto it.
+    expect: {
+      rtoMs: 5_000,
+      answersMs: 15_000,
+      alerts: [{ name: 'BrokersMissing', withinMs: 60_000 + pageWithinMs }],
+    },
+  },
+  {
     name: 'mysql-restarted',
     about:
       'MySQL restarts during a rush for coupons and while people pay: nobody pays twice, nothing is issued twice.',

@@ -50,8 +50,9 @@ async function order(environment: Environment): Promise<readonly string[]> {
   );
 }
 
-async function untilInSync(
-  { environment, kafka, signal, tell }: RollingRestartOptions,
+/** Throws MUSTER_ROLLING_RESTART when not every copy of every partition gets in sync within some minutes. */
+export async function untilInSync(
+  { environment, kafka, signal, tell }: Omit<RollingRestartOptions, 'faults'>,
   when: string,
 ): Promise<void> {
   const cluster = kafka.cluster();

@@ -18,6 +18,8 @@ interface LoadStage {
   readonly kafka: Kafka;
   /** Where the environment is, and its secrets. */
   readonly variables: Readonly<Record<string, string>>;
+  /** Where the load's clients send; not always straight to the environment. */
+  readonly entrances: { readonly apiUrl: string; readonly kafka: Kafka };
   /** What ids of this run begin with. */
   readonly run: string;
   readonly seed: number;
@@ -54,8 +56,8 @@ const stockOfProducts = 1_000_000;
 
 /** Marks where outputs end, and begins. */
 export async function startLoad(drill: Drill, stage: LoadStage): Promise<RunningLoad> {
-  const { kafka, variables, run, seed, signal } = stage;
-  const apiUrl = variables.MUSTER_API_URL!;
+  const { kafka, variables, entrances, run, seed, signal } = stage;
+  const { apiUrl } = entrances;
   const person = `${run}-person`;
   const promotionMark = drill.promotion === undefined ? undefined : await markOutputs(kafka);
   const orderMark = drill.orders === undefined ? undefined : await markOrders(kafka);
@@ -64,7 +66,7 @@ export async function startLoad(drill: Drill, stage: LoadStage): Promise<Running
   const orders = followProgress('orders paid');
 
   const promotion = drill.promotion;
-  const producer = promotion === undefined ? undefined : await kafka.producer('drill');
+  const producer = promotion === undefined ? undefined : await entrances.kafka.producer('drill');
   const traffic =
     promotion === undefined
       ? undefined
@@ -144,7 +146,7 @@ export async function startLoad(drill: Drill, stage: LoadStage): Promise<Running
             {
               report: sold,
               stock: stockOfProducts,
-              apiUrl,
+              apiUrl: variables.MUSTER_API_URL!,
               ...(variables.MUSTER_OUTSIDE_WORLD_URL === undefined
                 ? {}
                 : { outsideUrl: variables.MUSTER_OUTSIDE_WORLD_URL }),

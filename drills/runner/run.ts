@@ -9,13 +9,17 @@ import { probeRules } from '../../catalog/slos.ts';
 import { run } from '../../tools/children.ts';
 import { containersOf } from '../../tools/docker.ts';
 import { hostVariables, secretsFile } from '../../tools/environment-variables.ts';
-import { kafkaOf } from '../../tools/kafka.ts';
+import { kafkaOf, silentLog } from '../../tools/kafka.ts';
 import { checkout } from '../../tools/paths.ts';
 import { ensureSecrets } from '../../tools/secrets.ts';
 import { MusterError } from '../../workers/platform/errors.ts';
+import type { Kafka } from '../../workers/platform/kafka.ts';
+import { connectKafka } from '../../workers/platform/kafkajs.ts';
+import { seededRandom } from '../../workers/traffic/generate.ts';
 import type { Arrival } from '../alerts/sightings.ts';
 import type { Curve, Drill, DrillEvent, DrillReport, DrillStep } from '../drill.ts';
 import type { Faults } from '../faults.ts';
+import { type Links, startLinks } from '../links/links.ts';
 import { type LoadResult, startLoad } from './load.ts';
 import {
   type Attempt,
@@ -86,12 +90,21 @@ export async function runDrill(drill: Drill, options: RunDrillOptions): Promise<
       () => alerts.stop(),
       () => prober.stop(),
     );
+    const links = drill.steps.some((step) => 'link' in step)
+      ? await startLinks(environment, variables, seededRandom(options.seed))
+      : undefined;
+    const entrances = entrancesOf(links, kafka, variables);
+    closing.push(async () => {
+      await entrances.close();
+      await links?.close();
+    });
     const ending = new AbortController();
     closing.push(async () => ending.abort());
     const load = await startLoad(drill, {
       environment,
       kafka,
       variables,
+      entrances,
       run: runId,
       seed: options.seed,
       signal: AbortSignal.any([signal, ending.signal]),
@@ -105,6 +118,7 @@ export async function runDrill(drill: Drill, options: RunDrillOptions): Promise<
           ...options,
           kafka,
           variables,
+          links,
           startedAtMs,
           loadEndsAtMs: startedAtMs + drill.loadMs,
           disturbed,
@@ -211,9 +225,26 @@ function groupsOf({ promotion, coupons, orders }: Drill): readonly string[] {
 
 const span = (fromMs: number, untilMs: number) => ({ fromMs, untilMs, limitMs });
 
+/** Where the load's clients send: through the proxies, where there are any. */
+function entrancesOf(
+  links: Links | undefined,
+  kafka: Kafka,
+  variables: Readonly<Record<string, string>>,
+): { readonly apiUrl: string; readonly kafka: Kafka; close(): Promise<void> } {
+  if (links === undefined) return { apiUrl: variables.MUSTER_API_URL!, kafka, close: async () => {} };
+  const behind = connectKafka({
+    brokers: links.variables.KAFKA_BROKERS!.split(','),
+    clientId: 'muster-cli',
+    log: silentLog,
+  });
+  return { apiUrl: links.variables.MUSTER_API_URL!, kafka: behind, close: () => behind.close() };
+}
+
 interface StepStage extends RunDrillOptions {
-  readonly kafka: ReturnType<typeof kafkaOf>;
+  readonly kafka: Kafka;
   readonly variables: Readonly<Record<string, string>>;
+  /** Of the load's clients; undefined: it goes straight to the environment. */
+  readonly links: Links | undefined;
   readonly startedAtMs: number;
   readonly loadEndsAtMs: number;
   disturbed(what: string, kind?: 'fault' | 'heal'): void;
@@ -235,6 +266,14 @@ async function runStep(step: DrillStep, stage: StepStage): Promise<void> {
     await until(step.healAfterMs === undefined ? loadEndsAtMs : Date.now() + step.healAfterMs);
     disturbed('webhooks: as they should', 'heal');
     await behave(stage.variables, { mode: 'ok' });
+    return;
+  }
+  if ('link' in step) {
+    disturbed(`links of the load: ${JSON.stringify(step.link)}`);
+    const mend = stage.links!.spoil(step.link);
+    await until(step.healAfterMs === undefined ? loadEndsAtMs : Date.now() + step.healAfterMs);
+    disturbed('links of the load: as they should', 'heal');
+    stage.note(mend());
     return;
   }
   const alias = await aliasOf(environment, step.on);
