@@ -2,25 +2,17 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { topics } from '../../catalog/topics.ts';
 import type { Kafka } from '../../workers/platform/kafka.ts';
-import type { OrdersReport, PlacedOrder } from '../../workers/traffic/orders.ts';
-import { type Finding, traceIdOf, type Verdict } from './verdict.ts';
+import type { OrdersReport } from '../../workers/traffic/orders.ts';
+import { type ChangedProduct, checkOrderEvents, paidTopics } from './order-events.ts';
+import { type Mark, type RecordsOf, readSince } from './reading.ts';
+import type { Finding, Verdict } from './verdict.ts';
 
-type Ends = ReadonlyMap<string, ReadonlyMap<number, number>>;
-
-const eventTopics = [topics.orderCompleted.name, topics.orderConfirmed.name, topics.externalEvents.name];
-
-/** Where the topics of orders end now: what comes later belongs to the run. */
-export async function markOrders(kafka: Kafka): Promise<Ends> {
-  const marks = new Map<string, ReadonlyMap<number, number>>();
-  for (const topic of eventTopics) {
-    const offsets = await kafka.admin.offsets(topic);
-    marks.set(topic, new Map(offsets.map(({ partition, high }) => [partition, high])));
-  }
-  return marks;
-}
+/** What is to be marked before the run. */
+export const orderTopics: readonly string[] = [...paidTopics, topics.productEvents.name];
 
 export interface OrderInputs {
   readonly report: OrdersReport;
+  readonly changed: readonly ChangedProduct[];
   /** Of each product when the run began. */
   readonly stock: number;
   readonly apiUrl: string;
@@ -33,24 +25,24 @@ export interface OrderInputs {
 /** Looks again while something is missing, for `patienceMs` at most. */
 export async function judgeOrders(
   kafka: Kafka,
-  since: Ends,
+  since: Mark,
   inputs: OrderInputs,
   options: { readonly patienceMs: number; readonly signal: AbortSignal },
 ): Promise<Verdict> {
+  const read = readSince(kafka, since);
   const untilMs = Date.now() + options.patienceMs;
   for (;;) {
-    const verdict = await check(kafka, since, inputs);
+    const verdict = await check(inputs, await read());
     if (verdict.findings.length === 0 || Date.now() > untilMs || options.signal.aborted) return verdict;
     await sleep(2_000);
   }
 }
 
-async function check(kafka: Kafka, since: Ends, inputs: OrderInputs): Promise<Verdict> {
+async function check(inputs: OrderInputs, recordsOf: RecordsOf): Promise<Verdict> {
   const { report, apiUrl, outsideUrl } = inputs;
   const paid = report.orders.filter(({ outcome }) => outcome === 'paid');
   const inDoubt = report.orders.length - paid.length + report.failed;
   const findings: Finding[] = [];
-  let repeats = 0;
 
   await eachAtOnce(paid, async ({ orderId, paymentId }) => {
     const order = await get(`${apiUrl}/orders/${orderId}`);
@@ -62,33 +54,8 @@ async function check(kafka: Kafka, since: Ends, inputs: OrderInputs): Promise<Ve
       });
   });
 
-  for (const topic of eventTopics) {
-    const told = new Map<string, Set<string>>();
-    for (const { partition, high } of await kafka.admin.offsets(topic))
-      for await (const chunk of kafka.read(topic, partition, since.get(topic)?.get(partition) ?? 0, high))
-        for (const { key, value, headers } of chunk) {
-          const { orderId, paymentId } = JSON.parse(String(value)) as PlacedOrder;
-          const payments = told.get(orderId) ?? new Set();
-          if (payments.has(paymentId ?? '')) repeats += 1;
-          told.set(orderId, payments.add(paymentId ?? ''));
-          const text = `${key} ${value} ${Object.values(headers).join(' ')}`;
-          const traceId = traceIdOf(headers);
-          if (inputs.personal.some((one) => text.includes(one)))
-            findings.push({
-              kind: 'personal-data',
-              id: topic,
-              detail: 'a record shows personal data',
-              ...(traceId === undefined ? {} : { traceId }),
-            });
-        }
-    for (const { orderId, paymentId } of paid) {
-      const payments = told.get(orderId);
-      if (payments === undefined)
-        findings.push({ kind: 'untold', id: orderId, detail: `paid, and not on ${topic}` });
-      else if ([...payments].some((one) => one !== '' && one !== paymentId))
-        findings.push({ kind: 'doubled', id: orderId, detail: `${topic} tells of another payment` });
-    }
-  }
+  const events = checkOrderEvents({ ...inputs, orders: report.orders }, recordsOf);
+  findings.push(...events.findings);
 
   if (outsideUrl !== undefined)
     await eachAtOnce(paid, async ({ orderId }) => {
@@ -120,7 +87,7 @@ async function check(kafka: Kafka, since: Ends, inputs: OrderInputs): Promise<Ve
       if (ranked.get(id) !== quantity)
         findings.push({ kind: 'wrong', id, detail: `ranked with ${ranked.get(id)}, sold ${quantity}` });
   }
-  return { subject: 'orders', acked: paid.length, inDoubt, repeats, findings };
+  return { subject: 'orders', acked: paid.length, inDoubt, repeats: events.repeats, findings };
 }
 
 async function get(url: string): Promise<Record<string, unknown> | undefined> {

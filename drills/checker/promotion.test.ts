@@ -32,11 +32,15 @@ const sent = (
   settledAtMs: atMs,
 });
 
-function record(value: object | string): SeenRecord {
+const place = { topic: 'purchase_enriched', partition: 0, offset: 0 };
+
+function record(value: object | string, more: Partial<SeenRecord> = {}): SeenRecord {
   return {
+    ...place,
     key: null,
     value: Buffer.from(typeof value === 'string' ? value : JSON.stringify(value)),
     headers: { traceparent: `00-${trace}-0123456789abcdef-01` },
+    ...more,
   };
 }
 
@@ -57,6 +61,10 @@ const messages = [
   sent(poison, 'acked', 'kafka'),
 ];
 const well: PromotionOutputs = {
+  purchases: [],
+  movedPurchases: [],
+  acts: [],
+  commits: [],
   enriched: [answer(`${run}-p1`, false, 1), answer(`${run}-p1`, true), answer(`${run}-p2`, false)],
   promotion: [answer(`${run}-p1`, true)],
   deadLetters: [record(poison.poison)],
@@ -126,4 +134,79 @@ test('a user id or a card number on an output is personal data leaked', (t) => {
     user: 'person-1',
   });
   t.deepEqual(kinds({ enriched: [...well.enriched, leak] }), ['personal-data']);
+});
+
+test('a correction with a lower version than the answer before it is out of order', (t) => {
+  const enriched = [answer(`${run}-p1`, true, 3), answer(`${run}-p1`, true, 2), answer(`${run}-p2`, false)];
+  t.deepEqual(kinds({ enriched }), ['order']);
+});
+
+// --- commits: p1's purchase is record 5 of its partition, its act record 9 of its own
+
+const purchased = record(
+  { purchaseId: `${run}-p1`, userId: 'person-1' },
+  { topic: 'purchase', offset: 5, key: Buffer.from('person-1') },
+);
+const actedOn = record(
+  {
+    userId: 'person-1',
+    promotionId: 'p1',
+    action: 'click',
+    actedAt: new Date(atMs - 1_000).toISOString(),
+  },
+  { topic: 'promo_behavior', offset: 9, key: Buffer.from('person-1') },
+);
+/** Two answers to p1: without and with its act. */
+const inTurn = [
+  { ...answer(`${run}-p1`, false, 1), offset: 20 },
+  { ...answer(`${run}-p1`, true), offset: 21 },
+  { ...answer(`${run}-p2`, false), offset: 22 },
+];
+const noted = (committed: Record<string, number>, ends: Record<string, number>) => ({
+  committed: new Map(Object.entries(committed)),
+  ends: new Map(Object.entries(ends)),
+});
+
+test('a purchase that is committed before any answer is committed beyond work', (t) => {
+  const outputs = { purchases: [purchased], enriched: inTurn };
+  const commits = (ends: number) => [noted({ 'purchase-0': 6 }, { 'purchase_enriched-0': ends })];
+  t.deepEqual(kinds({ ...outputs, commits: commits(21) }), []);
+  t.like(check({ ...outputs, commits: commits(20) }).findings, [
+    { kind: 'committed-beyond', id: `${run}-p1`, traceId: trace },
+  ]);
+});
+
+test('an act that is committed before the correction that it causes is committed beyond work', (t) => {
+  const outputs = { purchases: [purchased], acts: [actedOn], enriched: inTurn };
+  const commits = (acts: number, ends: number) => [
+    noted({ 'purchase-0': 6, 'promo_behavior-0': acts }, { 'purchase_enriched-0': ends }),
+  ];
+  t.deepEqual(kinds({ ...outputs, commits: commits(9, 21) }), []);
+  t.deepEqual(kinds({ ...outputs, commits: commits(10, 22) }), []);
+  t.deepEqual(kinds({ ...outputs, commits: commits(10, 21) }), ['committed-beyond']);
+});
+
+test('a purchase with a foreign key may be committed when it was moved to its user’s partition', (t) => {
+  const foreign = { ...purchased, key: null };
+  const movedPurchases = [{ ...purchased, topic: 'purchase_by_user', offset: 2 }];
+  const commits = (moved: number) => [
+    noted({ 'purchase-0': 6 }, { 'purchase_by_user-0': moved, 'purchase_enriched-0': 0 }),
+  ];
+  const outputs = { purchases: [foreign], movedPurchases, enriched: inTurn };
+  t.deepEqual(kinds({ ...outputs, commits: commits(3) }), []);
+  t.deepEqual(kinds({ ...outputs, commits: commits(2) }), ['committed-beyond']);
+});
+
+test('what is not understood may be committed when its dead letter is there', (t) => {
+  const purchases = [record(poison.poison, { topic: 'purchase', offset: 7 })];
+  const deadLetters = [
+    record(poison.poison, {
+      topic: 'purchase.dlq',
+      offset: 4,
+      headers: { 'muster-source': Buffer.from('purchase-0-7') },
+    }),
+  ];
+  const commits = (ends: number) => [noted({ 'purchase-0': 8 }, { 'purchase.dlq-0': ends })];
+  t.deepEqual(kinds({ purchases, deadLetters, commits: commits(5) }), []);
+  t.deepEqual(kinds({ purchases, deadLetters, commits: commits(4) }), ['committed-beyond']);
 });

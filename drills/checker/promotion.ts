@@ -7,24 +7,39 @@
  * - `promotion` holds just the purchases that were affected.
  * - What must be refused was refused by the API, or is a dead letter with its bytes.
  * - Answers exist only for what was sent; no record shows a user id or a card number.
+ * - The answers to a purchase come in the order of their versions (versions.ts).
+ * - Nothing was committed before what came of it was there (commits.ts, promotion-work.ts).
  */
+import { topics } from '../../catalog/topics.ts';
 import { joinDefaults } from '../../workers/promotion/join.ts';
 import { type OracleAnswer, oracle } from '../../workers/promotion/oracle.ts';
 import type { GeneratedMessage } from '../../workers/traffic/generate.ts';
 import type { SentMessage } from '../../workers/traffic/run.ts';
-import { type Finding, traceIdOf, type Verdict } from './verdict.ts';
+import { type CommitNote, committedBeyond } from './commits.ts';
+import { promotionWork } from './promotion-work.ts';
+import { type Finding, found, traceIdOf, type Verdict } from './verdict.ts';
+import { checkVersions } from './versions.ts';
 
 /** A record as the checker needs it. */
 export interface SeenRecord {
+  readonly topic: string;
+  readonly partition: number;
+  readonly offset: number;
   readonly key: Buffer | null;
   readonly value: Buffer | null;
   readonly headers: Readonly<Record<string, unknown>>;
 }
 
+/** Everything since the run began; each partition's in order of offsets. */
 export interface PromotionOutputs {
+  readonly purchases: readonly SeenRecord[];
+  /** On `purchase_by_user`. */
+  readonly movedPurchases: readonly SeenRecord[];
+  readonly acts: readonly SeenRecord[];
   readonly enriched: readonly SeenRecord[];
   readonly promotion: readonly SeenRecord[];
   readonly deadLetters: readonly SeenRecord[];
+  readonly commits: readonly CommitNote[];
 }
 
 export interface PromotionInputs {
@@ -61,6 +76,7 @@ export function checkPromotion(inputs: PromotionInputs, outputs: PromotionOutput
   );
 
   // --- the last word on each purchase
+  const purchaseIdOf = ({ value }: SeenRecord) => (JSON.parse(String(value)) as Enriched).purchaseId;
   const last = new Map<string, { answer: Enriched; traceId: string | undefined }>();
   const said = new Set<string>();
   let repeats = 0;
@@ -93,10 +109,39 @@ export function checkPromotion(inputs: PromotionInputs, outputs: PromotionOutput
       );
   }
 
-  // --- the re-published ones
-  const republished = new Set(
-    outputs.promotion.map(({ value }) => (JSON.parse(String(value)) as Enriched).purchaseId),
+  // --- in order, and not committed before it was done
+  for (const [topic, records] of [
+    [topics.purchaseEnriched.name, outputs.enriched],
+    [topics.promotion.name, outputs.promotion],
+  ] as const)
+    findings.push(
+      ...checkVersions(
+        topic,
+        records.flatMap(({ partition, offset, headers, value }) => {
+          const { purchaseId: id, version } = JSON.parse(String(value)) as Enriched;
+          return id.startsWith(inputs.run) ? [{ partition, offset, headers, id, version }] : [];
+        }),
+      ),
+    );
+  const known = acked.flatMap(({ purchase, userId, eventTimeMs }) => {
+    const truth = purchase && !doubtfulUsers.has(userId) ? expected.get(purchase.purchaseId) : undefined;
+    return truth === undefined ? [] : [{ id: purchase!.purchaseId, userId, purchasedMs: eventTimeMs, truth }];
+  });
+  const poison = new Set(inputs.sent.flatMap(({ message }) => ('poison' in message ? [message.poison] : [])));
+  const work = promotionWork(
+    {
+      run: inputs.run,
+      poison,
+      known,
+      idOf: purchaseIdOf,
+      isRight: ({ value }, truth) => !differs(JSON.parse(String(value)) as Enriched, truth),
+    },
+    outputs,
   );
+  findings.push(...committedBeyond(work, outputs.commits));
+
+  // --- the re-published ones
+  const republished = new Set(outputs.promotion.map(purchaseIdOf));
   for (const [id, { answer, traceId }] of last)
     if ((answer.promotion_affect === 1) !== republished.has(id))
       findings.push(
@@ -190,7 +235,3 @@ function listed({
 
 const differs = (answer: Enriched, truth: OracleAnswer): boolean =>
   answer.promotion_affect !== truth.affect || listed(answer) !== listed(truth);
-
-function found(kind: Finding['kind'], id: string, detail: string, traceId?: string): Finding {
-  return { kind, id, detail, ...(traceId === undefined ? {} : { traceId }) };
-}

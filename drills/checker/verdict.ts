@@ -29,6 +29,11 @@ export interface Finding {
   readonly traceId?: string;
 }
 
+/** A finding; a record's trace is named where it has one. */
+export function found(kind: FindingKind, id: string, detail: string, traceId?: string): Finding {
+  return { kind, id, detail, ...(traceId === undefined ? {} : { traceId }) };
+}
+
 export interface Verdict {
   /** Which checker. */
   readonly subject: string;

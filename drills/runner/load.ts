@@ -1,17 +1,21 @@
 /** The load of a drill: known ids through the real entrances, and what the checkers say of it afterwards. */
 import type { Environment } from '../../catalog/environments.ts';
 import { type CouponRushReport, runCouponRush } from '../../workers/coupon/rush.ts';
-import { reconcile } from '../../workers/coupon/store.ts';
+import { type Reconciliation, reconcile } from '../../workers/coupon/store.ts';
 import { openDatabase } from '../../workers/platform/database.ts';
 import type { Kafka } from '../../workers/platform/kafka.ts';
 import { type OrdersReport, runOrders } from '../../workers/traffic/orders.ts';
 import { runTraffic, type TrafficReport } from '../../workers/traffic/run.ts';
-import { checkCoupons } from '../checker/coupons.ts';
-import { judgeOrders, markOrders } from '../checker/orders.ts';
-import { judgePromotion, markOutputs } from '../checker/promotion-outputs.ts';
+import { watchCommits } from '../checker/commits.ts';
+import { couponWatch, judgeCoupons } from '../checker/coupon-outputs.ts';
+import { judgeOrders, orderTopics } from '../checker/orders.ts';
+import { judgePromotion, promotionWatch } from '../checker/promotion-outputs.ts';
+import { markEnds } from '../checker/reading.ts';
 import type { Verdict } from '../checker/verdict.ts';
 import type { Curve, Drill } from '../drill.ts';
+import { sendEdges } from './edges.ts';
 import type { Attempt, Outage } from './measure.ts';
+import { changePrices } from './price-changes.ts';
 
 interface LoadStage {
   readonly environment: Environment;
@@ -23,6 +27,8 @@ interface LoadStage {
   /** What ids of this run begin with. */
   readonly run: string;
   readonly seed: number;
+  /** How long a message without an ack is tried again, and an outcome waited for. Default 2 minutes. */
+  readonly retryForMs?: number;
   readonly signal: AbortSignal;
 }
 
@@ -51,16 +57,31 @@ export interface RunningLoad {
 }
 
 const card = '4111111111111111';
-const retryForMs = 120_000;
 const stockOfProducts = 1_000_000;
+/** Few enough that the same one pays again and again: only then is there an order to keep. */
+const customers = 100;
 
 /** Marks where outputs end, and begins. */
-export async function startLoad(drill: Drill, stage: LoadStage): Promise<RunningLoad> {
-  const { kafka, variables, entrances, run, seed, signal } = stage;
+export async function startLoad(
+  drill: Pick<Drill, 'loadMs' | 'promotion' | 'coupons' | 'orders'>,
+  stage: LoadStage,
+): Promise<RunningLoad> {
+  const { kafka, variables, entrances, run, seed, signal, retryForMs = 120_000 } = stage;
   const { apiUrl } = entrances;
   const person = `${run}-person`;
-  const promotionMark = drill.promotion === undefined ? undefined : await markOutputs(kafka);
-  const orderMark = drill.orders === undefined ? undefined : await markOrders(kafka);
+  const watches = [
+    ...(drill.promotion === undefined ? [] : [promotionWatch]),
+    ...(drill.coupons === undefined ? [] : [couponWatch]),
+  ];
+  const outputs = watches.flatMap(({ topics }) => topics);
+  const since = await markEnds(kafka, [...outputs, ...(drill.orders === undefined ? [] : orderTopics)]);
+  const marked = (topics: readonly string[]) => new Map(topics.map((topic) => [topic, since.get(topic)!]));
+  const judged = new AbortController();
+  const commits = watchCommits(
+    kafka,
+    { groups: watches.flatMap(({ groups }) => groups), outputs },
+    AbortSignal.any([signal, judged.signal]),
+  );
   const ending = new AbortController();
   const coupons = followProgress('coupons accepted');
   const orders = followProgress('orders paid');
@@ -85,6 +106,8 @@ export async function startLoad(drill: Drill, stage: LoadStage): Promise<Running
           endWithinMs: retryForMs,
           signal: AbortSignal.any([signal, ending.signal]),
         });
+  const edges =
+    promotion === undefined ? undefined : sendEdges({ apiUrl, run, userPrefix: person, retryForMs, signal });
   const requestsEach = 2;
   const rush =
     drill.coupons === undefined
@@ -112,14 +135,17 @@ export async function startLoad(drill: Drill, stage: LoadStage): Promise<Running
           products: 8,
           stock: stockOfProducts,
           userPrefix: person,
+          users: customers,
           retryForMs,
           record: true,
           seed,
           signal,
           onProgress: ({ paid }) => orders.at(paid),
         });
+  const shopIsOpen = AbortSignal.any([signal, AbortSignal.timeout(drill.loadMs)]);
+  const changes = drill.orders === undefined ? [] : changePrices(apiUrl, run, shopIsOpen);
 
-  const all = Promise.all([traffic, rush, shopping]);
+  const all = Promise.all([traffic, rush, shopping, edges, changes]);
   const done = all.then(async ([sent, told, sold]) => {
     await producer?.close();
     return resultOf(sent, told, sold, [coupons, orders]);
@@ -130,29 +156,37 @@ export async function startLoad(drill: Drill, stage: LoadStage): Promise<Running
     end: () => ending.abort(),
     done,
     async judge(_result, patienceMs) {
-      const [sent, told, sold] = await all;
+      const [sent, told, sold, edgesSent = [], changed] = await all;
+      const options = { patienceMs, signal };
+      const personal = [person, card];
       const verdicts: Verdict[] = [];
       if (sent !== undefined) {
-        const messages = sent.messages ?? [];
-        const inputs = { sent: messages, everything: messages, run, personal: [person, card] };
-        verdicts.push(await judgePromotion(kafka, promotionMark!, inputs, { patienceMs, signal }));
+        const messages = [...(sent.messages ?? []), ...edgesSent];
+        const inputs = { sent: messages, everything: messages, run, personal };
+        const mark = marked(promotionWatch.topics);
+        verdicts.push(await judgePromotion(kafka, mark, commits, inputs, options));
       }
-      if (told !== undefined) verdicts.push(await judgeCoupons(told, variables));
+      if (told !== undefined) {
+        const inputs = { told, personal, reconciled: () => reconciled(told.couponId, variables) };
+        verdicts.push(await judgeCoupons(kafka, marked(couponWatch.topics), commits, inputs, options));
+      }
+      judged.abort();
       if (sold !== undefined)
         verdicts.push(
           await judgeOrders(
             kafka,
-            orderMark!,
+            marked(orderTopics),
             {
               report: sold,
+              changed,
               stock: stockOfProducts,
               apiUrl: variables.MUSTER_API_URL!,
               ...(variables.MUSTER_OUTSIDE_WORLD_URL === undefined
                 ? {}
                 : { outsideUrl: variables.MUSTER_OUTSIDE_WORLD_URL }),
-              personal: [person, card],
+              personal,
             },
-            { patienceMs, signal },
+            options,
           ),
         );
       return verdicts;
@@ -160,10 +194,10 @@ export async function startLoad(drill: Drill, stage: LoadStage): Promise<Running
   };
 }
 
-async function judgeCoupons(
-  told: CouponRushReport,
+async function reconciled(
+  couponId: string,
   variables: Readonly<Record<string, string>>,
-): Promise<Verdict> {
+): Promise<Reconciliation> {
   const database = openDatabase({
     settings: {
       MYSQL_HOST: variables.MYSQL_HOST!,
@@ -175,7 +209,7 @@ async function judgeCoupons(
     connections: 1,
   });
   try {
-    return checkCoupons(told, await reconcile(database as Parameters<typeof reconcile>[0], told.couponId));
+    return await reconcile(database, couponId);
   } finally {
     await database.destroy();
   }

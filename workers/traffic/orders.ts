@@ -46,6 +46,9 @@ export interface PlacedOrder {
   readonly outcome: 'paid' | 'refused' | 'failed';
   /** Of a paid one. */
   readonly paymentId?: string;
+  /** When its payment was first sent, and when it was answered, UTC ms: of a paid one. */
+  readonly paySentAtMs?: number;
+  readonly paidAtMs?: number;
   /** Tries that it took. */
   readonly tries: number;
 }
@@ -149,6 +152,7 @@ export async function runOrders(options: OrdersOptions): Promise<OrdersReport> {
       if (warm) placeMs.push(placed.tookMs);
       const orderId = String(placed.json.orderId);
       const amount = placed.json.totalAmount as { amount: number };
+      const paySentAtMs = Date.now();
       const answer = await insist(
         `/orders/${orderId}/pay`,
         { paymentInfo: { method: 'card', amount, card: '4111 1111 1111 1111' } },
@@ -171,7 +175,9 @@ export async function runOrders(options: OrdersOptions): Promise<OrdersReport> {
         items,
         outcome,
         tries: answer?.tries ?? 0,
-        ...(outcome === 'paid' ? { paymentId: String(answer!.json.paymentId) } : {}),
+        ...(outcome === 'paid'
+          ? { paymentId: String(answer!.json.paymentId), paySentAtMs, paidAtMs: Date.now() }
+          : {}),
       });
     }
 

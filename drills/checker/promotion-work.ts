@@ -1,0 +1,109 @@
+/**
+ * What the join owes for each input record before it may commit past it: for a purchase an answer, its move to its user's
+ * partition or a dead letter; for a purchase and the acts that it stands on, once all of them are committed, the right
+ * answer. Pure.
+ */
+import { topics } from '../../catalog/topics.ts';
+import type { OracleAnswer } from '../../workers/promotion/oracle.ts';
+import type { Place, Work } from './commits.ts';
+import type { SeenRecord } from './promotion.ts';
+import { traceIdOf } from './verdict.ts';
+
+export interface PromotionRecords {
+  readonly purchases: readonly SeenRecord[];
+  readonly movedPurchases: readonly SeenRecord[];
+  readonly acts: readonly SeenRecord[];
+  readonly enriched: readonly SeenRecord[];
+  readonly deadLetters: readonly SeenRecord[];
+}
+
+/** A purchase whose right answer is known. */
+export interface KnownPurchase {
+  readonly id: string;
+  readonly userId: string;
+  readonly purchasedMs: number;
+  readonly truth: OracleAnswer;
+}
+
+export interface WorkInputs {
+  /** What purchase ids of this run begin with. */
+  readonly run: string;
+  /** Texts of this run that cannot be understood. */
+  readonly poison: ReadonlySet<string>;
+  readonly known: readonly KnownPurchase[];
+  /** Whether an answer on `purchase_enriched` says the truth. */
+  isRight(record: SeenRecord, truth: OracleAnswer): boolean;
+  /** Purchase id of an answer. */
+  idOf(record: SeenRecord): string;
+}
+
+export function promotionWork(inputs: WorkInputs, records: PromotionRecords): readonly Work[] {
+  const answers = Map.groupBy(records.enriched, inputs.idOf);
+  const letters = Map.groupBy(records.deadLetters, ({ headers }) => String(headers['muster-source']));
+  const idIn = new RegExp(`"(${inputs.run}-[a-z]\\d+)"`);
+  const purchaseIdOf = ({ value }: SeenRecord) => idIn.exec(String(value))?.[1];
+  const moved = Map.groupBy(records.movedPurchases, purchaseIdOf);
+  const work: Work[] = [];
+  const owe = (id: string, record: SeenRecord, effects: readonly SeenRecord[]) =>
+    work.push({
+      id,
+      inputs: [placeOf(record)],
+      effects: [...effects, ...(letters.get(nameOf(record)) ?? [])].map(placeOf),
+      traceId: traceIdOf(record.headers),
+    });
+
+  for (const record of [...records.purchases, ...records.acts])
+    if (inputs.poison.has(String(record.value))) owe(nameOf(record), record, []);
+  for (const record of [...records.purchases, ...records.movedPurchases]) {
+    const id = purchaseIdOf(record);
+    if (id === undefined || inputs.poison.has(String(record.value))) continue;
+    const isMoved = record.topic === topics.purchaseByUser.name;
+    owe(id, record, [...(answers.get(id) ?? []), ...(isMoved ? [] : (moved.get(id) ?? []))]);
+  }
+
+  // Keyed by their user they lie where they are joined; acts in another notation are not looked for.
+  const keyed = new Map<string, SeenRecord>();
+  for (const record of records.purchases) {
+    const id = purchaseIdOf(record);
+    if (id !== undefined && record.key !== null && !keyed.has(id)) keyed.set(id, record);
+  }
+  const acts = new Map<string, SeenRecord>();
+  for (const record of records.acts) {
+    const act = record.key === null ? undefined : actOf(record);
+    if (act !== undefined && !acts.has(act)) acts.set(act, record);
+  }
+  for (const { id, userId, purchasedMs, truth } of inputs.known) {
+    const said = answers.get(id);
+    const own = keyed.get(id);
+    if (truth.affect === 0 || said === undefined || own === undefined) continue;
+    const standsOn = truth.promotions.map(({ promotionId, action, secondsBefore }) =>
+      acts.get(actKey(userId, promotionId, action, purchasedMs - Math.round(secondsBefore * 1_000))),
+    );
+    if (standsOn.includes(undefined)) continue;
+    const right = said.filter((record) => inputs.isRight(record, truth));
+    // A wrong last word is a finding of its own.
+    if (right.length === 0) continue;
+    work.push({
+      id,
+      inputs: [own, ...(standsOn as SeenRecord[])].map(placeOf),
+      effects: right.map(placeOf),
+      traceId: traceIdOf(right[0]!.headers),
+    });
+  }
+  return work;
+}
+
+const placeOf = ({ topic, partition, offset }: SeenRecord): Place => ({ topic, partition, offset });
+const nameOf = ({ topic, partition, offset }: SeenRecord) => `${topic}-${partition}-${offset}`;
+const actKey = (userId: string, promotionId: string, action: string, actedMs: number) =>
+  JSON.stringify([userId, promotionId, action, actedMs]);
+
+/** The act that a record in standard form tells of. */
+function actOf({ value }: SeenRecord): string | undefined {
+  try {
+    const { userId, promotionId, action, actedAt } = JSON.parse(String(value)) as Record<string, string>;
+    return actKey(userId!, promotionId!, action!, Date.parse(actedAt!));
+  } catch {
+    return undefined;
+  }
+}

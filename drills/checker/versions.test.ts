@@ -1,0 +1,42 @@
+import test from 'ava';
+import { checkVersions, type VersionedRecord } from './versions.ts';
+
+const trace = '0123456789abcdef0123456789abcdef';
+/** Versions of one purchase in order of offsets. */
+const said = (versions: readonly number[], partition = 0): VersionedRecord[] =>
+  versions.map((version, offset) => ({
+    id: 'p1',
+    version,
+    partition,
+    offset,
+    headers: { traceparent: `00-${trace}-0123456789abcdef-01` },
+  }));
+const kinds = (records: readonly VersionedRecord[]) =>
+  checkVersions('answers', records).map(({ kind }) => kind);
+
+test('versions that grow are in order, whatever they leave out', (t) => {
+  t.deepEqual(kinds(said([1])), []);
+  t.deepEqual(kinds(said([1, 2, 5])), []);
+});
+
+test('a new word of a lower version is out of order, and is named with its trace', (t) => {
+  const findings = checkVersions('answers', said([3, 2]));
+  t.like(findings, [{ kind: 'order', id: 'p1', traceId: trace }]);
+  t.regex(findings[0]!.detail, /version 2 was first said after version 3, at answers-0-1/);
+  t.is(findings.length, 1);
+});
+
+test('what was said before may be said again at any time', (t) => {
+  t.deepEqual(kinds(said([2, 3, 2])), []);
+  t.deepEqual(kinds(said([1, 1, 1])), []);
+});
+
+test('whoever takes over may begin lower, if the highest is said again after it', (t) => {
+  t.deepEqual(kinds(said([2, 4, 2, 3, 4])), []);
+  t.deepEqual(kinds(said([4, 2, 3, 5])), []);
+  t.deepEqual(kinds(said([4, 2, 3])), ['order']);
+});
+
+test('answers of one purchase on two partitions have no order', (t) => {
+  t.deepEqual(kinds([...said([1], 0), ...said([2], 1)]), ['order']);
+});
