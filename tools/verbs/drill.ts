@@ -28,6 +28,7 @@ export function addDrill(program: Command): void {
       ['--env ci drill all', 'all of them, about half an hour'],
       ['--env ci drill soak --minutes 60', 'a random fault each minute'],
       ['--env ci drill compare A B', 'two runs (folders, or the newest of a drill) beside each other'],
+      ['--env ci drill seeded-bugs', 'does the checker catch them? All, or those named after it'],
     ],
     exits: ['failed', 'unavailable'],
     configure: (command) =>
@@ -55,17 +56,21 @@ export function addDrill(program: Command): void {
         return undefined;
       }
       const seed = wholeNumber('--seed', options.seed ?? String(Date.now() % 2 ** 31));
+      const session = {
+        report: (line: string) => process.stderr.write(`${line}\n`),
+        signal,
+        reallyProd: options.yesReally === true,
+      };
+      if (names[0] === 'seeded-bugs') {
+        const { seedBugs } = await import('../seeded-bugs.ts');
+        return seedBugs(environment, { names: names.slice(1), seed, session, paint });
+      }
       const minutes = wholeNumber('--minutes', options.minutes);
       const chosen = names.flatMap((name) =>
         name === 'all' ? drills : name === 'soak' ? soak(environment, minutes, seed) : [drillNamed(name)],
       );
       const reports: { readonly report: DrillReport; readonly folder: string }[] = [];
       const failures: unknown[] = [];
-      const session = {
-        report: (line: string) => process.stderr.write(`${line}\n`),
-        signal,
-        reallyProd: options.yesReally === true,
-      };
       try {
         await withFaults(environment, session, async (faults) => {
           const [{ runDrill }, { publishReport }, { taskList }] = await Promise.all([

@@ -1,0 +1,420 @@
+/**
+ * Bugs that the live checker must catch, each as edits of the text of a worker that runs in the place of a deployed one.
+ * Where a bug only shows when something fails, the failure is part of the edit.
+ */
+import { MusterError } from '../../workers/platform/errors.ts';
+import type { FindingKind } from '../checker/verdict.ts';
+import type { Drill } from '../drill.ts';
+import type { Edit } from './edits.ts';
+
+export interface SeededBug {
+  readonly name: string;
+  /** What is wrong. */
+  readonly about: string;
+  readonly edits: readonly Edit[];
+  /** The deployed process in whose place it runs. */
+  readonly process: 'api' | 'promotion' | 'commerce';
+  readonly replicas?: number;
+  readonly load: Pick<Drill, 'promotion' | 'coupons' | 'orders'>;
+  /** When its processes are killed, from the begin of the load; they are started again at once. */
+  readonly killedAtMs?: readonly number[];
+  /** One of these findings has to be there; none at all must be when it is empty. */
+  readonly caughtAs: readonly FindingKind[];
+}
+
+/** The group waits 10 s for a killed member: the second kill meets a worker that works again. */
+const twice = [5_000, 20_000];
+const promotion = { process: 'promotion', load: { promotion: { rate: 100 } } } as const;
+const coupons = { process: 'commerce', load: { coupons: { rate: 100, stock: 200 } } } as const;
+const ranking = { process: 'commerce', load: { orders: { rate: 40 } } } as const;
+const orders = { process: 'api', load: { orders: { rate: 40 } } } as const;
+
+const join = 'workers/promotion/join.ts';
+const joinWorker = 'workers/promotion/join-worker.ts';
+const couponStore = 'workers/coupon/store.ts';
+const couponHandler = 'workers/coupon/handler.ts';
+const outbox = 'workers/platform/outbox.ts';
+
+/** The result of a transaction is given out before its commit, and one commit in five fails. */
+const givenOutBeforeCommit: Edit = {
+  file: 'workers/platform/database.ts',
+  find: `const result = await db.transaction().execute(async (trx) => {
+        afterCommit.set(trx, hooks);
+        return work(trx);
+      });`,
+  put: `const result = await new Promise((resolve, reject) => {
+        db.transaction().execute(async (trx) => {
+          afterCommit.set(trx, hooks);
+          resolve(await work(trx));
+          await new Promise((later) => setTimeout(later, 50));
+          if (Math.random() < 0.2) throw new Error('the commit fails');
+        }).catch(reject);
+      });`,
+};
+
+/** The same load and kills without any bug: the checker must find nothing. */
+export const controls: readonly SeededBug[] = [
+  {
+    ...promotion,
+    load: { promotion: { rate: 100, poisonShare: 0.02 } },
+    name: 'none-promotion',
+    about: 'no bug: the join is killed once',
+    edits: [],
+    killedAtMs: [5_000],
+    caughtAs: [],
+  },
+  {
+    ...coupons,
+    name: 'none-coupons',
+    about: 'no bug: the decider of coupons is killed twice',
+    edits: [],
+    killedAtMs: twice,
+    caughtAs: [],
+  },
+  {
+    ...ranking,
+    name: 'none-ranking',
+    about: 'no bug: the ranking is killed twice',
+    edits: [],
+    killedAtMs: twice,
+    caughtAs: [],
+  },
+  {
+    ...orders,
+    name: 'none-orders',
+    about: 'no bug: the API is killed twice',
+    edits: [],
+    killedAtMs: twice,
+    caughtAs: [],
+  },
+];
+
+export const bugs: readonly SeededBug[] = [
+  // --- promotion
+  {
+    ...promotion,
+    name: 'commits-before-the-work',
+    about: 'offsets are committed as records are read, not when their answers are acked',
+    edits: [
+      {
+        file: join,
+        find: 'while (done < queue.length && queue[done]!.open === 0) done += 1;',
+        put: 'done = queue.length;',
+      },
+    ],
+    killedAtMs: [5_000],
+    caughtAs: ['committed-beyond', 'lost'],
+  },
+  {
+    ...promotion,
+    name: 'no-co-partitioning',
+    about: 'two joins share each topic in another way: one has the purchases of a user, the other the acts',
+    edits: [
+      {
+        file: 'workers/platform/assigner.ts',
+        find: 'partitions.filter((partition) => mine.has(partition))',
+        put: 'partitions.filter((partition) => mine.has((partition + [...partitionsOf.keys()].indexOf(topic)) % slots))',
+      },
+    ],
+    replicas: 2,
+    caughtAs: ['wrong', 'lost'],
+  },
+  {
+    ...promotion,
+    name: 'window-end-excluded',
+    about: 'an act of exactly five minutes before does not count',
+    edits: [{ file: join, find: 'purchasedMs - windowMs,', put: 'purchasedMs - windowMs + 1,' }],
+    caughtAs: ['wrong'],
+  },
+  {
+    ...promotion,
+    name: 'late-acts-ignored',
+    about: 'an act that comes after the answer to its purchase brings no correction',
+    edits: [
+      {
+        file: join,
+        find: '          reconsider(purchase, ticket);',
+        put: 'if (purchase.heldBy !== undefined) reconsider(purchase, ticket);',
+      },
+    ],
+    caughtAs: ['wrong'],
+  },
+  {
+    ...promotion,
+    name: 'corrections-without-version',
+    about: 'a correction has version 1, whatever was said before',
+    edits: [
+      {
+        file: join,
+        find: 'else if (count + 1 > purchase.version) answer(purchase, count + 1, touches, ticket);',
+        put: 'else if (count + 1 > purchase.version) answer(purchase, 1, touches, ticket);',
+      },
+    ],
+    caughtAs: ['order', 'wrong'],
+  },
+  {
+    ...promotion,
+    name: 'state-not-read-back',
+    about: 'a join that starts again knows no acts of before',
+    edits: [
+      {
+        file: 'workers/promotion/join-restore.ts',
+        find: 'records += await restoreSource(slot, one, Math.min(first, slot.start[one]), deps);',
+        put: '',
+      },
+    ],
+    killedAtMs: [5_000],
+    caughtAs: ['wrong'],
+  },
+  {
+    ...promotion,
+    name: 'failed-send-told-as-success',
+    about: 'one send in ten fails, and nobody looks',
+    edits: [
+      {
+        file: joinWorker,
+        find: 'await producer.send(records, { deadlineMs: 30_000 });',
+        put: "if (Math.random() < 0.1) throw new Error('the send fails'); await producer.send(records, { deadlineMs: 30_000 });",
+      },
+      { file: joinWorker, find: 'if (slot.dead || stopping) return false;', put: 'return true;' },
+    ],
+    caughtAs: ['lost', 'committed-beyond'],
+  },
+  {
+    ...promotion,
+    load: { promotion: { rate: 100, poisonShare: 0.05 } },
+    name: 'not-understood-dropped',
+    about: 'what cannot be understood gets no dead letter',
+    edits: [{ file: joinWorker, find: 'sent.push(refused(one, record, result.rejection));', put: '' }],
+    caughtAs: ['lost'],
+  },
+  {
+    ...promotion,
+    name: 'foreign-keys-not-moved',
+    about: 'records that a foreign producer put on another partition than their user’s stay there',
+    edits: [
+      {
+        file: joinWorker,
+        find: 'if (partitionOf(value.userId) !== slot.partition) {',
+        put: 'if (partitionOf(value.userId) < 0) {',
+      },
+    ],
+    caughtAs: ['wrong'],
+  },
+  {
+    ...promotion,
+    name: 'affected-not-republished',
+    about: 'affected purchases are not told on topic promotion',
+    edits: [
+      {
+        file: 'workers/promotion/enriched.ts',
+        find: 'return touches.length === 0\n    ? [enriched]',
+        put: 'return true ? [enriched]',
+      },
+    ],
+    caughtAs: ['untold'],
+  },
+  {
+    ...promotion,
+    name: 'user-id-in-clear',
+    about: 'answers name the user and not the pseudonym',
+    edits: [
+      {
+        file: joinWorker,
+        find: 'pseudonym(secrets.pseudonymKey, purchase.userId)',
+        put: 'purchase.userId',
+      },
+    ],
+    caughtAs: ['personal-data'],
+  },
+
+  // --- coupons
+  {
+    ...coupons,
+    load: { coupons: { rate: 100, stock: 10_000 } },
+    name: 'decided-again',
+    about: 'a request that comes again is decided again: nobody looks whether it was',
+    edits: [
+      {
+        file: couponStore,
+        find: "const pending = distinct.filter(({ requestId }) => rows.get(requestId)!.status === 'PENDING');",
+        put: 'const pending = distinct;',
+      },
+    ],
+    killedAtMs: twice,
+    caughtAs: ['ledger', 'doubled'],
+  },
+  {
+    ...coupons,
+    name: 'lock-only',
+    about: 'that a person gets one coupon rests on the lock in Redis alone',
+    edits: [
+      {
+        file: 'workers/coupon/issue.ts',
+        find: "if (holders.has(holder) || heldNow.has(holder)) return failed('DUPLICATE');",
+        put: '',
+      },
+      {
+        file: couponStore,
+        find: 'INSERT INTO coupon_history (coupon_history_id,',
+        put: 'INSERT IGNORE INTO coupon_history (coupon_history_id,',
+      },
+    ],
+    caughtAs: ['doubled', 'ledger'],
+  },
+  {
+    ...coupons,
+    name: 'stock-without-limit',
+    about: 'nobody looks at the stock',
+    edits: [
+      {
+        file: 'workers/coupon/issue.ts',
+        find: "if (issued >= coupon.stock) return failed('OUT_OF_STOCK');",
+        put: '',
+      },
+      {
+        file: couponStore,
+        // biome-ignore lint/suspicious/noTemplateCurlyInString: the text of a template
+        find: ' AND issued + ${list.length} <= stock`',
+        put: '`',
+      },
+    ],
+    caughtAs: ['over-issued'],
+  },
+  {
+    ...coupons,
+    name: 'coupon-told-before-commit',
+    about: 'outcomes are told before the decision is committed',
+    edits: [givenOutBeforeCommit],
+    caughtAs: ['lost', 'untold', 'ledger'],
+  },
+  {
+    ...coupons,
+    name: 'request-set-aside',
+    about: 'one request in ten is put off for three seconds, and its offset is committed',
+    edits: [
+      {
+        file: couponHandler,
+        find: 'await handle(records);',
+        put: `const putOff = records.filter(() => Math.random() < 0.1);
+        if (putOff.length > 0) setTimeout(() => void handle(putOff), 3_000);
+        await handle(records.filter((record) => !putOff.includes(record)));`,
+      },
+    ],
+    caughtAs: ['committed-beyond', 'order'],
+  },
+  {
+    ...coupons,
+    name: 'result-names-user',
+    about: 'results name the user and not the pseudonym',
+    edits: [{ file: couponHandler, find: 'user: pseudonym(pseudonymKey, userId),', put: 'user: userId,' }],
+    caughtAs: ['personal-data'],
+  },
+
+  // --- orders
+  {
+    ...ranking,
+    name: 'ranking-counts-twice',
+    about: 'the ranking begins at the committed offset, and counts what is delivered again',
+    edits: [
+      {
+        file: 'workers/order/ranking-worker.ts',
+        find: 'starts.push({ topic, partition, offset: await startOf(partition) });',
+        put: '',
+      },
+      {
+        file: 'workers/order/ranking-worker.ts',
+        find: 'const ahead = records.filter(({ record }) => record.offset >= (expected ?? 0));',
+        put: 'const ahead = records;',
+      },
+      {
+        file: 'workers/order/ranking-worker.ts',
+        find: 'if (expected !== undefined && next <= expected) return true;',
+        put: '',
+      },
+      {
+        file: 'workers/order/ranking.ts',
+        find: "if redis.call('ZADD', KEYS[3], 'NX', ARGV[i], ARGV[i + 1]) == 1 then",
+        put: 'if true then',
+      },
+    ],
+    killedAtMs: twice,
+    caughtAs: ['wrong'],
+  },
+  {
+    ...orders,
+    name: 'stock-down-by-one',
+    about: 'a sale takes one from the stock, whatever the quantity',
+    edits: [
+      {
+        file: 'workers/order/order.ts',
+        find: 'const stock = left.get(productId)! - quantity;',
+        put: 'const stock = left.get(productId)! - 1;',
+      },
+    ],
+    caughtAs: ['ledger'],
+  },
+  {
+    ...orders,
+    name: 'paid-told-before-commit',
+    about: 'a payment is answered before it is committed',
+    edits: [givenOutBeforeCommit],
+    caughtAs: ['lost', 'untold'],
+  },
+  {
+    ...orders,
+    name: 'outbox-row-forgotten',
+    about: 'one row of the outbox in twenty is deleted and was not sent',
+    edits: [
+      {
+        file: outbox,
+        find: 'await sendRows(producer, rows);',
+        put: 'await sendRows(producer, rows.filter(() => Math.random() >= 0.05));',
+      },
+    ],
+    caughtAs: ['untold'],
+  },
+  {
+    ...orders,
+    name: 'events-overtake',
+    about: 'one row of the outbox in ten is sent three seconds later than those after it',
+    edits: [
+      {
+        file: outbox,
+        find: 'rows.sort((a, b) => a.shard - b.shard || compareIds(a.id, b.id));',
+        put: `rows.sort((a, b) => a.shard - b.shard || compareIds(a.id, b.id));
+    const seen = (globalThis.seenRows ??= new Map());
+    for (const { id } of rows) if (!seen.has(id)) seen.set(id, Date.now());
+    const due = rows.filter(({ id }) => Number(id) % 10 > 0 || Date.now() - seen.get(id) > 3_000);
+    rows.splice(0, rows.length, ...due);
+    if (rows.length === 0) return { more: [], missed };`,
+      },
+    ],
+    caughtAs: ['order'],
+  },
+  {
+    ...orders,
+    name: 'product-version-skipped',
+    about: 'events of products leave versions out',
+    edits: [
+      {
+        file: 'workers/order/store.ts',
+        find: 'productRecord({ ...product, kind, version: before.version + 1 + index }, nowMs),',
+        put: 'productRecord({ ...product, kind, version: before.version + 2 + index }, nowMs),',
+      },
+    ],
+    caughtAs: ['order'],
+  },
+];
+
+/** The bug, or control, of this name. Throws MUSTER_USAGE with the known names. */
+export function bugNamed(name: string): SeededBug {
+  const all = [...controls, ...bugs];
+  const found = all.find((bug) => bug.name === name);
+  if (found === undefined)
+    throw new MusterError(
+      'MUSTER_USAGE',
+      `No seeded bug "${name}"; there are: ${all.map((bug) => bug.name).join(', ')}.`,
+    );
+  return found;
+}

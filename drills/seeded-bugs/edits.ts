@@ -1,0 +1,24 @@
+/** A bug as edits of source text. What is to be replaced must be there exactly once: else the bug is not the one described. */
+import { MusterError } from '../../workers/platform/errors.ts';
+
+export interface Edit {
+  /** From the checkout. */
+  readonly file: string;
+  readonly find: string;
+  readonly put: string;
+}
+
+/** The file's text with the edits of it. Throws MUSTER_SEEDED_BUG when one does not fit. */
+export function edited(file: string, text: string, edits: readonly Edit[]): string {
+  return edits
+    .filter((edit) => edit.file === file)
+    .reduce((before, { find, put }) => {
+      const [start, end, ...more] = before.split(find);
+      if (end === undefined || more.length > 0)
+        throw new MusterError(
+          'MUSTER_SEEDED_BUG',
+          `${file} has ${end === undefined ? 'no' : 'more than one'} place that reads: ${find}`,
+        );
+      return start + put + end;
+    }, text);
+}
