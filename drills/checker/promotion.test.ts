@@ -71,7 +71,7 @@ const well: PromotionOutputs = {
 };
 const check = (outputs: Partial<PromotionOutputs>, list: readonly SentMessage[] = messages) =>
   checkPromotion(
-    { sent: list, everything: list, run, personal: ['person-', '4111111111111111'] },
+    { sent: list, everything: list, run, personal: ['person-', '4111111111111111'], disturbed: false },
     { ...well, ...outputs },
   );
 const kinds = (outputs: Partial<PromotionOutputs>, list?: readonly SentMessage[]): readonly FindingKind[] =>

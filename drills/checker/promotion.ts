@@ -51,6 +51,8 @@ export interface PromotionInputs {
   readonly run: string;
   /** Must not appear on any output: the prefix of user ids, card numbers. */
   readonly personal: readonly string[];
+  /** Whether anything was broken during the run. */
+  readonly disturbed: boolean;
 }
 
 interface Enriched {
@@ -121,6 +123,7 @@ export function checkPromotion(inputs: PromotionInputs, outputs: PromotionOutput
           const { purchaseId: id, version } = JSON.parse(String(value)) as Enriched;
           return id.startsWith(inputs.run) ? [{ partition, offset, headers, id, version }] : [];
         }),
+        inputs.disturbed,
       ),
     );
   const known = acked.flatMap(({ purchase, userId, eventTimeMs }) => {

@@ -1,9 +1,10 @@
 /**
- * The order of answers that carry a version: those of one id are on one partition, and one that says something new has
- * a higher version than all before it. Pure.
+ * The order of answers that carry a version. Those of one id are on one partition, and while nothing is broken a word
+ * that is new has a higher version than all before it; what was said already may be said again at any time. Pure.
  *
- * Whoever takes over says again what may not have been acked, from where it stands: there a version may be lower than one
- * before, as long as the highest is said again after it. A version that was said already may come at any time.
+ * When sends fail or workers die, an answer may come after its own correction: another life of the worker begins lower,
+ * a send is tried again behind a later one, a member that was put out still had one on its way. That is what versions are
+ * for (who keeps the highest is right), and no finding.
  */
 import { type Finding, found, traceIdOf } from './verdict.ts';
 
@@ -15,8 +16,15 @@ export interface VersionedRecord {
   readonly version: number;
 }
 
-/** @param records of one topic, each partition's in order of offsets */
-export function checkVersions(topic: string, records: readonly VersionedRecord[]): readonly Finding[] {
+/**
+ * @param records of one topic, each partition's in order of offsets
+ * @param disturbed whether something was broken meanwhile
+ */
+export function checkVersions(
+  topic: string,
+  records: readonly VersionedRecord[],
+  disturbed: boolean,
+): readonly Finding[] {
   const findings: Finding[] = [];
   for (const [id, own] of Map.groupBy(records, (record) => record.id)) {
     const elsewhere = own.find(({ partition }) => partition !== own[0]!.partition);
@@ -31,25 +39,18 @@ export function checkVersions(topic: string, records: readonly VersionedRecord[]
       );
       continue;
     }
-    const said = new Set<number>();
+    if (disturbed) continue;
     let highest = 0;
-    let late: VersionedRecord | undefined;
-    for (const record of own) {
-      if (record.version >= highest) {
-        highest = record.version;
-        late = undefined;
-      } else if (!said.has(record.version)) late ??= record;
-      said.add(record.version);
+    const said = new Set<number>();
+    for (const { version, partition, offset, headers } of own) {
+      if (version < highest && !said.has(version)) {
+        const detail = `version ${version} was first said after version ${highest}, at ${topic}-${partition}-${offset}`;
+        findings.push(found('order', id, detail, traceIdOf(headers)));
+        break;
+      }
+      highest = Math.max(highest, version);
+      said.add(version);
     }
-    if (late !== undefined)
-      findings.push(
-        found(
-          'order',
-          id,
-          `version ${late.version} was first said after version ${highest}, at ${topic}-${late.partition}-${late.offset}`,
-          traceIdOf(late.headers),
-        ),
-      );
   }
   return findings;
 }

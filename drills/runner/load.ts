@@ -53,7 +53,8 @@ export interface RunningLoad {
   /** The load of promotion ends; that of coupons and orders ends by itself. */
   end(): void;
   readonly done: Promise<LoadResult>;
-  judge(result: LoadResult, patienceMs: number): Promise<readonly Verdict[]>;
+  /** `disturbed`: something was broken meanwhile. */
+  judge(patienceMs: number, disturbed: boolean): Promise<readonly Verdict[]>;
 }
 
 const card = '4111111111111111';
@@ -155,14 +156,14 @@ export async function startLoad(
   return {
     end: () => ending.abort(),
     done,
-    async judge(_result, patienceMs) {
+    async judge(patienceMs, disturbed) {
       const [sent, told, sold, edgesSent = [], changed] = await all;
       const options = { patienceMs, signal };
       const personal = [person, card];
       const verdicts: Verdict[] = [];
       if (sent !== undefined) {
         const messages = [...(sent.messages ?? []), ...edgesSent];
-        const inputs = { sent: messages, everything: messages, run, personal };
+        const inputs = { sent: messages, everything: messages, run, personal, disturbed };
         const mark = marked(promotionWatch.topics);
         verdicts.push(await judgePromotion(kafka, mark, commits, inputs, options));
       }

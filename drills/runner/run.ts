@@ -157,7 +157,7 @@ export async function runDrill(drill: Drill, options: RunDrillOptions): Promise<
     );
     if (steady === undefined) event('recovered', 'steady state');
     tell('checking what came out');
-    const verdicts = await interruptible(load.judge(result, patience.checkMs), signal);
+    const verdicts = await interruptible(load.judge(patience.checkMs, disturbances.length > 0), signal);
     for (const { subject, acked, findings } of verdicts)
       event('check', `${subject}: ${acked} acked, ${findings.length} findings`);
     await answers.stop();

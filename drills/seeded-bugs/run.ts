@@ -116,11 +116,11 @@ export async function runSeededBug(bug: SeededBug, options: SeededBugsOptions): 
       if (atMs < lastsMs) for (const one of processes) one.kill();
     }
     load.end();
-    const result = await load.done;
+    await load.done;
     tell('checking what came out');
     await untilHandled(kafka, groupsOf[bug.process], signal);
     const patienceMs = bug.caughtAs.length === 0 ? waits.cleanMs : waits.judgeMs;
-    const verdicts = await load.judge(result, patienceMs);
+    const verdicts = await load.judge(patienceMs, bug.killedAtMs !== undefined);
     const findings = verdicts.flatMap((verdict) => verdict.findings);
     return {
       bug,
