@@ -103,6 +103,7 @@ export async function runSeededBug(bug: SeededBug, options: SeededBugsOptions): 
         environment,
         kafka,
         variables: { ...variables, MUSTER_API_URL: apiUrl },
+        entrances: { apiUrl, kafka },
         run: `bug-${randomUUID().slice(0, 8)}`,
         seed,
         retryForMs: waits.outcomeMs,
