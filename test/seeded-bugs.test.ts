@@ -4,12 +4,10 @@
  * that it finds nothing without one. These are two quick ones of many: `./muster drill seeded-bugs` runs them all.
  */
 import test from 'ava';
-import { environmentNamed } from '../catalog/environments.ts';
 import { withFaults } from '../drills/faults.ts';
 import { bugNamed } from '../drills/seeded-bugs/bugs.ts';
 import { runSeededBug } from '../drills/seeded-bugs/run.ts';
-
-const environment = environmentNamed(process.env.MUSTER_ENV ?? 'ci');
+import { environment } from './deployed.fixture.ts';
 
 for (const name of ['late-acts-ignored', 'lock-only'])
   test.serial(`the checker catches the seeded bug ${name}`, async (t) => {
