@@ -205,6 +205,35 @@ test('what has healed already, or is gone altogether, is no error', async (t) =>
   t.deepEqual(journal(), []);
 });
 
+test('a fault that is taken back while it is being done: nothing is done after the healing', async (t) => {
+  const { told, options, docker, journal } = recorded();
+  const stopping = Promise.withResolvers<void>();
+  const stopped = Promise.withResolvers<void>();
+  const slow: DockerRunner = async (args) => {
+    const finished = await docker(args);
+    if (args.join(' ') === 'stop --time 10 muster-ci-kafka-2') {
+      stopping.resolve();
+      await stopped.promise;
+    }
+    return finished;
+  };
+  await withFaults(environment, { ...options, docker: slow }, async (faults) => {
+    const injecting = t.throwsAsync(faults.inject('kafka-2', { kind: 'replace' }), {
+      code: 'MUSTER_FAULT_INJECT',
+      message: /taken back/,
+    });
+    await stopping.promise;
+    const healing = faults.healAll();
+    stopped.resolve();
+    await Promise.all([injecting, healing]);
+  });
+  t.deepEqual(
+    told.map((line) => line.split(' ')[0]),
+    ['commit', 'stop', 'stop', 'rm', 'start', 'image'],
+  );
+  t.deepEqual(journal(), []);
+});
+
 test('a stand-in that cannot be made leaves nothing: what it was to replace runs again', async (t) => {
   const { told, options, journal } = recorded((args) => {
     if (args.startsWith('create')) return 'invalid mount config';

@@ -132,7 +132,7 @@ export async function withFaults<Result>(
 }
 
 function startSession(environment: Environment, folder: string, docker: DockerRunner) {
-  const active = new Map<string, { readonly file: string; heal(): Promise<void> }>();
+  const active = new Map<string, { readonly file: string; isBeingDone(): boolean; heal(): Promise<void> }>();
   let counter = 0;
 
   async function inject(alias: string, fault: Fault): Promise<Injected> {
@@ -160,25 +160,36 @@ function startSession(environment: Environment, folder: string, docker: DockerRu
     let timer: NodeJS.Timeout | undefined;
     let healing: Promise<void> | undefined;
     const done = Promise.withResolvers<void>();
+    const injecting = Promise.withResolvers<void>();
+    let isBeingDone = true;
     const heal = (): Promise<void> => {
       clearTimeout(timer);
-      healing ??= healEntry(file, entry, docker).then(
-        () => {
-          active.delete(alias);
-          done.resolve();
-        },
-        (error: unknown) => {
-          // The journal entry stays, and another attempt is allowed.
-          healing = undefined;
-          throw error;
-        },
-      );
+      // Not beside the step that is under way: it would be undone first and done then. No further one follows it.
+      healing ??= injecting.promise
+        .then(() => healEntry(file, entry, docker))
+        .then(
+          () => {
+            active.delete(alias);
+            done.resolve();
+          },
+          (error: unknown) => {
+            // The journal entry stays, and another attempt is allowed.
+            healing = undefined;
+            throw error;
+          },
+        );
       return healing;
     };
-    active.set(alias, { file, heal });
+    active.set(alias, { file, isBeingDone: () => isBeingDone, heal });
+    let problem: string | undefined;
     for (const step of steps) {
-      const problem = 'docker' in step ? await failure(docker, on(step.docker)) : signalPid(step, dockerUri);
-      if (problem === undefined) continue;
+      problem = 'docker' in step ? await failure(docker, on(step.docker)) : signalPid(step, dockerUri);
+      if (healing !== undefined) problem ??= 'it was taken back while it was being done';
+      if (problem !== undefined) break;
+    }
+    isBeingDone = false;
+    injecting.resolve();
+    if (problem !== undefined) {
       await heal();
       throw new MusterError('MUSTER_FAULT_INJECT', `${fault.kind} of ${name}: ${problem}`);
     }
@@ -200,14 +211,15 @@ function startSession(environment: Environment, folder: string, docker: DockerRu
     },
     /** The process ends now: the engine is told without waiting for our own event loop. */
     healAtExit() {
-      for (const { file } of [...active.values()].reverse()) {
+      for (const { file, isBeingDone } of [...active.values()].reverse()) {
         try {
           const { heal } = JSON.parse(readFileSync(file, 'utf8')) as Entry;
           const results = heal.map((args) =>
             spawnSync('docker', args, { encoding: 'utf8', timeout: 20_000, stdio: 'pipe' }),
           );
-          if (results.every(({ status, stderr }) => status === 0 || alreadyHealed.test(stderr)))
-            rmSync(file, { force: true });
+          // A step that is under way may end after this: then the next run heals once more.
+          const isHealed = results.every(({ status, stderr }) => status === 0 || alreadyHealed.test(stderr));
+          if (isHealed && !isBeingDone()) rmSync(file, { force: true });
         } catch {
           // The journal entry stays for the next run.
         }

@@ -75,6 +75,8 @@ export async function runDrill(drill: Drill, options: RunDrillOptions): Promise<
     event(kind, what);
   };
   const closing: (() => Promise<unknown>)[] = [() => kafka.close()];
+  const ending = new AbortController();
+  let steps: readonly Promise<void>[] = [];
   try {
     tell('waiting for the steady state');
     await behave(variables, { mode: 'ok' });
@@ -98,8 +100,6 @@ export async function runDrill(drill: Drill, options: RunDrillOptions): Promise<
       await entrances.close();
       await links?.close();
     });
-    const ending = new AbortController();
-    closing.push(async () => ending.abort());
     const load = await startLoad(drill, {
       environment,
       kafka,
@@ -112,20 +112,20 @@ export async function runDrill(drill: Drill, options: RunDrillOptions): Promise<
     const startedAtMs = Date.now();
     event('load', 'load begins');
 
-    const stepsOver = Promise.all(
-      drill.steps.map((step) =>
-        runStep(step, {
-          ...options,
-          kafka,
-          variables,
-          links,
-          startedAtMs,
-          loadEndsAtMs: startedAtMs + drill.loadMs,
-          disturbed,
-          note: (what) => event('note', what),
-        }),
-      ),
+    steps = drill.steps.map((step) =>
+      runStep(step, {
+        ...options,
+        signal: AbortSignal.any([signal, ending.signal]),
+        kafka,
+        variables,
+        links,
+        startedAtMs,
+        loadEndsAtMs: startedAtMs + drill.loadMs,
+        disturbed,
+        note: (what) => event('note', what),
+      }),
     );
+    const stepsOver = Promise.all(steps);
     // Looked at below; here it must not be nobody's.
     stepsOver.catch(() => undefined);
     await interruptible(Promise.all([sleep(drill.loadMs, undefined, { signal }), stepsOver]), signal);
@@ -207,7 +207,11 @@ export async function runDrill(drill: Drill, options: RunDrillOptions): Promise<
       ],
     });
   } finally {
+    // A step that goes on after an error elsewhere would break what is healed now.
+    ending.abort();
     // First: what is broken may be what the others wait for.
+    await faults.healAll().catch(() => undefined);
+    await Promise.allSettled(steps);
     await faults.healAll().catch(() => undefined);
     for (const close of closing.reverse()) await close().catch(() => undefined);
     await behave(variables, { mode: 'ok' }).catch(() => undefined);
