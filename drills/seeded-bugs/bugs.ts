@@ -236,9 +236,9 @@ export const bugs: readonly SeededBug[] = [
     about: 'a request that comes again is decided again: nobody looks whether it was',
     edits: [
       {
-        file: couponStore,
-        find: "const pending = distinct.filter(({ requestId }) => rows.get(requestId)!.status === 'PENDING');",
-        put: 'const pending = distinct;',
+        file: 'workers/coupon/requests.ts',
+        find: 'distinct.filter(isPending)',
+        put: 'distinct',
       },
     ],
     killedAtMs: twice,
@@ -275,7 +275,7 @@ export const bugs: readonly SeededBug[] = [
       {
         file: couponStore,
         // biome-ignore lint/suspicious/noTemplateCurlyInString: the text of a template
-        find: ' AND issued + ${list.length} <= stock`',
+        find: ' AND issued + ${count} <= stock`',
         put: '`',
       },
     ],

@@ -10,7 +10,7 @@ import { startIntake } from './intake.ts';
 import { orderingSetting, orderings } from './ordering.ts';
 import { startPusher } from './push.ts';
 import { registerRoutes } from './routes.ts';
-import { countUnpublished, stockLevels } from './store.ts';
+import { countUnpublished, requestStore, stockLevels } from './store.ts';
 
 const config = Type.Object({
   ...orderingSetting,
@@ -50,7 +50,7 @@ export const worker: Worker<typeof config> = {
     const hub = createHub();
     const producer = await kafka.producer('coupon-api', { lingerMs: 30 });
     const intake = startIntake({
-      database,
+      store: requestStore(database),
       producer,
       ordering,
       log,

@@ -20,6 +20,7 @@ import { type Locks, noLocks, redisLocks } from './lock.ts';
 import { type Ordering, orderings } from './ordering.ts';
 import { startPusher } from './push.ts';
 import { registerRoutes } from './routes.ts';
+import { requestStore } from './store.ts';
 
 export const pseudonymKey = Buffer.alloc(32, 5);
 
@@ -89,7 +90,7 @@ export async function startApi(options: {
   });
   const hub = createHub();
   const producer = await kafka.producer('test-api');
-  const intake = startIntake({ database, producer, ordering, log: testLog });
+  const intake = startIntake({ store: requestStore(database), producer, ordering, log: testLog });
   const pusher = await startPusher({
     kafka,
     database,
@@ -124,7 +125,7 @@ export async function startIssuing(options: {
   const producer = await options.kafka.producer('test-issue');
   const handler = await startHandler({
     kafka: options.kafka,
-    database: async () => options.db,
+    store: requestStore(async () => options.db),
     producer,
     ordering: options.ordering,
     locks: options.locks ?? noLocks,

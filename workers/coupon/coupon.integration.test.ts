@@ -22,15 +22,9 @@ import { startIntake } from './intake.ts';
 import { redisLocks } from './lock.ts';
 import type { Ordering } from './ordering.ts';
 import { openOutcomeStream, type SeenOutcome } from './outcome-stream.ts';
+import { acceptRequests, decideRequests } from './requests.ts';
 import { runCouponRush } from './rush.ts';
-import {
-  acceptRequests,
-  createCoupon,
-  decideRequests,
-  findRequest,
-  forgetPublished,
-  reconcile,
-} from './store.ts';
+import { createCoupon, findRequest, reconcile, requestStore } from './store.ts';
 
 const patienceMs = 60_000;
 const ids = { user: uniqueName('coupon-user'), coupon: uniqueName('coupon-coupon') };
@@ -498,6 +492,7 @@ test.serial('bad input is refused, field by field', async (t) => {
 test.serial(
   'twenty at once decide overlapping requests without any lock of Redis: exactly the stock is issued',
   async (t) => {
+    const store = requestStore(async () => db);
     const couponIds = [
       await createCoupon(db, { name: 'race 1', stock: 7 }),
       await createCoupon(db, { name: 'race 2', stock: 1 }),
@@ -512,21 +507,21 @@ test.serial(
     );
     for (const requests of batches) {
       const batchId = uuidV7(Date.now());
-      await acceptRequests(db, { batchId, requests });
-      await forgetPublished(db, [batchId]);
+      await acceptRequests(store, { batchId, requests });
+      await store.deleteNotes([batchId]);
     }
     // Each batch twice, side by side: the same requests, delivered twice at the same time.
     const decided = await Promise.all(
-      Array.from({ length: 20 }, (_, index) => decideRequests(db, batches[index >> 1]!)),
+      Array.from({ length: 20 }, (_, index) => decideRequests(store, batches[index >> 1]!)),
     );
     for (const couponId of couponIds) {
-      const store = await reconcile(db, couponId);
-      t.is(store.issued, store.stock);
-      t.is(store.historyRows, store.stock);
-      t.is(store.succeeded, store.stock);
-      t.is(store.usersTwice, 0);
-      t.is(store.pending, 0);
-      t.is(store.requests, 50);
+      const counted = await reconcile(db, couponId);
+      t.is(counted.issued, counted.stock);
+      t.is(counted.historyRows, counted.stock);
+      t.is(counted.succeeded, counted.stock);
+      t.is(counted.usersTwice, 0);
+      t.is(counted.pending, 0);
+      t.is(counted.requests, 50);
     }
     decided.forEach((list, index) => {
       const other = decided[index ^ 1]!;
@@ -545,7 +540,7 @@ test.serial(
     const couponId = await createCoupon(db, { name: 'left behind', stock: 1 });
     const away = { send: async () => Promise.reject(new Error('no broker answers')) };
     const first = startIntake({
-      database: async () => db,
+      store: requestStore(async () => db),
       producer: away,
       ordering: both.user,
       log: testLog,
@@ -556,7 +551,7 @@ test.serial(
     await first.stop();
     t.is(await countOf(db, 'coupon_unpublished'), 1);
     const second = startIntake({
-      database: async () => db,
+      store: requestStore(async () => db),
       producer,
       ordering: both.user,
       log: testLog,
@@ -583,14 +578,14 @@ test.serial('while the database is away nothing is accepted; many at once share 
   const gone = openDatabase({ settings: { ...settings, MYSQL_PORT: 1 }, acquireTimeoutMs: 500 });
   t.teardown(() => gone.destroy());
   const options = { producer: { send: async () => {} }, ordering: both.user, log: testLog };
-  const refused = startIntake({ ...options, database: async () => gone });
+  const refused = startIntake({ ...options, store: requestStore(async () => gone) });
   await t.throwsAsync(refused.request({ userId: 'nobody', couponId: 'c' }), { code: 'MUSTER_DATABASE_DOWN' });
   await refused.stop();
 
   const commits: number[] = [];
   const intake = startIntake({
     ...options,
-    database: async () => db,
+    store: requestStore(async () => db),
     onAccepted: (count) => commits.push(count),
   });
   const accepted = await Promise.all(

@@ -7,7 +7,6 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { context, trace } from '@opentelemetry/api';
-import type { Kysely } from 'kysely';
 import { Compile } from 'typebox/compile';
 import type { Logger } from 'winston';
 import { type CouponResult, couponRequest } from '../../catalog/events/coupon.ts';
@@ -28,11 +27,11 @@ import { reasonOf } from '../platform/retry.ts';
 import { inSpan, type MessageSpan, startProcess, startSend } from '../platform/tracing-kafka.ts';
 import type { Locks } from './lock.ts';
 import type { Ordering } from './ordering.ts';
-import { type Decided, decideRequests, type NewRequest } from './store.ts';
+import { type Decided, decideRequests, type NewRequest, type RequestStore } from './requests.ts';
 
 export interface HandlerOptions {
   readonly kafka: Kafka;
-  readonly database: () => Promise<Kysely<unknown>>;
+  readonly store: RequestStore;
   readonly producer: Producer;
   readonly ordering: Ordering;
   readonly locks: Locks;
@@ -72,7 +71,7 @@ export function parseRequest(record: IncomingRecord): NewRequest {
 }
 
 export async function startHandler(options: HandlerOptions): Promise<Handler> {
-  const { kafka, database, producer, ordering, locks, log } = options;
+  const { kafka, store, producer, ordering, locks, log } = options;
   const { group } = ordering;
   const maxBatch = options.maxBatch ?? 500;
   let epochNow = 0;
@@ -142,9 +141,9 @@ export async function startHandler(options: HandlerOptions): Promise<Handler> {
   ): Promise<void> {
     let decided: readonly Decided[] = [];
     const decide = (list: typeof understood) =>
-      locks.with([...new Set(list.map(({ request }) => lockKey(request)))], async () =>
+      locks.with([...new Set(list.map(({ request }) => lockKey(request)))], () =>
         decideRequests(
-          await database(),
+          store,
           list.map(({ request }) => request),
         ).catch(notNow),
       );

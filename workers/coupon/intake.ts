@@ -9,7 +9,6 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Context, context, trace } from '@opentelemetry/api';
-import type { Kysely } from 'kysely';
 import type { Logger } from 'winston';
 import type { CouponRequest } from '../../catalog/events/coupon.ts';
 import { HttpError } from '../platform/http.ts';
@@ -20,14 +19,14 @@ import { type MessageSpan, startSend, traceparentOf } from '../platform/tracing-
 import type { Ordering } from './ordering.ts';
 import {
   acceptRequests,
-  forgetPublished,
   type NewRequest,
   publishForgotten,
   type RequestBatch,
-} from './store.ts';
+  type RequestStore,
+} from './requests.ts';
 
 export interface IntakeOptions {
-  readonly database: () => Promise<Kysely<unknown>>;
+  readonly store: RequestStore;
   readonly producer: Pick<Producer, 'send'>;
   readonly ordering: Ordering;
   readonly log: Logger;
@@ -66,7 +65,7 @@ const sendDeadlineMs = 10_000;
 const maxUnacked = 200;
 
 export function startIntake(options: IntakeOptions): Intake {
-  const { database, producer, ordering, log } = options;
+  const { store, producer, ordering, log } = options;
   const maxBatch = options.maxBatch ?? 500;
   const lanes = options.lanes ?? 1;
   const stopping = new AbortController();
@@ -105,7 +104,7 @@ export function startIntake(options: IntakeOptions): Intake {
   async function commit(entries: readonly Waiting[]): Promise<void> {
     const batch: RequestBatch = { batchId: uuidV7(Date.now()), requests: entries };
     try {
-      await acceptRequests(await database(), batch);
+      await acceptRequests(store, batch);
     } catch (error) {
       for (const entry of entries) entry.reject(error);
       return;
@@ -176,7 +175,7 @@ export function startIntake(options: IntakeOptions): Intake {
         if (Date.now() - lastLookMs >= 1_000 && !stopping.signal.aborted) {
           lastLookMs = Date.now();
           const count = await publishForgotten(
-            await database(),
+            store,
             { olderThanMs: forgottenAfterMs, limit: 20 },
             async (batch) => {
               if (!unacked.has(batch.batchId)) await send(batch);
@@ -197,7 +196,7 @@ export function startIntake(options: IntakeOptions): Intake {
     const batchIds = acked;
     acked = [];
     try {
-      if (batchIds.length > 0) await forgetPublished(await database(), batchIds);
+      if (batchIds.length > 0) await store.deleteNotes(batchIds);
     } catch (error) {
       acked.push(...batchIds);
       throw error;

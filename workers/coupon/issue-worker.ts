@@ -8,6 +8,7 @@ import type { Worker } from '../platform/worker.ts';
 import { startHandler } from './handler.ts';
 import { noLocks, redisLocks } from './lock.ts';
 import { orderingSetting, orderings } from './ordering.ts';
+import { requestStore } from './store.ts';
 
 const config = Type.Object({
   ...orderingSetting,
@@ -37,7 +38,7 @@ export const worker: Worker<typeof config> = {
     const producer = await kafka.producer('coupon-issue', { lingerMs: 30 });
     const handler = await startHandler({
       kafka,
-      database,
+      store: requestStore(database),
       producer,
       ordering,
       locks,

@@ -6,6 +6,13 @@ export interface Money {
   readonly currency: string;
 }
 
+export interface Product {
+  readonly productId: string;
+  readonly name: string;
+  readonly price: Money;
+  readonly stock: number;
+}
+
 export interface OrderLine {
   readonly productId: string;
   readonly quantity: number;

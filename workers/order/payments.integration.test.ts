@@ -9,8 +9,9 @@ import { openDatabase } from '../platform/database.ts';
 import { startHttp } from '../platform/http.ts';
 import { createRegistry } from '../platform/metrics.ts';
 import { testLog } from '../platform/testing.ts';
+import { payOrders } from './payments.ts';
 import { registerOrderRoutes } from './routes.ts';
-import { type OrderTables, payOrders, placeOrders } from './store.ts';
+import { type OrderTables, paymentStore, placeOrders } from './store.ts';
 
 let db: Kysely<OrderTables>;
 let settings: DatabaseSettings;
@@ -384,7 +385,7 @@ test.serial('a transaction takes as many statements for many payments as for one
     );
     statements = 0;
     const answers = await payOrders(
-      watched,
+      paymentStore(async () => watched),
       placed.map((one, i) => ({
         orderId: one.ok ? one.order.orderId : '',
         idempotencyKey: newKey(),

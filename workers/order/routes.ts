@@ -14,7 +14,8 @@ import { counter } from '../platform/metrics.ts';
 import { pseudonym } from '../platform/pseudonym.ts';
 import { traceparentOf } from '../platform/tracing-kafka.ts';
 import { newId } from './ids.ts';
-import type { Money, Refusal } from './order.ts';
+import type { Money, Product, Refusal } from './order.ts';
+import { type PaymentCall, payOrders } from './payments.ts';
 import {
   changeProduct,
   createProduct,
@@ -23,9 +24,7 @@ import {
   type OrderPlacement,
   type OrderTables,
   type OrderView,
-  type PaymentCall,
-  type Product,
-  payOrders,
+  paymentStore,
   placeOrders,
 } from './store.ts';
 
@@ -77,10 +76,11 @@ export function registerOrderRoutes(http: FastifyInstance, options: OrderRoutesO
     async (placements: readonly OrderPlacement[]) => placeOrders(await database(), placements, Date.now()),
     { most: 100, waiting: 2_000 },
   );
-  const pay = gather(
-    async (calls: readonly PaymentCall[]) => payOrders(await database(), calls, Date.now()),
-    { most: 100, waiting: 2_000 },
-  );
+  const store = paymentStore(database);
+  const pay = gather((calls: readonly PaymentCall[]) => payOrders(store, calls, Date.now()), {
+    most: 100,
+    waiting: 2_000,
+  });
 
   app.post(
     '/products',

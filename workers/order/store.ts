@@ -4,17 +4,16 @@ import { transaction } from '../platform/database.ts';
 import { appendOutbox } from '../platform/outbox.ts';
 import { newId } from './ids.ts';
 import {
-  decidePayments,
   type Money,
   type Order,
   type OrderLine,
   type OrderStatus,
-  type PaymentAnswer,
-  type PaymentRequest,
   type Priced,
+  type Product,
   priceOrder,
 } from './order.ts';
-import { paidRecords, productRecord } from './records.ts';
+import type { PaymentRows, PaymentStore, VersionedProduct } from './payments.ts';
+import { productRecord } from './records.ts';
 
 interface ProductTable {
   product_id: string;
@@ -57,13 +56,6 @@ export interface OrderTables {
   shop_payment: PaymentTable;
 }
 
-export interface Product {
-  readonly productId: string;
-  readonly name: string;
-  readonly price: Money;
-  readonly stock: number;
-}
-
 /** Adds a product, with its event. */
 export async function createProduct(
   db: Kysely<OrderTables>,
@@ -104,11 +96,11 @@ export async function changeProduct(
   return transaction(db, async (trx) => {
     const [before] = await lockProducts(trx, [productId]);
     if (before === undefined) return 'unknown';
-    if (change.price !== undefined && change.price.currency !== before.currency) return 'currency';
+    if (change.price !== undefined && change.price.currency !== before.price.currency) return 'currency';
     const stock = before.stock + (change.addStock ?? 0);
     if (stock < 0) return 'short';
     const events = [
-      ...((change.price?.amountMinor ?? before.amount_minor) === before.amount_minor
+      ...((change.price?.amountMinor ?? before.price.amountMinor) === before.price.amountMinor
         ? []
         : (['PRICE_CHANGED'] as const)),
       ...(stock === before.stock ? [] : (['STOCK_CHANGED'] as const)),
@@ -116,7 +108,7 @@ export async function changeProduct(
     const product: Product = {
       productId,
       name: before.name,
-      price: change.price ?? { amountMinor: before.amount_minor, currency: before.currency },
+      price: change.price ?? before.price,
       stock,
     };
     await trx
@@ -142,12 +134,7 @@ export async function listProducts(db: Kysely<OrderTables>, limit: number): Prom
     .orderBy('product_id', 'desc')
     .limit(limit)
     .execute();
-  return rows.map((row) => ({
-    productId: row.product_id,
-    name: row.name,
-    price: moneyOf(row),
-    stock: row.stock,
-  }));
+  return rows.map(productOf);
 }
 
 export interface OrderPlacement {
@@ -223,173 +210,122 @@ export async function findOrder(db: Kysely<OrderTables>, orderId: string): Promi
   };
 }
 
-export interface PaymentCall extends PaymentRequest {
-  readonly method: string;
-  readonly cardLast4: string | undefined;
-  /** Goes on in the events of the payment. */
-  readonly traceparent: string | undefined;
+/** The rows that orders are paid by. */
+export function paymentStore(database: () => Promise<Kysely<OrderTables>>): PaymentStore {
+  return {
+    transaction: async (work) => transaction(await database(), (trx) => work(paymentRows(trx))),
+  };
 }
 
-/**
- * Pays orders in one transaction: payments, orders, stock and outbox rows of all of them commit together or not at all,
- * in as many round trips as for one. Rejects when the database is down; when that happened during the commit it is not
- * known here whether it took place, and the same calls again tell.
- */
-export async function payOrders(
-  db: Kysely<OrderTables>,
-  calls: readonly PaymentCall[],
-  nowMs: number,
-): Promise<readonly PaymentAnswer[]> {
-  for (let attempt = 1; ; attempt++) {
-    try {
-      return await transaction(db, (trx) => payWithin(trx, calls, nowMs));
-    } catch (error) {
-      // Another process has used a key of the same customer at the same time: its payment can be seen now.
-      if ((error as NodeJS.ErrnoException).errno !== duplicateEntry || attempt >= 3) throw error;
-    }
-  }
-}
+function paymentRows(trx: Transaction<OrderTables>): PaymentRows {
+  return {
+    async lockOrders(orderIds) {
+      const rows = await trx
+        .selectFrom('shop_order')
+        .selectAll()
+        .where('order_id', 'in', orderIds)
+        .orderBy('order_id')
+        .forUpdate()
+        .execute();
+      return rows.map(orderOf);
+    },
 
-const duplicateEntry = 1062;
-
-async function payWithin(
-  trx: Transaction<OrderTables>,
-  calls: readonly PaymentCall[],
-  nowMs: number,
-): Promise<readonly PaymentAnswer[]> {
-  // Orders first, then products, each by id: two transactions that need the same rows wait and never deadlock.
-  const rows = await trx
-    .selectFrom('shop_order')
-    .selectAll()
-    .where('order_id', 'in', [...new Set(calls.map(({ orderId }) => orderId))])
-    .orderBy('order_id')
-    .forUpdate()
-    .execute();
-  const orders = new Map(rows.map((row) => [row.order_id, orderOf(row)]));
-  const keys = calls.flatMap(({ orderId, idempotencyKey }) => {
-    const order = orders.get(orderId);
-    // Not (user, key) IN (...): MariaDB finds no index for that.
-    return order === undefined
-      ? []
-      : [sql<boolean>`(user = ${order.user} AND idempotency_key = ${Buffer.from(idempotencyKey)})`];
-  });
-  const payments =
-    keys.length === 0
-      ? []
-      : await trx
-          .selectFrom('shop_payment')
-          .select(['payment_id', 'order_id', 'user', 'idempotency_key', 'request_hash'])
-          .where(sql<boolean>`(${sql.join(keys, sql` OR `)})`)
-          .execute();
-  const wanted = [...orders.values()]
-    .filter(({ status }) => status === 'PENDING')
-    .flatMap(({ lines }) => lines.map(({ productId }) => productId));
-  const products = await lockProducts(trx, [...new Set(wanted)]);
-
-  const decision = decidePayments(
-    {
-      orders,
-      payments: payments.map((row) => ({
+    async findPayments(keys) {
+      if (keys.length === 0) return [];
+      const conditions = keys.map(
+        // Not (user, key) IN (...): MariaDB finds no index for that.
+        ({ user, idempotencyKey }) =>
+          sql<boolean>`(user = ${user} AND idempotency_key = ${Buffer.from(idempotencyKey)})`,
+      );
+      const rows = await trx
+        .selectFrom('shop_payment')
+        .select(['payment_id', 'order_id', 'user', 'idempotency_key', 'request_hash'])
+        .where(sql<boolean>`(${sql.join(conditions, sql` OR `)})`)
+        .execute();
+      return rows.map((row) => ({
         paymentId: row.payment_id,
         orderId: row.order_id,
         user: row.user,
         idempotencyKey: row.idempotency_key.toString(),
         requestHash: row.request_hash,
-      })),
-      stock: new Map(products.map(({ product_id, stock }) => [product_id, stock])),
+      }));
     },
-    calls,
-  );
 
-  const settled = { settled_at: new Date(nowMs) };
-  for (const { order, productId } of decision.failed)
-    await trx
-      .updateTable('shop_order')
-      .set({ ...settled, status: 'FAILED', failed_product_id: productId })
-      .where('order_id', '=', order.orderId)
-      .execute();
-  if (decision.paid.length === 0) return decision.answers;
+    lockProducts: (productIds) => lockProducts(trx, productIds),
 
-  await trx
-    .updateTable('shop_order')
-    .set({ ...settled, status: 'COMPLETED' })
-    .where(
-      'order_id',
-      'in',
-      decision.paid.map(({ order }) => order.orderId),
-    )
-    .execute();
-  const callOf = new Map(calls.map((call) => [call.paymentId, call]));
-  await trx
-    .insertInto('shop_payment')
-    .values(
-      decision.paid.map(({ request, order }) => {
-        const call = callOf.get(request.paymentId)!;
-        return {
-          payment_id: call.paymentId,
-          order_id: order.orderId,
-          user: order.user,
-          idempotency_key: Buffer.from(call.idempotencyKey),
-          request_hash: call.requestHash,
-          amount_minor: order.total.amountMinor,
-          currency: order.total.currency,
-          method: call.method,
-          card_last4: call.cardLast4 ?? null,
-          paid_at: new Date(nowMs),
-        };
-      }),
-    )
-    .execute();
-  const depleted = products.filter(({ product_id }) => decision.stock.get(product_id) === 0);
-  const changed = [...decision.stock];
-  if (changed.length > 0)
-    await sql`
-      UPDATE shop_product
-      SET stock = CASE product_id ${sql.join(
-        changed.map(([id, stock]) => sql`WHEN ${id} THEN ${stock}`),
-        sql` `,
-      )} END,
-        version = version + ${
-          depleted.length === 0
-            ? sql`0`
-            : sql`(product_id IN (${sql.join(depleted.map(({ product_id }) => product_id))}))`
-        }
-      WHERE product_id IN (${sql.join(changed.map(([id]) => id))})`.execute(trx);
-  await appendOutbox(trx, [
-    ...decision.paid.flatMap(({ request, order }) => {
-      const { paymentId, traceparent } = callOf.get(request.paymentId)!;
-      return paidRecords(order, { paymentId, paidAtMs: nowMs, traceparent });
-    }),
-    ...depleted.map((row) =>
-      productRecord(
-        {
-          productId: row.product_id,
-          kind: 'DEPLETED',
-          version: row.version + 1,
-          name: row.name,
-          price: moneyOf(row),
-          stock: 0,
-        },
-        nowMs,
-      ),
-    ),
-  ]);
-  return decision.answers;
+    async failOrder(orderId, shortProductId, atMs) {
+      await trx
+        .updateTable('shop_order')
+        .set({ status: 'FAILED', failed_product_id: shortProductId, settled_at: new Date(atMs) })
+        .where('order_id', '=', orderId)
+        .execute();
+    },
+
+    async completeOrders(orderIds, atMs) {
+      await trx
+        .updateTable('shop_order')
+        .set({ status: 'COMPLETED', settled_at: new Date(atMs) })
+        .where('order_id', 'in', orderIds)
+        .execute();
+    },
+
+    async addPayments(paid, atMs) {
+      await trx
+        .insertInto('shop_payment')
+        .values(
+          paid.map(({ call, order }) => ({
+            payment_id: call.paymentId,
+            order_id: order.orderId,
+            user: order.user,
+            idempotency_key: Buffer.from(call.idempotencyKey),
+            request_hash: call.requestHash,
+            amount_minor: order.total.amountMinor,
+            currency: order.total.currency,
+            method: call.method,
+            card_last4: call.cardLast4 ?? null,
+            paid_at: new Date(atMs),
+          })),
+        )
+        .execute();
+    },
+
+    async setStock(stock, depleted) {
+      if (stock.size === 0) return;
+      await sql`
+        UPDATE shop_product
+        SET stock = CASE product_id ${sql.join(
+          [...stock].map(([id, left]) => sql`WHEN ${id} THEN ${left}`),
+          sql` `,
+        )} END,
+          version = version + ${depleted.length === 0 ? sql`0` : sql`(product_id IN (${sql.join(depleted)}))`}
+        WHERE product_id IN (${sql.join([...stock.keys()])})`.execute(trx);
+    },
+
+    appendOutbox: (records) => appendOutbox(trx, records),
+  };
 }
 
 async function lockProducts(
   trx: Transaction<OrderTables>,
   ids: readonly string[],
-): Promise<readonly Selectable<ProductTable>[]> {
+): Promise<readonly VersionedProduct[]> {
   if (ids.length === 0) return [];
-  return trx
+  const rows = await trx
     .selectFrom('shop_product')
     .selectAll()
     .where('product_id', 'in', ids)
     .orderBy('product_id')
     .forUpdate()
     .execute();
+  return rows.map((row) => ({ ...productOf(row), version: row.version }));
 }
+
+const productOf = (row: Selectable<ProductTable>): Product => ({
+  productId: row.product_id,
+  name: row.name,
+  price: moneyOf(row),
+  stock: row.stock,
+});
 
 function orderOf(row: Selectable<OrderTable>): Order {
   return {
