@@ -319,8 +319,8 @@ export const bugs: readonly SeededBug[] = [
     edits: [
       {
         file: 'workers/order/ranking-worker.ts',
-        find: 'starts.push({ topic, partition, offset: await startOf(partition) });',
-        put: '',
+        find: 'return places.map(({ partition, from }) => ({ topic, partition, offset: from }));',
+        put: 'return [];',
       },
       {
         file: 'workers/order/ranking-worker.ts',

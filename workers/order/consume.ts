@@ -7,7 +7,7 @@ import type { Logger } from 'winston';
 import type { ConsumerGroup } from '../../catalog/groups.ts';
 import { isDependencyDown } from '../platform/consumer.ts';
 import { deadLetterOf } from '../platform/dead-letters.ts';
-import type { IncomingRecord, Kafka, PartitionConsumer, StartOffsets } from '../platform/kafka.ts';
+import type { Batch, IncomingRecord, Kafka, PartitionConsumer, StartOffsets } from '../platform/kafka.ts';
 import { reasonOf } from '../platform/retry.ts';
 import { startProcess } from '../platform/tracing-kafka.ts';
 
@@ -45,6 +45,7 @@ export interface BatchConsumerOptions<T> {
 export interface BatchConsumer {
   /** True from the first assignment on. */
   ready(): boolean;
+  /** Goes on elsewhere. A batch that is held is not tried again if that is further back: what lies between comes first. */
   seek(partition: number, offset: number): void;
   stop(): Promise<void>;
 }
@@ -59,13 +60,18 @@ export async function consumeBatches<T>(
   const log = options.log.child({ group: group.id });
   const deadLetters = await kafka.producer(`${group.id}-failures`);
   let ready = false;
+  let epochNow = 0;
   /** Per partition the offset up to which this assignment has handled: a held batch comes again as a whole. */
   const done = new Map<number, number>();
+  /** Per partition the batch that is being handled, or held because a store is down. */
+  const inHand = new Map<number, Batch>();
+  const abandoned = new WeakSet<Batch>();
 
   const consumer: PartitionConsumer = await kafka.consumePartitions({
     groupId: group.id,
     topics: [topic],
     async onAssigned(assignment, epoch) {
+      epochNow = epoch;
       done.clear();
       const starts = await options.startAt?.(
         assignment.map(({ partition }) => partition),
@@ -74,18 +80,27 @@ export async function consumeBatches<T>(
       ready = true;
       return starts ?? [];
     },
-    async onBatch({ partition, records }, epoch) {
-      for (let from = 0; from < records.length; from += mostAtOnce) {
-        const some = records.slice(from, from + mostAtOnce);
-        const next = some.at(-1)!.offset + 1;
-        if (next <= (done.get(partition) ?? 0)) continue;
-        if (!(await handle(some, { partition, from: some[0]!.offset, next, epoch }))) return;
-        done.set(partition, next);
-        consumer.commit([{ topic, partition, offset: next }], epoch);
-      }
+    async onBatch(batch, epoch) {
+      if (abandoned.has(batch)) return;
+      inHand.set(batch.partition, batch);
+      await handleBatch(batch, epoch);
+      inHand.delete(batch.partition);
     },
     onFatal: options.onFatal,
   });
+
+  async function handleBatch({ partition, records }: Batch, epoch: number): Promise<void> {
+    for (let from = 0; from < records.length; from += mostAtOnce) {
+      const some = records.slice(from, from + mostAtOnce);
+      const next = some.at(-1)!.offset + 1;
+      if (next <= (done.get(partition) ?? 0)) continue;
+      if (!(await handle(some, { partition, from: some[0]!.offset, next, epoch }))) return;
+      // Had its effect, and cannot be committed any more: whoever has the partition now reads it again.
+      if (epoch !== epochNow) return;
+      done.set(partition, next);
+      consumer.commit([{ topic, partition, offset: next }], epoch);
+    }
+  }
 
   async function handle(records: readonly IncomingRecord[], at: Place): Promise<boolean> {
     const understood: Understood<T>[] = [];
@@ -129,7 +144,8 @@ export async function consumeBatches<T>(
     for (const [index, one] of understood.entries()) {
       const next = understood[index + 1]?.record.offset ?? at.next;
       try {
-        if (!(await options.apply([one], { ...at, from: one.record.offset, next }))) return undefined;
+        if (!(await options.apply([one], { ...at, from: index === 0 ? at.from : one.record.offset, next })))
+          return undefined;
       } catch (error) {
         if (isDependencyDown(error)) throw error;
         blamed.push({ record: one.record, error });
@@ -152,6 +168,8 @@ export async function consumeBatches<T>(
     ready: () => ready,
     seek(partition, offset) {
       done.delete(partition);
+      const batch = inHand.get(partition);
+      if (batch !== undefined && offset < batch.records[0]!.offset) abandoned.add(batch);
       consumer.seek({ topic, partition, offset });
     },
     async stop() {

@@ -66,12 +66,18 @@ export async function startRanking(options: RankingOptions): Promise<Started> {
       for (let waitMs = 200; !stopping && epoch === epochNow; waitMs = Math.min(waitMs * 2, 2_000)) {
         try {
           const known = await rankingPositions(await options.redis(), key);
-          const starts = [];
-          for (const partition of partitions) {
-            positions.set(partition, known.get(partition));
-            starts.push({ topic, partition, offset: await startOf(partition) });
-          }
-          return starts;
+          // Not only from where the ranking is: what was counted and not committed may hold dead letters, and is lag.
+          const committed = await kafka.admin.committed(group.id, topic);
+          const places = [];
+          for (const partition of partitions)
+            places.push({
+              partition,
+              ...(await placeOf(partition, known.get(partition), committed.get(partition))),
+            });
+          // A newer assignment may have been taken on meanwhile.
+          if (epoch !== epochNow) return [];
+          for (const { partition, at } of places) positions.set(partition, at);
+          return places.map(({ partition, from }) => ({ topic, partition, offset: from }));
         } catch (error) {
           if (waitMs === 200) log.warn('the ranking cannot be asked for its position: waiting', { error });
         }
@@ -80,6 +86,8 @@ export async function startRanking(options: RankingOptions): Promise<Started> {
       return [];
     },
     async apply(records, { partition, from, next, epoch }) {
+      // Not taken on, or not any more.
+      if (epoch !== epochNow || !positions.has(partition)) return false;
       busy.add(partition);
       try {
         const expected = positions.get(partition);
@@ -100,7 +108,7 @@ export async function startRanking(options: RankingOptions): Promise<Started> {
           return true;
         }
         log.warn('the ranking is not where it was left: going there', { partition, from, at: added.at });
-        await follow(partition, added.at);
+        await follow(partition, added.at, from, epoch);
         return false;
       } finally {
         busy.delete(partition);
@@ -108,12 +116,16 @@ export async function startRanking(options: RankingOptions): Promise<Started> {
     },
   });
 
-  async function startOf(partition: number): Promise<number> {
+  /** Where the ranking is, and where to read on: there, or further back at the first offset that is not done with. */
+  async function placeOf(
+    partition: number,
+    at: number | undefined,
+    undone: number | undefined,
+  ): Promise<{ readonly at: number | undefined; readonly from: number }> {
     const { low = 0, high = 0 } =
       (await kafka.admin.offsets(topic)).find((one) => one.partition === partition) ?? {};
-    const at = positions.get(partition);
-    if (at === undefined) return low;
-    if (at <= high) return Math.max(at, low);
+    if (at === undefined) return { at, from: low };
+    if (at <= high) return { at, from: Math.max(low, Math.min(at, undone ?? low)) };
     log.error(
       'the ranking is beyond the end of its topic, which must be a new one: counting on from its beginning',
       {
@@ -123,27 +135,34 @@ export async function startRanking(options: RankingOptions): Promise<Started> {
       },
     );
     await forgetPosition(await options.redis(), partition, key);
-    positions.set(partition, undefined);
-    return low;
+    return { at: undefined, from: low };
   }
 
-  async function follow(partition: number, at: number | undefined): Promise<void> {
-    positions.set(partition, at);
-    consumer.seek(partition, await startOf(partition));
+  async function follow(
+    partition: number,
+    at: number | undefined,
+    undone: number | undefined,
+    epoch: number,
+  ): Promise<void> {
+    const place = await placeOf(partition, at, undone);
+    if (epoch !== epochNow) return;
+    // At one moment: a batch that was read for the old position must not meet the new one.
+    positions.set(partition, place.at);
+    consumer.seek(partition, place.from);
   }
 
   /** Finds out without waiting for the next order that the ranking was cleared or has lost something. */
   async function look(): Promise<void> {
     const epoch = epochNow;
+    const before = new Map(positions);
     const known = await rankingPositions(await options.redis(), key);
-    for (const [partition, at] of positions)
-      if (
-        epoch === epochNow &&
-        !busy.has(partition) &&
-        known.get(partition) !== at &&
-        positions.get(partition) === at
-      )
-        await follow(partition, known.get(partition));
+    for (const [partition, believed] of before) {
+      const at = known.get(partition);
+      if (epoch !== epochNow || busy.has(partition) || positions.get(partition) !== believed) continue;
+      // Somebody has counted further: reading goes on where it is, and passes over what is counted.
+      if (at !== undefined && at > (believed ?? -1)) positions.set(partition, at);
+      else if (at !== believed) await follow(partition, at, at, epoch);
+    }
   }
   let looking = false;
   const timer = setInterval(() => {
