@@ -10,7 +10,9 @@ import { MusterError } from '../../workers/platform/errors.ts';
 import { consumeEvents } from '../../workers/platform/handle.ts';
 import { eventRecord } from '../../workers/platform/records.ts';
 import { type Life, silentLog, simulateKafka } from './kafka.ts';
-import { type Rows, simulateStore, untilUp } from './store.ts';
+import { processes } from './processes.ts';
+import { appendOutbox, relayOutbox } from './relay.ts';
+import { simulateStore, type Transaction } from './store.ts';
 import type { World } from './world.ts';
 
 export const effectsBugs = [
@@ -21,6 +23,7 @@ export const effectsBugs = [
   'inboxOutsideTransaction',
   'toldBeforeCommit',
   'outboxForgottenBeforeAck',
+  'outboxDeletedByRange',
 ] as const;
 export type EffectsBug = (typeof effectsBugs)[number];
 
@@ -31,27 +34,17 @@ const refusedAbove = 950;
 
 /** Runs one scenario; resolves to what is wrong with the outcome. */
 export async function effectsScenario(world: World, bug?: EffectsBug): Promise<readonly string[]> {
-  const kafka = simulateKafka(world, 2, bug === undefined ? {} : { [bug]: true });
-  const store = simulateStore(world);
+  const bugs = bug === undefined ? {} : { [bug]: true };
+  const kafka = simulateKafka(world, 2, bugs);
+  const store = simulateStore(world, bugs);
   /** Sent event ids with their amounts. */
   const sent = new Map<string, number>();
   const poison: string[] = [];
-  const living: Life[] = [];
-  let lives = 0;
+  const workers = processes(world, { name: 'worker', most: 2, begin });
 
-  async function start(): Promise<void> {
-    lives += 1;
-    const life: Life = { name: `worker-${lives}`, dead: false, frozen: false };
-    living.push(life);
-    world.note(`${life.name} starts`);
+  async function begin(life: Life, fail: (error: Error) => void): Promise<void> {
     const port = kafka.client(life);
     const producer = await port.producer('told');
-    const fail = (error: Error): void => {
-      if (life.dead) return;
-      world.note(`${life.name} gives up: ${error.message}`);
-      life.dead = true;
-      world.spawn(restart);
-    };
     await consumeEvents<{ amount: number }>(port, {
       group,
       log: silentLog,
@@ -63,64 +56,46 @@ export async function effectsScenario(world: World, bug?: EffectsBug): Promise<r
       },
       async handle({ data, event }) {
         if (world.chance(0.1)) throw new Error('the handler fails');
-        const effect = (rows: Rows): void => {
-          rows.set('effects', event.id, (rows.get<number>('effects', event.id) ?? 0) + 1);
-          rows.set('total', 'sum', (rows.get<number>('total', 'sum') ?? 0) + data.amount);
-        };
-        const known = (rows: Rows): boolean => bug !== 'noInbox' && rows.get('inbox', event.id) !== undefined;
-        if (bug === 'toldBeforeCommit') await tell(event.id);
+        const effect = (trx: Transaction) =>
+          trx.statement(
+            [
+              ['effects', event.id],
+              ['total', 'sum'],
+            ],
+            (rows) => {
+              rows.set('effects', event.id, (rows.get<number>('effects', event.id) ?? 0) + 1);
+              rows.set('total', 'sum', (rows.get<number>('total', 'sum') ?? 0) + data.amount);
+            },
+          );
+        /** As handleOnce(): false when it was handled before. */
+        const first = (trx: Transaction) =>
+          trx.statement([['inbox', event.id]], (rows) => {
+            if (rows.get('inbox', event.id) !== undefined) return false;
+            rows.set('inbox', event.id, true);
+            return true;
+          });
+        const known = (trx: Transaction) =>
+          trx.statement([], (rows) => rows.get('inbox', event.id) !== undefined);
+        const told = { topic: output, key: event.id, value: event.id };
+        if (bug === 'toldBeforeCommit') await producer.send([told]);
         if (bug === 'effectOutsideTransaction') {
           if (await store.transaction(life, known)) return;
           await store.transaction(life, effect);
         }
-        await store.transaction(life, (rows) => {
-          if (known(rows)) return;
+        await store.transaction(life, async (trx) => {
+          if (bug === 'inboxOutsideTransaction') {
+            if (await known(trx)) return;
+          } else if (bug !== 'noInbox' && !(await first(trx))) return;
           // Refused for good: a dead letter, after all its retries.
           if (data.amount > refusedAbove) throw new MusterError('MUSTER_REFUSED', 'too much');
-          if (bug !== 'inboxOutsideTransaction') rows.set('inbox', event.id, true);
-          if (bug !== 'effectOutsideTransaction') effect(rows);
-          if (bug !== 'toldBeforeCommit') rows.set('outbox', event.id, true);
+          if (bug !== 'effectOutsideTransaction') await effect(trx);
+          if (bug !== 'toldBeforeCommit') await appendOutbox(trx, [told]);
         });
-        if (bug === 'inboxOutsideTransaction')
-          await store.transaction(life, (rows) => rows.set('inbox', event.id, true));
+        if (bug === 'inboxOutsideTransaction') await store.transaction(life, first);
       },
     });
-    world.spawn(() => relay(life));
-
-    async function tell(id: string): Promise<void> {
-      await producer.send([{ topic: output, key: id, value: id }], { deadlineMs: 10_000 });
-    }
-
-    /** Publishes what is in the outbox, and forgets it when it is acked. */
-    async function relay(of: Life): Promise<void> {
-      for (;;) {
-        await world.sleep(world.int(50, 300));
-        if (of.dead) return;
-        const ids = await untilUp(world, () =>
-          store.transaction(of, (rows) => rows.keys('outbox').slice(0, 5)),
-        );
-        const forget = () =>
-          untilUp(world, () =>
-            store.transaction(of, (rows) => {
-              for (const id of ids) rows.delete('outbox', id);
-            }),
-          );
-        if (bug === 'outboxForgottenBeforeAck') await forget();
-        try {
-          for (const id of ids) await tell(id);
-        } catch {
-          continue;
-        }
-        if (bug !== 'outboxForgottenBeforeAck' && ids.length > 0) await forget();
-      }
-    }
+    world.spawn(() => relayOutbox(world, { life, store, producer }, bugs));
   }
-
-  const restart = async (): Promise<void> => {
-    await world.sleep(world.int(300, 3_000));
-    await start();
-  };
-  const alive = () => living.filter(({ dead }) => !dead);
 
   async function comesIn(): Promise<void> {
     for (let count = world.int(10, 40); count > 0; count -= 1) {
@@ -154,28 +129,15 @@ export async function effectsScenario(world: World, bug?: EffectsBug): Promise<r
   async function trouble(): Promise<void> {
     for (let count = world.int(0, 4); count > 0; count -= 1) {
       await world.sleep(world.int(100, 4_000));
-      if (alive().length === 0) continue;
-      const victim = world.pick(alive());
-      if (world.chance(0.6)) {
-        world.note(`${victim.name} is killed`);
-        victim.dead = true;
-        await restart();
-      } else {
-        world.note(`${victim.name} freezes`);
-        victim.frozen = true;
-        if (alive().length < 2) await start();
-        await world.sleep(world.pick([2_000, 12_000]));
-        victim.frozen = false;
-        world.note(`${victim.name} thaws`);
-      }
+      await workers.trouble(['kill', 'kill', 'freeze']);
     }
   }
 
-  await start();
+  workers.start();
   await Promise.all([comesIn(), trouble()]);
   kafka.heal();
   store.heal();
-  if (alive().length === 0) await start();
+  workers.heal();
   await finished();
   return wrongs();
 

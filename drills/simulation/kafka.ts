@@ -6,6 +6,7 @@
  * and come back.
  */
 import type { Logger } from 'winston';
+import { isDependencyDown } from '../../workers/platform/consumer.ts';
 import {
   type Batch,
   type IncomingRecord,
@@ -113,12 +114,16 @@ export function simulateKafka(world: World, partitions: number, bugs: KafkaBugs 
       value: bytes(record.value),
       headers: (record.headers ?? {}) as IncomingRecord['headers'],
     });
-    const waiting = arrivals.get(key(topic, partition));
-    arrivals.delete(key(topic, partition));
+    arrive(key(topic, partition));
+  }
+
+  function arrive(name: string): void {
+    const waiting = arrivals.get(name);
+    arrivals.delete(name);
     for (const arrived of waiting ?? []) arrived();
   }
 
-  /** Resolves when a partition holds a record at or after the offset. */
+  /** Resolves when a partition holds a record at or after the offset, or its readers are to look again. */
   function somethingAfter(name: string, offset: number): Promise<void> | undefined {
     if ((logs.get(name)?.length ?? 0) > offset) return undefined;
     return new Promise((resolve) => {
@@ -215,11 +220,29 @@ export function simulateKafka(world: World, partitions: number, bugs: KafkaBugs 
       if (member.paused.has(name)) continue;
       const position = member.positions.get(name)!;
       const from = log(topic, partition);
+      if (position >= from.length) continue;
       const records = from.slice(position, position + world.int(1, 40));
       member.positions.set(name, position + records.length);
       const batch: Batch = { topic, partition, records, highWatermark: from.length };
       if (bugs.commitBeforeHandling === true) group.committed.set(name, position + records.length);
-      await member.options.onBatch(batch, epoch);
+      if (!(await handOver(member, batch, epoch))) return;
+    }
+  }
+
+  /** As the platform's consumer does: while a dependency is down the batch comes again, any other failure is the end. */
+  async function handOver(member: Member, batch: Batch, epoch: number): Promise<boolean> {
+    for (let waitMs = 100; ; waitMs = Math.min(waitMs * 2, 5_000)) {
+      try {
+        await member.options.onBatch(batch, epoch);
+        return true;
+      } catch (error) {
+        if (!isDependencyDown(error)) {
+          member.options.onFatal(error as Error);
+          return false;
+        }
+      }
+      await world.sleep(waitMs);
+      if (member.left || member.life.dead || member.epoch !== epoch) return false;
     }
   }
 
@@ -301,7 +324,10 @@ export function simulateKafka(world: World, partitions: number, bugs: KafkaBugs 
         for (const { topic, partition } of list) member.paused.delete(key(topic, partition));
       },
       seek({ topic, partition, offset }) {
-        member.positions.set(key(topic, partition), offset);
+        const name = key(topic, partition);
+        if (!member.positions.has(name)) return;
+        member.positions.set(name, offset);
+        arrive(name);
       },
       async stop() {
         await write();

@@ -1,18 +1,10 @@
 /** Runs ranges of seeds in child processes, one a core: the simulation replaces its process's time. */
-import { spawn } from 'node:child_process';
+import { type ChildProcess, fork } from 'node:child_process';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
-import type { SeedFailure, SeedTotals } from './main.ts';
+import type { Job, JobReport, SeedFailure } from './main.ts';
 
-export interface SeedsOptions {
-  readonly scenario: string;
-  /** Bug to seed, one of the scenario's. */
-  readonly bug?: string;
-  readonly first: number;
-  readonly seeds: number;
-  /** Failures after which no further seeds are begun. */
-  readonly stopAt: number;
+export interface SeedsOptions extends Job {
   readonly signal?: AbortSignal;
   onProgress?(done: { readonly seeds: number; readonly failed: number }): void;
 }
@@ -24,11 +16,13 @@ export interface SeedsReport {
   readonly tookMs: number;
 }
 
-const seedsAtOnce = 100;
+const seedsAtOnce = 25;
+/** Children without work: starting one costs as much as running fifty seeds. */
+const idle: ChildProcess[] = [];
 
 /** Resolves when all seeds have run, `stopAt` failed or the signal came. Rejects when a child breaks. */
-export async function runSeeds(options: SeedsOptions): Promise<SeedsReport> {
-  const { first, seeds, stopAt, signal } = options;
+export async function runSeeds({ signal, onProgress, ...job }: SeedsOptions): Promise<SeedsReport> {
+  const { first, seeds, stopAt } = job;
   const beganMs = performance.now();
   const failures: SeedFailure[] = [];
   let next = first;
@@ -38,10 +32,10 @@ export async function runSeeds(options: SeedsOptions): Promise<SeedsReport> {
       const from = next;
       const count = Math.min(seedsAtOnce, first + seeds - from);
       next += count;
-      const part = await runChild(options, from, count);
+      const part = await inChild({ ...job, first: from, seeds: count }, signal);
       done += part.seeds;
       failures.push(...part.failures);
-      options.onProgress?.({ seeds: done, failed: failures.length });
+      onProgress?.({ seeds: done, failed: failures.length });
     }
   }
   await Promise.all(Array.from({ length: availableParallelism() }, lane));
@@ -49,32 +43,31 @@ export async function runSeeds(options: SeedsOptions): Promise<SeedsReport> {
   return { seeds: done, failures, tookMs: Math.round(performance.now() - beganMs) };
 }
 
-async function runChild(
-  { scenario, bug, stopAt, signal }: SeedsOptions,
-  first: number,
-  seeds: number,
-): Promise<{ seeds: number; failures: SeedFailure[] }> {
-  const args = [scenario, String(first), String(seeds), String(stopAt), ...(bug === undefined ? [] : [bug])];
-  const child = spawn(process.execPath, [join(import.meta.dirname, 'main.ts'), ...args], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
+async function inChild(job: Job, signal: AbortSignal | undefined): Promise<JobReport> {
+  const child = idle.pop() ?? fork(join(import.meta.dirname, 'main.ts'), { execArgv: [] });
   const kill = () => child.kill('SIGKILL');
   signal?.addEventListener('abort', kill, { once: true });
-  const closed = new Promise<void>((resolve) => child.once('close', () => resolve()));
-  const failures: SeedFailure[] = [];
-  let totals: SeedTotals | undefined;
+  // It keeps this process alive only while it works, and ends with it.
+  child.ref();
+  child.channel?.ref();
   try {
-    for await (const line of createInterface({ input: child.stdout })) {
-      const said = JSON.parse(line) as SeedFailure | SeedTotals;
-      if ('seed' in said) failures.push(said);
-      else totals = said;
+    const report = await new Promise<JobReport | undefined>((resolve) => {
+      child.once('message', (said) => resolve(said as JobReport));
+      child.once('exit', () => resolve(undefined));
+      child.send(job);
+    });
+    if (report !== undefined) {
+      idle.push(child);
+      return report;
     }
-    await closed;
+    if (signal?.aborted === true) return { seeds: 0, failures: [] };
+    throw new Error(
+      `the simulation of ${job.scenario}, seeds ${job.first} to ${job.first + job.seeds - 1}, broke off`,
+    );
   } finally {
     signal?.removeEventListener('abort', kill);
-    child.kill('SIGKILL');
+    child.removeAllListeners('message').removeAllListeners('exit');
+    child.unref();
+    child.channel?.unref();
   }
-  if (totals === undefined && signal?.aborted !== true)
-    throw new Error(`the simulation of ${scenario}, seeds ${first} to ${first + seeds - 1}, broke off`);
-  return { seeds: totals?.seeds ?? 0, failures };
 }

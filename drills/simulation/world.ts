@@ -2,10 +2,11 @@
  * A world with one clock, one source of chance and one diary: the same seed gives the same run, step by step.
  *
  * Time is virtual (timers of the code under test included), so that minutes of back-off and session timeouts pass in
- * milliseconds, and no step depends on how fast the machine is. The idea is FoundationDB's and TigerBeetle's: run the
- * real decisions in a simulated environment that is as hostile as it can be.
+ * milliseconds, and no step depends on how fast the machine is. Random ids and pauses of the code under test come from
+ * the seed, too. The idea is FoundationDB's and TigerBeetle's: run the real decisions in a simulated environment that is
+ * as hostile as it can be.
  */
-import { createHash } from 'node:crypto';
+import crypto, { createHash } from 'node:crypto';
 import { syncBuiltinESMExports } from 'node:module';
 import FakeTimers from '@sinonjs/fake-timers';
 import { uniformInt } from 'pure-rand/distribution/uniformInt';
@@ -39,7 +40,7 @@ export interface Outcome {
   /** What was wrong; empty: nothing. */
   readonly result: readonly string[];
   readonly diary: readonly string[];
-  /** Hash of the diary. */
+  /** Hash of the diary, the result and the time of every step. */
   readonly digest: string;
 }
 
@@ -64,9 +65,11 @@ export async function inWorld(
       'performance',
     ],
   });
+  const giveChanceBack = takeChance(seed);
   syncBuiltinESMExports();
   const random = xoroshiro128plus(seed);
   const diary: string[] = [];
+  let steps = 0;
   let result: readonly string[] | undefined;
   const fail = (error: unknown): void => {
     result ??= [error instanceof Error ? error.message : String(error)];
@@ -94,15 +97,39 @@ export async function inWorld(
       if (clock.countTimers() === 0) fail(new Error('nothing will ever happen again: everything waits'));
       else if (clock.now - beginMs > longestMs)
         fail(new Error(`not done after ${longestMs / 60_000} virtual minutes`));
-      else clock.next();
+      else {
+        clock.next();
+        steps = Math.imul(steps ^ (clock.now - beginMs), 0x01000193);
+      }
     }
   } finally {
     clock.uninstall();
+    giveChanceBack();
     syncBuiltinESMExports();
   }
   const digest = createHash('sha256')
-    .update(JSON.stringify([diary, result]))
+    .update(JSON.stringify([diary, result, steps]))
     .digest('hex')
     .slice(0, 16);
   return { result: result ?? [], diary, digest };
+}
+
+/** Replaces what the process draws by chance; a stream of its own, so that one more id changes nothing else of a run. */
+function takeChance(seed: number): () => void {
+  const random = xoroshiro128plus(~seed);
+  const { randomBytes, randomUUID } = crypto;
+  const { random: mathRandom } = Math;
+  const bytes = (size: number) => Buffer.from(Array.from({ length: size }, () => uniformInt(random, 0, 255)));
+  Object.assign(crypto, {
+    randomBytes: bytes,
+    randomUUID() {
+      const hex = bytes(16).toString('hex');
+      return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-4${hex.slice(13, 16)}-8${hex.slice(17, 20)}-${hex.slice(20)}`;
+    },
+  });
+  Math.random = () => uniformInt(random, 0, 2 ** 30 - 1) / 2 ** 30;
+  return () => {
+    Object.assign(crypto, { randomBytes, randomUUID });
+    Math.random = mathRandom;
+  };
 }

@@ -21,14 +21,14 @@ const waitMs = 500;
 const retryMs = 5_000;
 
 /** Takes what is free; answers which of the keys it got. */
-const acquireScript = `
+export const acquireScript = `
 local got = {}
 for i, key in ipairs(KEYS) do
   if redis.call('SET', key, ARGV[1], 'NX', 'PX', ARGV[2]) then got[#got + 1] = i end
 end
 return got`;
 
-const releaseScript = `
+export const releaseScript = `
 for _, key in ipairs(KEYS) do
   if redis.call('GET', key) == ARGV[1] then redis.call('DEL', key) end
 end

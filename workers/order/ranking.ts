@@ -19,7 +19,7 @@ const positionsOf = (key: string) => `${key}:positions`;
 const recentOf = (key: string, partition: number) => `${key}:recent:${partition}`;
 
 /** KEYS: counts, positions, recent orders. ARGV: partition, expected position, next position, orders to remember, then per order its offset, id, number of products and those as id and quantity. */
-const addScript = `
+export const addScript = `
 local at = redis.call('HGET', KEYS[2], ARGV[1]) or ''
 if at ~= ARGV[2] then return { 0, at } end
 local i, counted = 5, 0

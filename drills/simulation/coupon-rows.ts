@@ -1,0 +1,222 @@
+/** The rows that coupons are decided by in the simulated store: what workers/coupon/store.ts says in SQL, said again. */
+import { type CouponState, holderKey } from '../../workers/coupon/issue.ts';
+import type {
+  NewRequest,
+  RequestBatch,
+  RequestRow,
+  RequestRows,
+  RequestStore,
+} from '../../workers/coupon/requests.ts';
+import type { Life } from './kafka.ts';
+import type { Row, Rows, SimulatedStore, Transaction } from './store.ts';
+import type { World } from './world.ts';
+
+export interface CouponRowsBugs {
+  /** Neither row locks on coupons nor conditions nor unique keys: the lock in Redis is all there is. */
+  readonly lockOnly?: boolean;
+  /** What was decided is decided again. */
+  readonly decidedNotAsked?: boolean;
+  /** No note says what is still to be published. */
+  readonly noNote?: boolean;
+  /** Validity is judged by the time of handling. */
+  readonly judgedByHandling?: boolean;
+}
+
+/** A request with the place of its decision among all decisions. */
+export interface DecidedRow extends RequestRow {
+  /** A number per transaction. */
+  readonly decidedIn: number;
+  /** Its place in the transaction. */
+  readonly decidedAs: number;
+}
+
+export interface Note extends RequestBatch {
+  readonly createdAtMs: number;
+}
+
+export interface HistoryRow {
+  readonly couponId: string;
+  readonly userId: string;
+  readonly requestId: string;
+}
+
+/** The port as a process sees it. */
+export function simulatedRequests(
+  world: World,
+  store: SimulatedStore,
+  bugs: CouponRowsBugs = {},
+): (life: Life) => RequestStore {
+  let decisions = 0;
+  const nextDecision = () => {
+    decisions += 1;
+    return decisions;
+  };
+  return (life) => ({
+    transaction: (work) => store.transaction(life, (trx) => work(rowsOf(world, trx, nextDecision, bugs))),
+    deleteNotes: (batchIds) => store.transaction(life, (trx) => deleteNotes(trx, batchIds)),
+  });
+}
+
+async function deleteNotes(trx: Transaction, batchIds: readonly string[]): Promise<void> {
+  if (batchIds.length === 0) return;
+  await trx.statement(rowsIn('note', batchIds), (rows) => {
+    for (const id of batchIds) rows.delete('note', id);
+  });
+}
+
+const rowsIn = (table: string, keys: readonly string[]): readonly Row[] =>
+  keys.toSorted().map((key) => [table, key]);
+
+function rowsOf(
+  world: World,
+  trx: Transaction,
+  nextDecision: () => number,
+  bugs: CouponRowsBugs,
+): RequestRows {
+  let decidedIn = 0;
+  let inOrder: readonly string[] = [];
+  const coupons = (rows: Rows, couponIds: readonly string[]) =>
+    new Map(
+      couponIds.flatMap((id) => {
+        const coupon = rows.get<CouponState>('coupon', id);
+        return coupon === undefined ? [] : [[id, coupon] as const];
+      }),
+    );
+
+  const addRequests = (requests: readonly NewRequest[]) =>
+    trx.statement(
+      requests.map(({ requestId }) => ['request', requestId]),
+      (rows) => {
+        for (const { requestId, couponId, userId } of requests) {
+          if (rows.get('request', requestId) !== undefined) continue;
+          const row: DecidedRow = {
+            couponId,
+            userId,
+            status: 'PENDING',
+            reason: undefined,
+            requestedAtMs: world.now(),
+            decidedAtMs: undefined,
+            decidedIn: 0,
+            decidedAs: 0,
+          };
+          rows.set('request', requestId, row);
+        }
+      },
+    );
+
+  return {
+    addRequests,
+    addMissingRequests: addRequests,
+
+    async lockRequests(requestIds) {
+      inOrder = requestIds;
+      let there: readonly string[] = [];
+      const asSeen = (row: RequestRow): RequestRow => ({
+        ...row,
+        ...(bugs.decidedNotAsked === true ? { status: 'PENDING' } : {}),
+        ...(bugs.judgedByHandling === true ? { requestedAtMs: world.now() } : {}),
+      });
+      return trx.statement(
+        (rows) => {
+          there = requestIds.filter((id) => rows.get('request', id) !== undefined);
+          return rowsIn('request', there);
+        },
+        (rows) => new Map(there.map((id) => [id, asSeen(rows.get<RequestRow>('request', id)!)])),
+      );
+    },
+
+    settleRequests: (requestIds, reason, decidedAtMs) =>
+      trx.statement(rowsIn('request', requestIds), (rows) => {
+        for (const id of requestIds) {
+          const row = rows.get<DecidedRow>('request', id)!;
+          const status = reason === undefined ? 'COMPLETED' : 'FAILED';
+          const decidedAs = inOrder.indexOf(id);
+          const settled: DecidedRow = { ...row, status, reason, decidedAtMs, decidedIn, decidedAs };
+          rows.set('request', id, settled);
+        }
+      }),
+
+    addNote: ({ batchId, requests }) =>
+      trx.statement([['note', batchId]], (rows) => {
+        const note: Note = {
+          batchId,
+          requests: requests.map(({ requestId, userId, couponId, traceparent }) => ({
+            requestId,
+            userId,
+            couponId,
+            traceparent,
+          })),
+          createdAtMs: world.now(),
+        };
+        if (bugs.noNote !== true) rows.set('note', batchId, note);
+      }),
+
+    async lockNotes({ olderThanMs, limit }) {
+      const got = await trx.lockFree(
+        (rows) =>
+          rows
+            .keys('note')
+            .filter((id) => rows.get<Note>('note', id)!.createdAtMs < world.now() - olderThanMs)
+            .toSorted()
+            .map((id) => ['note', id] as const),
+        limit,
+      );
+      return trx.statement([], (rows) => got.map(([table, id]) => rows.get<Note>(table, id)!));
+    },
+
+    deleteNotes: (batchIds) => deleteNotes(trx, batchIds),
+
+    findCoupons: (couponIds) => trx.statement([], (rows) => coupons(rows, couponIds)),
+    lockCoupons: (couponIds) =>
+      trx.statement(bugs.lockOnly === true ? [] : rowsIn('coupon', couponIds), (rows) =>
+        coupons(rows, couponIds),
+      ),
+
+    findHolders: (asked) =>
+      trx.statement([], (rows) => {
+        const held = asked.map(({ couponId, userId }) => holderKey(couponId, userId));
+        return new Set(held.filter((holder) => rows.get('holder', holder) !== undefined));
+      }),
+
+    takeStock: (couponId, count) =>
+      trx.statement([['coupon', couponId]], (rows) => {
+        const coupon = rows.get<CouponState>('coupon', couponId)!;
+        if (bugs.lockOnly !== true && coupon.issued + count > coupon.stock) return false;
+        rows.set('coupon', couponId, { ...coupon, issued: coupon.issued + count });
+        return true;
+      }),
+
+    addHistory: (winners) =>
+      trx.statement(
+        winners.flatMap(({ couponHistoryId, couponId, userId }): readonly Row[] => [
+          ['history', couponHistoryId!],
+          ['holder', holderKey(couponId, userId)],
+        ]),
+        (rows) => {
+          for (const { couponHistoryId, couponId, userId, requestId } of winners) {
+            const holder = holderKey(couponId, userId);
+            if (bugs.lockOnly !== true && rows.get('holder', holder) !== undefined)
+              throw Object.assign(new Error('simulated: a duplicate key'), { errno: 1062 });
+            rows.set('holder', holder, requestId);
+            rows.set('history', couponHistoryId!, { couponId, userId, requestId } satisfies HistoryRow);
+          }
+        },
+      ),
+
+    findHistory: (requestIds) =>
+      trx.statement([], (rows) => {
+        const wanted = new Set(requestIds);
+        const found = rows
+          .keys('history')
+          .map((id) => ({ id, ...rows.get<HistoryRow>('history', id)! }))
+          .filter(({ requestId }) => wanted.has(requestId));
+        return new Map(found.map(({ id, requestId }) => [requestId, id]));
+      }),
+
+    nowMs: () =>
+      trx.statement([], () => {
+        decidedIn = nextDecision();
+        return world.now();
+      }),
+  };
+}
