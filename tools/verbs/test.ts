@@ -94,7 +94,8 @@ async function deployed(score: Score, suite: Suite, context: VerbContext, option
     if (!up) return;
     const { secrets: values } = await secrets.ensureSecrets(variables.secretsFile(environment));
     const env = variables.hostVariables(environment, values);
-    for (const kind of ['integration', 'e2e'] as const) {
+    // End-to-end first: alerts look back on minutes and hours, and must not see what integration tests have broken.
+    for (const kind of ['e2e', 'integration'] as const) {
       if (suite !== 'all' && suite !== kind) continue;
       process.stdout.write(kind === 'e2e' ? '\nEnd-to-end tests\n' : '\nIntegration tests\n');
       await runAvaTwice(score, await testFiles(kind), { signal, match: options.match, env, serial: true });

@@ -118,8 +118,8 @@ async function payWithin(
     ...paid.flatMap(({ call: { paymentId, traceparent }, order }) =>
       paidRecords(order, { paymentId, paidAtMs: nowMs, traceparent }),
     ),
-    ...depleted.map((product) =>
-      productRecord({ ...product, kind: 'DEPLETED', version: product.version + 1, stock: 0 }, nowMs),
+    ...depleted.map(({ productId, version, name, price }) =>
+      productRecord({ productId, kind: 'DEPLETED', version: version + 1, name, price, stock: 0 }, nowMs),
     ),
   ]);
   return decision.answers;

@@ -256,7 +256,7 @@ function paymentRows(trx: Transaction<OrderTables>): PaymentRows {
     async failOrder(orderId, shortProductId, atMs) {
       await trx
         .updateTable('shop_order')
-        .set({ status: 'FAILED', failed_product_id: shortProductId, settled_at: new Date(atMs) })
+        .set({ settled_at: new Date(atMs), status: 'FAILED', failed_product_id: shortProductId })
         .where('order_id', '=', orderId)
         .execute();
     },
@@ -264,7 +264,7 @@ function paymentRows(trx: Transaction<OrderTables>): PaymentRows {
     async completeOrders(orderIds, atMs) {
       await trx
         .updateTable('shop_order')
-        .set({ status: 'COMPLETED', settled_at: new Date(atMs) })
+        .set({ settled_at: new Date(atMs), status: 'COMPLETED' })
         .where('order_id', 'in', orderIds)
         .execute();
     },
