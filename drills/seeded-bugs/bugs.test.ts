@@ -7,6 +7,7 @@ import { run } from '../../tools/children.ts';
 import { checkout } from '../../tools/paths.ts';
 import { bugNamed, bugs, controls } from './bugs.ts';
 import { edited } from './edits.ts';
+import { hookOf } from './process.ts';
 
 const textOf = (file: string) => readFile(join(checkout, file), 'utf8');
 
@@ -41,7 +42,6 @@ test('text that is not there, or there twice, is no place for a bug', (t) => {
 });
 
 test('a process that is started with a bug has it, and one with a control has not', async (t) => {
-  const hook = pathToFileURL(join(checkout, 'drills/seeded-bugs/hook.ts'));
   const code = `
     const { decidePayments } = await import(${JSON.stringify(pathToFileURL(join(checkout, 'workers/order/order.ts')).href)});
     const total = { amountMinor: 1, currency: 'KRW' };
@@ -50,8 +50,7 @@ test('a process that is started with a bug has it, and one with a control has no
     const { stock } = decidePayments({ orders: new Map([['o', order]]), payments: [], stock: new Map([['p', 10]]) }, [request]);
     process.stdout.write(String(stock.get('p')));`;
   const stockLeft = async (bug: string) => {
-    hook.searchParams.set('bug', bug);
-    const args = ['--import', hook.href, '--input-type=module', '--eval', code];
+    const args = ['--import', hookOf(bug), '--input-type=module', '--eval', code];
     return (await run(process.execPath, args)).stdout;
   };
   t.is(await stockLeft('stock-down-by-one'), '9');

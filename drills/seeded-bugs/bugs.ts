@@ -20,9 +20,14 @@ export interface SeededBug {
   readonly killedAtMs?: readonly number[];
   /** One of these findings has to be there; none at all must be when it is empty. */
   readonly caughtAs: readonly FindingKind[];
+  /**
+   * The scenario of the simulation that must catch it, too: by the same edits, or, where what they change is simulated
+   * itself, by the bug of its own that does the same. Unset: none has that part.
+   */
+  readonly simulated?: { readonly scenario: string; readonly bug?: string };
 }
 
-/** The group waits 10 s for a killed member: the second kill meets a worker that works again. */
+/** The second kill meets a worker that works again, also when its group had to wait for the end of a session. */
 const twice = [5_000, 20_000];
 const promotion = { process: 'promotion', load: { promotion: { rate: 100 } } } as const;
 const coupons = { process: 'commerce', load: { coupons: { rate: 100, stock: 200 } } } as const;
@@ -104,6 +109,7 @@ export const bugs: readonly SeededBug[] = [
     ],
     killedAtMs: [5_000],
     caughtAs: ['committed-beyond', 'lost'],
+    simulated: { scenario: 'promotion' },
   },
   {
     ...promotion,
@@ -118,6 +124,7 @@ export const bugs: readonly SeededBug[] = [
     ],
     replicas: 2,
     caughtAs: ['wrong', 'lost'],
+    simulated: { scenario: 'promotion', bug: 'noCoPartitioning' },
   },
   {
     ...promotion,
@@ -125,6 +132,7 @@ export const bugs: readonly SeededBug[] = [
     about: 'an act of exactly five minutes before does not count',
     edits: [{ file: join, find: 'purchasedMs - windowMs,', put: 'purchasedMs - windowMs + 1,' }],
     caughtAs: ['wrong'],
+    simulated: { scenario: 'promotion' },
   },
   {
     ...promotion,
@@ -138,6 +146,7 @@ export const bugs: readonly SeededBug[] = [
       },
     ],
     caughtAs: ['wrong'],
+    simulated: { scenario: 'promotion' },
   },
   {
     ...promotion,
@@ -151,6 +160,7 @@ export const bugs: readonly SeededBug[] = [
       },
     ],
     caughtAs: ['order', 'wrong'],
+    simulated: { scenario: 'promotion' },
   },
   {
     ...promotion,
@@ -165,6 +175,7 @@ export const bugs: readonly SeededBug[] = [
     ],
     killedAtMs: [5_000],
     caughtAs: ['wrong'],
+    simulated: { scenario: 'promotion' },
   },
   {
     ...promotion,
@@ -179,6 +190,7 @@ export const bugs: readonly SeededBug[] = [
       { file: joinWorker, find: 'if (slot.dead || stopping) return false;', put: 'return true;' },
     ],
     caughtAs: ['lost', 'committed-beyond'],
+    simulated: { scenario: 'promotion' },
   },
   {
     ...promotion,
@@ -187,6 +199,7 @@ export const bugs: readonly SeededBug[] = [
     about: 'what cannot be understood gets no dead letter',
     edits: [{ file: joinWorker, find: 'sent.push(refused(one, record, result.rejection));', put: '' }],
     caughtAs: ['lost'],
+    simulated: { scenario: 'promotion' },
   },
   {
     ...promotion,
@@ -200,6 +213,7 @@ export const bugs: readonly SeededBug[] = [
       },
     ],
     caughtAs: ['wrong'],
+    simulated: { scenario: 'promotion' },
   },
   {
     ...promotion,
@@ -213,6 +227,7 @@ export const bugs: readonly SeededBug[] = [
       },
     ],
     caughtAs: ['untold'],
+    simulated: { scenario: 'promotion' },
   },
   {
     ...promotion,
@@ -226,6 +241,7 @@ export const bugs: readonly SeededBug[] = [
       },
     ],
     caughtAs: ['personal-data'],
+    simulated: { scenario: 'promotion' },
   },
 
   // --- coupons
@@ -243,6 +259,7 @@ export const bugs: readonly SeededBug[] = [
     ],
     killedAtMs: twice,
     caughtAs: ['ledger', 'doubled'],
+    simulated: { scenario: 'coupons' },
   },
   {
     ...coupons,
@@ -261,6 +278,7 @@ export const bugs: readonly SeededBug[] = [
       },
     ],
     caughtAs: ['doubled', 'ledger'],
+    simulated: { scenario: 'coupons' },
   },
   {
     ...coupons,
@@ -280,6 +298,7 @@ export const bugs: readonly SeededBug[] = [
       },
     ],
     caughtAs: ['over-issued'],
+    simulated: { scenario: 'coupons' },
   },
   {
     ...coupons,
@@ -287,6 +306,7 @@ export const bugs: readonly SeededBug[] = [
     about: 'outcomes are told before the decision is committed',
     edits: [givenOutBeforeCommit],
     caughtAs: ['lost', 'untold', 'ledger'],
+    simulated: { scenario: 'coupons', bug: 'answersBeforeCommit' },
   },
   {
     ...coupons,
@@ -302,6 +322,7 @@ export const bugs: readonly SeededBug[] = [
       },
     ],
     caughtAs: ['committed-beyond', 'order'],
+    simulated: { scenario: 'coupons' },
   },
   {
     ...coupons,
@@ -309,19 +330,15 @@ export const bugs: readonly SeededBug[] = [
     about: 'results name the user and not the pseudonym',
     edits: [{ file: couponHandler, find: 'user: pseudonym(pseudonymKey, userId),', put: 'user: userId,' }],
     caughtAs: ['personal-data'],
+    simulated: { scenario: 'coupons' },
   },
 
   // --- orders
   {
     ...ranking,
     name: 'ranking-counts-twice',
-    about: 'the ranking begins at the committed offset, and counts what is delivered again',
+    about: 'the ranking counts what is delivered again',
     edits: [
-      {
-        file: 'workers/order/ranking-worker.ts',
-        find: 'return places.map(({ partition, from }) => ({ topic, partition, offset: from }));',
-        put: 'return [];',
-      },
       {
         file: 'workers/order/ranking-worker.ts',
         find: 'const ahead = records.filter(({ record }) => record.offset >= (expected ?? 0));',
@@ -340,6 +357,7 @@ export const bugs: readonly SeededBug[] = [
     ],
     killedAtMs: twice,
     caughtAs: ['wrong'],
+    simulated: { scenario: 'orders', bug: 'rankingOrdersForgotten' },
   },
   {
     ...orders,
@@ -353,6 +371,7 @@ export const bugs: readonly SeededBug[] = [
       },
     ],
     caughtAs: ['ledger'],
+    simulated: { scenario: 'orders' },
   },
   {
     ...orders,
@@ -360,6 +379,7 @@ export const bugs: readonly SeededBug[] = [
     about: 'a payment is answered before it is committed',
     edits: [givenOutBeforeCommit],
     caughtAs: ['lost', 'untold'],
+    simulated: { scenario: 'orders', bug: 'answersBeforeCommit' },
   },
   {
     ...orders,
@@ -373,6 +393,7 @@ export const bugs: readonly SeededBug[] = [
       },
     ],
     caughtAs: ['untold'],
+    simulated: { scenario: 'orders', bug: 'outboxForgottenBeforeAck' },
   },
   {
     ...orders,

@@ -13,6 +13,13 @@ const readyWithinMs = 60_000;
 const restartAfterMs = 300;
 const drainMs = 5_000;
 
+/** For `node --import`: what seeds the bug of this name into the process. */
+export function hookOf(bug: string): string {
+  const url = pathToFileURL(join(checkout, 'drills/seeded-bugs/hook.ts'));
+  url.searchParams.set('bug', bug);
+  return url.href;
+}
+
 export interface BuggyProcess {
   readonly url: string;
   /** SIGKILL; it starts again by itself, as it does when it ends for a reason of its own. */
@@ -36,8 +43,6 @@ export async function startBuggy(options: {
   const { bug, workers, variables, name, signal } = options;
   const port = await freePort();
   const url = `http://127.0.0.1:${port}`;
-  const hook = pathToFileURL(join(checkout, 'drills/seeded-bugs/hook.ts'));
-  hook.searchParams.set('bug', bug);
   const log = createWriteStream(options.logFile, { flags: 'a' });
   await once(log, 'open');
   let child: ChildProcess | undefined;
@@ -47,7 +52,7 @@ export async function startBuggy(options: {
     while (!stopping) {
       child = spawn(
         process.execPath,
-        ['--import', hook.href, join(checkout, 'workers/main.ts'), ...workers],
+        ['--import', hookOf(bug), join(checkout, 'workers/main.ts'), ...workers],
         {
           cwd: checkout,
           stdio: ['ignore', log, log],
