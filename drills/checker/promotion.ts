@@ -211,18 +211,24 @@ function expectedOf(
   everything: readonly SentMessage[],
 ): ReadonlyMap<string, OracleAnswer> {
   const iso = ({ eventTimeMs }: GeneratedMessage) => new Date(eventTimeMs).toISOString();
-  return oracle(
-    acked.flatMap((message) =>
-      message.purchase === undefined
-        ? []
-        : [{ purchaseId: message.purchase.purchaseId, userId: message.userId, purchasedAt: iso(message) }],
-    ),
+  // The oracle looks at every act for every purchase. Person by person it says the same, in seconds after a soak of hours.
+  const acts = Map.groupBy(
     everything.flatMap(({ message, outcome }) =>
       'poison' in message || message.act === undefined || outcome === 'refused'
         ? []
         : [{ ...message.act, userId: message.userId, actedAt: iso(message) }],
     ),
+    ({ userId }) => userId,
   );
+  const purchases = Map.groupBy(
+    acked.flatMap((message) =>
+      message.purchase === undefined
+        ? []
+        : [{ purchaseId: message.purchase.purchaseId, userId: message.userId, purchasedAt: iso(message) }],
+    ),
+    ({ userId }) => userId,
+  );
+  return new Map([...purchases].flatMap(([userId, own]) => [...oracle(own, acts.get(userId) ?? [])]));
 }
 
 /** An answer lists the nearest acts only, so that one busy person cannot make it grow without end. */
