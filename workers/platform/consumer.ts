@@ -95,7 +95,8 @@ export async function startConsumer(
     sessionTimeout: sessionTimeoutMs,
     heartbeatInterval: heartbeatIntervalMs,
     rebalanceTimeout: 10_000,
-    maxWaitTimeInMs: 500,
+    maxWaitTimeInMs: options.gatherMs ?? 500,
+    minBytes: options.gatherMs === undefined ? 1 : 64 * 1024,
     maxBytesPerPartition: 512 * 1024,
     maxBytes: 4 * 1024 * 1024,
     metadataMaxAge: 60_000,
@@ -112,6 +113,8 @@ export async function startConsumer(
 
   let epoch = 0;
   let partitions = new Map<string, PartitionState>();
+  /** Handlers at work, of this assignment and of those before it: a new one begins when none is left. */
+  const handling = new Set<Promise<void>>();
   /** True from a join until every partition has its start. */
   let assigning = true;
   let stopping = false;
@@ -143,20 +146,15 @@ export async function startConsumer(
     assigning = true;
     commitOnce = undefined;
     pending.clear();
-    const before = partitions;
     partitions = new Map();
     holdings.slots = [...new Set(list.map(({ partition }) => partition))].sort((a, b) => a - b);
     holdings.generation = epoch;
     pauseInClient(list);
-    assignment = assign(list, epoch, before).catch((error) => die(asError(error)));
+    assignment = assign(list, epoch).catch((error) => die(asError(error)));
   });
 
-  async function assign(
-    list: readonly TopicPartition[],
-    myEpoch: number,
-    before: ReadonlyMap<string, PartitionState>,
-  ): Promise<void> {
-    await settled([...before.values()]);
+  async function assign(list: readonly TopicPartition[], myEpoch: number): Promise<void> {
+    await settled();
     const stale = () => myEpoch !== epoch || stopping;
     if (stale()) return;
     log.info('partitions assigned', {
@@ -272,9 +270,11 @@ export async function startConsumer(
     }
     const myEpoch = epoch;
     const run = finishBatch(state, mine, myEpoch, result, startedMs).finally(() => {
+      handling.delete(run);
       state.running = undefined;
       state.movedAtMs = Date.now();
     });
+    handling.add(run);
     state.running = run;
     state.runningSinceMs = startedMs;
     if ((await endsWithin(run, patienceMs)) || myEpoch !== epoch) return;
@@ -554,7 +554,7 @@ export async function startConsumer(
       stopping = true;
       clearInterval(watchdog);
       await endsWithin(assignment, 2_000);
-      await settled([...partitions.values()]).catch((error) => log.warn(asError(error).message));
+      await settled().catch((error) => log.warn(asError(error).message));
       // Now, not in consumer.stop(): by then kafkajs commits nothing any more.
       await endsWithin(flush(), 5_000);
       await endsWithin(
@@ -567,10 +567,9 @@ export async function startConsumer(
     },
   };
 
-  async function settled(states: readonly PartitionState[]): Promise<void> {
-    const running = states.flatMap((state) => (state.running === undefined ? [] : [state.running]));
-    if (running.length === 0) return;
-    if (!(await endsWithin(Promise.all(running), 15_000))) {
+  async function settled(): Promise<void> {
+    if (handling.size === 0) return;
+    if (!(await endsWithin(Promise.all(handling), 15_000))) {
       throw new MusterError(
         'MUSTER_KAFKA_STALLED',
         'a handler did not end within 15 s after its partition was lost',

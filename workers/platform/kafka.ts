@@ -67,6 +67,11 @@ export interface PartitionConsumerOptions {
   /** All topics have equal partition counts and one member gets partition i of each of them. */
   readonly coPartitioned?: boolean;
   /**
+   * Records may wait this long at the broker for others to come with them; they go at once when left out. Each answer
+   * to a fetch costs broker and reader as much as dozens of records do.
+   */
+  readonly gatherMs?: number;
+  /**
    * Called with the whole assignment after each rebalance, before its first batch; state of lost partitions must be
    * dropped. Another one may come before an earlier call has answered: only the answer to the newest epoch counts.
    */

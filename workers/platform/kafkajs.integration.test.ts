@@ -390,6 +390,62 @@ test('two members share co-partitioned topics, nothing is lost over a rebalance,
   }
 });
 
+test('an assignment that overtakes another still waits for the handler that was at work before both', async (t) => {
+  const topic = uniqueName('overtaken');
+  const groupId = uniqueName('group');
+  const made = await createTopics([{ name: topic, partitions: 3 }]);
+  const kafka = testKafka();
+  const finish = Promise.withResolvers<void>();
+  t.teardown(async () => {
+    finish.resolve();
+    await kafka.close();
+    await made.remove();
+  });
+  const producer = await kafka.producer('test');
+  await producer.send([{ topic, key: 'a', value: 'slow' }]);
+  const working = Promise.withResolvers<void>();
+  let atWork = false;
+  let begunMeanwhile = 0;
+  let begunAfter = 0;
+  await kafka.consumePartitions({
+    groupId,
+    topics: [topic],
+    async onAssigned() {
+      if (atWork) begunMeanwhile++;
+      else begunAfter++;
+      return [];
+    },
+    async onBatch() {
+      atWork = true;
+      working.resolve();
+      await finish.promise;
+      atWork = false;
+    },
+    onFatal: (error) => t.fail(error.message),
+  });
+  await working.promise;
+  begunAfter = 0;
+  for (const name of ['second', 'third']) {
+    const joined = Promise.withResolvers<void>();
+    await kafka.consumePartitions({
+      groupId,
+      topics: [topic],
+      async onAssigned() {
+        joined.resolve();
+        return [];
+      },
+      onBatch: async () => {},
+      onFatal: (error) => t.fail(`${name}: ${error.message}`),
+    });
+    await joined.promise;
+  }
+  // Long enough for the second assignment to be taken on by mistake: it needs a few round trips.
+  await sleep(1_000);
+  t.is(begunMeanwhile, 0);
+  finish.resolve();
+  await eventually('it goes on when the handler has ended', () => begunAfter > 0);
+});
+
 test('topics of different width cannot be joined, and a missing topic is named', async (t) => {
   const a = uniqueName('wide');
   const b = uniqueName('narrow');

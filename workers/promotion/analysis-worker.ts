@@ -52,6 +52,8 @@ export const worker: Worker<typeof config> = {
       name: 'promotion-analysis',
       topics: [topics.purchaseEnriched.name, topics.promoBehavior.name],
       sinceMs: Date.now() - longestWindowMs,
+      // It counts by the minute.
+      gatherMs: 500,
       onRecord: (record) => take(analysis, record, config.TIME_ZONE, Date.now()),
       onFatal: fail,
     });

@@ -19,6 +19,8 @@ export interface ViewOptions {
   readonly topics: readonly string[];
   /** Begins with the records appended at or after this time, UTC ms. */
   readonly sinceMs: number;
+  /** How long a record may wait for others to be read with it. */
+  readonly gatherMs?: number;
   /** Must not throw for the content of a record. */
   onRecord(record: IncomingRecord): void;
   /** Called after each batch. */
@@ -45,6 +47,7 @@ export async function openView(options: ViewOptions): Promise<View> {
   const consumer = await kafka.consumePartitions({
     groupId: `${options.name}-view-${hostname()}-${randomUUID().slice(0, 8)}`,
     topics: options.topics,
+    ...(options.gatherMs === undefined ? {} : { gatherMs: options.gatherMs }),
     async onAssigned(assignment) {
       const fresh = new Set(assignment.filter((at) => !positions.has(keyOf(at))).map(({ topic }) => topic));
       for (const topic of fresh) {
