@@ -30,6 +30,7 @@ const known = new Set<string>([
   sloSeries.ratio(sloPeriod),
   sloSeries.budgetRemaining,
   sloSeries.objective,
+  sloSeries.measuredSince,
 ]);
 const words = new Set(['or', 'and', 'unless', 'bool', 'offset', 'group_left', 'group_right']);
 

@@ -1,12 +1,14 @@
 /** Objectives: how much of the promise is kept, how fast its budget is used up, and whether anybody measures it. */
 import { metrics } from '../catalog/metrics.ts';
 import { burnRates, probeRules, type Slo, sloPeriod, sloSeries, slos, sloWindows } from '../catalog/slos.ts';
+import { seconds } from './promtool.ts';
 import {
   at,
   type Duration,
   type FiringCase,
   gone,
   growing,
+  type QuietCase,
   type RecordingRule,
   type RuleGroup,
   rule,
@@ -34,7 +36,22 @@ const objectives: readonly RecordingRule[] = slos.map(({ id, objective }) => ({
   labels: { slo: id },
 }));
 
-const spent = (ratio: string) => `(1 - ${ratio}) / on (slo) (1 - ${sloSeries.objective})`;
+/**
+ * Since when the objectives are measured: kept by naming itself, through restarts of Prometheus of up to two days.
+ */
+const measuredSince: RecordingRule = {
+  record: sloSeries.measuredSince,
+  expr: `last_over_time(${sloSeries.measuredSince}[2d]) or vector(time())`,
+};
+
+/**
+ * The share of the window's budget that is used. A window that reaches back before the first measurement has all its
+ * budget, too: without that an outage of five seconds in the first ten minutes would count as one of half a minute.
+ */
+function spent(window: (typeof sloWindows)[number] | typeof sloPeriod): string {
+  const measured = `clamp_max((time() - ${sloSeries.measuredSince}) / ${seconds(window)}, 1)`;
+  return `(1 - ${sloSeries.ratio(window)}) / on (slo) (1 - ${sloSeries.objective}) * on () group_left () ${measured}`;
+}
 
 // ---- proofs: both objectives, with a share of bad events that uses the budget up `burn` times too fast
 
@@ -61,6 +78,10 @@ function burning(slo: Slo['id'], ...stretches: readonly (readonly [burn: number,
 /** How the proofs of one pair of windows differ: their steps, and a burst that only the short window minds. */
 interface BurnTexts<Name extends string> {
   readonly name: Name;
+  /** When a burn that is a twentieth too fast from the first moment on has used up what the long window allows. */
+  readonly usedUpAfter: Duration;
+  /** A failure soon after the first start that would matter if nothing else were known of the window. */
+  readonly young?: QuietCase;
   /** Minutes in which the short window forgets, tried where it is short. */
   readonly forgets?: FiringCase;
   readonly step: Duration;
@@ -72,7 +93,7 @@ interface BurnTexts<Name extends string> {
 
 function burnAlert<const Name extends string>(index: 0 | 1 | 2 | 3, texts: BurnTexts<Name>) {
   const { rate, long, short, severity } = burnRates[index]!;
-  const { name, step, healthyFor, burst } = texts;
+  const { name, step, healthyFor, burst, usedUpAfter } = texts;
   return rule<Name>({
     name,
     severity,
@@ -100,14 +121,14 @@ function burnAlert<const Name extends string>(index: 0 | 1 | 2 | 3, texts: BurnT
           when: 'probes fail a little faster than that',
           step,
           series: burning('availability', [rate * 1.05]),
-          trueFrom: step,
+          trueFrom: usedUpAfter,
           alerts: [{ slo: 'availability' }],
         },
         {
           when: 'promotions are late a little more often than that',
           step,
           series: burning('promotion_latency', [rate * 1.05]),
-          trueFrom: step,
+          trueFrom: usedUpAfter,
           alerts: [{ slo: 'promotion_latency' }],
         },
         ...(texts.forgets === undefined ? [] : [texts.forgets]),
@@ -120,13 +141,14 @@ function burnAlert<const Name extends string>(index: 0 | 1 | 2 | 3, texts: BurnT
             ...burning('availability', [rate * 0.95]),
             ...burning('promotion_latency', [rate * 0.95]),
           },
-          watchedFor: healthyFor,
+          watchedFor: long,
         },
         {
           when: 'a short burst: the long window does not mind it',
           step,
           series: burning('availability', [0, healthyFor], burst, [0]),
         },
+        ...(texts.young === undefined ? [] : [texts.young]),
       ],
       live: {
         notLive:
@@ -152,21 +174,28 @@ export function sloAlerts(): RuleGroup {
     name: 'slo',
     interval: '30s',
     rules: [
+      measuredSince,
       ...objectives,
       ...sloWindows.flatMap((window) => [
         ...slos.map((slo) => goodRatio(slo, window)),
-        { record: sloSeries.burnRate(window), expr: spent(sloSeries.ratio(window)) },
+        { record: sloSeries.burnRate(window), expr: spent(window) },
       ]),
       burnAlert(0, {
         name: 'SloBurn1h',
         step: '1m',
+        usedUpAfter: '58m',
+        young: {
+          when: 'two minutes of trouble, eight minutes after the first start',
+          step: '1m',
+          series: burning('availability', [0, '8m'], [100, '2m'], [0]),
+        },
         healthyFor: '1h',
         burst: [100, '2m'],
         forgets: {
           when: 'it is over: the five minutes know, the hour does not yet',
           step: '1m',
           series: burning('availability', [20, '60m'], [0]),
-          trueFrom: '1m',
+          trueFrom: '44m',
           falseFrom: '62m',
           alerts: [{ slo: 'availability' }],
         },
@@ -177,6 +206,7 @@ export function sloAlerts(): RuleGroup {
       burnAlert(1, {
         name: 'SloBurn6h',
         step: '1m',
+        usedUpAfter: '343m',
         healthyFor: '6h',
         burst: [100, '10m'],
         usesUp: 'the budget of 30 days is gone in five.',
@@ -185,6 +215,7 @@ export function sloAlerts(): RuleGroup {
       burnAlert(2, {
         name: 'SloBurn1d',
         step: '15m',
+        usedUpAfter: '1380m',
         healthyFor: '1d',
         burst: [100, '30m'],
         usesUp: 'the budget of 30 days is gone in ten.',
@@ -193,8 +224,9 @@ export function sloAlerts(): RuleGroup {
       burnAlert(3, {
         name: 'SloBurn3d',
         step: '15m',
+        usedUpAfter: '4125m',
         healthyFor: '1d',
-        burst: [20, '1h'],
+        burst: [60, '1h'],
         usesUp: 'at this rate nothing of it is left at the end of the 30 days.',
         firstStep: 'The canary dashboard over a week; then what changed when it began.',
       }),
@@ -242,7 +274,7 @@ export function sloBudget(): RuleGroup {
     interval: '1m',
     rules: [
       ...slos.map((slo) => goodRatio(slo, sloPeriod)),
-      { record: sloSeries.budgetRemaining, expr: `1 - ${spent(sloSeries.ratio(sloPeriod))}` },
+      { record: sloSeries.budgetRemaining, expr: `1 - ${spent(sloPeriod)}` },
     ],
   };
 }

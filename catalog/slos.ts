@@ -79,11 +79,13 @@ export const burnRates: readonly {
 export const sloSeries = {
   /** Good events / events, 0 to 1; absent when there were none. */
   ratio: (window: SloWindow | typeof sloPeriod) => `muster:slo:good_ratio_${window}`,
-  /** How many times faster than promised the budget is used. */
+  /** How many times faster than promised the budget is used; what was before the first measurement counts as good. */
   burnRate: (window: SloWindow) => `muster:slo:burn_rate_${window}`,
   /** 1 untouched, 0 used up, negative: the promise is broken. */
   budgetRemaining: `muster:slo:budget_remaining_ratio_${sloPeriod}`,
   objective: 'muster:slo:objective_ratio',
+  /** Since when anybody counts, in Unix seconds; what was before is taken as good. */
+  measuredSince: 'muster:slo:measured_since_seconds',
 } as const;
 
 /** Recovery objectives of the platform: what is required, and what we aim at. */
