@@ -6,8 +6,9 @@ import { setFlagsFromString } from 'node:v8';
 import type { Worker } from './platform/worker.ts';
 
 // V8 lets the young generation grow to three semi-spaces of 16 MiB while modules load, and an idle process never gives
-// them back (measured: 20 to 60 MB resident more). So it stays at its 1 MiB unless the process's environment asks for
-// throughput: NODE_OPTIONS=--max-semi-space-size=<MiB>. Hence the dynamic imports below: they must come after this.
+// them back (measured: 20 to 60 MB resident more). So it stays at its 1 MiB until there is work to do (platform/process.ts),
+// unless the environment names a size: NODE_OPTIONS=--max-semi-space-size=<MiB>. Hence the dynamic imports below: they must
+// come after this.
 if (![...process.execArgv, process.env.NODE_OPTIONS ?? ''].some((flags) => flags.includes('semi-space')))
   setFlagsFromString('--semi-space-growth-factor=1');
 

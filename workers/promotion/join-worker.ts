@@ -8,7 +8,6 @@
  * is acked. On assignment the state is read back from the input topics (see join.ts).
  */
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
-import { setFlagsFromString } from 'node:v8';
 import { Type } from 'typebox';
 import { groups } from '../../catalog/groups.ts';
 import { topics } from '../../catalog/topics.ts';
@@ -133,7 +132,6 @@ export const worker: Worker<typeof config> = {
     let newestEpoch = 0;
     let stopping = false;
     let outstanding = 0;
-    let roomMade = false;
     /** Spans of purchases that are not answered yet. */
     const spans = new Map<HeldPurchase, MessageSpan>();
 
@@ -344,7 +342,6 @@ export const worker: Worker<typeof config> = {
       if (slot === undefined || one === undefined || slot.epoch !== epoch || batch.records.length === 0)
         return;
       const queue = slot.queues[one];
-      makeRoom(batch.records.length);
       queue.batches.push(batch);
       queue.records += batch.records.length;
       queue.end = Math.max(queue.end, batch.highWatermark);
@@ -353,16 +350,6 @@ export const worker: Worker<typeof config> = {
         consumer?.pause([{ topic: batch.topic, partition: batch.partition }]);
       }
       void pump(slot);
-    }
-
-    /**
-     * The process begins with a small young generation that does not grow (see workers/main.ts). Under load that makes the
-     * collector run every half megabyte, 40 % of all CPU as measured: from the first large batch on it may grow.
-     */
-    function makeRoom(records: number): void {
-      if (roomMade || records < 500) return;
-      roomMade = true;
-      setFlagsFromString('--semi-space-growth-factor=2');
     }
 
     function resumeWhenLow(slot: Slot, one: Source): void {
