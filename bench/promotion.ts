@@ -4,9 +4,10 @@
  * `./muster bench promotion -- [--only=latency,drain,sustained] [--latency-seconds=300] [--events=1000000] [--seconds=20]
  * [--max-rate=60000] [--brokers=host:port,...] [--profile]`
  *
- * Runs on the deployed cluster (or the one named). The deployed join worker and traffic are stopped meanwhile, for drain
- * and sustained the API and log follower too, and a worker process of this machine takes the join's place; all are
- * started again at the end. Brokers, load and worker share the machine.
+ * Runs on the deployed cluster (or the one named). Latency is that of the deployed join, with only the other traffic
+ * stopped; for drain and sustained (and for a profile, and with --brokers) a worker process of this machine takes its
+ * place, and the API and log follower are stopped too. All are started again at the end. Brokers, load and worker share
+ * the machine.
  */
 import { spawn } from 'node:child_process';
 import { randomBytes, randomUUID } from 'node:crypto';
@@ -47,15 +48,22 @@ export async function run(options: BenchOptions): Promise<void> {
   const stop = (...processes: string[]) => {
     if (setting('brokers') === undefined) restart.push(stopDeployed(environment, processes));
   };
-  // The latency is that of the deployed system, its readers included; how fast one worker can be is asked without them.
-  stop('promotion', 'traffic');
+  stop('traffic');
   const report: Record<string, unknown> = {
     ...context(),
   };
-  const bench: Context = { kafka, brokers, signal, profile: options.args.includes('--profile') };
+  const bench: Context = {
+    kafka,
+    brokers,
+    signal,
+    profile: options.args.includes('--profile'),
+    deployed: setting('brokers') === undefined,
+  };
   try {
+    if (bench.profile) stop('promotion');
     if (only.includes('latency')) report.latency = await latency(bench, number('latency-seconds', 300));
-    if (only.some((part) => part !== 'latency')) stop('api', 'log-follower');
+    // How fast one worker can be is asked without the others.
+    if (only.some((part) => part !== 'latency')) stop('promotion', 'api', 'log-follower');
     if (only.includes('drain')) report.drain = await drain(bench, number('events', 1_000_000));
     if (only.includes('sustained'))
       report.sustained = await sustained(bench, number('seconds', 20), number('max-rate', 60_000));
@@ -71,6 +79,8 @@ interface Context {
   readonly brokers: readonly string[];
   readonly signal: AbortSignal;
   readonly profile: boolean;
+  /** The cluster is the environment's, so its own join can be asked. */
+  readonly deployed: boolean;
 }
 
 function startJoin({ brokers, signal, profile }: Context): Promise<RunningWorker> {
@@ -152,7 +162,7 @@ async function latency(context: Context, seconds: number): Promise<unknown> {
   say(`latency: 200 events/s for ${seconds} s`);
   const { kafka, signal } = context;
   const runId = randomUUID().slice(0, 8);
-  const worker = await startJoin(context);
+  const worker = context.deployed && !context.profile ? undefined : await startJoin(context);
   const sentMs = new Map<string, number>();
   const answeredMs = new Map<string, number>();
   const promotedMs = new Map<string, number>();
@@ -236,7 +246,7 @@ async function latency(context: Context, seconds: number): Promise<unknown> {
     if (affect.get(id)?.affect !== answer.affect) wrong += 1;
   }
   await consumer.stop();
-  await worker.stop();
+  await worker?.stop();
   const result = {
     seconds,
     warmUpSeconds: Math.min(warmUpSeconds, seconds / 3),

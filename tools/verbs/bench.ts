@@ -21,6 +21,7 @@ export function addBench(program: Command): void {
       ['bench', 'which there are'],
       ['bench promotion', 'latency at 200/s, drain, and highest sustained rate of the promotion join'],
       ['bench promotion -- --only=latency', "a benchmark's own options come after --"],
+      ['bench promotion -- --help', 'what it measures, and its options'],
     ],
     exits: ['failed', 'unavailable'],
     async run({ environment, signal }, _options, [name, ...args]) {
@@ -32,8 +33,7 @@ export function addBench(program: Command): void {
       if (name === undefined) {
         if (names.length === 0) process.stdout.write('There are no benchmarks yet.\n');
         for (const each of names) {
-          const text = await readFile(join(folder, `${each}.ts`), 'utf8');
-          const about = /\/\*\*\s*\n?\s*\*?\s*([^\n*]+)/.exec(text)?.[1]?.trim() ?? '';
+          const [about] = (await wordsOf(join(folder, `${each}.ts`))).split('\n');
           process.stdout.write(`${each.padEnd(16)} ${about}\n`);
         }
         return undefined;
@@ -42,6 +42,18 @@ export function addBench(program: Command): void {
         throw new MusterError(
           'MUSTER_USAGE',
           `No benchmark "${name}"; there are: ${names.join(', ') || 'none'}.`,
+        );
+      const words = await wordsOf(join(folder, `${name}.ts`));
+      if (args.some((arg) => arg === '--help' || arg === '-h')) {
+        process.stdout.write(`${words}\n`);
+        return undefined;
+      }
+      const known = new Set(words.match(/--[a-z-]+/g));
+      const unknown = args.find((arg) => !known.has(arg.split('=')[0]!));
+      if (unknown !== undefined)
+        throw new MusterError(
+          'MUSTER_USAGE',
+          `${name} has no option "${unknown}"; ./muster bench ${name} -- --help says which it has.`,
         );
       const bench = (await import(join(folder, `${name}.ts`))) as Partial<Bench>;
       if (typeof bench.run !== 'function')
@@ -53,4 +65,10 @@ export function addBench(program: Command): void {
       return undefined;
     },
   });
+}
+
+/** The comment at the top of a benchmark: what it measures, and its options. */
+async function wordsOf(file: string): Promise<string> {
+  const [, comment = ''] = /^\/\*\*\s*([\s\S]*?)\s*\*\//.exec(await readFile(file, 'utf8')) ?? [];
+  return comment.replace(/^ \* ?/gm, '');
 }
