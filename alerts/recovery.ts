@@ -1,9 +1,10 @@
 /** The two promises about disasters: how much may be lost, how long it may take. */
-import { limits } from '../catalog/alerting.ts';
 import { metrics } from '../catalog/metrics.ts';
+import { recoveryObjectives } from '../catalog/slos.ts';
 import { at, growing, type RuleGroup, rule } from './rule.ts';
 
 const { recovery, canary } = metrics;
+const { rtoSeconds, rpoSeconds } = recoveryObjectives;
 
 export function recoveryAlerts(): RuleGroup {
   return {
@@ -12,10 +13,10 @@ export function recoveryAlerts(): RuleGroup {
       rule({
         name: 'RpoAtRisk',
         severity: 'page',
-        expr: `max by (topic) (${recovery.secondsAtRisk}) > ${limits.rpoSeconds}`,
+        expr: `max by (topic) (${recovery.secondsAtRisk}) > ${rpoSeconds.required}`,
         for: '30s',
         summary: '{{ $value | humanizeDuration }} of {{ $labels.topic }} are on one broker only.',
-        meaning: `If that broker’s disk dies now, more than the ${limits.rpoSeconds} s that may be lost are gone.`,
+        meaning: `If that broker’s disk dies now, more than the ${rpoSeconds.required} s that may be lost are gone.`,
         firstStep: 'Bring the followers back: ./muster status. Do not restart the leader.',
         runbook: 'alerts/runbooks/RpoAtRisk.md',
         proof: {
@@ -48,10 +49,10 @@ export function recoveryAlerts(): RuleGroup {
       rule({
         name: 'RtoExceeded',
         severity: 'page',
-        expr: `max(${canary.currentOutage}) > ${limits.rtoSeconds}`,
+        expr: `max(${canary.currentOutage}) > ${rtoSeconds.required}`,
         for: '0s',
         summary: 'Publishing has been disturbed for {{ $value | humanizeDuration }}.',
-        meaning: `The platform promised to be back within ${limits.rtoSeconds / 60} minutes.`,
+        meaning: `The platform promised to be back within ${rtoSeconds.required / 60} minutes.`,
         firstStep: 'There is an incident going on already: ask for help now.',
         runbook: 'alerts/runbooks/RtoExceeded.md',
         proof: {

@@ -23,9 +23,6 @@ export const inhibitedByLabel = 'inhibited_by';
 
 /** Limits of alerts that hold in every environment; limits of a group, a topic or a size are where those are. */
 export const limits = {
-  /** Service contract: data that may be lost, and time to come back. */
-  rpoSeconds: 60,
-  rtoSeconds: 300,
   /** Service contract: purchase to promotion event. */
   promotionSeconds: 2,
   /** Lag of a group that is not in the catalog. */

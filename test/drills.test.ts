@@ -1,11 +1,11 @@
 /**
  * Drills on the deployed environment (`./muster test e2e` deploys `ci` and sets the variables): parts are killed and
  * frozen under load, and every acked purchase comes out once and as the oracle says. The same as `./muster drill`, with
- * shorter faults; times are measured and not judged here, as this machine has other things to do.
+ * shorter faults, and a soak; times are measured and not judged here, as this machine has other things to do.
  */
 import test, { type ExecutionContext } from 'ava';
 import type { Drill, DrillReport } from '../drills/drill.ts';
-import { drillNamed } from '../drills/drills.ts';
+import { drillNamed, soak } from '../drills/drills.ts';
 import { withFaults } from '../drills/faults.ts';
 import { runDrill } from '../drills/runner/run.ts';
 import { environment } from './deployed.fixture.ts';
@@ -74,3 +74,8 @@ test.serial(
     await holds(t, short(drillNamed('worker-frozen')), 13);
   },
 );
+
+test.serial('ten minutes with a random fault each minute: nothing is lost and nothing doubled', async (t) => {
+  const [drill] = soak(environment, 10, 14);
+  await holds(t, drill!, 14);
+});

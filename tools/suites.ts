@@ -153,7 +153,7 @@ export async function runAvaTwice(
 }
 
 /** Without a finished test for so long something hangs: it is ended, and what had finished counts. */
-const silenceMs = { unit: 4 * 60_000, serial: 20 * 60_000 };
+const silenceMs = { unit: 4 * 60_000, serial: 25 * 60_000 };
 
 export interface AvaOptions {
   readonly signal: AbortSignal;
@@ -199,7 +199,7 @@ export async function runAva(score: Score, files: readonly string[], options: Av
   const args = [
     'node_modules/ava/entrypoints/cli.js',
     '--tap',
-    ...(serial ? ['--serial', '--timeout=15m'] : []),
+    ...(serial ? ['--serial', '--timeout=20m'] : []),
     ...(options.match === undefined ? [] : [`--match=${options.match}`]),
     ...files,
   ];
