@@ -6,6 +6,7 @@ import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import kafkajs, { type Admin as KafkaAdmin } from 'kafkajs';
 import { type Kysely, sql } from 'kysely';
+import { limits } from '../../catalog/alerting.ts';
 import type { Environment } from '../../catalog/environments.ts';
 import { topics } from '../../catalog/topics.ts';
 import { brokersOutside, reachFromHost } from '../../stacks/config/topology.ts';
@@ -46,6 +47,8 @@ export interface Cause {
   readonly wave: number | 'alongside';
   /** This page, and no other, may arrive: everything else that the cause brings about is held back. */
   readonly onlyPage?: string;
+  /** How long after its beginning the condition is one that the alerts are about; at once when left out. */
+  readonly ripensMs?: number;
   begin(stage: Stage): Promise<void>;
 }
 
@@ -99,6 +102,8 @@ const table = {
   'consumer stopped': {
     does: 'a group reads a topic, then nobody does while records come',
     wave: 'alongside',
+    // Nobody wrote down how far behind this group may be.
+    ripensMs: limits.foreignGroupLagSeconds * 1_000,
     async begin(stage) {
       const { topic, group, send } = await scratchTopic(stage, 'stopped');
       await send();

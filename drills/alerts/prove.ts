@@ -226,7 +226,7 @@ export async function proveCause(
   tell: (line: string) => void,
 ): Promise<CauseProven> {
   const { environment, signal } = session;
-  const { begin, onlyPage } = causes[cause];
+  const { begin, onlyPage, ripensMs = 0 } = causes[cause];
   const undos: (() => Promise<unknown>)[] = [];
   const tidies: (() => Promise<unknown>)[] = [];
   const over = new AbortController();
@@ -282,9 +282,11 @@ export async function proveCause(
     void beginning.then(() => {
       isBegun = true;
     });
-    const allowedMs = Math.max(
-      ...alerts.map(({ alert }) => lengthMs(alert.for) + Math.min(memoryMs(alert.expr), 10 * 60_000)),
-    );
+    const allowedMs =
+      ripensMs +
+      Math.max(
+        ...alerts.map(({ alert }) => lengthMs(alert.for) + Math.min(memoryMs(alert.expr), 10 * 60_000)),
+      );
     let untilMs = Number.POSITIVE_INFINITY;
     for (;;) {
       if (beganAtMs !== undefined) {

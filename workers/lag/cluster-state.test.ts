@@ -188,6 +188,20 @@ test('committed below the log start: the log start counts, and the retention is 
   t.is(watched.group!.retentionUsed, 1);
 });
 
+test('records that were old when they came use up the retention by their own timestamps, and wait since they came', (t) => {
+  const watched = new Watched();
+  watched.committed = 0;
+  watched.pass();
+  watched.state.seeRetention('t', { deletes: true, ms: 1_000_000, bytes: undefined });
+  watched.end = 10;
+  watched.record = (offset) => ({ offset, timestampMs: base - 750_000 });
+  watched.pass();
+  watched.pass();
+  t.is(watched.group!.quality, 'interpolated');
+  t.true(watched.seconds! <= 10);
+  t.is(watched.group!.retentionUsed, 0.765);
+});
+
 test('an offset that was reset backwards is a rewind with the lag of where it is now', (t) => {
   const watched = new Watched();
   watched.record = (offset) => ({ offset, timestampMs: base - 100_000 + offset * 100 });

@@ -428,11 +428,12 @@ export class ClusterState {
       row.asOfMs = nowMs;
     }
     row.lag = log.end === undefined ? 0 : Math.max(0, log.end - position);
+    const recordMs = foundAt(row, committed, position) === looked.timestamp ? row.recordMs : undefined;
     const { quality, sinceMs } = waiting({
       position,
       end: log.end,
       table: log.table,
-      recordMs: foundAt(row, committed, position) === looked.timestamp ? row.recordMs : undefined,
+      recordMs,
       oldest: log.oldest,
       nowMs,
     });
@@ -446,7 +447,8 @@ export class ClusterState {
             position,
             start: log.start,
             end: log.end,
-            ageMs: quality === 'unknown' ? 0 : nowMs - sinceMs,
+            // Brokers delete by the timestamps of records: those that were old when they came go sooner.
+            ageMs: nowMs - (recordMs ?? (quality === 'unknown' ? nowMs : sinceMs)),
             retention,
           });
     if (!observed) return;
