@@ -273,7 +273,7 @@ export function platformAlerts(environment: Environment): RuleGroup {
       rule({
         name: 'ProcessMemoryHigh',
         severity: 'ticket',
-        expr: `max by (process, instance) (${process.residentMemory}{job="worker"}) / on (process) group_left () ${recorded.processMemoryLimit} > ${limits.memoryRatio}`,
+        expr: `max by (process, instance) (${process.anonymousMemory}{job="worker"}) / on (process) group_left () ${recorded.processMemoryLimit} > ${limits.memoryRatio}`,
         for: '5m',
         summary: '{{ $labels.instance }} uses {{ $value | humanizePercentage }} of the memory it may have.',
         meaning:
@@ -286,7 +286,7 @@ export function platformAlerts(environment: Environment): RuleGroup {
             {
               when: '95 % of its own limit',
               series: {
-                [`${process.residentMemory}{job="worker",process="${first.name}",instance="${first.name}"}`]:
+                [`${process.anonymousMemory}{job="worker",process="${first.name}",instance="${first.name}"}`]:
                   [at(firstBytes * 0.5, '2m'), at(firstBytes * 0.95)],
               },
               trueFrom: '2m',
@@ -297,7 +297,7 @@ export function platformAlerts(environment: Environment): RuleGroup {
             {
               when: '85 %, and a peak of four minutes',
               series: {
-                [`${process.residentMemory}{job="worker",process="${first.name}",instance="${first.name}"}`]:
+                [`${process.anonymousMemory}{job="worker",process="${first.name}",instance="${first.name}"}`]:
                   [at(firstBytes * 0.85, '2m'), at(firstBytes * 0.97, '4m'), at(firstBytes * 0.85)],
               },
             },

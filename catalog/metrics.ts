@@ -203,6 +203,8 @@ export const metrics = {
   },
   process: {
     residentMemory: 'process_resident_memory_bytes',
+    /** What counts against the limit of a container; resident memory has the code of all processes in it, too. */
+    anonymousMemory: 'muster_process_anonymous_memory_bytes',
     eventLoopLagP99: 'nodejs_eventloop_lag_p99_seconds',
     startTime: 'process_start_time_seconds',
     cpuSeconds: 'process_cpu_seconds_total',

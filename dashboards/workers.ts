@@ -212,11 +212,12 @@ export const workers = (environment: Environment) =>
               queries: [{ expr: `sum by (process) (${process.heapUsed}${chosen})`, legend: '{{process}}' }],
             }),
             series({
-              title: 'Resident memory',
-              description: 'Memory that the process holds. The engine kills it at its container’s limit.',
+              title: 'Memory of its own',
+              description:
+                'Without the code that all processes share. The engine kills it at its container’s limit.',
               unit: 'bytes',
               queries: [
-                { expr: `sum by (process) (${process.residentMemory}${chosen})`, legend: '{{process}}' },
+                { expr: `sum by (process) (${process.anonymousMemory}${chosen})`, legend: '{{process}}' },
               ],
             }),
             series({

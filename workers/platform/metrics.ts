@@ -1,14 +1,32 @@
 /** Metrics of a process: a prom-client registry in OpenMetrics format (the only one that carries exemplars). */
+import { readFileSync } from 'node:fs';
 import { isSpanContextValid, type Span, TraceFlags, trace } from '@opentelemetry/api';
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
-import { durationBuckets } from '../../catalog/metrics.ts';
+import { durationBuckets, metrics } from '../../catalog/metrics.ts';
 
 /** A registry with the process's own metrics: CPU, memory, descriptors, garbage collection, event-loop lag. */
 export function createRegistry(): Registry {
   const registry = new Registry();
   registry.setContentType(Registry.OPENMETRICS_CONTENT_TYPE as never);
   collectDefaultMetrics({ register: registry });
+  new Gauge({
+    name: metrics.process.anonymousMemory,
+    help: 'Memory of the process without mapped files: what counts against the limit of its container.',
+    registers: [registry],
+    collect() {
+      this.set(anonymousBytes());
+    },
+  });
   return registry;
+}
+
+/** Resident memory where the system does not tell the two apart. */
+function anonymousBytes(): number {
+  try {
+    return Number(/^RssAnon:\s+(\d+) kB/m.exec(readFileSync('/proc/self/status', 'utf8'))![1]) * 1_024;
+  } catch {
+    return process.memoryUsage.rss();
+  }
 }
 
 export interface MetricText {
