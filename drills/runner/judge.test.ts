@@ -1,0 +1,91 @@
+import test from 'ava';
+import { environments } from '../../catalog/environments.ts';
+import type { Drill } from '../drill.ts';
+import { judge, type Seen } from './judge.ts';
+
+const begin = 1_800_000_000_000;
+const drill: Drill = {
+  name: 'broker-killed',
+  about: 'A broker is killed.',
+  loadMs: 60_000,
+  promotion: { rate: 200 },
+  steps: [{ atMs: 10_000, inject: { kind: 'kill' }, on: { alias: 'kafka-1' } }],
+  expect: { rtoMs: 5_000 },
+};
+/** Killed after 10 s; messages of the first 3 s after that are acked when those are over. */
+const seen: Seen = {
+  drill,
+  environment: environments.ci,
+  context: {},
+  startedAtMs: begin,
+  loadEndedAtMs: begin + 60_000,
+  disturbances: [{ atMs: begin + 10_000, what: 'kill kafka-1' }],
+  events: [],
+  attempts: Array.from({ length: 600 }, (_, index) => {
+    const sentAtMs = begin + index * 100;
+    const isHeld = sentAtMs >= begin + 10_000 && sentAtMs < begin + 13_000;
+    return { observer: 'api', sentAtMs, settledAtMs: isHeld ? begin + 13_000 : sentAtMs + 5 };
+  }),
+  answers: [],
+  result: {
+    attempts: [],
+    purchases: new Map([['lost-one', begin + 4_000]]),
+    stalls: [],
+    curves: [],
+    sent: 600,
+    failed: 0,
+    failedTries: 0,
+    latencyMs: undefined,
+  },
+  probesFailed: 0,
+  verdicts: [{ subject: 'promotion', acked: 600, inDoubt: 0, repeats: 0, findings: [] }],
+  arrivals: [],
+  steady: undefined,
+  canary: { longestSeconds: undefined },
+  sessionsLost: 0,
+  curves: [],
+};
+const targetOf = (report: ReturnType<typeof judge>, name: string) =>
+  report.targets.find((target) => target.name === name);
+
+test('an outage that is over in time, and nothing lost: as promised', (t) => {
+  const report = judge(seen);
+  t.is(report.rtoMs, 3_000);
+  t.true(report.passed);
+  t.is(report.detectionMs, undefined);
+});
+
+test('the canary’s outage counts where it is the longer one', (t) => {
+  const report = judge({ ...seen, canary: { longestSeconds: 6 } });
+  t.is(report.rtoMs, 6_000);
+  t.like(targetOf(report, 'RTO'), { met: false, measured: '6.0 s' });
+  t.false(report.passed);
+});
+
+test('what was acked and is lost counts with its age when the fault came', (t) => {
+  const report = judge({
+    ...seen,
+    verdicts: [
+      {
+        subject: 'promotion',
+        acked: 600,
+        inDoubt: 0,
+        repeats: 0,
+        findings: [{ kind: 'lost', id: 'lost-one', detail: 'no answer' }],
+      },
+    ],
+  });
+  t.deepEqual(report.rpo, { lost: 1, oldestLostAgeMs: 6_000 });
+  t.false(report.passed);
+});
+
+test('a living broker that loses its session is a failure, a frozen one is not', (t) => {
+  t.like(targetOf(judge({ ...seen, sessionsLost: 1 }), 'ZooKeeper sessions lost'), { met: false });
+  const frozen = judge({
+    ...seen,
+    sessionsLost: 1,
+    drill: { ...drill, steps: [{ atMs: 10_000, inject: { kind: 'pause' }, on: { role: 'controller' } }] },
+  });
+  t.like(targetOf(frozen, 'ZooKeeper sessions lost'), { met: true });
+  t.is(targetOf(judge({ ...seen, sessionsLost: undefined }), 'ZooKeeper sessions lost'), undefined);
+});

@@ -1,0 +1,263 @@
+/** What a run means: from what clients, alerts and checkers saw to RTO, RPO, detection and met or missed targets. */
+import type { Environment } from '../../catalog/environments.ts';
+import { probeRules } from '../../catalog/slos.ts';
+import type { Arrival } from '../alerts/sightings.ts';
+import type { Curve, Drill, DrillEvent, DrillReport } from '../drill.ts';
+import type { LoadResult } from './load.ts';
+import {
+  type Attempt,
+  type Disturbance,
+  outagesOf,
+  percentile,
+  type Recovery,
+  recoveriesFrom,
+} from './measure.ts';
+
+/** A client that waits longer than this sees a failure: the objective of the canary and of promotions. */
+export const limitMs = probeRules.goodWithinMs;
+/** Within this time after a drill everything has to be as before. */
+export const steadyWithinMs = 5 * 60_000;
+/** A client that has just started is slow by itself: without a fault, failures count from here on. */
+const warmUpMs = 8_000;
+
+/** The first arrival of an alert that began after a moment. */
+export function firstOf(arrivals: readonly Arrival[], name: string, sinceMs: number): Arrival | undefined {
+  return arrivals
+    .filter(
+      ({ labels, status, arrivedAtMs, startsAtMs }) =>
+        labels.alertname === name &&
+        status === 'firing' &&
+        arrivedAtMs >= sinceMs &&
+        startsAtMs >= sinceMs - 1_000,
+    )
+    .sort((a, b) => a.arrivedAtMs - b.arrivedAtMs)[0];
+}
+
+/** What a drill's run has seen, before it is judged. */
+export interface Seen {
+  readonly drill: Drill;
+  readonly environment: Environment;
+  readonly context: Readonly<Record<string, string>>;
+  readonly startedAtMs: number;
+  readonly loadEndedAtMs: number;
+  readonly disturbances: readonly Disturbance[];
+  readonly events: DrillEvent[];
+  readonly attempts: readonly Attempt[];
+  readonly answers: readonly Attempt[];
+  readonly result: LoadResult;
+  readonly probesFailed: number;
+  readonly verdicts: DrillReport['verdicts'];
+  readonly arrivals: readonly Arrival[];
+  readonly steady: string | undefined;
+  readonly canary: { readonly longestSeconds: number | undefined };
+  /** How often a broker was told that its ZooKeeper session had ended; undefined: Prometheus did not say. */
+  readonly sessionsLost: number | undefined;
+  readonly curves: readonly Curve[];
+}
+
+/** Works out recovery, loss and detection, and holds them against what the drill expects. */
+export function judge(seen: Seen): DrillReport {
+  const { drill, result, verdicts, disturbances, startedAtMs } = seen;
+  const { expect } = drill;
+  const firstFaultAtMs = disturbances[0]?.atMs ?? startedAtMs;
+  const events = [...seen.events];
+
+  // --- recovery
+  const outages = [...outagesOf(seen.attempts, limitMs), ...result.stalls];
+  const answerOutages = outagesOf(seen.answers, limitMs);
+  const apart = expect.answersMs !== undefined;
+  for (const { observer, fromMs, untilMs } of [...outages, ...answerOutages])
+    if (untilMs <= firstFaultAtMs)
+      events.push({ atMs: fromMs, kind: 'note', what: `failures before any fault: ${observer}` });
+  const from =
+    disturbances.length > 0 ? disturbances : [{ atMs: startedAtMs + warmUpMs, what: 'the warm-up' }];
+  const recoveries = recoveriesFrom(from, apart ? outages : [...outages, ...answerOutages], limitMs);
+  const recoveredAtMs = Math.max(
+    firstFaultAtMs,
+    ...recoveries.map(({ atMs, afterMs = 0 }) => atMs + afterMs),
+  );
+  const later = outages.filter(({ fromMs }) => fromMs > recoveredAtMs);
+  if (later.length > 0)
+    events.push({
+      atMs: later[0]!.fromMs,
+      kind: 'note',
+      what: `failures again after the recovery, ${later.length} times, first seen by ${later[0]!.observer}`,
+    });
+  const answerRecoveries = apart ? recoveriesFrom(from, answerOutages, limitMs) : [];
+  for (const { atMs, what, afterMs, lastSeenBy } of [...recoveries, ...answerRecoveries])
+    if (afterMs !== undefined)
+      events.push({
+        atMs: atMs + afterMs,
+        kind: 'recovered',
+        what: `${(afterMs / 1_000).toFixed(1)} s after ${what}: the last failure was seen by ${lastSeenBy}`,
+      });
+  const canaryMs = (seen.canary.longestSeconds ?? 0) * 1_000;
+  if (canaryMs > 0)
+    events.push({
+      atMs: firstFaultAtMs,
+      kind: 'note',
+      what: `the canary saw an outage of ${(canaryMs / 1_000).toFixed(1)} s`,
+    });
+  const longestMs = (which: readonly Recovery[]) => Math.max(0, ...which.map(({ afterMs }) => afterMs ?? 0));
+  const rtoMs = Math.max(canaryMs, longestMs(recoveries));
+
+  const answersMs = longestMs(answerRecoveries);
+
+  // --- what was lost
+  const findings = verdicts.flatMap((verdict) => verdict.findings);
+  const lost = findings.filter(({ kind }) => kind === 'lost');
+  const lostAgesMs = lost.map(({ id }) => firstFaultAtMs - (result.purchases.get(id) ?? firstFaultAtMs));
+  const rpo = { lost: lost.length, oldestLostAgeMs: Math.max(0, ...lostAgesMs) };
+
+  // --- alerts
+  const since = seen.arrivals.filter(
+    ({ startsAtMs, arrivedAtMs }) => startsAtMs >= firstFaultAtMs - 1_000 && arrivedAtMs >= firstFaultAtMs,
+  );
+  const page = since
+    .filter(({ status, receiver }) => status === 'firing' && receiver === 'page')
+    .sort((a, b) => a.arrivedAtMs - b.arrivedAtMs)[0];
+  const names = [...new Set(since.map(({ labels }) => labels.alertname ?? '?'))];
+  const alerts = names.flatMap((name) => {
+    const first = firstOf(seen.arrivals, name, firstFaultAtMs);
+    if (first === undefined) return [];
+    const end = since.find(({ labels, status }) => labels.alertname === name && status === 'resolved');
+    return [
+      {
+        name,
+        receiver: first.receiver,
+        firedAtMs: first.arrivedAtMs,
+        ...(end === undefined ? {} : { resolvedAtMs: end.arrivedAtMs }),
+      },
+    ];
+  });
+  for (const { name, receiver, firedAtMs } of alerts)
+    events.push({ atMs: firedAtMs, kind: 'alert', what: `${name} arrives at ${receiver}` });
+  if (page !== undefined)
+    events.push({ atMs: page.arrivedAtMs, kind: 'detected', what: `page: ${page.labels.alertname}` });
+
+  // --- against what was expected
+  const tookMs = result.attempts.flatMap(({ sentAtMs, settledAtMs }) =>
+    settledAtMs === undefined ? [] : [settledAtMs - sentAtMs],
+  );
+  const latencyMs = {
+    p50: percentile(tookMs, 0.5) ?? result.latencyMs?.p50 ?? 0,
+    p99: percentile(tookMs, 0.99) ?? result.latencyMs?.p99 ?? 0,
+    max: percentile(tookMs, 1) ?? result.latencyMs?.max ?? 0,
+  };
+  const seconds = (ms: number) => `${(ms / 1_000).toFixed(1)} s`;
+  const target = (name: string, wanted: string, measured: string, met: boolean) => ({
+    name,
+    target: wanted,
+    measured,
+    met,
+  });
+  const wrong = findings.length - lost.length;
+  const failedShare = result.failed / Math.max(1, result.sent);
+  const failedTries = result.failedTries + seen.probesFailed;
+  const targets = [
+    target(
+      'RTO',
+      `<= ${seconds(expect.rtoMs)}`,
+      rtoMs === 0 ? 'no failure seen' : seconds(rtoMs),
+      rtoMs <= expect.rtoMs,
+    ),
+    ...(expect.answersMs === undefined
+      ? []
+      : [
+          target(
+            'answers in time again',
+            `<= ${seconds(expect.answersMs)}`,
+            answersMs === 0 ? 'no failure seen' : seconds(answersMs),
+            answersMs <= expect.answersMs,
+          ),
+        ]),
+    target('acked and lost', '0', String(lost.length), lost.length === 0),
+    target('wrong, doubled or untold', '0', String(wrong), wrong === 0),
+    target(
+      'requests failed for good',
+      `<= ${((expect.failedShare ?? 0) * 100).toFixed(1)} %`,
+      `${result.failed} of ${result.sent}`,
+      failedShare <= (expect.failedShare ?? 0),
+    ),
+    ...(expect.failedTries === undefined
+      ? []
+      : [
+          target(
+            'tries that failed',
+            `<= ${expect.failedTries}`,
+            String(failedTries),
+            failedTries <= expect.failedTries,
+          ),
+        ]),
+    ...(expect.p99Ms === undefined
+      ? []
+      : [
+          target(
+            'p99',
+            `<= ${expect.p99Ms} ms`,
+            `${Math.round(latencyMs.p99)} ms`,
+            latencyMs.p99 <= expect.p99Ms,
+          ),
+        ]),
+    ...(expect.alerts ?? []).map(({ name, withinMs }) => {
+      const first = firstOf(seen.arrivals, name, firstFaultAtMs);
+      const after = first === undefined ? undefined : first.arrivedAtMs - firstFaultAtMs;
+      return target(
+        `alert ${name}`,
+        `<= ${seconds(withinMs)}`,
+        after === undefined ? 'did not arrive' : seconds(after),
+        after !== undefined && after <= withinMs,
+      );
+    }),
+    ...(seen.sessionsLost === undefined
+      ? []
+      : [
+          target(
+            'ZooKeeper sessions lost',
+            `<= ${sessionsToLose(drill)}`,
+            String(seen.sessionsLost),
+            seen.sessionsLost <= sessionsToLose(drill),
+          ),
+        ]),
+    target(
+      'steady state again',
+      `<= ${steadyWithinMs / 60_000} min`,
+      seen.steady ?? 'reached',
+      seen.steady === undefined,
+    ),
+  ];
+  return {
+    drill: drill.name,
+    about: drill.about,
+    environment: seen.environment.name,
+    context: seen.context,
+    startedAtMs,
+    endedAtMs: Date.now(),
+    events: events.sort((a, b) => a.atMs - b.atMs),
+    curves: seen.curves,
+    rtoMs: rtoMs === 0 ? undefined : rtoMs,
+    ...(apart ? { answersMs } : {}),
+    rpo,
+    detectionMs: page === undefined ? undefined : page.arrivedAtMs - firstFaultAtMs,
+    alerts,
+    sent: result.sent,
+    failed: result.failed,
+    latencyMs,
+    verdicts,
+    targets,
+    passed: targets.every(({ met }) => met),
+  };
+}
+
+/**
+ * Brokers that cannot keep their session: frozen or cut off for longer than it lasts. One that is killed comes back with a
+ * new one; any other loss is a living broker taken for a dead one.
+ */
+function sessionsToLose({ steps }: Drill): number {
+  return steps.filter(
+    (step) =>
+      'inject' in step &&
+      (step.inject.kind === 'pause' || step.inject.kind === 'cut') &&
+      ('role' in step.on ? step.on.role === 'controller' : step.on.alias.startsWith('kafka-')),
+  ).length;
+}
