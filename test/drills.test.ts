@@ -27,7 +27,7 @@ async function holds(t: ExecutionContext, drill: Drill, seed: number): Promise<D
   );
   const [verdict] = report.verdicts;
   t.log(
-    `RTO ${report.rtoMs} ms, ${report.sent} sent, ${report.failed} without ack, ${verdict?.repeats} repeats, p99 ${report.latencyMs.p99} ms`,
+    `RTO ${report.rtoMs} ms, ${report.sent} sent, ${report.failed} without ack, ${verdict?.repeats} repeats, p99 ${report.latencyMs.p99} ms, ZooKeeper sessions lost: ${report.targets.find(({ name }) => name === 'ZooKeeper sessions lost')?.measured}`,
   );
   t.true((verdict?.acked ?? 0) > 1_000, `only ${verdict?.acked} were acked`);
   t.deepEqual(
