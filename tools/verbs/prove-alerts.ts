@@ -53,6 +53,7 @@ export function addProveAlerts(program: Command): void {
       await withFaults(environment, { report, signal }, async (faults) => {
         const session = await openSession(environment, faults, signal);
         try {
+          await sayWhatFires(steps, session, report);
           await runPlan(plan, session, results, options.json === true);
         } finally {
           await session.close();
@@ -68,6 +69,22 @@ export function addProveAlerts(program: Command): void {
       return results.every(({ ok }) => ok) ? undefined : 'failed';
     },
   });
+}
+
+/** An alert that fires already cannot be seen to begin: better known before an hour of waiting than after it. */
+async function sayWhatFires(
+  steps: readonly Step[],
+  { look }: Session,
+  report: (line: string) => void,
+): Promise<void> {
+  const wanted = new Set(steps.flatMap(({ alerts }) => alerts.map(({ alert }) => alert.name)));
+  wanted.delete('Watchdog');
+  const { held = [] } = await look();
+  const firing = new Set(held.map(({ labels }) => labels.alertname ?? '').filter((name) => wanted.has(name)));
+  if (firing.size > 0)
+    report(
+      `Fires already, from before: ${[...firing].sort().join(', ')}. What is caused now may not be seen there: Ctrl-C, wait for the end, and begin again.`,
+    );
 }
 
 /** Progress on stdout, or with --json on nothing but the result. */
