@@ -18,24 +18,6 @@ import {
 const { canary } = metrics;
 const availability = slos.find(({ id }) => id === 'availability')!;
 
-/** Share of good events; nothing while there are no events, so that a quiet night is neither good nor bad. */
-function goodRatio(
-  { id, good, total }: Slo,
-  window: (typeof sloWindows)[number] | typeof sloPeriod,
-): RecordingRule {
-  return {
-    record: sloSeries.ratio(window),
-    expr: `sum(rate(${good}[${window}])) / (sum(rate(${total}[${window}])) > 0)`,
-    labels: { slo: id },
-  };
-}
-
-const objectives: readonly RecordingRule[] = slos.map(({ id, objective }) => ({
-  record: sloSeries.objective,
-  expr: `vector(${objective})`,
-  labels: { slo: id },
-}));
-
 /**
  * Since when the objectives are measured: kept by naming itself, through restarts of Prometheus of up to two days.
  */
@@ -45,13 +27,26 @@ const measuredSince: RecordingRule = {
 };
 
 /**
- * The share of the window's budget that is used. A window that reaches back before the first measurement has all its
- * budget, too: without that an outage of five seconds in the first ten minutes would count as one of half a minute.
+ * Share of good events; nothing while there are no events, so that a quiet night is neither good nor bad. What the window
+ * has from before the first measurement counts as good: else an outage of five seconds in the first ten minutes would
+ * weigh as one of half a minute in the hour, and as one of hours in the month.
  */
-function spent(window: (typeof sloWindows)[number] | typeof sloPeriod): string {
+function goodRatio(
+  { id, good, total }: Slo,
+  window: (typeof sloWindows)[number] | typeof sloPeriod,
+): RecordingRule {
+  const bad = `(1 - sum(rate(${good}[${window}])) / (sum(rate(${total}[${window}])) > 0))`;
   const measured = `clamp_max((time() - ${sloSeries.measuredSince}) / ${seconds(window)}, 1)`;
-  return `(1 - ${sloSeries.ratio(window)}) / on (slo) (1 - ${sloSeries.objective}) * on () group_left () ${measured}`;
+  return { record: sloSeries.ratio(window), expr: `1 - ${bad} * ${measured}`, labels: { slo: id } };
 }
+
+const objectives: readonly RecordingRule[] = slos.map(({ id, objective }) => ({
+  record: sloSeries.objective,
+  expr: `vector(${objective})`,
+  labels: { slo: id },
+}));
+
+const spent = (ratio: string) => `(1 - ${ratio}) / on (slo) (1 - ${sloSeries.objective})`;
 
 // ---- proofs: both objectives, with a share of bad events that uses the budget up `burn` times too fast
 
@@ -178,7 +173,7 @@ export function sloAlerts(): RuleGroup {
       ...objectives,
       ...sloWindows.flatMap((window) => [
         ...slos.map((slo) => goodRatio(slo, window)),
-        { record: sloSeries.burnRate(window), expr: spent(window) },
+        { record: sloSeries.burnRate(window), expr: spent(sloSeries.ratio(window)) },
       ]),
       burnAlert(0, {
         name: 'SloBurn1h',
@@ -274,7 +269,7 @@ export function sloBudget(): RuleGroup {
     interval: '1m',
     rules: [
       ...slos.map((slo) => goodRatio(slo, sloPeriod)),
-      { record: sloSeries.budgetRemaining, expr: `1 - ${spent(sloPeriod)}` },
+      { record: sloSeries.budgetRemaining, expr: `1 - ${spent(sloSeries.ratio(sloPeriod))}` },
     ],
   };
 }

@@ -77,9 +77,9 @@ export const burnRates: readonly {
 
 /** Names of the recorded series; all have the label `slo`. */
 export const sloSeries = {
-  /** Good events / events, 0 to 1; absent when there were none. */
+  /** Good events / events, 0 to 1, what was before the first measurement taken as good; absent when there were none. */
   ratio: (window: SloWindow | typeof sloPeriod) => `muster:slo:good_ratio_${window}`,
-  /** How many times faster than promised the budget is used; what was before the first measurement counts as good. */
+  /** How many times faster than promised the budget is used. */
   burnRate: (window: SloWindow) => `muster:slo:burn_rate_${window}`,
   /** 1 untouched, 0 used up, negative: the promise is broken. */
   budgetRemaining: `muster:slo:budget_remaining_ratio_${sloPeriod}`,
