@@ -311,9 +311,13 @@ const table = {
   },
 
   'two zookeepers killed': {
-    does: 'two of three ZooKeepers killed',
+    does: 'two of three ZooKeepers killed, then the controller',
     wave: 9,
-    begin: (stage) => kill(stage, ['zookeeper-2', 'zookeeper-3']),
+    async begin(stage) {
+      const { controller } = await clusterState(stage.environment);
+      // Alone it stays the controller, without anybody to ask; when it dies nobody can follow it.
+      await kill(stage, ['zookeeper-2', 'zookeeper-3', `kafka-${controller}`]);
+    },
   },
 
   'broker paused': {
