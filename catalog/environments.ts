@@ -173,7 +173,7 @@ function laptop(
       ],
       size: { memoryMiB: 768, heapMiB: 384 },
       dataDiskBytes: 10e9,
-      zookeeperSessionTimeoutMs: 2_000,
+      zookeeperSessionTimeoutMs: 2_500,
     },
     zookeeper: {
       nodes: [
@@ -292,7 +292,7 @@ function production(): Environment {
       ],
       size: { memoryMiB: 8_192, heapMiB: 4_096, cpus: 4 },
       dataDiskBytes: 40e9,
-      zookeeperSessionTimeoutMs: 2_000,
+      zookeeperSessionTimeoutMs: 2_500,
     },
     zookeeper: {
       nodes: [
