@@ -74,7 +74,7 @@ export interface Environment {
     readonly size: JvmSize;
     /** Room for the logs of one broker; alerts foresee when it ends. */
     readonly dataDiskBytes: number;
-    /** Most of the RTO of a dead broker: 3000 ms measured 6.2 s, 2000 ms 3.8 s. Longer than any pause of a living one. */
+    /** Most of the RTO of a dead broker: 3000 ms measured 6.2 s, 2500 ms 4.5 s. Longer than any pause of a living one, and than ZooKeeper takes to elect. */
     readonly zookeeperSessionTimeoutMs: number;
   };
   readonly zookeeper: {
