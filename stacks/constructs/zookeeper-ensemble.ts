@@ -57,12 +57,7 @@ export class ZooKeeperEnsemble extends Construct {
           volumes: [{ volume, path: paths.zookeeperData }],
           ports: placement.ports,
           stopGraceSeconds: 20,
-          // `Mode:` is answered only by a member that serves, that is, one in a quorum.
-          health: checkedBy(
-            '/bin/bash',
-            '-c',
-            `exec 3<>/dev/tcp/127.0.0.1/${placement.ports.client!.container} && printf srvr >&3 && grep -q '^Mode: ' <&3`,
-          ),
+          health: checkedBy('/bin/bash', '-c', sessionCheck(placement.ports.client!.container)),
           ...(first === undefined ? {} : { waitMs: 120_000 }),
           dependsOn: [...props.dependsOn, ...(first === undefined ? [] : [first.resource])],
         }),
@@ -70,4 +65,19 @@ export class ZooKeeperEnsemble extends Construct {
     }
     this.members = members;
   }
+}
+
+/**
+ * Opens a session and ends it: only a member of a quorum answers (with 41 bytes), and both are writes. Those matter by
+ * themselves: followers learn the transaction ids of a new epoch with its first write, and until then they refuse clients
+ * of the former leader, who have seen newer ones. A Kafka cluster at rest writes nothing.
+ *
+ * ConnectRequest: length, version 0, last transaction seen 0, timeout 4 s, session 0, password of 16 zeros, not read-only.
+ * Then a request of type -11, closeSession.
+ */
+function sessionCheck(port: number): string {
+  const zeros = (count: number) => '\\0'.repeat(count);
+  const connect = `${zeros(3)}\\x2d${zeros(4)}${zeros(8)}${zeros(2)}\\x0f\\xa0${zeros(8)}${zeros(3)}\\x10${zeros(17)}`;
+  const close = `${zeros(3)}\\x08${zeros(3)}\\x01\\xff\\xff\\xff\\xf5`;
+  return `exec 3<>/dev/tcp/127.0.0.1/${port} && printf '${connect}' >&3 && [ "$(head -c 41 <&3 | wc -c)" = 41 ] && printf '${close}' >&3 && head -c 20 <&3 >/dev/null`;
 }
