@@ -9,8 +9,8 @@ import { metrics } from '../catalog/metrics.ts';
 import { sloPeriod, sloSeries, sloWindows } from '../catalog/slos.ts';
 import { allTopics } from '../catalog/topics.ts';
 import { renderAlertTable, renderRules, ruleGroups } from './index.ts';
-import { prometheusRule, seconds } from './promtool.ts';
-import { isAlert, type RecordingRule } from './rule.ts';
+import { prometheusRule } from './promtool.ts';
+import { isAlert, type RecordingRule, seconds } from './rule.ts';
 
 const everywhere = Object.values(environments);
 const alertsOf = (environment: (typeof everywhere)[number]) =>

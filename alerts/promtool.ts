@@ -11,15 +11,10 @@ import {
   type RecordingRule,
   type RuleGroup,
   type Segment,
+  seconds,
 } from './rule.ts';
 
-const unitSeconds = { s: 1, m: 60, h: 3_600, d: 86_400 } as const;
 const defaultStep: Duration = '15s';
-
-/** Seconds of `1.5h`. */
-export function seconds(duration: Duration): number {
-  return Number(duration.slice(0, -1)) * unitSeconds[duration.slice(-1) as keyof typeof unitSeconds];
-}
 
 /** Value of the label: each name between commas. Never empty: an empty one would show as its template in ALERTS. */
 function inhibitedBy(causes: NonNullable<AlertRule['inhibitedBy']>): string {

@@ -7,6 +7,13 @@ import type { Cause } from '../catalog/alerting.ts';
 /** A length of time as Prometheus writes it, in one unit. */
 export type Duration = `${number}${'s' | 'm' | 'h' | 'd'}`;
 
+const unitSeconds = { s: 1, m: 60, h: 3_600, d: 86_400 } as const;
+
+/** Seconds of `1.5h`. */
+export function seconds(duration: Duration): number {
+  return Number(duration.slice(0, -1)) * unitSeconds[duration.slice(-1) as keyof typeof unitSeconds];
+}
+
 /** A stretch of a series in a proof. Without `lasts` it goes on to the end. */
 export type Segment =
   | { readonly value: number; readonly lasts?: Duration }

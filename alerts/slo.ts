@@ -1,7 +1,6 @@
 /** Objectives: how much of the promise is kept, how fast its budget is used up, and whether anybody measures it. */
 import { metrics } from '../catalog/metrics.ts';
 import { burnRates, probeRules, type Slo, sloPeriod, sloSeries, slos, sloWindows } from '../catalog/slos.ts';
-import { seconds } from './promtool.ts';
 import {
   at,
   type Duration,
@@ -13,6 +12,7 @@ import {
   type RuleGroup,
   rule,
   type Segment,
+  seconds,
 } from './rule.ts';
 
 const { canary } = metrics;

@@ -5,9 +5,9 @@
  * [--max-rate=60000] [--brokers=host:port,...] [--profile]`
  *
  * Runs on the deployed cluster (or the one named). Latency is that of the deployed join, with only the other traffic
- * stopped; for drain and sustained (and for a profile, and with --brokers) a worker process of this machine takes its
- * place, and the API and log follower are stopped too. All are started again at the end. Brokers, load and worker share
- * the machine.
+ * stopped; for a profile, and for drain and sustained, a worker process of this machine takes its place, for these two with
+ * the API and log follower stopped as well. All are started again at the end. A cluster that is named gets a worker of this
+ * machine for everything. Brokers, load and worker share the machine.
  */
 import { spawn } from 'node:child_process';
 import { randomBytes, randomUUID } from 'node:crypto';
@@ -45,8 +45,9 @@ export async function run(options: BenchOptions): Promise<void> {
     environment.kafka.nodes.map((node) => `${environment.hosts[node.host]!.address}:${node.externalPort}`);
   const kafka = connectKafka({ brokers, clientId: 'bench', log: winston.createLogger({ silent: true }) });
   const restart: (() => void)[] = [];
+  const deployed = setting('brokers') === undefined;
   const stop = (...processes: string[]) => {
-    if (setting('brokers') === undefined) restart.push(stopDeployed(environment, processes));
+    if (deployed) restart.push(stopDeployed(environment, processes));
   };
   stop('traffic');
   const report: Record<string, unknown> = {
@@ -57,7 +58,7 @@ export async function run(options: BenchOptions): Promise<void> {
     brokers,
     signal,
     profile: options.args.includes('--profile'),
-    deployed: setting('brokers') === undefined,
+    deployed,
   };
   try {
     if (bench.profile) stop('promotion');

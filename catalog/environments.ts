@@ -48,8 +48,9 @@ export interface ProcessSpec {
   readonly size: Size;
   readonly replicas: number;
   /**
-   * Size of V8's young generation for a process that is to be busy: up to three times this in memory for less garbage
-   * collection (measured for orders: 0.9 instead of 1.4 ms of processor time an order). Unset: as small as an idle one needs.
+   * Size of V8's young generation from the start on, for a process that has to be fast at once: up to three times this in
+   * memory for less garbage collection (measured for orders: 0.9 instead of 1.4 ms of processor time an order). Unset: small
+   * until the process is busy, then as V8 likes.
    */
   readonly semiSpaceMiB?: number;
   /** Host port of the process's HTTP server (API, /metrics, /healthz, /readyz); unset: not published. */
@@ -74,7 +75,10 @@ export interface Environment {
     readonly size: JvmSize;
     /** Room for the logs of one broker; alerts foresee when it ends. */
     readonly dataDiskBytes: number;
-    /** Most of the RTO of a dead broker: 3000 ms measured 6.2 s, 2500 ms 4.5 s. Longer than any pause of a living one, and than ZooKeeper takes to elect. */
+    /**
+     * Most of the RTO of a dead broker: 3000 ms measured 6.2 s, 2500 ms 4.5 s. Longer than any pause of a living one, and
+     * than clients take to find a new leader of ZooKeeper.
+     */
     readonly zookeeperSessionTimeoutMs: number;
   };
   readonly zookeeper: {

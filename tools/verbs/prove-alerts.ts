@@ -21,7 +21,10 @@ export function addProveAlerts(program: Command): void {
       ['prove-alerts --list', 'what is done for which alert, and what cannot be done'],
       ['prove-alerts --env ci --quick', 'the few that the tests prove, about five minutes'],
       ['prove-alerts BrokersMissing', 'one broker killed: exactly one page arrives'],
-      ['prove-alerts', 'all of them, an hour and a quarter: brokers, databases and workers are stopped meanwhile'],
+      [
+        'prove-alerts',
+        'all of them, an hour and a quarter: brokers, databases and workers are stopped meanwhile',
+      ],
     ],
     exits: ['failed', 'unavailable'],
     configure: (command) =>
