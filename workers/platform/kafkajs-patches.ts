@@ -1,6 +1,7 @@
 /** Mends what cannot be got round from outside. Imported for its effect wherever a kafkajs client is made. */
 import { createRequire } from 'node:module';
 import { decodeRecordSet } from './fetched-records.ts';
+import type { Broker } from './kafkajs-internals.ts';
 
 const require = createRequire(import.meta.url);
 
@@ -82,17 +83,42 @@ require.cache[decodeMessagesPath]!.exports = async (decoder: RecordSetDecoder): 
  */
 const pausedWaitMs = 100;
 const ConsumerGroup = require('kafkajs/src/consumer/consumerGroup.js') as {
-  prototype: { fetch(this: FetchingGroup, nodeId: number): Promise<unknown> };
+  prototype: { fetch(this: FetchingGroup, nodeId: number): Promise<readonly unknown[]> };
 };
 interface FetchingGroup {
   maxWaitTime: number;
   readonly subscriptionState: { paused(): readonly unknown[] };
+  readonly cluster: {
+    removeBroker(address: { readonly host: string; readonly port: number }): void;
+    readonly brokerPool: { readonly brokers: Readonly<Record<string, Broker>> };
+  };
 }
 const configuredWaits = new WeakMap<FetchingGroup, number>();
 const fetchOnce = ConsumerGroup.prototype.fetch;
-ConsumerGroup.prototype.fetch = function (nodeId) {
+ConsumerGroup.prototype.fetch = async function (nodeId) {
   const configured = configuredWaits.get(this) ?? this.maxWaitTime;
   configuredWaits.set(this, configured);
   this.maxWaitTime = this.subscriptionState.paused().length > 0 ? pausedWaitMs : configured;
-  return fetchOnce.call(this, nodeId);
+  try {
+    return await fetchOnce.call(this, nodeId);
+  } catch (error) {
+    const { name, broker } = error as { readonly name: string; readonly broker?: string };
+    if (name !== 'KafkaJSRequestTimeoutError' || !forget(this.cluster, broker)) throw error;
+    return [];
+  }
 };
+
+/**
+ * A broker that freezes keeps its connections open. kafkajs gives a fetch from it up after five seconds and sends the next
+ * one to the same broker: what it led is not read until the metadata is a minute old, though others lead it since
+ * long. Here a broker that does not answer is forgotten, and kafkajs asks those that are left who leads. False: it is not
+ * known (any more), or there is no other to ask.
+ */
+function forget(cluster: FetchingGroup['cluster'], address: string | undefined): boolean {
+  const brokers = Object.values(cluster.brokerPool.brokers);
+  const broker = brokers.find(({ connectionPool: { host, port } }) => `${host}:${port}` === address);
+  if (broker === undefined || brokers.length === 1) return false;
+  cluster.removeBroker(broker.connectionPool);
+  void broker.disconnect().catch(() => undefined);
+  return true;
+}
