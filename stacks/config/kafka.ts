@@ -185,7 +185,11 @@ export function renderServerProperties(environment: Environment, node: KafkaNode
   return `# Broker ${node.id} of ${environment.name}: rendered from the catalog, do not edit.\n\n${body}`;
 }
 
-/** Console only: the engine keeps and rotates the log. reload4j, as Kafka 3.9 ships it. */
+/**
+ * Console only: the engine keeps and rotates the log. reload4j, as Kafka 3.9 ships it. What is told of each partition (state
+ * changes, fetchers that move) is told from warnings up: when a broker dies that is a thousand lines in the second in which
+ * everybody waits for new leaders, each through a pipe and the engine. The controller still says what it does.
+ */
 export function renderKafkaLog4j(): string {
   return `# Rendered. To the console only: the container engine keeps the log and rotates it.
 log4j.rootLogger=INFO, stdout
@@ -196,5 +200,7 @@ log4j.logger.kafka.request.logger=WARN
 log4j.logger.kafka.network.RequestChannel$=WARN
 log4j.logger.kafka.log.LogCleaner=WARN
 log4j.logger.org.apache.zookeeper=WARN
+log4j.logger.state.change.logger=WARN
+log4j.logger.kafka.server.ReplicaFetcherThread=WARN
 `;
 }
