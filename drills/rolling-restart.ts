@@ -1,7 +1,9 @@
 /**
  * All brokers restarted, one after the other, without a request that fails. The next one goes only when every copy of
- * every partition is in sync, seen several times in a row: with a copy missing, the loss of one more stops publishing.
- * The controller goes last, so that control moves once.
+ * every partition is in sync, seen many times in a row: with a copy missing, the loss of one more stops publishing. And
+ * only when the leaders are where they belong: what the next one leads goes to brokers that have worked since they
+ * started, and a third of the partitions move each time, not two thirds (a broker that had led nothing since its start
+ * took 1.8 s to lead 37 partitions, a warm one 0.1 s). The controller goes last, so that control moves once.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Environment } from '../catalog/environments.ts';
@@ -21,7 +23,9 @@ export interface RollingRestartOptions {
 
 /** A broker moves its leaders away and closes its logs in this time; after it, it is killed. */
 const graceMs = 60_000;
-const inARow = 5;
+const inARow = 10;
+/** Kafka moves leaders back by itself once a broker leads 10 % less than it should (leader.imbalance.*). */
+const mostLeadersAway = 0.1;
 const settleMs = 5 * 60_000;
 
 /**
@@ -30,14 +34,15 @@ const settleMs = 5 * 60_000;
  */
 export async function rollingRestart(options: RollingRestartOptions): Promise<void> {
   const { environment, faults, signal, onBroker } = options;
-  await untilInSync(options, 'before the first broker');
+  const settled = (when: string) => untilInSync(options, when, { leadersHome: true });
+  await settled('before the first broker');
   for (const alias of await order(environment)) {
     signal.throwIfAborted();
     onBroker?.(alias, 'stopping');
     // Stopped and started in one: whatever happens to us, the engine or the journal starts it again.
     await faults.inject(alias, { kind: 'restart', graceMs });
     onBroker?.(alias, 'started');
-    await untilInSync(options, `after ${alias}`);
+    await settled(`after ${alias}`);
     onBroker?.(alias, 'in sync');
   }
 }
@@ -50,10 +55,14 @@ async function order(environment: Environment): Promise<readonly string[]> {
   );
 }
 
-/** Throws MUSTER_ROLLING_RESTART when not every copy of every partition gets in sync within some minutes. */
+/**
+ * Waits until every copy of every partition is in sync, and with `leadersHome` led by the first of its brokers. Throws
+ * MUSTER_ROLLING_RESTART when that takes more than some minutes.
+ */
 export async function untilInSync(
   { environment, kafka, signal, tell }: Omit<RollingRestartOptions, 'faults'>,
   when: string,
+  { leadersHome = false } = {},
 ): Promise<void> {
   const cluster = kafka.cluster();
   const untilMs = Date.now() + settleMs;
@@ -66,8 +75,17 @@ export async function untilInSync(
         const missing = environment.kafka.nodes.length - brokers.length;
         const short = partitions.filter(({ inSync, replicas }) => inSync.length < replicas.length).length;
         const headless = partitions.filter(({ leader }) => leader < 0).length;
-        behind = `${missing} brokers missing, ${short} partitions under-replicated, ${headless} without a leader`;
-        seen = missing <= 0 && short === 0 && headless === 0 ? seen + 1 : 0;
+        const away = leadersHome
+          ? partitions.filter(({ leader, replicas }) => leader !== replicas[0]).length
+          : 0;
+        behind = [
+          `${missing} brokers missing`,
+          `${short} partitions under-replicated`,
+          `${headless} without a leader`,
+          ...(leadersHome ? [`${away} led by another broker than they should`] : []),
+        ].join(', ');
+        const settled = missing <= 0 && short === 0 && headless === 0;
+        seen = settled && away <= partitions.length * mostLeadersAway ? seen + 1 : 0;
       } catch (error) {
         seen = 0;
         behind = (error as Error).message;

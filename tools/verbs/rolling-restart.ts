@@ -6,9 +6,9 @@ export function addRollingRestart(program: Command): void {
   addVerb(program, {
     usage: 'rolling-restart',
     description:
-      'restart the brokers one after the other, each only when every copy is in sync; clients notice nothing',
+      'restart the brokers one after the other, each only when every copy is in sync and leaders are back; no request fails',
     examples: [
-      ['rolling-restart', 'about a minute; may be stopped and repeated at any time'],
+      ['rolling-restart', 'two to three minutes; may be stopped and repeated at any time'],
       ['--env ci rolling-restart', 'the same in another environment'],
     ],
     exits: ['failed', 'unavailable'],
