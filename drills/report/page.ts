@@ -107,7 +107,7 @@ body{margin:0}.muster{min-height:100vh}
 .drill .cards{display:grid;grid-template-columns:repeat(auto-fill,minmax(310px,1fr));gap:12px}
 .drill .card h3{margin:0;display:flex;justify-content:space-between;gap:8px}
 .drill .pair{display:grid;grid-template-columns:1fr 1fr;gap:16px;margin-top:8px}
-.drill .pair p{margin:0;font-size:12px;color:var(--muster-text-weak)}.drill .pair b{font-size:20px;font-weight:600;color:var(--muster-text)}
+.drill .pair p{margin:0;font-size:12px;color:var(--muster-text-weak)}.drill .pair b{display:block;white-space:nowrap;line-height:1.3;font-size:20px;font-weight:600;color:var(--muster-text)}
 .drill .runs{position:relative;display:flex;align-items:flex-end;gap:2px;height:64px;border-bottom:1px solid var(--muster-border);margin:4px 0 2px}
 .drill .runs a{flex:1;max-width:14px;min-width:2px;height:100%;display:flex;align-items:flex-end}
 .drill .runs a i{display:block;width:100%;min-height:2px;border-radius:2px 2px 0 0;background:var(--good)}.drill .runs a.bad i{background:var(--bad)}
