@@ -24,9 +24,11 @@ for (const { what, fault, mend } of faults) {
       const groupId = uniqueName('group');
       const made = await createTopics([{ name: topic, partitions: partitions.length }]);
       const kafka = testKafka();
+      const cluster = kafka.cluster();
       let broken = false;
       t.teardown(async () => {
         if (broken) engine(mend);
+        await cluster.close();
         await kafka.close();
         await made.remove();
       });
@@ -85,7 +87,20 @@ for (const { what, fault, mend } of faults) {
       );
       engine(mend);
       broken = false;
-      await sleep(10_000);
+      // Whoever makes a topic next needs all three. For a while: one that thaws tells for a moment of what was before.
+      let backSinceMs = Number.POSITIVE_INFINITY;
+      await eventually(
+        'the broker is back, with all its copies in sync',
+        async () => {
+          const { brokers, topics } = await cluster.topology();
+          const copies = topics.flatMap((one) => one.partitions);
+          const back =
+            brokers.length === 3 && copies.every(({ inSync, replicas }) => inSync.length === replicas.length);
+          backSinceMs = back ? Math.min(backSinceMs, Date.now()) : Number.POSITIVE_INFINITY;
+          return Date.now() - backSinceMs > 3_000;
+        },
+        90_000,
+      );
       sending = false;
       await Promise.all(senders);
       await eventually(
