@@ -75,17 +75,10 @@ export async function untilInSync(
         const missing = environment.kafka.nodes.length - brokers.length;
         const short = partitions.filter(({ inSync, replicas }) => inSync.length < replicas.length).length;
         const headless = partitions.filter(({ leader }) => leader < 0).length;
-        const away = leadersHome
-          ? partitions.filter(({ leader, replicas }) => leader !== replicas[0]).length
-          : 0;
-        behind = [
-          `${missing} brokers missing`,
-          `${short} partitions under-replicated`,
-          `${headless} without a leader`,
-          ...(leadersHome ? [`${away} led by another broker than they should`] : []),
-        ].join(', ');
-        const settled = missing <= 0 && short === 0 && headless === 0;
-        seen = settled && away <= partitions.length * mostLeadersAway ? seen + 1 : 0;
+        const away = partitions.filter(({ leader, replicas }) => leader !== replicas[0]).length;
+        behind = `${missing} brokers missing, ${short} partitions under-replicated, ${headless} without a leader, ${away} led by another broker than the first of theirs`;
+        const home = !leadersHome || away <= partitions.length * mostLeadersAway;
+        seen = missing <= 0 && short === 0 && headless === 0 && home ? seen + 1 : 0;
       } catch (error) {
         seen = 0;
         behind = (error as Error).message;

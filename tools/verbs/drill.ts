@@ -25,7 +25,7 @@ export function addDrill(program: Command): void {
     examples: [
       ['drill list', 'what there is'],
       ['--env ci drill broker-2-killed', 'one; the report is in build/drills/ci/'],
-      ['--env ci drill all', 'all of them, about an hour'],
+      ['--env ci drill all', 'all of them, about forty minutes'],
       ['--env ci drill soak --minutes 60', 'a random fault each minute'],
       ['--env ci drill compare A B', 'two runs (folders, or the newest of a drill) beside each other'],
       ['--env ci drill seeded-bugs', 'does the checker catch them? All, or those named after it'],

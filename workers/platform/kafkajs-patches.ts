@@ -87,6 +87,8 @@ const ConsumerGroup = require('kafkajs/src/consumer/consumerGroup.js') as {
 };
 interface FetchingGroup {
   maxWaitTime: number;
+  readonly groupId: string;
+  readonly logger: { warn(message: string, about: object): void };
   readonly subscriptionState: { paused(): readonly unknown[] };
   readonly cluster: {
     removeBroker(address: { readonly host: string; readonly port: number }): void;
@@ -104,6 +106,10 @@ ConsumerGroup.prototype.fetch = async function (nodeId) {
   } catch (error) {
     const { name, broker } = error as { readonly name: string; readonly broker?: string };
     if (name !== 'KafkaJSRequestTimeoutError' || !forget(this.cluster, broker)) throw error;
+    this.logger.warn('A broker does not answer: the others are asked who leads', {
+      groupId: this.groupId,
+      broker,
+    });
     return [];
   }
 };
