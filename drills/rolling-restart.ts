@@ -3,7 +3,7 @@
  * every partition is in sync, seen many times in a row: with a copy missing, the loss of one more stops publishing. And
  * only when the leaders are where they belong: what the next one leads goes to brokers that have worked since they
  * started, and a third of the partitions move each time, not two thirds (a broker that had led nothing since its start
- * took 1.8 s to lead 37 partitions, a warm one 0.1 s). The controller goes last, so that control moves once.
+ * took 1.8 s to lead 37 partitions). The controller goes last, so that control moves once.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Environment } from '../catalog/environments.ts';
