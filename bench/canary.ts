@@ -18,6 +18,7 @@ import { withFaults } from '../drills/faults.ts';
 import { brokersOutside, reachFromHost } from '../stacks/config/index.ts';
 import { kafkaOf } from '../tools/kafka.ts';
 import { prometheusAt } from '../tools/preview/prometheus.ts';
+import { isWhole, shortcomings } from '../workers/platform/cluster.ts';
 import type { Kafka } from '../workers/platform/kafka.ts';
 import { type BenchOptions, context, optionsOf, say, writeReport } from './common/bench.ts';
 import { noStores, startWorker } from './common/worker.ts';
@@ -123,15 +124,7 @@ async function untilWhole(kafka: Kafka, environment: Environment, signal: AbortS
   try {
     await until(
       'all copies are in sync',
-      async () => {
-        const { brokers, topics } = await cluster.topology();
-        return (
-          brokers.length === environment.kafka.nodes.length &&
-          topics.every(({ partitions: all }) =>
-            all.every(({ inSync, replicas }) => inSync.length === replicas.length),
-          )
-        );
-      },
+      async () => isWhole(shortcomings(await cluster.topology(), environment.kafka.nodes.length)),
       signal,
     );
   } finally {

@@ -8,6 +8,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Environment } from '../catalog/environments.ts';
 import { clusterState } from '../tools/kafka.ts';
+import { isWhole, shortcomings } from '../workers/platform/cluster.ts';
 import { MusterError } from '../workers/platform/errors.ts';
 import type { Kafka } from '../workers/platform/kafka.ts';
 import type { Faults } from './faults.ts';
@@ -70,15 +71,13 @@ export async function untilInSync(
   try {
     for (let seen = 0; seen < inARow; ) {
       try {
-        const { brokers, topics } = await cluster.topology();
-        const partitions = topics.flatMap((topic) => topic.partitions);
-        const missing = environment.kafka.nodes.length - brokers.length;
-        const short = partitions.filter(({ inSync, replicas }) => inSync.length < replicas.length).length;
-        const headless = partitions.filter(({ leader }) => leader < 0).length;
-        const away = partitions.filter(({ leader, replicas }) => leader !== replicas[0]).length;
-        behind = `${missing} brokers missing, ${short} partitions under-replicated, ${headless} without a leader, ${away} led by another broker than the first of theirs`;
-        const home = !leadersHome || away <= partitions.length * mostLeadersAway;
-        seen = missing <= 0 && short === 0 && headless === 0 && home ? seen + 1 : 0;
+        const topology = await cluster.topology();
+        const lacks = shortcomings(topology, environment.kafka.nodes.length);
+        const { missingBrokers, underReplicated, leaderless, ledElsewhere } = lacks;
+        behind = `${missingBrokers} brokers missing, ${underReplicated} partitions under-replicated, ${leaderless} without a leader, ${ledElsewhere} led by another broker than the first of theirs`;
+        const partitions = topology.topics.reduce((sum, topic) => sum + topic.partitions.length, 0);
+        const home = !leadersHome || ledElsewhere <= partitions * mostLeadersAway;
+        seen = isWhole(lacks) && home ? seen + 1 : 0;
       } catch (error) {
         seen = 0;
         behind = (error as Error).message;

@@ -154,9 +154,16 @@ function inWords(report: DrillReport): string {
 
 function list(drills: readonly Drill[], paint: Paint): string {
   const out = plainTable(['drill', 'takes about', 'what breaks, and what must not'], [1], paint);
-  for (const { name, about, loadMs } of drills)
-    out.push([name, `${Math.ceil((loadMs + 45_000) / 60_000)} min`, about]);
+  for (const drill of drills)
+    out.push([drill.name, `${Math.ceil(lengthMs(drill) / 60_000)} min`, drill.about]);
   return tableText(out);
+}
+
+/** Load, or the wait for the last alert that has to come, and the steady state before and after it. */
+function lengthMs({ loadMs, expect, steps }: Drill): number {
+  const firstFaultMs = Math.min(...steps.map(({ atMs }) => atMs));
+  const waitMs = Math.max(0, ...(expect.alerts ?? []).map(({ withinMs }) => firstFaultMs + withinMs));
+  return Math.max(loadMs, waitMs) + 45_000;
 }
 
 function summary(

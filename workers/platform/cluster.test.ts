@@ -1,5 +1,5 @@
 import test from 'ava';
-import { firstIn } from './cluster.ts';
+import { firstIn, isWhole, shortcomings } from './cluster.ts';
 import { appendRecord, openBatch, sealBatch } from './record-batch.ts';
 
 const at = 1_700_000_000_000;
@@ -58,4 +58,22 @@ test('with a codec that is not there, the header says about when', async (t) => 
 test('a batch that was cut off by the limit says nothing', async (t) => {
   t.is(await firstIn(batch(100, ['a']).subarray(0, 65), 100), undefined);
   t.is(await firstIn(Buffer.alloc(0), 100), undefined);
+});
+
+test('a topology is whole when all brokers, leaders and copies are there; leaders elsewhere do not count', (t) => {
+  const partition = (leader: number, inSync: readonly number[]) => ({
+    partition: 0,
+    leader,
+    replicas: [1, 2, 3],
+    inSync,
+  });
+  const lacking = (brokers: readonly number[], ...partitions: readonly ReturnType<typeof partition>[]) =>
+    shortcomings({ brokers, topics: [{ name: 'topic', id: 'id', partitions }] }, 3);
+  const all = [1, 2, 3];
+  const moved = lacking(all, partition(1, all), partition(2, all));
+  t.deepEqual(moved, { missingBrokers: 0, underReplicated: 0, leaderless: 0, ledElsewhere: 1 });
+  t.true(isWhole(moved));
+  t.false(isWhole(lacking([1, 2], partition(1, all))));
+  t.false(isWhole(lacking(all, partition(1, [1, 2]))));
+  t.false(isWhole(lacking(all, partition(-1, all))));
 });

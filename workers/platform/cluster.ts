@@ -22,6 +22,35 @@ const readBytes = { request: 2 * 1024 * 1024, partition: 64 * 1024 };
 const topicResource = 2;
 const timestamps = { start: -2, end: -1 } as const;
 
+/** What a topology lacks of the state in which any one broker may go: counts, all 0 when it lacks nothing. */
+export interface Shortcomings {
+  readonly missingBrokers: number;
+  /** Partitions with a copy that is not in sync. */
+  readonly underReplicated: number;
+  readonly leaderless: number;
+  /** Partitions that another broker than the first of theirs leads, or none. */
+  readonly ledElsewhere: number;
+}
+
+/** `brokers`: how many there should be. */
+export function shortcomings(
+  topology: Awaited<ReturnType<ClusterReader['topology']>>,
+  brokers: number,
+): Shortcomings {
+  const partitions = topology.topics.flatMap((topic) => topic.partitions);
+  return {
+    missingBrokers: Math.max(0, brokers - topology.brokers.length),
+    underReplicated: partitions.filter(({ inSync, replicas }) => inSync.length < replicas.length).length,
+    leaderless: partitions.filter(({ leader }) => leader < 0).length,
+    ledElsewhere: partitions.filter(({ leader, replicas }) => leader !== replicas[0]).length,
+  };
+}
+
+/** All brokers are there, and each copy of each partition is in sync: nothing hurts if one broker goes now. */
+export function isWhole({ missingBrokers, underReplicated, leaderless }: Shortcomings): boolean {
+  return missingBrokers + underReplicated + leaderless === 0;
+}
+
 export function openCluster(wire: Wire): ClusterReader {
   let counts = new Map<number, number>();
 

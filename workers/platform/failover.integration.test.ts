@@ -2,6 +2,7 @@
 import { execSync } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import test from 'ava';
+import { isWhole, shortcomings } from './cluster.ts';
 import type { PartitionConsumer } from './kafka.ts';
 import { createTopics, eventually, readTopic, testKafka, uniqueName } from './testing.ts';
 
@@ -92,10 +93,7 @@ for (const { what, fault, mend } of faults) {
       await eventually(
         'the broker is back, with all its copies in sync',
         async () => {
-          const { brokers, topics } = await cluster.topology();
-          const copies = topics.flatMap((one) => one.partitions);
-          const back =
-            brokers.length === 3 && copies.every(({ inSync, replicas }) => inSync.length === replicas.length);
+          const back = isWhole(shortcomings(await cluster.topology(), 3));
           backSinceMs = back ? Math.min(backSinceMs, Date.now()) : Number.POSITIVE_INFINITY;
           return Date.now() - backSinceMs > 3_000;
         },

@@ -70,7 +70,13 @@ export function createMemoryKafka(): MemoryKafka {
       );
       const positions = new Map<string, number>();
       let assigned = false;
-      const deliver = async () => {
+      let delivering = Promise.resolve();
+      // One after the other, as a partition's batches come.
+      const deliver = () => {
+        delivering = delivering.then(deliverAll);
+        return delivering;
+      };
+      const deliverAll = async () => {
         if (!assigned) return;
         for (const { topic, partition } of assignment) {
           const log = logOf(topic)[partition]!;

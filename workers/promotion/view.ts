@@ -4,6 +4,7 @@
  */
 import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
+import { setImmediate as nextTurnOfLoop } from 'node:timers/promises';
 import type { IncomingRecord, Kafka, TopicPartition } from '../platform/kafka.ts';
 
 export interface View {
@@ -28,6 +29,12 @@ export interface ViewOptions {
   onFatal(error: Error): void;
 }
 
+/**
+ * So long records are taken before the rest of the process gets its turn. A view begins with minutes of records, seconds of
+ * work, and shares its process with requests.
+ */
+const sliceMs = 5;
+
 const keyOf = ({ topic, partition }: TopicPartition) => `${topic}/${partition}`;
 
 /** Resolves when the consumer has its first assignment and its start offsets. */
@@ -43,6 +50,17 @@ export async function openView(options: ViewOptions): Promise<View> {
     failed = reject;
   });
   first.catch(() => {});
+
+  // One slice for all partitions: they are handed over side by side.
+  let sliceEndsAt = 0;
+  let turn: Promise<void> | undefined;
+  const nextSlice = () => {
+    turn ??= nextTurnOfLoop().then(() => {
+      turn = undefined;
+      sliceEndsAt = performance.now() + sliceMs;
+    });
+    return turn;
+  };
 
   const consumer = await kafka.consumePartitions({
     groupId: `${options.name}-view-${hostname()}-${randomUUID().slice(0, 8)}`,
@@ -69,10 +87,11 @@ export async function openView(options: ViewOptions): Promise<View> {
         offset: positions.get(keyOf(at)) ?? 0,
       }));
     },
-    onBatch(batch) {
+    async onBatch(batch) {
       const key = keyOf(batch);
       const position = positions.get(key) ?? 0;
       for (const record of batch.records) {
+        while (performance.now() >= sliceEndsAt) await nextSlice();
         // After a rebalance a batch that was fetched before may come again.
         if (record.offset < position) continue;
         options.onRecord(record);
