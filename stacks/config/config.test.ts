@@ -117,6 +117,27 @@ test('the agent reads whitelisted MBeans only, and each rule’s pattern is a re
   t.is(time.labels.quantile, '0.$2');
 });
 
+test('the agent leaves out no attribute that a rule wants', (t) => {
+  const config = parse(renderJmxExporter());
+  const unread = Object.entries(config.excludeObjectNameAttributes as Record<string, readonly string[]>);
+  t.true(unread.length > 100);
+  for (const [canonical, attributes] of unread) {
+    const [domain, keys = ''] = canonical.split(':');
+    t.is(keys, keys.split(',').sort().join(','), 'the agent finds canonical names only');
+    const bean = Object.fromEntries(keys.split(',').map((pair) => pair.split('=')));
+    // As the agent gives them to rules: in the order in which Kafka names them.
+    const { type, name, ...others } = bean;
+    const rest = Object.entries(others).map(([key, value]) => `, ${key}=${value}`);
+    for (const attribute of attributes) {
+      const line = `${domain}<type=${type}, name=${name}${rest.join('')}><>${attribute}`;
+      t.false(
+        config.rules.some(({ pattern }: { pattern: string }) => new RegExp(`^${pattern}$`).test(line)),
+        line,
+      );
+    }
+  }
+});
+
 test('Prometheus scrapes every broker, ZooKeeper, worker process, exporter, Jaeger, Alertmanager and itself', (t) => {
   for (const environment of everywhere) {
     const config = parse(renderPrometheus(environment));

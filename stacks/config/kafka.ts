@@ -157,8 +157,9 @@ export function renderServerProperties(environment: Environment, node: KafkaNode
     },
     {
       key: 'num.replica.fetchers',
-      value: cores >= 4 ? 2 : 1,
-      because: 'Catching up after a restart is not held back by one thread where there are cores for two.',
+      value: 4,
+      because:
+        'A follower asks for all partitions of a fetcher at once, and the leader looks at each of them whenever one has news: with one fetcher (the default) a record costs dozens of looks.',
     },
     {
       key: 'num.recovery.threads.per.data.dir',
