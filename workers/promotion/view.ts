@@ -30,10 +30,12 @@ export interface ViewOptions {
 }
 
 /**
- * So long records are taken before the rest of the process gets its turn. A view begins with minutes of records, seconds of
- * work, and shares its process with requests.
+ * A view begins with minutes of records, seconds of work, in a process that also answers requests: they go first. Records
+ * are taken for `sliceMs`, then again when a turn of the loop had nothing else to do, at the latest after `waitMs`.
  */
 const sliceMs = 5;
+const idleTurnMs = 0.5;
+const waitMs = 50;
 
 const keyOf = ({ topic, partition }: TopicPartition) => `${topic}/${partition}`;
 
@@ -54,11 +56,18 @@ export async function openView(options: ViewOptions): Promise<View> {
   // One slice for all partitions: they are handed over side by side.
   let sliceEndsAt = 0;
   let turn: Promise<void> | undefined;
+  const othersFirst = async () => {
+    const untilMs = performance.now() + waitMs;
+    for (let idle = false; !idle && performance.now() < untilMs; ) {
+      const atMs = performance.now();
+      await nextTurnOfLoop();
+      idle = performance.now() - atMs < idleTurnMs;
+    }
+    turn = undefined;
+    sliceEndsAt = performance.now() + sliceMs;
+  };
   const nextSlice = () => {
-    turn ??= nextTurnOfLoop().then(() => {
-      turn = undefined;
-      sliceEndsAt = performance.now() + sliceMs;
-    });
+    turn ??= othersFirst();
     return turn;
   };
 
