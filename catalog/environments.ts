@@ -175,7 +175,7 @@ function laptop(
         { id: 2, rack: 'rack-2', host, externalPort: port(92) },
         { id: 3, rack: 'rack-3', host, externalPort: port(93) },
       ],
-      // A grown broker takes 630 MB; its compiler took 330 more for seconds once (C2 on one method), and was killed at 768.
+      // A grown broker takes 630 MB. One took 330 more within 5 s (its compiler, it seems: heap and buffers did not) and died at 768.
       size: { memoryMiB: 1_024, heapMiB: 384 },
       dataDiskBytes: 10e9,
       zookeeperSessionTimeoutMs: 2_500,
