@@ -11,12 +11,12 @@
  */
 import { loadavg } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { hostVariables, secretsFile } from '../tools/environment-variables.ts';
-import { ensureSecrets } from '../tools/secrets.ts';
-import { type CouponRushOptions, runCouponRush } from '../workers/coupon/rush.ts';
+import { ensureSecrets } from '../environment/secrets.ts';
+import { hostVariables, secretsFile } from '../environment/variables.ts';
+import { databaseSettings, readSettings } from '../workers/base/config.ts';
 import { reconcile } from '../workers/coupon/store.ts';
-import { databaseSettings, readSettings } from '../workers/platform/config.ts';
-import { openDatabase } from '../workers/platform/database.ts';
+import { openDatabase } from '../workers/store/database.ts';
+import { type CouponRushOptions, runCouponRush } from '../workers/traffic/coupons.ts';
 import { type BenchOptions, context, optionsOf, say, stopDeployed, writeReport } from './common/bench.ts';
 import { limits, usage } from './common/usage.ts';
 import { startWorker } from './common/worker.ts';

@@ -1,6 +1,6 @@
 /** All drills, as data: what is broken when under which load, and what must not happen. docs/drills.md says how to add one. */
 import type { Environment } from '../catalog/environments.ts';
-import { MusterError } from '../workers/platform/errors.ts';
+import { MusterError } from '../workers/base/errors.ts';
 import { seededRandom } from '../workers/traffic/generate.ts';
 import type { Drill, DrillStep, Target } from './drill.ts';
 import type { Fault } from './faults.ts';

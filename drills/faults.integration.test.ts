@@ -9,7 +9,7 @@ import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
 import { environmentNamed } from '../catalog/environments.ts';
-import { containersOf, docker } from '../tools/docker.ts';
+import { containersOf, docker } from '../environment/docker.ts';
 import { type Fault, withFaults } from './faults.ts';
 import { standInOf } from './stand-in.ts';
 

@@ -10,12 +10,12 @@ import { readFileSync, rmSync } from 'node:fs';
 import { mkdir, readdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Environment } from '../catalog/environments.ts';
+import { type Finished, run } from '../environment/children.ts';
+import { dockerArgs } from '../environment/docker.ts';
+import { withLock } from '../environment/lock.ts';
+import { stateDirectory } from '../environment/paths.ts';
 import { hostOf, placementOf } from '../stacks/config/topology.ts';
-import { type Finished, run } from '../tools/children.ts';
-import { dockerArgs } from '../tools/docker.ts';
-import { withLock } from '../tools/lock.ts';
-import { stateDirectory } from '../tools/paths.ts';
-import { MusterError } from '../workers/platform/errors.ts';
+import { MusterError } from '../workers/base/errors.ts';
 import { type Settings, type SmallDisk, standInSteps } from './stand-in.ts';
 
 export type Fault =

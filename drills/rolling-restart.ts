@@ -7,10 +7,10 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Environment } from '../catalog/environments.ts';
-import { clusterState } from '../tools/kafka.ts';
-import { isWhole, shortcomings } from '../workers/platform/cluster.ts';
-import { MusterError } from '../workers/platform/errors.ts';
-import type { Kafka } from '../workers/platform/kafka.ts';
+import { clusterState } from '../environment/kafka.ts';
+import { MusterError } from '../workers/base/errors.ts';
+import { isWhole, shortcomings } from '../workers/kafka/cluster.ts';
+import type { Kafka } from '../workers/kafka/kafka.ts';
 import type { Faults } from './faults.ts';
 
 export interface RollingRestartOptions {

@@ -61,7 +61,7 @@ export class DataStack extends EnvironmentStack {
       host: environment.processes.host,
       image: 'worker',
       entrypoint: ['node'],
-      command: ['/app/workers/platform/migrate.ts'],
+      command: ['/app/workers/store/migrate.ts'],
       environment: { MUSTER_ENV: environment.name, ...mysqlVariables(this) },
       size: { memoryMiB: 192 },
       // The migrations are in the image, whose name is the hash of what is in it.

@@ -12,8 +12,8 @@ import {
   type Session,
 } from '../drills/alerts/prove.ts';
 import { type Faults, withFaults } from '../drills/faults.ts';
-import { containersOf } from '../tools/docker.ts';
-import { readiness } from '../tools/health.ts';
+import { containersOf } from '../environment/docker.ts';
+import { readiness } from '../environment/health.ts';
 import { environment } from './deployed.fixture.ts';
 
 const signal = new AbortController().signal;

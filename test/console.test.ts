@@ -6,7 +6,7 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { type Browser, chromium, type Page } from 'playwright-core';
-import { findChromium } from '../tools/preview/png.ts';
+import { findChromium } from '../tools/png.ts';
 import { apiUrl } from './deployed.fixture.ts';
 
 let browser: Browser;

@@ -5,10 +5,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import test from 'ava';
 import { renderDashboards } from '../dashboards/index.ts';
-import { run } from '../tools/children.ts';
-import type { Dashboard } from '../tools/preview/model.ts';
-import { prometheusAt } from '../tools/preview/prometheus.ts';
-import { interpolate, resolutionOf, variablesOf } from '../tools/preview/queries.ts';
+import type { Dashboard } from '../drawing/model.ts';
+import { prometheusAt } from '../drawing/prometheus.ts';
+import { interpolate, resolutionOf, variablesOf } from '../drawing/queries.ts';
+import { run } from '../environment/children.ts';
 import { runTraffic } from '../workers/traffic/run.ts';
 import { apiUrl, environment, setting } from './deployed.fixture.ts';
 import { openShop } from './shop.fixture.ts';

@@ -1,6 +1,6 @@
 /** The deployed environment that the end-to-end tests run on, from the variables `./muster test e2e` sets. */
 import { environmentNamed } from '../catalog/environments.ts';
-import type { IncomingRecord, Kafka } from '../workers/platform/kafka.ts';
+import type { IncomingRecord, Kafka } from '../workers/kafka/kafka.ts';
 
 /** A variable of the run; throws when the test is run in another way. */
 export function setting(name: string): string {

@@ -6,12 +6,12 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import test from 'ava';
 import { topics } from '../catalog/topics.ts';
-import { containersOf, docker } from '../tools/docker.ts';
-import { findTrace } from '../tools/jaeger.ts';
-import { kafkaOf } from '../tools/kafka.ts';
-import { isComplete } from '../tools/trace-tree.ts';
-import type { IncomingRecord } from '../workers/platform/kafka.ts';
-import { eventually } from '../workers/platform/testing.ts';
+import { containersOf, docker } from '../environment/docker.ts';
+import { findTrace } from '../environment/jaeger.ts';
+import { kafkaOf } from '../environment/kafka.ts';
+import { isComplete } from '../environment/trace-tree.ts';
+import type { IncomingRecord } from '../workers/kafka/kafka.ts';
+import { eventually } from '../workers/kafka/testing.ts';
 import { runOrders } from '../workers/traffic/orders.ts';
 import { apiUrl, endsOf, environment, recordsSince } from './deployed.fixture.ts';
 

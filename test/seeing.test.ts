@@ -3,9 +3,9 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import test from 'ava';
 import { topics } from '../catalog/topics.ts';
-import { run } from '../tools/children.ts';
-import { kafkaOf } from '../tools/kafka.ts';
-import type { ServiceMap } from '../tools/service-map.ts';
+import { run } from '../environment/children.ts';
+import { kafkaOf } from '../environment/kafka.ts';
+import type { ServiceMap } from '../environment/service-map.ts';
 import { apiUrl, environment } from './deployed.fixture.ts';
 
 const kafka = kafkaOf(environment);

@@ -12,7 +12,7 @@ import { parse } from 'yaml';
 import { renderRuleTests } from '../alerts/index.ts';
 import { environments } from '../catalog/environments.ts';
 import { renderAlertmanager } from '../stacks/config/observability.ts';
-import { eventually, uniqueName } from '../workers/platform/testing.ts';
+import { eventually, uniqueName } from '../workers/kafka/testing.ts';
 
 type Labels = Readonly<Record<string, string>>;
 

@@ -12,11 +12,11 @@ import { cp, mkdir, readdir, readFile, rename, rm, stat, utimes, writeFile } fro
 import { join } from 'node:path';
 import { stripVTControlCharacters } from 'node:util';
 import { execa } from 'execa';
+import { holderAlive, processFacts, withLock } from '../environment/lock.ts';
+import { cacheDirectory, checkout } from '../environment/paths.ts';
 import { debianImage, hashOf, productionDependencies, versions } from '../stacks/images.ts';
-import { MusterError } from '../workers/platform/errors.ts';
+import { MusterError } from '../workers/base/errors.ts';
 import { aptInstall, isDebianFamily } from './engine.ts';
-import { holderAlive, processFacts, withLock } from './lock.ts';
-import { cacheDirectory, checkout } from './paths.ts';
 
 /** Called with one line of live progress. */
 export type Report = (line: string) => void;

@@ -2,10 +2,10 @@
 import type { Environment } from '../catalog/environments.ts';
 import { metrics } from '../catalog/metrics.ts';
 import { allTopics } from '../catalog/topics.ts';
+import { prometheusAt } from '../drawing/prometheus.ts';
+import { kafkaOf } from '../environment/kafka.ts';
 import { reachFromHost } from '../stacks/config/index.ts';
 import type { MeasuredTopic } from './capacity.ts';
-import { kafkaOf } from './kafka.ts';
-import { prometheusAt } from './preview/prometheus.ts';
 
 /** Throws MUSTER_PROMETHEUS_DOWN or MUSTER_KAFKA_UNREACHABLE when the environment does not answer. */
 export async function measureTopics(

@@ -1,6 +1,7 @@
 /** What `./muster capacity` prints. Pure. */
+
+import { type Paint, plainTable } from '../drawing/table.ts';
 import type { Capacity, Comparison } from './capacity.ts';
-import { type Paint, plainTable } from './status-table.ts';
 
 /** `34.56 GB`, `820 MB`, `12 kB`: decimal, as disks and the contract count. */
 export function size(bytes: number): string {

@@ -9,8 +9,8 @@ import { storageContract } from '../catalog/contract.ts';
 import type { Environment } from '../catalog/environments.ts';
 import type { ConsumerGroup } from '../catalog/groups.ts';
 import { topics as catalogTopics, type Topic, topicConfig } from '../catalog/topics.ts';
-import { appendRecord, openBatch, sealBatch } from '../workers/platform/record-batch.ts';
-import { eventRecord } from '../workers/platform/records.ts';
+import { appendRecord, openBatch, sealBatch } from '../workers/kafka/record-batch.ts';
+import { eventRecord } from '../workers/kafka/records.ts';
 
 const dayMs = 86_400_000;
 const mebibyte = 1_048_576;

@@ -1,5 +1,5 @@
 import test from 'ava';
-import type { DeadLetterEntry } from '../workers/platform/dead-letters.ts';
+import type { DeadLetterEntry } from '../workers/kafka/dead-letters.ts';
 import { maskedValue, newestReasons, rawText, shownEntry } from './dead-letter-view.ts';
 
 test('nothing personal of a dead letter is shown unless asked for', (t) => {

@@ -1,6 +1,6 @@
 /** How dead letters are shown: whole and raw only when asked for, else with everything personal masked. Pure. */
-import type { DeadLetterEntry } from '../workers/platform/dead-letters.ts';
-import { headerText } from '../workers/platform/records.ts';
+import type { DeadLetterEntry } from '../workers/kafka/dead-letters.ts';
+import { headerText } from '../workers/kafka/records.ts';
 
 /** Fields whose value may be shown as it is: they say nothing about a person. */
 const harmless = new Set([

@@ -2,10 +2,10 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Environment, ImageSource } from '../catalog/environments.ts';
+import { run } from '../environment/children.ts';
+import type { Container } from '../environment/docker.ts';
+import { stateDirectory } from '../environment/paths.ts';
 import { imageRef } from '../stacks/images.ts';
-import { run } from './children.ts';
-import type { Container } from './docker.ts';
-import { stateDirectory } from './paths.ts';
 
 interface Deployment {
   readonly images: ImageSource;

@@ -1,5 +1,5 @@
 /** Durations as people type them. Pure. */
-import { MusterError } from '../workers/platform/errors.ts';
+import { MusterError } from '../workers/base/errors.ts';
 
 const unitMs: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, min: 60_000, h: 3_600_000 };
 

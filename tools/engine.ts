@@ -21,9 +21,9 @@ import { request } from 'node:http';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { execa } from 'execa';
-import { MusterError } from '../workers/platform/errors.ts';
-import { type ProcessFacts, processFacts, withLock } from './lock.ts';
-import { cacheDirectory, stateRoot } from './paths.ts';
+import { type ProcessFacts, processFacts, withLock } from '../environment/lock.ts';
+import { cacheDirectory, stateRoot } from '../environment/paths.ts';
+import { MusterError } from '../workers/base/errors.ts';
 
 /** Oldest engine whose networks, health checks and builds are known to work here. */
 const oldestEngine = '20.10';

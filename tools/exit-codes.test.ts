@@ -1,5 +1,5 @@
 import test from 'ava';
-import { MusterError } from '../workers/platform/errors.ts';
+import { MusterError } from '../workers/base/errors.ts';
 import { describeExits, exitCodes, exitOf } from './exit-codes.ts';
 
 test('the code of an error decides the exit code', (t) => {

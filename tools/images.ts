@@ -10,8 +10,10 @@ import { dirname, join } from 'node:path';
 import { execa } from 'execa';
 import type { ListrTask } from 'listr2';
 import type { ImageSource } from '../catalog/environments.ts';
+import { withLock } from '../environment/lock.ts';
+import { checkout } from '../environment/paths.ts';
 import { cmak, debianImage, type LocalImage, localImages, officialImages } from '../stacks/images.ts';
-import { MusterError } from '../workers/platform/errors.ts';
+import { MusterError } from '../workers/base/errors.ts';
 import {
   importDebian,
   jaegerBinary,
@@ -21,8 +23,6 @@ import {
   run,
   withTemporaryFolder,
 } from './artifacts.ts';
-import { withLock } from './lock.ts';
-import { checkout } from './paths.ts';
 import { terraformConfigFile } from './provider.ts';
 
 export interface ImageOptions {

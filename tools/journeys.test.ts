@@ -1,7 +1,7 @@
 import test from 'ava';
 import { environments } from '../catalog/environments.ts';
+import type { JaegerTrace } from '../environment/trace-tree.ts';
 import { bestTrace, journeys, servicesOf } from './journeys.ts';
-import type { JaegerTrace } from './trace-tree.ts';
 
 const trace = (traceID: string, first: string, endUs: number, orphan = false): JaegerTrace => ({
   traceID,

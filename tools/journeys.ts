@@ -1,8 +1,8 @@
 /** The ways that `./muster trace --last <journey>` knows, and which trace shows one best. Pure. */
 import type { Environment } from '../catalog/environments.ts';
 import { topics } from '../catalog/topics.ts';
+import { isComplete, type JaegerTrace } from '../environment/trace-tree.ts';
 import { processReplicas } from '../stacks/config/topology.ts';
-import { isComplete, type JaegerTrace } from './trace-tree.ts';
 
 export interface Journey {
   /** The request that it begins with. */

@@ -3,20 +3,28 @@ import { chmod, mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Listr, type ListrTask } from 'listr2';
 import type { Environment, ImageSource } from '../catalog/environments.ts';
+import {
+  containersOf,
+  docker,
+  dockerArgs,
+  engineAnswers,
+  leftoversOf,
+  remove,
+} from '../environment/docker.ts';
+import { enrichedFlows, hasTraffic, readiness } from '../environment/health.ts';
+import { interrupted, pause, throwIfInterrupted } from '../environment/interruption.ts';
+import { withLock } from '../environment/lock.ts';
+import { stateDirectory } from '../environment/paths.ts';
+import { ensureSecrets } from '../environment/secrets.ts';
+import { cdktfVariables, secretsFile } from '../environment/variables.ts';
 import { placements } from '../stacks/config/index.ts';
-import { MusterError } from '../workers/platform/errors.ts';
+import { MusterError } from '../workers/base/errors.ts';
 import { leftOut, loadedImages, rememberedImages, rememberImages } from './deployment.ts';
-import { containersOf, docker, dockerArgs, engineAnswers, leftoversOf, remove } from './docker.ts';
 import { canPull, type Engine, ensureDiskSpace, ensureEngine } from './engine.ts';
-import { cdktfVariables, secretsFile } from './environment-variables.ts';
-import { enrichedFlows, hasTraffic, readiness } from './health.ts';
 import { imageTasks, pruneImages } from './images.ts';
-import { withLock } from './lock.ts';
-import { stateDirectory } from './paths.ts';
 import { describeTaken, portHolders, publishedPorts, takenPorts } from './ports.ts';
 import { ensureTerraform, knownTerraformConfigFile, terraformConfigFile } from './provider.ts';
 import { renderEverything, writeRendered } from './render.ts';
-import { ensureSecrets } from './secrets.ts';
 import {
   applyStack,
   destroyStack,
@@ -29,7 +37,6 @@ import {
   synthesise,
   synthesised,
 } from './terraform.ts';
-import { interrupted, pause, throwIfInterrupted } from './verb.ts';
 
 export const stackNames = ['kafka', 'data', 'observability', 'services'] as const;
 

@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import test from 'ava';
-import { checkout } from './paths.ts';
+import { checkout } from '../environment/paths.ts';
 
 const execute = promisify(execFile);
 

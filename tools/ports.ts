@@ -1,9 +1,9 @@
 /** Whether the ports that an environment publishes are free, before containers fail on them one by one. */
 import { createServer } from 'node:net';
 import type { Environment } from '../catalog/environments.ts';
+import { run } from '../environment/children.ts';
 import { placements } from '../stacks/config/index.ts';
-import { MusterError } from '../workers/platform/errors.ts';
-import { run } from './children.ts';
+import { MusterError } from '../workers/base/errors.ts';
 
 export interface PublishedPort {
   readonly port: number;

@@ -6,10 +6,10 @@ import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { execa } from 'execa';
 import type { ImageSource } from '../catalog/environments.ts';
-import { MusterError } from '../workers/platform/errors.ts';
+import { cacheDirectory } from '../environment/paths.ts';
+import { MusterError } from '../workers/base/errors.ts';
 import { builtProviderConfig, providerMirror, type Report } from './artifacts.ts';
 import { compareVersions } from './engine.ts';
-import { cacheDirectory } from './paths.ts';
 
 const registryProbe = 'https://registry.terraform.io/.well-known/terraform.json';
 const oldestTerraform = '1.5';

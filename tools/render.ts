@@ -4,9 +4,9 @@ import { dirname, join } from 'node:path';
 import { renderAlertTable, renderRules, renderRuleTests } from '../alerts/index.ts';
 import { type Environment, environments } from '../catalog/environments.ts';
 import { renderDashboards } from '../dashboards/index.ts';
+import { checkout } from '../environment/paths.ts';
 import { renderAll } from '../stacks/config/index.ts';
 import { renderCatalog } from './asyncapi.ts';
-import { checkout } from './paths.ts';
 
 export const buildDirectory = join(checkout, 'build');
 

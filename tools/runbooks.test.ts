@@ -5,8 +5,8 @@ import { Command } from 'commander';
 import { ruleGroups } from '../alerts/index.ts';
 import { isAlert } from '../alerts/rule.ts';
 import { environments } from '../catalog/environments.ts';
+import { checkout } from '../environment/paths.ts';
 import { placements } from '../stacks/config/index.ts';
-import { checkout } from './paths.ts';
 
 const folder = join(checkout, 'alerts/runbooks');
 const texts = new Map([

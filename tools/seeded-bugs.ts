@@ -1,12 +1,12 @@
 /** `./muster drill seeded-bugs`: puts bugs into workers one after the other, and tells what the drills' checker says. */
 import type { ListrTask } from 'listr2';
 import type { Environment } from '../catalog/environments.ts';
+import { type Paint, plainTable, tableText } from '../drawing/table.ts';
 import { countByKind } from '../drills/checker/verdict.ts';
 import { type FaultOptions, withFaults } from '../drills/faults.ts';
 import { bugNamed, bugs, controls } from '../drills/seeded-bugs/bugs.ts';
 import { type BugResult, runSeededBug } from '../drills/seeded-bugs/run.ts';
 import { taskList } from './lifecycle.ts';
-import { type Paint, plainTable, tableText } from './status-table.ts';
 
 /** `failed` when one was not caught, or something was found where there is no bug. Throws what could not be run. */
 export async function seedBugs(

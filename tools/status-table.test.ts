@@ -1,9 +1,10 @@
 import test from 'ava';
 import { environments } from '../catalog/environments.ts';
+import { age } from '../drawing/table.ts';
+import type { Container } from '../environment/docker.ts';
+import { containerOf, parseSize } from '../environment/docker.ts';
 import { placements } from '../stacks/config/index.ts';
-import type { Container } from './docker.ts';
-import { containerOf, parseSize } from './docker.ts';
-import { age, clusterProblems, partsOf, renderCluster, renderParts } from './status-table.ts';
+import { clusterProblems, partsOf, renderCluster, renderParts } from './status-table.ts';
 
 const nowMs = Date.UTC(2026, 10, 21, 4, 30);
 const container = (alias: string, over: Partial<Container> = {}): Container => ({

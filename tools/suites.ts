@@ -1,11 +1,11 @@
 /** The test suites of ./muster test: static checks, unit, integration and end-to-end, each on AVA. */
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { killChildren, run } from './children.ts';
-import { checkout } from './paths.ts';
-import { painter } from './status-table.ts';
+import { painter } from '../drawing/table.ts';
+import { killChildren, run } from '../environment/children.ts';
+import { interrupted } from '../environment/interruption.ts';
+import { checkout } from '../environment/paths.ts';
 import { tapReader } from './tap.ts';
-import { interrupted } from './verb.ts';
 
 /** Counts over everything that ran; static checks count as tests. */
 export class Score {
@@ -73,7 +73,19 @@ export async function staticChecks(score: Score, signal: AbortSignal): Promise<v
 
 /** Test files of the checkout whose name ends with `ending`, relative; unit tests are those with neither other ending. */
 export async function testFiles(kind: 'unit' | 'integration' | 'e2e'): Promise<readonly string[]> {
-  const rooms = ['catalog', 'stacks', 'workers', 'dashboards', 'alerts', 'drills', 'bench', 'tools', 'test'];
+  const rooms = [
+    'catalog',
+    'stacks',
+    'workers',
+    'dashboards',
+    'alerts',
+    'drills',
+    'bench',
+    'environment',
+    'drawing',
+    'tools',
+    'test',
+  ];
   const all = await Promise.all(
     rooms.map(async (room) =>
       (await readdir(join(checkout, room), { recursive: true }).catch(() => [] as string[])).map((file) =>

@@ -9,10 +9,10 @@ import { existsSync } from 'node:fs';
 import { chmod, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Environment } from '../catalog/environments.ts';
-import { MusterError } from '../workers/platform/errors.ts';
-import { run } from './children.ts';
-import { checkout, stateDirectory } from './paths.ts';
-import { interrupted, throwIfInterrupted } from './verb.ts';
+import { run } from '../environment/children.ts';
+import { interrupted, throwIfInterrupted } from '../environment/interruption.ts';
+import { checkout, stateDirectory } from '../environment/paths.ts';
+import { MusterError } from '../workers/base/errors.ts';
 
 export interface StackInfo {
   /** `dev-kafka` */

@@ -1,10 +1,9 @@
 /** What a verb of ./muster is, and what happens around every one: options, interruption, errors, exit code. */
-import { setTimeout as sleep } from 'node:timers/promises';
 import { styleText } from 'node:util';
 import type { Command } from 'commander';
 import { type Environment, environmentNamed, type ImageSource } from '../catalog/environments.ts';
-import { MusterError } from '../workers/platform/errors.ts';
-import { killChildren } from './children.ts';
+import { killChildren } from '../environment/children.ts';
+import { interrupted } from '../environment/interruption.ts';
 import { describeExits, type Exit, exitCodes, exitOf } from './exit-codes.ts';
 
 export interface VerbContext {
@@ -55,24 +54,6 @@ export function addVerb<Options = Record<string, never>>(parent: Command, spec: 
     process.exitCode = exitCodes[exit ?? 'ok'].code;
   });
   return command;
-}
-
-/** Throws MUSTER_INTERRUPTED when the user asked to stop. */
-export function throwIfInterrupted(signal: AbortSignal): void {
-  if (signal.aborted) throw interrupted();
-}
-
-export function interrupted(): MusterError {
-  return new MusterError('MUSTER_INTERRUPTED', 'Stopped before it was finished.');
-}
-
-/** Waits, or throws MUSTER_INTERRUPTED at once when the user asks to stop. */
-export async function pause(durationMs: number, signal: AbortSignal): Promise<void> {
-  try {
-    await sleep(durationMs, undefined, { signal });
-  } catch {
-    throw interrupted();
-  }
 }
 
 /**

@@ -1,10 +1,10 @@
 /** What `up` prints at its end: where to look and what to do next. Pure. */
 import { join } from 'node:path';
 import { type Environment, type ImageSource, spansHosts } from '../catalog/environments.ts';
+import { painter, plainTable, tableText } from '../drawing/table.ts';
+import { stateDirectory } from '../environment/paths.ts';
+import { secretsFile } from '../environment/variables.ts';
 import { brokersOutside, placements, reachFromHost } from '../stacks/config/index.ts';
-import { secretsFile } from './environment-variables.ts';
-import { stateDirectory } from './paths.ts';
-import { painter, plainTable, tableText } from './status-table.ts';
 
 /** The table of addresses with the next commands. */
 export function whereToLook(

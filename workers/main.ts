@@ -57,7 +57,7 @@ if (names.includes('--help') || names.includes('-h')) {
 } else {
   const [{ runProcess }, { connectKafka }, ...modules] = await Promise.all([
     import('./platform/process.ts'),
-    import('./platform/kafkajs.ts'),
+    import('./kafka/kafkajs.ts'),
     ...names.map((name) => workers[name]!()),
   ]);
   await runProcess({ workers: modules.map((module) => module.worker as Worker), connectKafka });

@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import type { Environment } from '../../catalog/environments.ts';
-import { containersOf, docker } from '../../tools/docker.ts';
+import { containersOf, docker } from '../../environment/docker.ts';
 
 export interface Usage {
   /** Busy and all time of the machine's processors, ms. */

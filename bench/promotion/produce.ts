@@ -2,8 +2,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import winston from 'winston';
 import { topics } from '../../catalog/topics.ts';
-import type { OutgoingRecord } from '../../workers/platform/kafka.ts';
-import { connectKafka } from '../../workers/platform/kafkajs.ts';
+import type { OutgoingRecord } from '../../workers/kafka/kafka.ts';
+import { connectKafka } from '../../workers/kafka/kafkajs.ts';
 
 export interface ProduceOrder {
   readonly brokers: readonly string[];

@@ -9,11 +9,11 @@ import { type Kysely, sql } from 'kysely';
 import { limits } from '../../catalog/alerting.ts';
 import type { Environment } from '../../catalog/environments.ts';
 import { topics } from '../../catalog/topics.ts';
+import { clusterState } from '../../environment/kafka.ts';
 import { brokersOutside, reachFromHost } from '../../stacks/config/topology.ts';
-import { clusterState } from '../../tools/kafka.ts';
-import { MusterError } from '../../workers/platform/errors.ts';
-import type { Kafka } from '../../workers/platform/kafka.ts';
-import { eventRecord } from '../../workers/platform/records.ts';
+import { MusterError } from '../../workers/base/errors.ts';
+import type { Kafka } from '../../workers/kafka/kafka.ts';
+import { eventRecord } from '../../workers/kafka/records.ts';
 import type { Faults } from '../faults.ts';
 import { inPrometheus, look } from './sightings.ts';
 
@@ -222,7 +222,7 @@ const table = {
     async begin(stage) {
       const { environment, kafka } = stage;
       const producer = await kafka.producer('prove-alerts');
-      const { replayDeadLetters } = await import('../../workers/platform/dead-letters.ts');
+      const { replayDeadLetters } = await import('../../workers/kafka/dead-letters.ts');
       const behave = (behaviour: object) =>
         request(`http://${reachFromHost(environment, 'outside-world', 'http')}/behaviour`, 'PUT', behaviour);
       // What was put aside is replayed to a receiver that is well again, as the runbook says.

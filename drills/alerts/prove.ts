@@ -8,12 +8,12 @@ import { ruleGroups } from '../../alerts/index.ts';
 import { type AlertRule, isAlert } from '../../alerts/rule.ts';
 import type { Environment } from '../../catalog/environments.ts';
 import { allGroups } from '../../catalog/groups.ts';
-import { hostVariables, secretsFile } from '../../tools/environment-variables.ts';
-import { kafkaOf } from '../../tools/kafka.ts';
-import { ensureSecrets } from '../../tools/secrets.ts';
-import { openDatabase } from '../../workers/platform/database.ts';
-import { MusterError } from '../../workers/platform/errors.ts';
-import type { Kafka } from '../../workers/platform/kafka.ts';
+import { kafkaOf } from '../../environment/kafka.ts';
+import { ensureSecrets } from '../../environment/secrets.ts';
+import { hostVariables, secretsFile } from '../../environment/variables.ts';
+import { MusterError } from '../../workers/base/errors.ts';
+import type { Kafka } from '../../workers/kafka/kafka.ts';
+import { openDatabase } from '../../workers/store/database.ts';
 import type { Faults } from '../faults.ts';
 import { type CauseName, causes, lastSharedWave, removeScratch, type Stage, scratch } from './causes.ts';
 import {

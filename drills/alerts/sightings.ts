@@ -4,7 +4,7 @@
  */
 import type { Environment } from '../../catalog/environments.ts';
 import { reachFromHost } from '../../stacks/config/topology.ts';
-import { MusterError } from '../../workers/platform/errors.ts';
+import { MusterError } from '../../workers/base/errors.ts';
 
 type Labels = Readonly<Record<string, string>>;
 

@@ -5,7 +5,7 @@
  * without being killed in just that moment. Pure, but for the watching itself.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Kafka } from '../../workers/platform/kafka.ts';
+import type { Kafka } from '../../workers/kafka/kafka.ts';
 import { type Finding, found } from './verdict.ts';
 
 export interface Place {

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { groups } from '../../catalog/groups.ts';
 import { topics } from '../../catalog/topics.ts';
 import type { Reconciliation } from '../../workers/coupon/store.ts';
-import type { Kafka } from '../../workers/platform/kafka.ts';
+import type { Kafka } from '../../workers/kafka/kafka.ts';
 import type { CommitWatch, Watch } from './commits.ts';
 import { type CouponInputs, checkCoupons } from './coupons.ts';
 import { type Mark, readSince } from './reading.ts';

@@ -1,6 +1,6 @@
 import test from 'ava';
-import type { CouponRushReport } from '../../workers/coupon/rush.ts';
 import type { Reconciliation } from '../../workers/coupon/store.ts';
+import type { CouponRushReport } from '../../workers/traffic/coupons.ts';
 import { type CouponRecords, checkCoupons } from './coupons.ts';
 import type { SeenRecord } from './promotion.ts';
 

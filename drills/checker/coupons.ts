@@ -1,6 +1,7 @@
 /** Judges a rush on a coupon: what its clients were told, what is on the topics, and the store of truth. Pure. */
-import type { CouponRushReport } from '../../workers/coupon/rush.ts';
+
 import type { Reconciliation } from '../../workers/coupon/store.ts';
+import type { CouponRushReport } from '../../workers/traffic/coupons.ts';
 import { type CommitNote, committedBeyond, type Work } from './commits.ts';
 import type { SeenRecord } from './promotion.ts';
 import { type Finding, found, traceIdOf, type Verdict } from './verdict.ts';

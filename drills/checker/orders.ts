@@ -1,7 +1,7 @@
 /** Judges orders that people have placed and paid: the orders themselves, their events, stock, ranking and webhooks. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { topics } from '../../catalog/topics.ts';
-import type { Kafka } from '../../workers/platform/kafka.ts';
+import type { Kafka } from '../../workers/kafka/kafka.ts';
 import type { OrdersReport } from '../../workers/traffic/orders.ts';
 import { type ChangedProduct, checkOrderEvents, paidTopics } from './order-events.ts';
 import { type Mark, type RecordsOf, readSince } from './reading.ts';

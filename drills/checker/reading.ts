@@ -1,5 +1,5 @@
 /** Reading what a run put on topics: from where they ended when it began. */
-import type { IncomingRecord, Kafka } from '../../workers/platform/kafka.ts';
+import type { IncomingRecord, Kafka } from '../../workers/kafka/kafka.ts';
 
 /** End offsets by topic and partition: what comes later belongs to the run. */
 export type Mark = ReadonlyMap<string, ReadonlyMap<number, number>>;

@@ -3,7 +3,7 @@
  * request, and the addresses that brokers tell their clients. Those are replaced, so that a client which follows them
  * comes back to a proxy.
  */
-import { MusterError } from '../../workers/platform/errors.ts';
+import { MusterError } from '../../workers/base/errors.ts';
 import type { Dialogue, Part } from './proxy.ts';
 
 const metadata = 3;

@@ -1,7 +1,7 @@
 /** The ways from clients on this host to an environment, with proxies in between that can make them bad. */
 import type { Environment } from '../../catalog/environments.ts';
 import { reachFromHost } from '../../stacks/config/topology.ts';
-import { MusterError } from '../../workers/platform/errors.ts';
+import { MusterError } from '../../workers/base/errors.ts';
 import { type Address, kafkaDialogue } from './kafka-dialogue.ts';
 import { type LinkFault, type LinkProxy, plainDialogue, startProxy } from './proxy.ts';
 

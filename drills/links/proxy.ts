@@ -1,6 +1,6 @@
 /** A TCP proxy that makes a link bad: slow, or losing answers after the request has arrived. */
 import { connect, createServer, type Socket } from 'node:net';
-import { MusterError } from '../../workers/platform/errors.ts';
+import { MusterError } from '../../workers/base/errors.ts';
 
 export interface LinkFault {
   /** Added to each round trip, ms: half of it on the way there, half on the way back, anew for each piece. */

@@ -1,8 +1,8 @@
 /** What changed from one run of a drill to another. */
 import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { type Paint, plainTable, tableText } from '../../tools/status-table.ts';
-import { MusterError } from '../../workers/platform/errors.ts';
+import { type Paint, plainTable, tableText } from '../../drawing/table.ts';
+import { MusterError } from '../../workers/base/errors.ts';
 import type { DrillReport } from '../drill.ts';
 import { type Run, readHistory, readReport } from './history.ts';
 import { doubledOf, findingsOf, seconds, utc } from './page.ts';

@@ -1,8 +1,8 @@
 /** All runs of an environment's drills: read from their folders, and drawn as one page. Nothing is ever deleted. */
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { escapeHtml } from '../../tools/preview/panels.ts';
-import { MusterError } from '../../workers/platform/errors.ts';
+import { escapeHtml } from '../../drawing/panels.ts';
+import { MusterError } from '../../workers/base/errors.ts';
 import type { DrillReport } from '../drill.ts';
 import { boundMs, documentOf, doubledOf, findingsOf, seconds, utc } from './page.ts';
 

@@ -1,9 +1,9 @@
 /** A drill's report as one HTML page that needs nothing else: no script, no font, no network. Pure. */
 import { probeRules } from '../../catalog/slos.ts';
-import { lines } from '../../tools/preview/charts.ts';
-import { colorOf, lineColor } from '../../tools/preview/colors.ts';
-import type { Band, FieldDefaults, Mark, Series } from '../../tools/preview/model.ts';
-import { escapeHtml } from '../../tools/preview/panels.ts';
+import { lines } from '../../drawing/charts.ts';
+import { colorOf, lineColor } from '../../drawing/colors.ts';
+import type { Band, FieldDefaults, Mark, Series } from '../../drawing/model.ts';
+import { escapeHtml } from '../../drawing/panels.ts';
 import type { Finding } from '../checker/verdict.ts';
 import { countByKind } from '../checker/verdict.ts';
 import type { Curve, DrillEvent, DrillReport } from '../drill.ts';

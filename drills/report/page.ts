@@ -1,6 +1,6 @@
 /** What the pages about drills share: frame, looks, and how figures are written. */
-import { fragmentOf } from '../../tools/preview/page.ts';
-import { escapeHtml } from '../../tools/preview/panels.ts';
+import { fragmentOf } from '../../drawing/page.ts';
+import { escapeHtml } from '../../drawing/panels.ts';
 import type { DrillReport } from '../drill.ts';
 
 /** `5.1 s`, `2 min 05 s`; undefined is `otherwise`. */

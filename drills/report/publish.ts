@@ -2,8 +2,8 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import type { Environment } from '../../catalog/environments.ts';
-import { drawDashboards } from '../../tools/preview/index.ts';
-import { MusterError } from '../../workers/platform/errors.ts';
+import { drawDashboards } from '../../drawing/index.ts';
+import { MusterError } from '../../workers/base/errors.ts';
 import type { DrillReport } from '../drill.ts';
 import { readHistory, renderHistory } from './history.ts';
 import { renderReport } from './html.ts';

@@ -1,9 +1,9 @@
 /** The load of a drill: known ids through the real entrances, and what the checkers say of it afterwards. */
 import type { Environment } from '../../catalog/environments.ts';
-import { type CouponRushReport, runCouponRush } from '../../workers/coupon/rush.ts';
 import { type Reconciliation, reconcile } from '../../workers/coupon/store.ts';
-import { openDatabase } from '../../workers/platform/database.ts';
-import type { Kafka } from '../../workers/platform/kafka.ts';
+import type { Kafka } from '../../workers/kafka/kafka.ts';
+import { openDatabase } from '../../workers/store/database.ts';
+import { type CouponRushReport, runCouponRush } from '../../workers/traffic/coupons.ts';
 import { type OrdersReport, runOrders } from '../../workers/traffic/orders.ts';
 import { runTraffic, type TrafficReport } from '../../workers/traffic/run.ts';
 import { watchCommits } from '../checker/commits.ts';

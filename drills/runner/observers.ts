@@ -4,8 +4,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Environment } from '../../catalog/environments.ts';
 import { allGroups } from '../../catalog/groups.ts';
 import { topics } from '../../catalog/topics.ts';
-import type { Kafka } from '../../workers/platform/kafka.ts';
-import { eventRecord } from '../../workers/platform/records.ts';
+import type { Kafka } from '../../workers/kafka/kafka.ts';
+import { eventRecord } from '../../workers/kafka/records.ts';
 import { type Arrival, look } from '../alerts/sightings.ts';
 import type { Attempt } from './measure.ts';
 

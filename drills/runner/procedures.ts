@@ -1,10 +1,10 @@
 /** Steps of drills that are more than one fault. Each is over when it returns, and leaves nothing behind. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Environment } from '../../catalog/environments.ts';
+import { containersOf } from '../../environment/docker.ts';
+import { readiness } from '../../environment/health.ts';
 import { processReplicas } from '../../stacks/config/topology.ts';
-import { containersOf } from '../../tools/docker.ts';
-import { readiness } from '../../tools/health.ts';
-import { MusterError } from '../../workers/platform/errors.ts';
+import { MusterError } from '../../workers/base/errors.ts';
 import type { Injected } from '../faults.ts';
 import { rollingRestart } from '../rolling-restart.ts';
 import { standInOf } from '../stand-in.ts';

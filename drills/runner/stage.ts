@@ -1,8 +1,8 @@
 /** What a procedure of a drill has at hand. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Environment } from '../../catalog/environments.ts';
-import { MusterError } from '../../workers/platform/errors.ts';
-import type { Kafka } from '../../workers/platform/kafka.ts';
+import { MusterError } from '../../workers/base/errors.ts';
+import type { Kafka } from '../../workers/kafka/kafka.ts';
 import type { Faults } from '../faults.ts';
 
 export interface ProcedureStage {

@@ -2,12 +2,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Environment } from '../../catalog/environments.ts';
 import { metrics } from '../../catalog/metrics.ts';
-import { run } from '../../tools/children.ts';
-import { type Container, containersOf, dockerArgs } from '../../tools/docker.ts';
-import { readiness } from '../../tools/health.ts';
-import { clusterState, lagOf } from '../../tools/kafka.ts';
-import { MusterError } from '../../workers/platform/errors.ts';
-import type { Kafka } from '../../workers/platform/kafka.ts';
+import { run } from '../../environment/children.ts';
+import { type Container, containersOf, dockerArgs } from '../../environment/docker.ts';
+import { readiness } from '../../environment/health.ts';
+import { clusterState, lagOf } from '../../environment/kafka.ts';
+import { MusterError } from '../../workers/base/errors.ts';
+import type { Kafka } from '../../workers/kafka/kafka.ts';
 import type { Target } from '../drill.ts';
 import { valueNow } from './prometheus.ts';
 

@@ -2,7 +2,7 @@
  * Bugs that the live checker must catch, each as edits of the text of a worker that runs in the place of a deployed one.
  * Where a bug only shows when something fails, the failure is part of the edit.
  */
-import { MusterError } from '../../workers/platform/errors.ts';
+import { MusterError } from '../../workers/base/errors.ts';
 import type { FindingKind } from '../checker/verdict.ts';
 import type { Drill } from '../drill.ts';
 import type { Edit } from './edits.ts';
@@ -38,11 +38,11 @@ const join = 'workers/promotion/join.ts';
 const joinWorker = 'workers/promotion/join-worker.ts';
 const couponStore = 'workers/coupon/store.ts';
 const couponHandler = 'workers/coupon/handler.ts';
-const outbox = 'workers/platform/outbox.ts';
+const outbox = 'workers/store/outbox.ts';
 
 /** The result of a transaction is given out before its commit, and one commit in five fails. */
 const givenOutBeforeCommit: Edit = {
-  file: 'workers/platform/database.ts',
+  file: 'workers/store/database.ts',
   find: `const result = await db.transaction().execute(async (trx) => {
         afterCommit.set(trx, hooks);
         return work(trx);
@@ -117,7 +117,7 @@ export const bugs: readonly SeededBug[] = [
     about: 'two joins share each topic in another way: one has the purchases of a user, the other the acts',
     edits: [
       {
-        file: 'workers/platform/assigner.ts',
+        file: 'workers/kafka/assigner.ts',
         find: 'partitions.filter((partition) => mine.has(partition))',
         put: 'partitions.filter((partition) => mine.has((partition + [...partitionsOf.keys()].indexOf(topic)) % slots))',
       },

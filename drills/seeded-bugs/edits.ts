@@ -1,5 +1,5 @@
 /** A bug as edits of source text. What is to be replaced must be there exactly once: else the bug is not the one described. */
-import { MusterError } from '../../workers/platform/errors.ts';
+import { MusterError } from '../../workers/base/errors.ts';
 
 export interface Edit {
   /** From the checkout. */

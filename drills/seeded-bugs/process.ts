@@ -6,8 +6,8 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';
-import { checkout } from '../../tools/paths.ts';
-import { MusterError } from '../../workers/platform/errors.ts';
+import { checkout } from '../../environment/paths.ts';
+import { MusterError } from '../../workers/base/errors.ts';
 
 const readyWithinMs = 60_000;
 const restartAfterMs = 300;

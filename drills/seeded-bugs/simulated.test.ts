@@ -3,7 +3,7 @@ import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import test from 'ava';
-import { checkout } from '../../tools/paths.ts';
+import { checkout } from '../../environment/paths.ts';
 import type { Job, JobReport } from '../simulation/main.ts';
 import { scenarios } from '../simulation/scenarios.ts';
 import { bugs } from './bugs.ts';

@@ -4,15 +4,15 @@
  * steps; then what the store, the topics and the answers say must agree, to the last request.
  */
 import type { CouponResult } from '../../catalog/events/coupon.ts';
+import { uuidV7 } from '../../workers/base/ids.ts';
 import { startHandler } from '../../workers/coupon/handler.ts';
 import { type Intake, startIntake } from '../../workers/coupon/intake.ts';
 import type { CouponState } from '../../workers/coupon/issue.ts';
 import { acquireScript, redisLocks, releaseScript } from '../../workers/coupon/lock.ts';
 import { orderings } from '../../workers/coupon/ordering.ts';
-import { deadLetterSuffix } from '../../workers/platform/dead-letters.ts';
-import { uuidV7 } from '../../workers/platform/ids.ts';
-import { partitionFor } from '../../workers/platform/kafka.ts';
-import { eventRecord } from '../../workers/platform/records.ts';
+import { deadLetterSuffix } from '../../workers/kafka/dead-letters.ts';
+import { partitionFor } from '../../workers/kafka/kafka.ts';
+import { eventRecord } from '../../workers/kafka/records.ts';
 import { type DecidedRow, type HistoryRow, simulatedRequests } from './coupon-rows.ts';
 import { type Life, silentLog, simulateKafka } from './kafka.ts';
 import { processes } from './processes.ts';

@@ -6,9 +6,9 @@
  */
 import { groups } from '../../catalog/groups.ts';
 import { deadLetterTopic, retryTopics, topics } from '../../catalog/topics.ts';
-import { MusterError } from '../../workers/platform/errors.ts';
-import { consumeEvents } from '../../workers/platform/handle.ts';
-import { eventRecord } from '../../workers/platform/records.ts';
+import { MusterError } from '../../workers/base/errors.ts';
+import { consumeEvents } from '../../workers/kafka/handle.ts';
+import { eventRecord } from '../../workers/kafka/records.ts';
 import { type Life, silentLog, simulateKafka } from './kafka.ts';
 import { processes } from './processes.ts';
 import { appendOutbox, relayOutbox } from './relay.ts';

@@ -5,8 +5,9 @@
  * lost after the write, requests fail before it, batches come in any size and order of partitions, members die, freeze
  * and come back.
  */
+
 import type { Logger } from 'winston';
-import { isDependencyDown } from '../../workers/platform/consumer.ts';
+import { isNotNow, NotNowError } from '../../workers/base/errors.ts';
 import {
   type Batch,
   type IncomingRecord,
@@ -17,7 +18,7 @@ import {
   type RawRecord,
   type StartOffsets,
   type TopicPartition,
-} from '../../workers/platform/kafka.ts';
+} from '../../workers/kafka/kafka.ts';
 import type { World } from './world.ts';
 
 /** Bugs that can be switched on, to see whether the checker would notice. */
@@ -96,8 +97,7 @@ export function simulateKafka(world: World, partitions: number, bugs: KafkaBugs 
     logs.set(name, found);
     return found;
   };
-  const unreachable = (code: string, what: string) =>
-    Object.assign(new Error(`simulated: ${what}`), { code });
+  const unreachable = (code: `MUSTER_${string}`, what: string) => new NotNowError(code, `simulated: ${what}`);
 
   function append(
     topic: string,
@@ -236,7 +236,7 @@ export function simulateKafka(world: World, partitions: number, bugs: KafkaBugs 
         await member.options.onBatch(batch, epoch);
         return true;
       } catch (error) {
-        if (!isDependencyDown(error)) {
+        if (!isNotNow(error)) {
           member.options.onFatal(error as Error);
           return false;
         }

@@ -3,16 +3,17 @@
  * the real worker of the ranking with its position beside the counts. Customers try until they know, shops and rankings
  * die, freeze and come back between any two steps, Redis forgets; then store, topics, ranking and answers must agree.
  */
+
 import { Registry } from 'prom-client';
 import { groups } from '../../catalog/groups.ts';
 import { topics } from '../../catalog/topics.ts';
+import { isNotNow } from '../../workers/base/errors.ts';
 import { newId } from '../../workers/order/ids.ts';
 import { type Order, type PaymentAnswer, priceOrder } from '../../workers/order/order.ts';
 import { type PaymentCall, payOrders, type VersionedProduct } from '../../workers/order/payments.ts';
 import { addScript } from '../../workers/order/ranking.ts';
 import { startRanking } from '../../workers/order/ranking-worker.ts';
-import { isDependencyDown } from '../../workers/platform/consumer.ts';
-import { gather } from '../../workers/platform/gather.ts';
+import { groupCommit } from '../../workers/store/group-commit.ts';
 import { type Life, silentLog, simulateKafka } from './kafka.ts';
 import { type PaymentRow, simulatedPayments } from './order-rows.ts';
 import { processes } from './processes.ts';
@@ -88,7 +89,7 @@ export async function orderScenario(world: World, bug?: OrderBug): Promise<reado
       const producer = await kafka.client(life).producer('outbox');
       world.spawn(() => relayOutbox(world, { life, store, producer }, bugs));
       const payments = simulatedPayments(store, life, bugs);
-      return gather((calls: readonly PaymentCall[]) => payOrders(payments, calls, Date.now()), {
+      return groupCommit((calls: readonly PaymentCall[]) => payOrders(payments, calls, Date.now()), {
         most: 100,
         waiting: 2_000,
       });
@@ -174,7 +175,7 @@ export async function orderScenario(world: World, bug?: OrderBug): Promise<reado
         answered.push({ order, idempotencyKey, answer, beganMs, endedMs: world.now() });
         return;
       } catch (error) {
-        if (!isDependencyDown(error)) {
+        if (!isNotNow(error)) {
           surprises.push(`${order.orderId}: ${(error as Error).message}`);
           return;
         }

@@ -6,7 +6,7 @@
 import { Registry } from 'prom-client';
 import { groups } from '../../catalog/groups.ts';
 import { topics } from '../../catalog/topics.ts';
-import { partitionFor } from '../../workers/platform/kafka.ts';
+import { partitionFor } from '../../workers/kafka/kafka.ts';
 import type { Started } from '../../workers/platform/worker.ts';
 import { joinDefaults } from '../../workers/promotion/join.ts';
 import { worker } from '../../workers/promotion/join-worker.ts';

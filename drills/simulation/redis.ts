@@ -4,8 +4,9 @@
  *
  * Scripts are Lua, which is not run here: a scenario says in TypeScript what each of them does.
  */
+
 import type { RedisClientType } from 'redis';
-import { MusterError } from '../../workers/platform/errors.ts';
+import { NotNowError } from '../../workers/base/errors.ts';
 import type { Life } from './kafka.ts';
 import type { World } from './world.ts';
 
@@ -40,7 +41,7 @@ export function simulateRedis(world: World, scripts: ReadonlyMap<string, Script>
   let hostile = true;
   const goesWrong = (probability: number) => hostile && world.chance(probability);
   const isAway = () => hostile && world.now() < awayUntilMs;
-  const down = (what: string) => new MusterError('MUSTER_REDIS_DOWN', `simulated: ${what}`);
+  const down = (what: string) => new NotNowError('MUSTER_REDIS_DOWN', `simulated: ${what}`);
 
   function fieldsOf(key: string): Map<string, Stored> {
     const found = keys.get(key) ?? new Map<string, Stored>();

@@ -1,7 +1,7 @@
-/** The outbox in the simulated store, and its relay: what workers/platform/outbox.ts says in SQL, said again. */
-import { isDependencyDown } from '../../workers/platform/consumer.ts';
-import { type OutgoingRecord, type Producer, partitionFor } from '../../workers/platform/kafka.ts';
-import type { OutboxRecord } from '../../workers/platform/outbox.ts';
+/** The outbox in the simulated store, and its relay: what workers/store/outbox.ts says in SQL, said again. */
+import { isNotNow } from '../../workers/base/errors.ts';
+import { type OutgoingRecord, type Producer, partitionFor } from '../../workers/kafka/kafka.ts';
+import type { OutboxRecord } from '../../workers/store/outbox.ts';
 import type { Life } from './kafka.ts';
 import type { Reader, SimulatedStore, Transaction } from './store.ts';
 import type { World } from './world.ts';
@@ -73,7 +73,7 @@ export async function relayOutbox(
       const records = await store.transaction(life, step);
       if (bugs.outboxForgottenBeforeAck === true) await producer.send(records);
     } catch (error) {
-      if (!isDependencyDown(error)) throw error;
+      if (!isNotNow(error)) throw error;
     }
   }
 }

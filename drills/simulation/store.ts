@@ -3,7 +3,7 @@
  * too long, deadlocks, ids that are drawn before the commit. What goes wrong: it goes down and rolls back what is open,
  * a transaction is rolled back, the answer to a commit is lost, a client dies or freezes with its locks held.
  */
-import { MusterError } from '../../workers/platform/errors.ts';
+import { NotNowError } from '../../workers/base/errors.ts';
 import type { Life } from './kafka.ts';
 import type { World } from './world.ts';
 
@@ -87,7 +87,7 @@ export function simulateStore(world: World, bugs: StoreBugs = {}): SimulatedStor
   let downUntilMs = 0;
   let hostile = true;
   const goesWrong = (probability: number) => hostile && world.chance(probability);
-  const down = (what: string) => new MusterError('MUSTER_DATABASE_DOWN', `simulated: ${what}`);
+  const down = (what: string) => new NotNowError('MUSTER_DATABASE_DOWN', `simulated: ${what}`);
   const refusal = (errno: number, what: string) => Object.assign(new Error(`simulated: ${what}`), { errno });
 
   function tableOf(all: Map<string, Map<string, unknown>>, name: string): Map<string, unknown> {

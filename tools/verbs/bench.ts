@@ -4,8 +4,8 @@ import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Command } from 'commander';
 import type { BenchOptions } from '../../bench/common/bench.ts';
-import { MusterError } from '../../workers/platform/errors.ts';
-import { checkout } from '../paths.ts';
+import { checkout } from '../../environment/paths.ts';
+import { MusterError } from '../../workers/base/errors.ts';
 import { addVerb } from '../verb.ts';
 
 /** What a file of bench/ exports. */

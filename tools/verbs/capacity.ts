@@ -2,9 +2,9 @@
 import type { Command } from 'commander';
 import { allGroups } from '../../catalog/groups.ts';
 import { allTopics } from '../../catalog/topics.ts';
+import { painter } from '../../drawing/table.ts';
 import { compareCapacity, planCapacity } from '../capacity.ts';
 import { comparisonTable, planTables } from '../capacity-table.ts';
-import { painter } from '../status-table.ts';
 import { addVerb } from '../verb.ts';
 
 export function addCapacity(program: Command): void {

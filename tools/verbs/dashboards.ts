@@ -1,6 +1,6 @@
 /** `./muster dashboards`: dashboards with live data where there is no Grafana. */
 import type { Command } from 'commander';
-import { MusterError } from '../../workers/platform/errors.ts';
+import { MusterError } from '../../workers/base/errors.ts';
 import { addVerb } from '../verb.ts';
 
 interface Options {
@@ -51,7 +51,7 @@ export function addDashboards(program: Command): void {
         import('node:fs/promises'),
         import('node:path'),
         import('../duration.ts'),
-        import('../preview/index.ts'),
+        import('../../drawing/index.ts'),
       ]);
       const toMs = Date.now();
       const window = { fromMs: toMs - parseDurationMs(options.range), toMs };
@@ -79,7 +79,7 @@ export function addDashboards(program: Command): void {
         if (empty.length > 0) process.stdout.write(`  no data in ${title}: ${empty.join(', ')}\n`);
       }
       if (options.png !== true) return undefined;
-      const { findChromium, takePictures } = await import('../preview/png.ts');
+      const { findChromium, takePictures } = await import('../png.ts');
       const chromium = await findChromium((line) => process.stderr.write(`${line}\n`));
       const pictures = drawn.map(({ uid }, index) => ({ id: uid, name: slugs[index]! }));
       for (const file of await takePictures(html, pictures, folder, { chromium, theme }))

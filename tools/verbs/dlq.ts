@@ -1,7 +1,7 @@
 /** `./muster dlq`: records that could not be understood or handled. */
 import type { Command } from 'commander';
-import { MusterError } from '../../workers/platform/errors.ts';
-import type { Kafka } from '../../workers/platform/kafka.ts';
+import { MusterError } from '../../workers/base/errors.ts';
+import type { Kafka } from '../../workers/kafka/kafka.ts';
 import { addVerb, type VerbContext } from '../verb.ts';
 
 export function addDlq(program: Command): void {
@@ -22,9 +22,9 @@ export function addDlq(program: Command): void {
       withKafka(context, async (kafka) => {
         const [{ listDeadLetters, showDeadLetters }, { newestReasons }, { painter, plainTable }] =
           await Promise.all([
-            import('../../workers/platform/dead-letters.ts'),
+            import('../../workers/kafka/dead-letters.ts'),
             import('../dead-letter-view.ts'),
-            import('../status-table.ts'),
+            import('../../drawing/table.ts'),
           ]);
         const all = await listDeadLetters(kafka);
         const filled = all.filter(({ entries }) => entries > 0);
@@ -61,7 +61,7 @@ export function addDlq(program: Command): void {
     run: (context, options, [topic = '']) =>
       withKafka(context, async (kafka) => {
         const [{ showDeadLetters }, { shownEntry }] = await Promise.all([
-          import('../../workers/platform/dead-letters.ts'),
+          import('../../workers/kafka/dead-letters.ts'),
           import('../dead-letter-view.ts'),
         ]);
         const entries = await showDeadLetters(kafka, topic, { limit: count(options.limit) });
@@ -84,7 +84,7 @@ export function addDlq(program: Command): void {
         .option('--again', 'also those that were replayed before'),
     run: (context, options, [topic = '']) =>
       withKafka(context, async (kafka) => {
-        const { replayDeadLetters } = await import('../../workers/platform/dead-letters.ts');
+        const { replayDeadLetters } = await import('../../workers/kafka/dead-letters.ts');
         const producer = await kafka.producer('dlq-replay');
         const { replayed, left } = await replayDeadLetters(kafka, producer, topic, {
           ...(options.limit === undefined ? {} : { limit: count(options.limit) }),
@@ -107,7 +107,7 @@ function count(text: string): number {
 }
 
 async function withKafka(context: VerbContext, work: (kafka: Kafka) => Promise<void>): Promise<undefined> {
-  const { clusterState, kafkaOf } = await import('../kafka.ts');
+  const { clusterState, kafkaOf } = await import('../../environment/kafka.ts');
   // Says at once, and in words, when there is no broker.
   await clusterState(context.environment);
   const kafka = kafkaOf(context.environment);

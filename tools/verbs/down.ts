@@ -1,7 +1,7 @@
 /** `./muster down`: nothing of an environment runs afterwards. */
 import type { Command } from 'commander';
 import { spansHosts } from '../../catalog/environments.ts';
-import { MusterError } from '../../workers/platform/errors.ts';
+import { MusterError } from '../../workers/base/errors.ts';
 import { addVerb } from '../verb.ts';
 
 export function addDown(program: Command): void {

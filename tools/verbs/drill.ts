@@ -3,11 +3,11 @@ import { join, resolve } from 'node:path';
 import type { Command } from 'commander';
 import type { ListrTask } from 'listr2';
 import type { Environment } from '../../catalog/environments.ts';
+import { type Paint, painter, plainTable, tableText } from '../../drawing/table.ts';
 import { countByKind } from '../../drills/checker/verdict.ts';
 import type { Drill, DrillReport } from '../../drills/drill.ts';
-import { MusterError } from '../../workers/platform/errors.ts';
-import { checkout } from '../paths.ts';
-import { type Paint, painter, plainTable, tableText } from '../status-table.ts';
+import { checkout } from '../../environment/paths.ts';
+import { MusterError } from '../../workers/base/errors.ts';
 import { addVerb } from '../verb.ts';
 
 interface Options {

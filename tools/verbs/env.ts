@@ -13,8 +13,8 @@ export function addEnv(program: Command): void {
     exits: ['config'],
     async run({ environment, images: wanted }) {
       const [variables, secrets, deployment, provider, engine, render] = await Promise.all([
-        import('../environment-variables.ts'),
-        import('../secrets.ts'),
+        import('../../environment/variables.ts'),
+        import('../../environment/secrets.ts'),
         import('../deployment.ts'),
         import('../provider.ts'),
         import('../engine.ts'),
@@ -35,7 +35,7 @@ export function addEnv(program: Command): void {
       });
       for (const [name, value] of Object.entries(all))
         process.stdout.write(`export ${name}='${value.replaceAll("'", "'\\''")}'\n`);
-      const here = (await import('../paths.ts')).checkout;
+      const here = (await import('../../environment/paths.ts')).checkout;
       process.stdout.write(`export PATH='${here}/node_modules/.bin':"$PATH"\n`);
       if (all.TF_CLI_CONFIG_FILE === undefined)
         process.stderr.write(

@@ -3,12 +3,13 @@ import { spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Command } from 'commander';
-import { MusterError } from '../../workers/platform/errors.ts';
-import { run } from '../children.ts';
-import { type Container, containersOf, dockerArgs } from '../docker.ts';
-import { isTraceId, traceById } from '../jaeger.ts';
+import { run } from '../../environment/children.ts';
+import { type Container, containersOf, dockerArgs } from '../../environment/docker.ts';
+import { throwIfInterrupted } from '../../environment/interruption.ts';
+import { isTraceId, traceById } from '../../environment/jaeger.ts';
+import { MusterError } from '../../workers/base/errors.ts';
 import { afterLast, belongsTo, type LogLine, mergeByTime, parseLine, showLine } from '../log-merge.ts';
-import { addVerb, throwIfInterrupted, type VerbContext } from '../verb.ts';
+import { addVerb, type VerbContext } from '../verb.ts';
 
 interface Options {
   follow?: boolean;

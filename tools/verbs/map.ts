@@ -1,11 +1,11 @@
 /** `./muster map`: who calls whom, from traces. */
 import type { Command } from 'commander';
-import { MusterError } from '../../workers/platform/errors.ts';
+import { mapTable } from '../../drawing/service-map-table.ts';
+import { painter } from '../../drawing/table.ts';
+import { sampleTraces } from '../../environment/jaeger.ts';
+import { serviceMap } from '../../environment/service-map.ts';
+import { MusterError } from '../../workers/base/errors.ts';
 import { parseDurationMs } from '../duration.ts';
-import { sampleTraces } from '../jaeger.ts';
-import { serviceMap } from '../service-map.ts';
-import { mapTable } from '../service-map-table.ts';
-import { painter } from '../status-table.ts';
 import { addVerb } from '../verb.ts';
 
 export function addMap(program: Command): void {

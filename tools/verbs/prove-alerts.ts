@@ -1,9 +1,9 @@
 /** `./muster prove-alerts`: makes alerts fire on the deployed environment and watches them arrive and end. */
 import type { Command } from 'commander';
 import type { ListrTask } from 'listr2';
+import { type Paint, painter, plainTable, tableText } from '../../drawing/table.ts';
 import type { CauseProven, Plan, Proven, Session, Step } from '../../drills/alerts/prove.ts';
-import { MusterError } from '../../workers/platform/errors.ts';
-import { type Paint, painter, plainTable, tableText } from '../status-table.ts';
+import { MusterError } from '../../workers/base/errors.ts';
 import { addVerb } from '../verb.ts';
 
 interface Options {

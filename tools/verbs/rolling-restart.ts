@@ -16,7 +16,7 @@ export function addRollingRestart(program: Command): void {
       const [{ rollingRestart }, { withFaults }, { kafkaOf }] = await Promise.all([
         import('../../drills/rolling-restart.ts'),
         import('../../drills/faults.ts'),
-        import('../kafka.ts'),
+        import('../../environment/kafka.ts'),
       ]);
       const say = (line: string) => process.stdout.write(`${line}\n`);
       const kafka = kafkaOf(environment);

@@ -1,8 +1,9 @@
 /** `./muster simulate`: the workers' decisions under thousands of seeded disasters, in virtual time. */
 import type { Command } from 'commander';
 import { scenarios } from '../../drills/simulation/scenarios.ts';
-import { MusterError } from '../../workers/platform/errors.ts';
-import { addVerb, interrupted } from '../verb.ts';
+import { interrupted } from '../../environment/interruption.ts';
+import { MusterError } from '../../workers/base/errors.ts';
+import { addVerb } from '../verb.ts';
 
 interface Options {
   seeds: string;

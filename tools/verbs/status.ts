@@ -16,14 +16,16 @@ export function addStatus(program: Command): void {
       const [
         { containersOf, memoryUsed },
         table,
+        { painter },
         { clusterState, flowOf, kafkaOf, lagOf },
         health,
         deployment,
       ] = await Promise.all([
-        import('../docker.ts'),
+        import('../../environment/docker.ts'),
         import('../status-table.ts'),
-        import('../kafka.ts'),
-        import('../health.ts'),
+        import('../../drawing/table.ts'),
+        import('../../environment/kafka.ts'),
+        import('../../environment/health.ts'),
         import('../deployment.ts'),
       ]);
       const containers = await containersOf(environment, signal);
@@ -63,7 +65,7 @@ export function addStatus(program: Command): void {
           process.stdout.write(`${JSON.stringify({ ...facts, ...kafkaFacts }, null, 2)}\n`);
         } else {
           const colour = process.stdout.isTTY && process.env.NO_COLOR === undefined;
-          const paint = table.painter(colour);
+          const paint = painter(colour);
           const used = [...memory.values()].reduce((sum, bytes) => sum + bytes, 0);
           const summary = `${running.length} containers, ${(used / 1024 ** 3).toFixed(1)} GiB in use`;
           process.stdout.write(

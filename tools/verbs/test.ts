@@ -72,10 +72,10 @@ async function deployed(score: Score, suite: Suite, context: VerbContext, option
     await Promise.all([
       import('../suites.ts'),
       import('../lifecycle.ts'),
-      import('../docker.ts'),
+      import('../../environment/docker.ts'),
       import('../engine.ts'),
-      import('../environment-variables.ts'),
-      import('../secrets.ts'),
+      import('../../environment/variables.ts'),
+      import('../../environment/secrets.ts'),
     ]);
   const wasUp =
     (await docker.engineAnswers()) &&

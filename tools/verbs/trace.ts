@@ -1,9 +1,9 @@
 /** `./muster trace`: a trace as a tree with times. */
 import type { Command } from 'commander';
-import { MusterError } from '../../workers/platform/errors.ts';
-import { findTrace, searchTraces, traceById } from '../jaeger.ts';
+import { findTrace, searchTraces, traceById } from '../../environment/jaeger.ts';
+import { buildTree, type JaegerTrace, linkedTraceIds, renderTree } from '../../environment/trace-tree.ts';
+import { MusterError } from '../../workers/base/errors.ts';
 import { bestTrace, journeys, servicesOf } from '../journeys.ts';
-import { buildTree, type JaegerTrace, linkedTraceIds, renderTree } from '../trace-tree.ts';
 import { addVerb, type VerbContext } from '../verb.ts';
 
 const known = Object.keys(journeys).join(', ');

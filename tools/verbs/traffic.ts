@@ -1,10 +1,11 @@
 /** `./muster traffic`: realistic load, by profiles. */
 import { join } from 'node:path';
 import { Argument, type Command } from 'commander';
-import { MusterError } from '../../workers/platform/errors.ts';
+import { interrupted } from '../../environment/interruption.ts';
+import { MusterError } from '../../workers/base/errors.ts';
 import { parseDurationMs } from '../duration.ts';
 import type { Exit } from '../exit-codes.ts';
-import { addVerb, interrupted, type VerbContext } from '../verb.ts';
+import { addVerb, type VerbContext } from '../verb.ts';
 
 interface Options {
   rate?: string;
@@ -125,8 +126,8 @@ async function promotion(
   const durationMs = options.duration === undefined ? undefined : parseDurationMs(options.duration);
   const [{ runTraffic }, { kafkaOf }, { stateDirectory }] = await Promise.all([
     import('../../workers/traffic/run.ts'),
-    import('../kafka.ts'),
-    import('../paths.ts'),
+    import('../../environment/kafka.ts'),
+    import('../../environment/paths.ts'),
   ]);
   const kafka = kafkaOf(environment);
   const progress = progressLine();
@@ -165,7 +166,7 @@ async function promotion(
 }
 
 async function couponRush({ signal, apiUrl }: Target, options: Options): Promise<Exit | undefined> {
-  const { runCouponRush } = await import('../../workers/coupon/rush.ts');
+  const { runCouponRush } = await import('../../workers/traffic/coupons.ts');
   const progress = progressLine();
   const users = numberOf('users', options.users, 5_000);
   const requestsEach = numberOf('requests', options.requests, 3);

@@ -1,7 +1,7 @@
 /** `./muster up`: an environment from nothing, or whatever an interrupted run left of it. */
 import type { Command } from 'commander';
 import { spansHosts } from '../../catalog/environments.ts';
-import { MusterError } from '../../workers/platform/errors.ts';
+import { MusterError } from '../../workers/base/errors.ts';
 import { addVerb } from '../verb.ts';
 
 export function addUp(program: Command): void {

@@ -2,8 +2,8 @@ import test, { type ExecutionContext } from 'ava';
 import { environments } from '../../catalog/environments.ts';
 import { metrics } from '../../catalog/metrics.ts';
 import { replicaAssignment, topicConfig, topics } from '../../catalog/topics.ts';
-import type { Kafka, RawRecord } from '../platform/kafka.ts';
-import { createRegistry } from '../platform/metrics.ts';
+import { createRegistry } from '../base/metrics.ts';
+import type { Kafka, RawRecord } from '../kafka/kafka.ts';
 import {
   removeTopics,
   testBrokers,
@@ -11,8 +11,8 @@ import {
   testLog,
   uniqueName,
   eventually as within,
-} from '../platform/testing.ts';
-import { openTopicAdmin } from '../platform/topic-admin.ts';
+} from '../kafka/testing.ts';
+import { openTopicAdmin } from '../kafka/topic-admin.ts';
 import { worker } from './worker.ts';
 
 /** Long enough for a loaded machine: only a failure takes it. */

@@ -1,5 +1,5 @@
 import test from 'ava';
-import type { ClusterTopic } from '../platform/kafka.ts';
+import type { ClusterTopic } from '../kafka/kafka.ts';
 import { partitionKey, singleCopies, watchRecovery } from './recovery.ts';
 
 const topic = (inSync: readonly number[], leader = 1, replicas = [1, 2, 3], name = 'a'): ClusterTopic => ({

@@ -1,5 +1,5 @@
 /** How much would be lost if one more broker were lost now: from what is seen of the copies, again and again. Pure. */
-import type { ClusterTopic } from '../platform/kafka.ts';
+import type { ClusterTopic } from '../kafka/kafka.ts';
 
 export interface PartitionRecovery {
   readonly topic: string;

@@ -3,7 +3,7 @@ import { Type } from 'typebox';
 import { groups } from '../../catalog/groups.ts';
 import { metrics } from '../../catalog/metrics.ts';
 import { topics } from '../../catalog/topics.ts';
-import { counter, durationHistogram, gauge } from '../platform/metrics.ts';
+import { counter, durationHistogram, gauge } from '../base/metrics.ts';
 import type { Worker, WorkerDeps } from '../platform/worker.ts';
 import { createHub } from './hub.ts';
 import { startIntake } from './intake.ts';

@@ -3,13 +3,15 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
 import { type Kysely, sql } from 'kysely';
 import type { CouponResult } from '../../catalog/events/coupon.ts';
-import type { DatabaseSettings } from '../platform/config.ts';
-import { countOf, scratchDatabase } from '../platform/database.fixture.ts';
-import { openDatabase } from '../platform/database.ts';
-import { uuidV7 } from '../platform/ids.ts';
-import type { Kafka, Producer } from '../platform/kafka.ts';
-import { eventRecord, headerText } from '../platform/records.ts';
-import { eventually, readTopic, testKafka, testLog, uniqueName } from '../platform/testing.ts';
+import type { DatabaseSettings } from '../base/config.ts';
+import { uuidV7 } from '../base/ids.ts';
+import type { Kafka, Producer } from '../kafka/kafka.ts';
+import { eventRecord, headerText } from '../kafka/records.ts';
+import { eventually, readTopic, testKafka, testLog, uniqueName } from '../kafka/testing.ts';
+import { countOf, scratchDatabase } from '../store/database.fixture.ts';
+import { openDatabase } from '../store/database.ts';
+import { runCouponRush } from '../traffic/coupons.ts';
+import { openOutcomeStream, type SeenOutcome } from '../traffic/outcome-stream.ts';
 import {
   createCouponTopics,
   spawnIssuing,
@@ -21,9 +23,7 @@ import {
 import { startIntake } from './intake.ts';
 import { redisLocks } from './lock.ts';
 import type { Ordering } from './ordering.ts';
-import { openOutcomeStream, type SeenOutcome } from './outcome-stream.ts';
 import { acceptRequests, decideRequests } from './requests.ts';
-import { runCouponRush } from './rush.ts';
 import { createCoupon, findRequest, reconcile, requestStore } from './store.ts';
 
 const patienceMs = 60_000;

@@ -5,26 +5,19 @@
  * dies in between is followed by somebody who gets the same records again, finds them decided and tells the outcomes
  * again: at least once, with one effect. So no outbox is needed here, the request topic is it.
  */
+
 import { setTimeout as sleep } from 'node:timers/promises';
 import { context, trace } from '@opentelemetry/api';
 import { Compile } from 'typebox/compile';
 import type { Logger } from 'winston';
 import { type CouponResult, couponRequest } from '../../catalog/events/coupon.ts';
-import { isDependencyDown } from '../platform/consumer.ts';
-import { deadLetterOf } from '../platform/dead-letters.ts';
-import { MusterError } from '../platform/errors.ts';
-import type {
-  Batch,
-  IncomingRecord,
-  Kafka,
-  PartitionConsumer,
-  Producer,
-  RawRecord,
-} from '../platform/kafka.ts';
-import { pseudonym } from '../platform/pseudonym.ts';
-import { eventRecord, headerText } from '../platform/records.ts';
-import { reasonOf } from '../platform/retry.ts';
-import { inSpan, type MessageSpan, startProcess, startSend } from '../platform/tracing-kafka.ts';
+import { isNotNow, MusterError, NotNowError } from '../base/errors.ts';
+import { pseudonym } from '../base/pseudonym.ts';
+import { deadLetterOf } from '../kafka/dead-letters.ts';
+import type { Batch, IncomingRecord, Kafka, PartitionConsumer, Producer, RawRecord } from '../kafka/kafka.ts';
+import { eventRecord, headerText } from '../kafka/records.ts';
+import { reasonOf } from '../kafka/retry.ts';
+import { inSpan, type MessageSpan, startProcess, startSend } from '../kafka/tracing-kafka.ts';
 import type { Locks } from './lock.ts';
 import type { Ordering } from './ordering.ts';
 import { type Decided, decideRequests, type NewRequest, type RequestStore } from './requests.ts';
@@ -150,14 +143,14 @@ export async function startHandler(options: HandlerOptions): Promise<Handler> {
     try {
       if (understood.length > 0) decided = await decide(understood);
     } catch (error) {
-      if (isDependencyDown(error)) throw error;
+      if (isNotNow(error)) throw error;
       // One of them is wrong: alone, each of the others is decided.
       const alone: Decided[] = [];
       for (const one of understood) {
         try {
           alone.push(...(await patiently(() => decide([one]))));
         } catch (cause) {
-          if (isDependencyDown(cause)) throw cause;
+          if (isNotNow(cause)) throw cause;
           refuse(one.record, cause);
         }
       }
@@ -219,7 +212,7 @@ const lockKey = ({ couponId, userId }: NewRequest) => `coupon:${couponId}:user:$
 function notNow(error: unknown): never {
   const { errno } = error as NodeJS.ErrnoException;
   if (errno === 1213 || errno === 1205)
-    throw new MusterError('MUSTER_DEPENDENCY_DOWN', 'the database is too busy: locks were not free in time', {
+    throw new NotNowError('MUSTER_DEPENDENCY_DOWN', 'the database is too busy: locks were not free in time', {
       cause: error,
     });
   throw error;

@@ -11,11 +11,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { type Context, context, trace } from '@opentelemetry/api';
 import type { Logger } from 'winston';
 import type { CouponRequest } from '../../catalog/events/coupon.ts';
-import { HttpError } from '../platform/http.ts';
-import { uuidV7 } from '../platform/ids.ts';
-import type { OutgoingRecord, Producer } from '../platform/kafka.ts';
-import { eventRecord } from '../platform/records.ts';
-import { type MessageSpan, startSend, traceparentOf } from '../platform/tracing-kafka.ts';
+import { uuidV7 } from '../base/ids.ts';
+import { HttpError } from '../http/server.ts';
+import type { OutgoingRecord, Producer } from '../kafka/kafka.ts';
+import { eventRecord } from '../kafka/records.ts';
+import { type MessageSpan, startSend, traceparentOf } from '../kafka/tracing-kafka.ts';
 import type { Ordering } from './ordering.ts';
 import {
   acceptRequests,

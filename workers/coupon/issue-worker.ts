@@ -3,7 +3,7 @@ import { Type } from 'typebox';
 import { groups } from '../../catalog/groups.ts';
 import { metrics } from '../../catalog/metrics.ts';
 import { topics } from '../../catalog/topics.ts';
-import { counter, durationHistogram } from '../platform/metrics.ts';
+import { counter, durationHistogram } from '../base/metrics.ts';
 import type { Worker } from '../platform/worker.ts';
 import { startHandler } from './handler.ts';
 import { noLocks, redisLocks } from './lock.ts';

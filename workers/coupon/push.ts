@@ -5,12 +5,12 @@ import type { Kysely } from 'kysely';
 import { Compile } from 'typebox/compile';
 import type { Logger } from 'winston';
 import { type CouponResult, couponResult } from '../../catalog/events/coupon.ts';
-import { deadLetterOf } from '../platform/dead-letters.ts';
-import { MusterError } from '../platform/errors.ts';
-import type { IncomingRecord, Kafka, PartitionConsumer, Producer, RawRecord } from '../platform/kafka.ts';
-import { headerText } from '../platform/records.ts';
-import { reasonOf } from '../platform/retry.ts';
-import { inSpan, parseTraceparent, startProcess } from '../platform/tracing-kafka.ts';
+import { MusterError } from '../base/errors.ts';
+import { deadLetterOf } from '../kafka/dead-letters.ts';
+import type { IncomingRecord, Kafka, PartitionConsumer, Producer, RawRecord } from '../kafka/kafka.ts';
+import { headerText } from '../kafka/records.ts';
+import { reasonOf } from '../kafka/retry.ts';
+import { inSpan, parseTraceparent, startProcess } from '../kafka/tracing-kafka.ts';
 import type { CouponOutcome, Hub } from './hub.ts';
 import { type LoggedRequest, markNotified } from './store.ts';
 

@@ -4,8 +4,8 @@
  * simulation in memory (drills/simulation).
  */
 import type { CouponReason, CouponRequest } from '../../catalog/events/coupon.ts';
-import { MusterError } from '../platform/errors.ts';
-import { uuidV7 } from '../platform/ids.ts';
+import { MusterError } from '../base/errors.ts';
+import { uuidV7 } from '../base/ids.ts';
 import { type Asked, type CouponState, decide } from './issue.ts';
 
 export interface NewRequest extends CouponRequest {

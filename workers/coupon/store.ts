@@ -4,8 +4,8 @@
  */
 import { type Kysely, type RawBuilder, sql, type Transaction } from 'kysely';
 import type { CouponReason } from '../../catalog/events/coupon.ts';
-import { transaction } from '../platform/database.ts';
-import { uuidV7 } from '../platform/ids.ts';
+import { uuidV7 } from '../base/ids.ts';
+import { transaction } from '../store/database.ts';
 import { type CouponState, holderKey } from './issue.ts';
 import type { NewRequest, RequestRow, RequestRows, RequestStore } from './requests.ts';
 

@@ -1,5 +1,5 @@
 import test from 'ava';
-import type { ClusterTopic, GroupDescription } from '../platform/kafka.ts';
+import type { ClusterTopic, GroupDescription } from '../kafka/kafka.ts';
 import { ClusterState, passesUntilGone } from './cluster-state.ts';
 import { lagMetricText } from './exposition.ts';
 

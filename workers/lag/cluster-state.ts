@@ -3,7 +3,7 @@
  * only what is known to be gone goes: a topic or a group after several whole passes without it (metadata and group
  * coordinators move, and one answer may be too early), an offset when its group's coordinator no longer lists it.
  */
-import type { ClusterTopic, FirstRecord, GroupDescription, TopicPartition } from '../platform/kafka.ts';
+import type { ClusterTopic, FirstRecord, GroupDescription, TopicPartition } from '../kafka/kafka.ts';
 import { isPrecise, type Quality, qualities, waiting } from './lag-time.ts';
 import { type NumberRows, numberRows, type Row } from './number-rows.ts';
 import { type Retention, retentionUsed } from './retention.ts';

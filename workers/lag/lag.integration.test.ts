@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import test, { type ExecutionContext } from 'ava';
 import { metrics } from '../../catalog/metrics.ts';
-import type { Kafka } from '../platform/kafka.ts';
+import type { Kafka } from '../kafka/kafka.ts';
 import {
   createTopics,
   deleteGroups,
@@ -16,7 +16,7 @@ import {
   testBrokers,
   testKafka,
   uniqueName,
-} from '../platform/testing.ts';
+} from '../kafka/testing.ts';
 import { ClusterState, passesUntilGone } from './cluster-state.ts';
 import { createPass } from './pass.ts';
 

@@ -1,5 +1,5 @@
 import test from 'ava';
-import type { ClusterReader } from '../platform/kafka.ts';
+import type { ClusterReader } from '../kafka/kafka.ts';
 import { ClusterState } from './cluster-state.ts';
 import { lagMetricText } from './exposition.ts';
 import { createPass } from './pass.ts';

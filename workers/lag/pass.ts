@@ -4,7 +4,7 @@
  * metadata and, now and then, the topics' settings come from any one of them. What a broker does not answer keeps its
  * last values.
  */
-import type { ClusterReader, ClusterTopic } from '../platform/kafka.ts';
+import type { ClusterReader, ClusterTopic } from '../kafka/kafka.ts';
 import type { ClusterState, Wanted } from './cluster-state.ts';
 import { retentionFrom } from './retention.ts';
 

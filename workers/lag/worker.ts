@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { setFlagsFromString } from 'node:v8';
 import { Type } from 'typebox';
 import { metrics } from '../../catalog/metrics.ts';
-import { addMetricText, counter, durationHistogram, gauge } from '../platform/metrics.ts';
+import { addMetricText, counter, durationHistogram, gauge } from '../base/metrics.ts';
 import type { Worker } from '../platform/worker.ts';
 import { ClusterState } from './cluster-state.ts';
 import { lagMetricText } from './exposition.ts';

@@ -2,8 +2,8 @@
 import { groups } from '../../catalog/groups.ts';
 import { metrics } from '../../catalog/metrics.ts';
 import { topics } from '../../catalog/topics.ts';
-import { databaseSettings } from '../platform/config.ts';
-import { counter } from '../platform/metrics.ts';
+import { databaseSettings } from '../base/config.ts';
+import { counter } from '../base/metrics.ts';
 import type { Started, Worker } from '../platform/worker.ts';
 import { storeSales } from './analytics.ts';
 import { type DataPlatformOptions, startStore } from './data-platform.ts';

@@ -2,9 +2,9 @@
 import { fileURLToPath } from 'node:url';
 import { type Kysely, sql } from 'kysely';
 import type { OrderCompleted, ProductEvent } from '../../catalog/events/order.ts';
-import type { DatabaseSettings } from '../platform/config.ts';
-import { openDatabase, transaction } from '../platform/database.ts';
-import { migrate } from '../platform/migrate.ts';
+import type { DatabaseSettings } from '../base/config.ts';
+import { openDatabase, transaction } from '../store/database.ts';
+import { migrate } from '../store/migrate.ts';
 
 interface SaleTable {
   order_id: string;

@@ -1,9 +1,9 @@
 /** Worker `order-api`: products, orders and payments, the ranking and the data platform's answers over HTTP. */
 import type { Kysely } from 'kysely';
 import { topics } from '../../catalog/topics.ts';
-import { databaseSettings } from '../platform/config.ts';
-import { openDatabase } from '../platform/database.ts';
+import { databaseSettings } from '../base/config.ts';
 import type { Worker } from '../platform/worker.ts';
+import { openDatabase } from '../store/database.ts';
 import { type AnalyticsTables, analyticsSettings } from './analytics.ts';
 import { registerFiguresRoutes } from './figures-routes.ts';
 import { registerOrderRoutes } from './routes.ts';

@@ -1,7 +1,7 @@
 import test from 'ava';
 import type { Logger } from 'winston';
 import { groups } from '../../catalog/groups.ts';
-import type { Batch, Kafka, PartitionConsumerOptions } from '../platform/kafka.ts';
+import type { Batch, Kafka, PartitionConsumerOptions } from '../kafka/kafka.ts';
 import { consumeBatches } from './consume.ts';
 
 const group = groups.orderAnalytics;

@@ -3,13 +3,14 @@
  * understood goes to the dead letters; a store that is down holds its partitions; offsets are committed when the effect
  * is durable. Each group has its own offsets, so one that stands still or fails does not touch the other.
  */
+
 import type { Logger } from 'winston';
 import type { ConsumerGroup } from '../../catalog/groups.ts';
-import { isDependencyDown } from '../platform/consumer.ts';
-import { deadLetterOf } from '../platform/dead-letters.ts';
-import type { Batch, IncomingRecord, Kafka, PartitionConsumer, StartOffsets } from '../platform/kafka.ts';
-import { reasonOf } from '../platform/retry.ts';
-import { startProcess } from '../platform/tracing-kafka.ts';
+import { isNotNow } from '../base/errors.ts';
+import { deadLetterOf } from '../kafka/dead-letters.ts';
+import type { Batch, IncomingRecord, Kafka, PartitionConsumer, StartOffsets } from '../kafka/kafka.ts';
+import { reasonOf } from '../kafka/retry.ts';
+import { startProcess } from '../kafka/tracing-kafka.ts';
 
 /** Most records of one round trip. */
 const mostAtOnce = 500;
@@ -138,7 +139,7 @@ export async function consumeBatches<T>(
     try {
       return (await options.apply(understood, at)) ? [] : undefined;
     } catch (error) {
-      if (isDependencyDown(error)) throw error;
+      if (isNotNow(error)) throw error;
     }
     const blamed: { record: IncomingRecord; error: unknown }[] = [];
     for (const [index, one] of understood.entries()) {
@@ -147,7 +148,7 @@ export async function consumeBatches<T>(
         if (!(await options.apply([one], { ...at, from: index === 0 ? at.from : one.record.offset, next })))
           return undefined;
       } catch (error) {
-        if (isDependencyDown(error)) throw error;
+        if (isNotNow(error)) throw error;
         blamed.push({ record: one.record, error });
       }
     }

@@ -8,12 +8,12 @@ import { RESP_TYPES, type RedisClientType } from 'redis';
 import type { OrderCompleted, ProductEvent } from '../../catalog/events/order.ts';
 import { groups } from '../../catalog/groups.ts';
 import { topics } from '../../catalog/topics.ts';
-import type { DatabaseSettings } from '../platform/config.ts';
-import { scratchDatabase, serverSettings } from '../platform/database.fixture.ts';
-import { openDatabase } from '../platform/database.ts';
-import type { Kafka, OutgoingRecord, Producer } from '../platform/kafka.ts';
-import { closeRedis, connectRedis } from '../platform/redis.ts';
-import { createTopics, eventually, readTopic, testKafka, testLog, uniqueName } from '../platform/testing.ts';
+import type { DatabaseSettings } from '../base/config.ts';
+import type { Kafka, OutgoingRecord, Producer } from '../kafka/kafka.ts';
+import { createTopics, eventually, readTopic, testKafka, testLog, uniqueName } from '../kafka/testing.ts';
+import { scratchDatabase, serverSettings } from '../store/database.fixture.ts';
+import { openDatabase } from '../store/database.ts';
+import { closeRedis, connectRedis } from '../store/redis.ts';
 import {
   type AnalyticsTables,
   analyticsSettings,

@@ -4,10 +4,10 @@ import type { Kysely } from 'kysely';
 import type { Registry } from 'prom-client';
 import type { Logger } from 'winston';
 import type { ConsumerGroup } from '../../catalog/groups.ts';
-import type { DatabaseSettings } from '../platform/config.ts';
-import { openDatabase } from '../platform/database.ts';
-import type { IncomingRecord, Kafka } from '../platform/kafka.ts';
+import type { DatabaseSettings } from '../base/config.ts';
+import type { IncomingRecord, Kafka } from '../kafka/kafka.ts';
 import type { Started } from '../platform/worker.ts';
+import { openDatabase } from '../store/database.ts';
 import { type AnalyticsTables, analyticsSettings, prepareAnalytics } from './analytics.ts';
 import { type BatchConsumer, consumeBatches } from './consume.ts';
 

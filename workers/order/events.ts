@@ -2,8 +2,8 @@
 import type { Static, TSchema } from 'typebox';
 import { Compile } from 'typebox/compile';
 import { orderCompleted, productEvent } from '../../catalog/events/order.ts';
-import { MusterError } from '../platform/errors.ts';
-import type { IncomingRecord } from '../platform/kafka.ts';
+import { MusterError } from '../base/errors.ts';
+import type { IncomingRecord } from '../kafka/kafka.ts';
 
 /** The reader of an event: throws MUSTER_EVENT_INVALID, whose message names fields and never values. */
 function reader<Schema extends TSchema>(schema: Schema) {

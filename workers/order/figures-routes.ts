@@ -5,8 +5,8 @@ import type { Kysely } from 'kysely';
 import type { RedisClientType } from 'redis';
 import { type Static, type TSchema, Type } from 'typebox';
 import { topics } from '../../catalog/topics.ts';
-import { errorBody, HttpError } from '../platform/http.ts';
-import type { Kafka } from '../platform/kafka.ts';
+import { errorBody, HttpError } from '../http/server.ts';
+import type { Kafka } from '../kafka/kafka.ts';
 import {
   type AnalyticsTables,
   customerBehaviour,

@@ -2,7 +2,7 @@
  * What a payment changes, in one transaction: what is locked, what is decided on it (order.ts), what is written. Rows
  * come and go through a port: store.ts says it in SQL, the simulation in memory (drills/simulation).
  */
-import type { OutboxRecord } from '../platform/outbox.ts';
+import type { OutboxRecord } from '../store/outbox.ts';
 import {
   decidePayments,
   type Order,

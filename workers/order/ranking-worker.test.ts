@@ -4,8 +4,8 @@ import { Registry } from 'prom-client';
 import type { RedisClientType } from 'redis';
 import type { Logger } from 'winston';
 import { groups } from '../../catalog/groups.ts';
-import { MusterError } from '../platform/errors.ts';
-import type { Batch, IncomingRecord, Kafka, PartitionConsumerOptions } from '../platform/kafka.ts';
+import { NotNowError } from '../base/errors.ts';
+import type { Batch, IncomingRecord, Kafka, PartitionConsumerOptions } from '../kafka/kafka.ts';
 import { startRanking } from './ranking-worker.ts';
 
 const topic = groups.orderRanking.topics[0]!.name;
@@ -52,7 +52,7 @@ async function scene() {
     committed: 0,
   };
   const asked = <T>(work: () => T): Promise<T> =>
-    state.away ? Promise.reject(new MusterError('MUSTER_REDIS_DOWN', 'away')) : Promise.resolve(work());
+    state.away ? Promise.reject(new NotNowError('MUSTER_REDIS_DOWN', 'away')) : Promise.resolve(work());
   const client = {
     hGetAll: () => asked(() => (state.at === undefined ? {} : { 0: String(state.at) })),
     eval: (_script: string, { arguments: args }: { arguments: string[] }) =>
@@ -82,7 +82,7 @@ async function scene() {
     },
     admin: {
       async offsets() {
-        if (state.brokerAway) throw new MusterError('MUSTER_KAFKA_UNREACHABLE', 'away');
+        if (state.brokerAway) throw new NotNowError('MUSTER_KAFKA_UNREACHABLE', 'away');
         return [{ partition: 0, low: 0, high: 8 }];
       },
       committed: async () => new Map([[0, state.committed]]),

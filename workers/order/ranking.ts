@@ -6,10 +6,11 @@
  * is really in it. An order that comes again under another offset, because its publisher died between sending and
  * noting it, is found among the last orders of its partition: repeats come close behind the original.
  */
+
 import type { RedisClientType } from 'redis';
 import type { OrderCompleted } from '../../catalog/events/order.ts';
-import { MusterError } from '../platform/errors.ts';
-import { isRedisDown } from '../platform/redis.ts';
+import { NotNowError } from '../base/errors.ts';
+import { isRedisDown } from '../store/redis.ts';
 
 const defaultKey = 'ranking:products';
 /** Orders remembered per partition: some 110 bytes each, 7 MB in all; ten seconds' worth at ten times the design load. */
@@ -129,7 +130,7 @@ async function asked<T>(question: () => Promise<T>): Promise<T> {
     return await question();
   } catch (error) {
     if (isRedisDown(error)) throw error;
-    throw new MusterError('MUSTER_DEPENDENCY_DOWN', `redis refuses: ${(error as Error).message}`, {
+    throw new NotNowError('MUSTER_DEPENDENCY_DOWN', `redis refuses: ${(error as Error).message}`, {
       cause: error,
     });
   }

@@ -2,8 +2,8 @@
 import type { OrderCompleted, OrderConfirmed, ProductEvent } from '../../catalog/events/order.ts';
 import type { PaymentCompleted } from '../../catalog/events/outside.ts';
 import { type Topic, topics } from '../../catalog/topics.ts';
-import type { OutgoingRecord } from '../platform/kafka.ts';
-import { eventRecord } from '../platform/records.ts';
+import type { OutgoingRecord } from '../kafka/kafka.ts';
+import { eventRecord } from '../kafka/records.ts';
 import type { Order } from './order.ts';
 
 /** Records of one paid order: for ranking and analytics, for whoever is outside of the shop, for webhooks. */

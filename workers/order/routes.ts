@@ -1,4 +1,5 @@
 /** HTTP of products and orders. Answers name customers by their pseudonym, never by the user id. */
+
 import { createHmac } from 'node:crypto';
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
 import { SpanStatusCode, trace } from '@opentelemetry/api';
@@ -7,12 +8,12 @@ import type { Kysely } from 'kysely';
 import type { Registry } from 'prom-client';
 import { Type } from 'typebox';
 import { metrics } from '../../catalog/metrics.ts';
-import { isDependencyDown } from '../platform/consumer.ts';
-import { gather } from '../platform/gather.ts';
-import { errorBody, HttpError } from '../platform/http.ts';
-import { counter } from '../platform/metrics.ts';
-import { pseudonym } from '../platform/pseudonym.ts';
-import { traceparentOf } from '../platform/tracing-kafka.ts';
+import { isNotNow } from '../base/errors.ts';
+import { counter } from '../base/metrics.ts';
+import { pseudonym } from '../base/pseudonym.ts';
+import { errorBody, HttpError } from '../http/server.ts';
+import { traceparentOf } from '../kafka/tracing-kafka.ts';
+import { groupCommit } from '../store/group-commit.ts';
 import { newId } from './ids.ts';
 import type { Money, Product, Refusal } from './order.ts';
 import { type PaymentCall, payOrders } from './payments.ts';
@@ -72,12 +73,12 @@ export function registerOrderRoutes(http: FastifyInstance, options: OrderRoutesO
     help: 'Requests to pay, by outcome: COMPLETED, REPEATED (the same request again), UNAVAILABLE or the reason of refusal.',
     labelNames: ['outcome'],
   });
-  const place = gather(
+  const place = groupCommit(
     async (placements: readonly OrderPlacement[]) => placeOrders(await database(), placements, Date.now()),
     { most: 100, waiting: 2_000 },
   );
   const store = paymentStore(database);
-  const pay = gather((calls: readonly PaymentCall[]) => payOrders(store, calls, Date.now()), {
+  const pay = groupCommit((calls: readonly PaymentCall[]) => payOrders(store, calls, Date.now()), {
     most: 100,
     waiting: 2_000,
   });
@@ -301,7 +302,7 @@ export function registerOrderRoutes(http: FastifyInstance, options: OrderRoutesO
         payments.inc({ outcome: known ? String(code).replace('MUSTER_', '') : 'UNAVAILABLE' });
         span.setAttribute('error.type', String(code));
         if (!known) span.setStatus({ code: SpanStatusCode.ERROR });
-        if (!isDependencyDown(error)) throw error;
+        if (!isNotNow(error)) throw error;
         throw new HttpError(
           503,
           'MUSTER_DATABASE_DOWN',

@@ -1,7 +1,7 @@
 /** Products, orders and payments in SQL: the truth about what is sold and paid. */
 import { type Kysely, type Selectable, sql, type Transaction } from 'kysely';
-import { transaction } from '../platform/database.ts';
-import { appendOutbox } from '../platform/outbox.ts';
+import { transaction } from '../store/database.ts';
+import { appendOutbox } from '../store/outbox.ts';
 import { newId } from './ids.ts';
 import {
   type Money,

@@ -5,7 +5,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { FastifyInstance } from 'fastify';
 import { type Static, Type } from 'typebox';
-import { errorBody, HttpError } from '../platform/http.ts';
+import { errorBody, HttpError } from '../http/server.ts';
 import type { Worker } from '../platform/worker.ts';
 import { type Behaviour, behaviour, createReceiver } from './receiver.ts';
 

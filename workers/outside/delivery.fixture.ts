@@ -8,10 +8,10 @@ import { fileURLToPath } from 'node:url';
 import { Registry } from 'prom-client';
 import type { ConsumerGroup } from '../../catalog/groups.ts';
 import { deadLetterTopic, retryTopics, topics } from '../../catalog/topics.ts';
-import { serverSettings } from '../platform/database.fixture.ts';
-import { openDatabase } from '../platform/database.ts';
-import type { Kafka } from '../platform/kafka.ts';
-import { createTopics, testKafka, testLog } from '../platform/testing.ts';
+import type { Kafka } from '../kafka/kafka.ts';
+import { createTopics, testKafka, testLog } from '../kafka/testing.ts';
+import { serverSettings } from '../store/database.fixture.ts';
+import { openDatabase } from '../store/database.ts';
 import { deliverEvents } from './events-worker.ts';
 
 export interface DeliverySpec {

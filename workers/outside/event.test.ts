@@ -1,5 +1,5 @@
 import test from 'ava';
-import type { IncomingRecord } from '../platform/kafka.ts';
+import type { IncomingRecord } from '../kafka/kafka.ts';
 import { readOutsideEvent } from './event.ts';
 
 const payment = {

@@ -3,9 +3,9 @@ import { createHash } from 'node:crypto';
 import { Compile } from 'typebox/compile';
 import { type PaymentCompleted, paymentCompleted } from '../../catalog/events/outside.ts';
 import { topics } from '../../catalog/topics.ts';
-import { MusterError } from '../platform/errors.ts';
-import type { IncomingRecord } from '../platform/kafka.ts';
-import { readEvent } from '../platform/records.ts';
+import { MusterError } from '../base/errors.ts';
+import type { IncomingRecord } from '../kafka/kafka.ts';
+import { readEvent } from '../kafka/records.ts';
 
 export interface OutsideEvent {
   /** ce_id, else topic-partition-offset: the webhook's Idempotency-Key. */

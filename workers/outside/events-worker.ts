@@ -6,13 +6,13 @@ import { Type } from 'typebox';
 import type { ConsumerGroup } from '../../catalog/groups.ts';
 import { groups } from '../../catalog/groups.ts';
 import { metrics as names } from '../../catalog/metrics.ts';
-import { MusterError } from '../platform/errors.ts';
-import { gather } from '../platform/gather.ts';
-import { consumeEvents, type EventConsumer, type HandledEvent } from '../platform/handle.ts';
-import type { Kafka } from '../platform/kafka.ts';
-import type { Logger } from '../platform/log.ts';
-import { counter, durationHistogram, gauge } from '../platform/metrics.ts';
+import { MusterError } from '../base/errors.ts';
+import type { Logger } from '../base/log.ts';
+import { counter, durationHistogram, gauge } from '../base/metrics.ts';
+import { consumeEvents, type EventConsumer, type HandledEvent } from '../kafka/handle.ts';
+import type { Kafka } from '../kafka/kafka.ts';
 import type { Worker } from '../platform/worker.ts';
+import { groupCommit } from '../store/group-commit.ts';
 import { type EventState, stateAfter } from './delivery.ts';
 import { type OutsideEvent, readOutsideEvent } from './event.ts';
 import {
@@ -112,14 +112,14 @@ export async function deliverEvents(options: DeliveryOptions): Promise<EventCons
   const entered = (state: EventState) => states.inc({ state });
 
   // What the webhooks under way have to say to the log shares statements and commits.
-  const beginFirst = gather(
+  const beginFirst = groupCommit(
     async (beginnings: readonly Beginning[]) => {
       const began = await beginFirstAttempts(db, beginnings);
       return beginnings.map(() => began);
     },
     { most: concurrency, waiting: concurrency },
   );
-  const complete = gather(
+  const complete = groupCommit(
     async (taken: readonly { readonly eventId: string; readonly status: number }[]) => {
       await completeEvents(db, taken);
       return taken;

@@ -6,12 +6,12 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import test from 'ava';
 import { type Kysely, sql } from 'kysely';
 import type { PaymentCompleted } from '../../catalog/events/outside.ts';
-import { serverSettings } from '../platform/database.fixture.ts';
-import { openDatabase } from '../platform/database.ts';
-import { replayDeadLetters } from '../platform/dead-letters.ts';
-import type { Kafka, OutgoingRecord, Producer } from '../platform/kafka.ts';
-import { eventRecord, headerText } from '../platform/records.ts';
-import { eventually, readTopic, testKafka, uniqueName } from '../platform/testing.ts';
+import { replayDeadLetters } from '../kafka/dead-letters.ts';
+import type { Kafka, OutgoingRecord, Producer } from '../kafka/kafka.ts';
+import { eventRecord, headerText } from '../kafka/records.ts';
+import { eventually, readTopic, testKafka, uniqueName } from '../kafka/testing.ts';
+import { serverSettings } from '../store/database.fixture.ts';
+import { openDatabase } from '../store/database.ts';
 import {
   createDeliveryTopics,
   type DeliverySpec,

@@ -2,7 +2,7 @@
 import type { FastifyInstance } from 'fastify';
 import type { Kysely } from 'kysely';
 import { type Static, Type } from 'typebox';
-import { errorBody, HttpError } from '../platform/http.ts';
+import { errorBody, HttpError } from '../http/server.ts';
 import { eventStates, outcomes } from './delivery.ts';
 import { type EventRow, type FailedAttempt, findEvent, listEvents } from './store.ts';
 

@@ -1,7 +1,7 @@
 /** The event log in SQL. One row an event; every change is a transition of delivery.ts. */
 import { type Kysely, type RawBuilder, sql, type Transaction } from 'kysely';
-import { transaction } from '../platform/database.ts';
-import { MusterError } from '../platform/errors.ts';
+import { MusterError } from '../base/errors.ts';
+import { transaction } from '../store/database.ts';
 import {
   type Answer,
   beginAttempt,

@@ -3,7 +3,7 @@
  * client that is never used. Not part of the product.
  */
 import { Type } from 'typebox';
-import { connectKafka } from './kafkajs.ts';
+import { connectKafka } from '../kafka/kafkajs.ts';
 import { type ConnectKafka, runProcess } from './process.ts';
 import type { Worker } from './worker.ts';
 

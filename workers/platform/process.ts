@@ -16,12 +16,12 @@ import {
   type PlatformSettings,
   platformSettings,
   readAllSettings,
-} from './config.ts';
-import { type Http, type Readiness, startHttp } from './http.ts';
-import type { Kafka } from './kafka.ts';
-import { createLog, type Logger } from './log.ts';
-import { createRegistry } from './metrics.ts';
-import { startTelemetry, type Telemetry } from './telemetry.ts';
+} from '../base/config.ts';
+import { createLog, type Logger } from '../base/log.ts';
+import { createRegistry } from '../base/metrics.ts';
+import { startTelemetry, type Telemetry } from '../base/telemetry.ts';
+import { type Http, type Readiness, startHttp } from '../http/server.ts';
+import type { Kafka } from '../kafka/kafka.ts';
 import type { Started, Worker } from './worker.ts';
 
 export type ConnectKafka = (options: {
@@ -107,7 +107,7 @@ export async function runProcess(options: ProcessOptions): Promise<void> {
     await step('redis', async () => {
       const client = await redis?.catch(() => undefined);
       if (client !== undefined)
-        await (await import('./redis.ts')).closeRedis(client, Math.min(2_000, leftMs() / 2));
+        await (await import('../store/redis.ts')).closeRedis(client, Math.min(2_000, leftMs() / 2));
     });
     await step('http', () => http?.close(Math.min(2_000, leftMs() / 2)));
     await step('telemetry', () => telemetry?.shutdown(Math.min(3_000, leftMs() / 2)));
@@ -209,7 +209,7 @@ function readSettingsOrExit({ workers, env = process.env }: ProcessOptions) {
 }
 
 async function connectDatabase(settings: PlatformSettings): Promise<Kysely<unknown>> {
-  const { openDatabase, pingDatabase } = await import('./database.ts');
+  const { openDatabase, pingDatabase } = await import('../store/database.ts');
   const db = openDatabase({ settings });
   try {
     await pingDatabase(db);
@@ -226,8 +226,8 @@ async function startRelay(
   { kafka, registry, log }: { readonly kafka: Kafka; readonly registry: Registry; readonly log: Logger },
 ): Promise<{ stop(): Promise<void> }> {
   const [{ openDatabase }, { startOutboxRelay }] = await Promise.all([
-    import('./database.ts'),
-    import('./outbox.ts'),
+    import('../store/database.ts'),
+    import('../store/outbox.ts'),
   ]);
   const producer = await kafka.producer('outbox');
   const db = openDatabase({ settings, connections: 2 });
@@ -242,7 +242,7 @@ async function startRelay(
 }
 
 async function connectToRedis(settings: PlatformSettings, log: Logger): Promise<RedisClientType> {
-  const { connectRedis } = await import('./redis.ts');
+  const { connectRedis } = await import('../store/redis.ts');
   return connectRedis({
     host: settings.REDIS_HOST,
     port: settings.REDIS_PORT,

@@ -7,7 +7,7 @@ import type { Static, TObject } from 'typebox';
 import type { Logger } from 'winston';
 import type { ConsumerGroup } from '../../catalog/groups.ts';
 import type { Topic } from '../../catalog/topics.ts';
-import type { Kafka } from './kafka.ts';
+import type { Kafka } from '../kafka/kafka.ts';
 
 export interface Worker<Config extends TObject = TObject> {
   readonly name: string;

@@ -1,6 +1,6 @@
 /** What a user did, as consumers see it: masked, one kind of event for both inputs. */
 import type { AgeBand, PromoBehavior, Purchase } from '../../catalog/events/promotion.ts';
-import { pseudonym } from '../platform/pseudonym.ts';
+import { pseudonym } from '../base/pseudonym.ts';
 
 export interface PurchaseActivity {
   readonly kind: 'purchase';

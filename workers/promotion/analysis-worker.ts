@@ -6,8 +6,8 @@ import { Compile } from 'typebox/compile';
 import { ageBands, enrichedPurchase } from '../../catalog/events/promotion.ts';
 import { metrics } from '../../catalog/metrics.ts';
 import { topics } from '../../catalog/topics.ts';
-import { errorBody, HttpError } from '../platform/http.ts';
-import type { IncomingRecord } from '../platform/kafka.ts';
+import { errorBody, HttpError } from '../http/server.ts';
+import type { IncomingRecord } from '../kafka/kafka.ts';
 import type { Worker } from '../platform/worker.ts';
 import {
   createReactionAnalysis,

@@ -1,6 +1,6 @@
 /** An answer of the join -> the records of `purchase_enriched` and `promotion`. Pure. */
 import { topics } from '../../catalog/topics.ts';
-import type { OutgoingRecord } from '../platform/kafka.ts';
+import type { OutgoingRecord } from '../kafka/kafka.ts';
 import type { Answer } from './join.ts';
 
 /** Text that JSON shows as it is: printable ASCII without quotation mark and backslash. */

@@ -1,7 +1,7 @@
 /** What all ways in share: a standardised input, or a dead letter, as the record that is sent. */
 import type { PromoBehavior, Purchase } from '../../catalog/events/promotion.ts';
 import { deadLetterTopic, topics } from '../../catalog/topics.ts';
-import type { OutgoingRecord } from '../platform/kafka.ts';
+import type { OutgoingRecord } from '../kafka/kafka.ts';
 import { type Standardised, standardisePromoBehavior, standardisePurchase } from './standardise.ts';
 
 /** The two inputs, named as their topics (and as the folders of the log inbox). */

@@ -2,7 +2,7 @@
 import type { Registry } from 'prom-client';
 import type { PromoBehavior, Purchase } from '../../catalog/events/promotion.ts';
 import { metrics as names, promotionLatencyBuckets } from '../../catalog/metrics.ts';
-import { counter, durationHistogram, gauge } from '../platform/metrics.ts';
+import { counter, durationHistogram, gauge } from '../base/metrics.ts';
 import type { Answer, Source } from './join.ts';
 import { type Outcome, topicOf } from './join-records.ts';
 

@@ -2,7 +2,7 @@
 import type { PromoBehavior, Purchase } from '../../catalog/events/promotion.ts';
 import { groups } from '../../catalog/groups.ts';
 import { topics } from '../../catalog/topics.ts';
-import type { HeaderValue, IncomingRecord, OutgoingRecord } from '../platform/kafka.ts';
+import type { HeaderValue, IncomingRecord, OutgoingRecord } from '../kafka/kafka.ts';
 import { type Join, type Source, source, type Ticket } from './join.ts';
 import {
   parseJson,

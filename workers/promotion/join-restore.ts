@@ -1,7 +1,7 @@
 /** The join's state after an assignment: read back from the input topics, which are its changelog. */
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'winston';
-import type { IncomingRecord, Kafka } from '../platform/kafka.ts';
+import type { IncomingRecord, Kafka } from '../kafka/kafka.ts';
 import { type Join, type JoinOptions, restoreFrom, type Source, type Ticket } from './join.ts';
 import { appendedMsOf, feed, sources, topicOf, understand } from './join-records.ts';
 

@@ -11,6 +11,7 @@ import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promi
 import { Type } from 'typebox';
 import { groups } from '../../catalog/groups.ts';
 import { topics } from '../../catalog/topics.ts';
+import { pseudonym } from '../base/pseudonym.ts';
 import {
   type Batch,
   type IncomingRecord,
@@ -19,9 +20,8 @@ import {
   partitionFor,
   type StartOffsets,
   type TopicPartition,
-} from '../platform/kafka.ts';
-import { pseudonym } from '../platform/pseudonym.ts';
-import { inSpan, type MessageSpan, startProcess, startSend } from '../platform/tracing-kafka.ts';
+} from '../kafka/kafka.ts';
+import { inSpan, type MessageSpan, startProcess, startSend } from '../kafka/tracing-kafka.ts';
 import type { Worker } from '../platform/worker.ts';
 import { answerRecords } from './enriched.ts';
 import {

@@ -17,7 +17,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import fc from 'fast-check';
-import type { OutgoingRecord } from '../platform/kafka.ts';
+import type { OutgoingRecord } from '../kafka/kafka.ts';
 import { createLogFollower, type LogFollowerOptions, writeAtomically } from './log-follower.ts';
 import { inputFolder } from './log-worker.ts';
 

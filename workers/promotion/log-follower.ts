@@ -14,7 +14,7 @@ import { createHash } from 'node:crypto';
 import { constants, type FSWatcher, watch } from 'node:fs';
 import { type FileHandle, mkdir, open, readdir, readFile, rename, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { OutgoingRecord } from '../platform/kafka.ts';
+import type { OutgoingRecord } from '../kafka/kafka.ts';
 import { cutLines, type LogLine } from './log-lines.ts';
 
 export interface LineOrigin {

@@ -2,7 +2,7 @@
 import { Type } from 'typebox';
 import { metrics } from '../../catalog/metrics.ts';
 import { topics } from '../../catalog/topics.ts';
-import { counter, gauge } from '../platform/metrics.ts';
+import { counter, gauge } from '../base/metrics.ts';
 import type { Worker } from '../platform/worker.ts';
 import { type InputKind, inputDeadLetter, inputRecord, standardise } from './inputs.ts';
 import { createLogFollower, type LogFolder } from './log-follower.ts';

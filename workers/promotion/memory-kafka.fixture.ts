@@ -6,7 +6,7 @@ import {
   type PartitionConsumerOptions,
   partitionFor,
   type RawRecord,
-} from '../platform/kafka.ts';
+} from '../kafka/kafka.ts';
 
 const partitions = 2;
 

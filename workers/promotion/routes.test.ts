@@ -1,8 +1,8 @@
 import test, { type ExecutionContext } from 'ava';
-import { MusterError } from '../platform/errors.ts';
-import { startHttp } from '../platform/http.ts';
-import { createLog } from '../platform/log.ts';
-import { createRegistry } from '../platform/metrics.ts';
+import { NotNowError } from '../base/errors.ts';
+import { createLog } from '../base/log.ts';
+import { createRegistry } from '../base/metrics.ts';
+import { startHttp } from '../http/server.ts';
 import type { Started, Worker, WorkerDeps } from '../platform/worker.ts';
 import { worker as analysisWorker } from './analysis-worker.ts';
 import { worker as apiWorker } from './api-worker.ts';
@@ -238,7 +238,7 @@ test('malformed JSON is 400, binary is 400, 5 MB is 413, other content types are
 
 test('without Kafka’s ack the answer is 503 with Retry-After, and later it works again', async (t) => {
   const { kafka, post } = await serve(t);
-  kafka.failWith = new MusterError('MUSTER_KAFKA_SEND', 'not sent within the deadline');
+  kafka.failWith = new NotNowError('MUSTER_KAFKA_SEND', 'not sent within the deadline');
   const answer = await post('/purchases', purchase);
   t.is(answer.status, 503);
   t.is(answer.headers.get('retry-after'), '1');

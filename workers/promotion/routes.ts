@@ -2,10 +2,10 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { type TSchema, Type } from 'typebox';
 import { type EnrichedPurchase, enrichedPurchase } from '../../catalog/events/promotion.ts';
-import { type ErrorDetail, errorBody, HttpError } from '../platform/http.ts';
-import { uuidOf, uuidV7 } from '../platform/ids.ts';
-import type { OutgoingRecord, Producer } from '../platform/kafka.ts';
-import { openEventStream } from '../platform/sse.ts';
+import { uuidOf, uuidV7 } from '../base/ids.ts';
+import { type ErrorDetail, errorBody, HttpError } from '../http/server.ts';
+import { openEventStream } from '../http/sse.ts';
+import type { OutgoingRecord, Producer } from '../kafka/kafka.ts';
 import type { Activity } from './activity.ts';
 import type { Feed, FeedItem } from './feed.ts';
 import { type Filterable, matches, parseFilter } from './filter.ts';

@@ -2,7 +2,7 @@ import test from 'ava';
 import fc from 'fast-check';
 import Value from 'typebox/value';
 import { promoBehavior, purchase } from '../../catalog/events/promotion.ts';
-import { pseudonym } from '../platform/pseudonym.ts';
+import { pseudonym } from '../base/pseudonym.ts';
 import { currencyExponents, currencySigns } from './currencies.ts';
 import { ageBandOf, cardLast4 } from './mask.ts';
 import { parseJson, standardisePromoBehavior, standardisePurchase } from './standardise.ts';

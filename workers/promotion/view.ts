@@ -5,7 +5,7 @@
 import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
 import { setImmediate as nextTurnOfLoop } from 'node:timers/promises';
-import type { IncomingRecord, Kafka, TopicPartition } from '../platform/kafka.ts';
+import type { IncomingRecord, Kafka, TopicPartition } from '../kafka/kafka.ts';
 
 export interface View {
   /** Everything that was there when it began has been read. */

@@ -3,8 +3,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Environment } from '../../catalog/environments.ts';
 import { allGroups } from '../../catalog/groups.ts';
 import { allTopics } from '../../catalog/topics.ts';
-import { MusterError } from '../platform/errors.ts';
-import { type NewTopic, openTopicAdmin, type TopicAdmin } from '../platform/topic-admin.ts';
+import { MusterError } from '../base/errors.ts';
+import { type NewTopic, openTopicAdmin, type TopicAdmin } from '../kafka/topic-admin.ts';
 import {
   describePlan,
   type PlanOptions,

@@ -2,7 +2,7 @@
 import type { Environment } from '../../catalog/environments.ts';
 import type { ConsumerGroup } from '../../catalog/groups.ts';
 import { replicaAssignment, retryTopics, type Topic, topicConfig } from '../../catalog/topics.ts';
-import type { ActualTopic, NewTopic } from '../platform/topic-admin.ts';
+import type { ActualTopic, NewTopic } from '../kafka/topic-admin.ts';
 
 export interface ConfigChange {
   readonly name: string;

@@ -7,8 +7,8 @@ import {
   testBrokers,
   testKafka,
   uniqueName,
-} from '../platform/testing.ts';
-import { openTopicAdmin } from '../platform/topic-admin.ts';
+} from '../kafka/testing.ts';
+import { openTopicAdmin } from '../kafka/topic-admin.ts';
 import { applyPlan, showPlan } from './apply.ts';
 
 test('apply creates, alters and raises only when told to, keeps foreign settings, and has nothing left to do', async (t) => {

@@ -12,7 +12,7 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
-import type { RawRecord } from '../platform/kafka.ts';
+import type { RawRecord } from '../kafka/kafka.ts';
 import { removeOldTrafficLogs, runTraffic } from './run.ts';
 
 /** An API that answers as told and notes what it got. */

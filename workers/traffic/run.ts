@@ -1,7 +1,7 @@
 /** Sends generated traffic on all three ways in, and keeps account of every message and every ack. */
 import { type FileHandle, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { OutgoingRecord, Producer } from '../platform/kafka.ts';
+import type { OutgoingRecord, Producer } from '../kafka/kafka.ts';
 import {
   createGenerator,
   type GeneratedMessage,

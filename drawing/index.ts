@@ -1,0 +1,90 @@
+/** Dashboards with live data, drawn without Grafana: for pull requests, for drill reports, for places that have none. */
+import type { Environment } from '../catalog/environments.ts';
+import { renderDashboards } from '../dashboards/index.ts';
+import { sampleTraces } from '../environment/jaeger.ts';
+import { reachFromHost } from '../stacks/config/index.ts';
+import { MusterError } from '../workers/base/errors.ts';
+import type { Dashboard, Mark, Panel } from './model.ts';
+import { type DrawnDashboard, framed, insideOf, sectionOf } from './page.ts';
+import { drawPanel, type Sources } from './panels.ts';
+import { prometheusAt, type Window } from './prometheus.ts';
+import { marksOf, type Resolution, resolutionOf, variablesOf } from './queries.ts';
+
+export { fragmentOf, pageOf } from './page.ts';
+
+export interface PreviewOptions {
+  readonly window: Window;
+  /** Slugs as in the file names (`overview`, `canary`); undefined: all. */
+  readonly dashboards?: readonly string[] | undefined;
+  /** Beside those of the dashboards' own annotations, e.g. what a drill broke and when. */
+  readonly marks?: readonly Mark[];
+  /** Another Prometheus than the environment's own. */
+  readonly prometheusUrl?: string | undefined;
+  readonly signal: AbortSignal;
+}
+
+/** Slugs of all dashboards, in order. */
+export function dashboardSlugs(environment: Environment): readonly string[] {
+  return [...renderDashboards(environment).keys()].map((file) => file.replace(/\.json$/, ''));
+}
+
+/**
+ * The environment's dashboards as HTML sections (put them on a page with `pageOf`, or into one with
+ * `fragmentOf`; a dashboard’s `panels` can stand alone), drawn from its Prometheus and Jaeger.
+ * A Jaeger that does not answer leaves the service map empty. Throws MUSTER_USAGE (unknown dashboard),
+ * MUSTER_PROMETHEUS_DOWN, MUSTER_PROMETHEUS_QUERY.
+ */
+export async function drawDashboards(
+  environment: Environment,
+  options: PreviewOptions,
+): Promise<readonly DrawnDashboard[]> {
+  const { window, signal, marks = [] } = options;
+  const rendered = renderDashboards(environment);
+  const slugs = options.dashboards ?? dashboardSlugs(environment);
+  for (const slug of slugs)
+    if (!rendered.has(`${slug}.json`))
+      throw new MusterError(
+        'MUSTER_USAGE',
+        `No dashboard "${slug}"; there are: ${dashboardSlugs(environment).join(', ')}.`,
+      );
+  const url = options.prometheusUrl ?? `http://${reachFromHost(environment, 'prometheus', 'http')}`;
+  const sources: Sources = {
+    prometheus: prometheusAt(url, signal),
+    traces: async (of) => {
+      try {
+        return await sampleTraces(environment, of, signal);
+      } catch (error) {
+        if (error instanceof MusterError && error.code.startsWith('MUSTER_JAEGER')) return [];
+        throw error;
+      }
+    },
+  };
+  const resolution = resolutionOf(window, environment.prometheus.scrapeIntervalMs);
+  const drawn: DrawnDashboard[] = [];
+  for (const slug of slugs)
+    drawn.push(
+      await drawDashboard(JSON.parse(rendered.get(`${slug}.json`)!) as Dashboard, resolution, sources, marks),
+    );
+  return drawn;
+}
+
+async function drawDashboard(
+  dashboard: Dashboard,
+  resolution: Resolution,
+  sources: Sources,
+  given: readonly Mark[],
+): Promise<DrawnDashboard> {
+  const asked = await variablesOf(dashboard, resolution, sources.prometheus);
+  const marks = [...(await marksOf(dashboard, asked, sources.prometheus)), ...given];
+  const panels = await Promise.all(
+    dashboard.panels.map(async (panel: Panel) => {
+      if (panel.type === 'row') return { panel, html: framed(panel, ''), empty: false };
+      const size = insideOf(panel);
+      const drawn = await drawPanel(panel, asked, sources, size, marks);
+      return { panel, html: framed(panel, drawn.html), empty: drawn.empty };
+    }),
+  );
+  const { uid, title, description = '' } = dashboard;
+  const parts = { uid, title, description, panels, marks };
+  return { ...parts, html: sectionOf(parts) };
+}

@@ -1,0 +1,53 @@
+/** Secrets of an environment: made once, kept outside the repository, readable by their owner only. */
+import { randomBytes } from 'node:crypto';
+import { chmod, mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { type Secrets, secretNames } from '../stacks/config/secrets.ts';
+import { MusterError } from '../workers/base/errors.ts';
+
+/** Letters and digits only, so that a value survives every shell, URL and configuration file unquoted. */
+function password(): string {
+  return randomBytes(24)
+    .toString('base64')
+    .replaceAll(/[^A-Za-z0-9]/g, 'x');
+}
+
+function fresh(name: keyof Secrets): string {
+  return name === 'pseudonymKey' ? randomBytes(32).toString('hex') : password();
+}
+
+/**
+ * Reads the environment's secrets; makes the file, or the values it lacks, when needed. What exists never changes:
+ * databases were created with these passwords and pseudonyms must stay the same.
+ * Throws MUSTER_SECRETS when the file is there and cannot be used.
+ */
+export async function ensureSecrets(
+  file: string,
+): Promise<{ readonly secrets: Secrets; readonly made: boolean }> {
+  let present: Record<string, unknown> = {};
+  try {
+    const parsed: unknown = JSON.parse(await readFile(file, 'utf8'));
+    if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed))
+      throw new Error('not an object');
+    present = parsed as Record<string, unknown>;
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    if (code !== 'ENOENT')
+      throw new MusterError(
+        'MUSTER_SECRETS',
+        `${file} cannot be used (${code ?? message}). Repair it, or remove it together with the data: ./muster down --volumes.`,
+      );
+  }
+  const missing = secretNames.filter((name) => typeof present[name] !== 'string' || present[name] === '');
+  if (missing.length > 0) {
+    const all = { ...present, ...Object.fromEntries(missing.map((name) => [name, fresh(name)])) };
+    await mkdir(dirname(file), { recursive: true, mode: 0o700 });
+    // Written aside and renamed: a run cut off half-way leaves no half file.
+    const aside = `${file}.${process.pid}`;
+    await writeFile(aside, `${JSON.stringify(all, null, 2)}\n`, { mode: 0o600 });
+    await rename(aside, file);
+    present = all;
+  }
+  await chmod(file, 0o600);
+  return { secrets: present as unknown as Secrets, made: missing.length > 0 };
+}

@@ -1,0 +1,88 @@
+/** A scratch schema for tests that need a real database, and a child process that dies within a transaction. */
+import { type Kysely, sql } from 'kysely';
+import mysql from 'mysql2/promise';
+import type { DatabaseSettings } from '../base/config.ts';
+import { connectionOptions, openDatabase, transaction } from './database.ts';
+import { handleOnce } from './inbox.ts';
+import { migrate } from './migrate.ts';
+import { appendOutbox } from './outbox.ts';
+
+export const serverSettings: DatabaseSettings = {
+  MYSQL_HOST: process.env.MYSQL_HOST ?? '127.0.0.1',
+  MYSQL_PORT: Number(process.env.MYSQL_PORT ?? 3306),
+  MYSQL_USER: process.env.MYSQL_USER ?? 'muster',
+  MYSQL_PASSWORD: process.env.MYSQL_PASSWORD ?? '',
+  MYSQL_DATABASE: process.env.MYSQL_DATABASE ?? 'muster',
+};
+
+/**
+ * An empty schema of its own, dropped by `drop()`. A user that may not create schemas tests in MYSQL_DATABASE, whose
+ * platform tables are dropped first: only for databases that belong to tests.
+ */
+export async function scratchSchema(name: string): Promise<{
+  readonly settings: DatabaseSettings;
+  drop(): Promise<void>;
+}> {
+  const server = await mysql.createConnection({
+    ...(connectionOptions(serverSettings) as mysql.ConnectionOptions),
+    multipleStatements: true,
+  });
+  const schema = `${serverSettings.MYSQL_DATABASE}_test_${name}_${process.pid}`;
+  let own = true;
+  try {
+    await server.query(`CREATE DATABASE \`${schema}\``);
+  } catch (error) {
+    if (!['ER_DBACCESS_DENIED_ERROR', 'ER_ACCESS_DENIED_ERROR'].includes((error as { code: string }).code))
+      throw error;
+    own = false;
+    await server.query(dropTables);
+  }
+  return {
+    settings: own ? { ...serverSettings, MYSQL_DATABASE: schema } : serverSettings,
+    async drop() {
+      await server.query(own ? `DROP DATABASE \`${schema}\`` : dropTables);
+      // A shared schema is left as a deployed environment expects it.
+      if (!own) await migrate(serverSettings, () => {});
+      await server.end();
+    },
+  };
+}
+
+const dropTables =
+  'DROP TABLE IF EXISTS muster_inbox, muster_outbox, muster_outbox_shard, muster_migration, test_effect';
+
+/** A migrated scratch schema with a table `test_effect (id, n)` for effects. */
+export async function scratchDatabase(name: string) {
+  const scratch = await scratchSchema(name);
+  await migrate(scratch.settings, () => {});
+  const db = openDatabase({ settings: scratch.settings });
+  await sql`CREATE TABLE test_effect (id VARBINARY(255) NOT NULL PRIMARY KEY, n BIGINT NOT NULL)`.execute(db);
+  return {
+    db,
+    settings: scratch.settings,
+    async drop() {
+      await db.destroy();
+      await scratch.drop();
+    },
+  };
+}
+
+export async function countOf(db: Kysely<unknown>, table: string): Promise<number> {
+  const { rows } = await sql<{ n: number }>`SELECT COUNT(*) AS n FROM ${sql.table(table)}`.execute(db);
+  return Number(rows[0]!.n);
+}
+
+/** `node database.fixture.ts <before|after>`: handles message m-1 and dies just before or just after the commit. */
+if (import.meta.main) {
+  const db = openDatabase({ settings: serverSettings });
+  await transaction(db, async (trx) => {
+    await handleOnce(trx, { consumer: 'test', messageId: 'm-1', body: 'hello' }, async () => {
+      await sql`INSERT INTO test_effect (id, n) VALUES ('m-1', 1)`.execute(trx);
+      await appendOutbox(trx, [{ topic: 'out', key: 'k', value: 'm-1' }]);
+    });
+    if (process.argv[2] === 'before') process.kill(process.pid, 'SIGKILL');
+    // The signal is asynchronous: do not reach the commit.
+    if (process.argv[2] === 'before') await new Promise(() => {});
+  });
+  process.kill(process.pid, 'SIGKILL');
+}

@@ -1,0 +1,211 @@
+/** MySQL (8.4) or MariaDB (10.11) behind Kysely: one pool a process, deadlines everywhere, transactions that retry. */
+
+import { Kysely, MysqlDialect, sql, type Transaction } from 'kysely';
+import mysql, { type PoolConnection, type PoolOptions } from 'mysql2';
+import type { DatabaseSettings } from '../base/config.ts';
+import { MusterError, NotNowError } from '../base/errors.ts';
+
+export interface DatabaseOptions {
+  readonly settings: DatabaseSettings;
+  /** Most connections of this process. Default 10. */
+  readonly connections?: number;
+  /** Longest wait for a connection, a new one's handshake included. Default 3 s. */
+  readonly acquireTimeoutMs?: number;
+  /** Longest run of one statement; its connection is dropped then. Default 10 s. */
+  readonly queryTimeoutMs?: number;
+}
+
+/**
+ * Settings of each connection: UTC, strict, READ COMMITTED (fewer gap locks), short lock waits; and a process that hangs
+ * in a transaction is cut off after a minute, its locks with it (the server's default is 8 hours).
+ */
+const sessionStatements = [
+  "SET SESSION time_zone = '+00:00', sql_mode = 'STRICT_ALL_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION', innodb_lock_wait_timeout = 5, wait_timeout = 60",
+  'SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED',
+];
+
+/** Options of a mysql2 connection as all of muster uses them. Integers beyond 2^53 come as strings, never rounded. */
+export function connectionOptions(settings: DatabaseSettings): PoolOptions {
+  return {
+    host: settings.MYSQL_HOST,
+    port: settings.MYSQL_PORT,
+    user: settings.MYSQL_USER,
+    password: settings.MYSQL_PASSWORD,
+    database: settings.MYSQL_DATABASE,
+    charset: 'utf8mb4',
+    timezone: 'Z',
+    supportBigNumbers: true,
+    bigNumberStrings: false,
+    connectTimeout: 3_000,
+    enableKeepAlive: true,
+    keepAliveInitialDelay: 10_000,
+  };
+}
+
+/**
+ * Opens the pool. Nothing is connected yet: `pingDatabase` tells whether it can be. Statements and connecting reject
+ * with MUSTER_DATABASE_DOWN when the server cannot be asked in time, MUSTER_DATABASE_DENIED when it refuses the login.
+ */
+export function openDatabase<DB = unknown>(options: DatabaseOptions): Kysely<DB> {
+  const acquireTimeoutMs = options.acquireTimeoutMs ?? 3_000;
+  const queryTimeoutMs = options.queryTimeoutMs ?? 10_000;
+  // Made at the first use: Kysely does not end a pool that was never used, and its timer would keep the process alive.
+  let made: mysql.Pool | undefined;
+  const poolOf = (): mysql.Pool => {
+    if (made !== undefined) return made;
+    const pool = mysql.createPool({
+      ...connectionOptions(options.settings),
+      connectionLimit: options.connections ?? 10,
+      // Idle connections go before the server cuts them off (wait_timeout); mysql2 looks only when maxIdle < limit.
+      maxIdle: (options.connections ?? 10) - 1,
+      idleTimeout: 30_000,
+      waitForConnections: true,
+      queueLimit: 1_000,
+    });
+    pool.on('connection', (connection) => {
+      // Queued first on the connection, so they run before any statement of ours. A failure shows as that one's error.
+      for (const statement of sessionStatements)
+        connection.query(statement, (error: unknown) => {
+          if (error) connection.destroy();
+        });
+    });
+    made = pool;
+    return pool;
+  };
+  const guardedConnections = new WeakMap<PoolConnection, PoolConnection>();
+  return new Kysely<DB>({
+    dialect: new MysqlDialect({
+      pool: {
+        getConnection(callback) {
+          let late = false;
+          const timer = setTimeout(() => {
+            late = true;
+            callback(down(new Error(`no connection within ${acquireTimeoutMs} ms`)), undefined as never);
+          }, acquireTimeoutMs);
+          poolOf().getConnection((error, connection) => {
+            clearTimeout(timer);
+            if (late) {
+              if (!error) connection.release();
+              return;
+            }
+            if (error) {
+              callback(translate(error), undefined as never);
+              return;
+            }
+            let guarded = guardedConnections.get(connection);
+            if (guarded === undefined) {
+              guarded = guardQueries(connection, queryTimeoutMs);
+              guardedConnections.set(connection, guarded);
+            }
+            callback(null, guarded as never);
+          });
+        },
+        end: (callback) => poolOf().end(callback as never),
+      },
+    }),
+  });
+}
+
+/** The connection with a deadline on each statement; after a missed one it is dropped, because the server still works on it. */
+function guardQueries(connection: PoolConnection, timeoutMs: number): PoolConnection {
+  const query = connection.query.bind(connection) as unknown as (
+    options: { sql: string; values: unknown; timeout: number },
+    callback: (error: unknown, result: unknown) => void,
+  ) => unknown;
+  return new Proxy(connection, {
+    get(target, name) {
+      if (name === 'query')
+        return (
+          text: string,
+          values: unknown,
+          callback: ((error: unknown, result: unknown) => void) | undefined,
+        ) =>
+          query({ sql: text, values, timeout: timeoutMs }, (error, result) => {
+            if (error && (error as NodeJS.ErrnoException).code === 'PROTOCOL_SEQUENCE_TIMEOUT')
+              target.destroy();
+            callback?.(error ? translate(error) : error, result);
+          });
+      const value = Reflect.get(target, name, target) as unknown;
+      return typeof value === 'function' ? value.bind(target) : value;
+    },
+  });
+}
+
+const downCodes = new Set([
+  'ECONNREFUSED',
+  'ECONNRESET',
+  'ETIMEDOUT',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'EPIPE',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'PROTOCOL_CONNECTION_LOST',
+  'PROTOCOL_SEQUENCE_TIMEOUT',
+  'PROTOCOL_ENQUEUE_AFTER_FATAL_ERROR',
+  'ER_CON_COUNT_ERROR',
+  'ER_SERVER_SHUTDOWN',
+  'ER_NORMAL_SHUTDOWN',
+  'ER_CONNECTION_KILLED',
+  'ER_CLIENT_INTERACTION_TIMEOUT',
+]);
+
+function down(cause: Error): MusterError {
+  return new NotNowError('MUSTER_DATABASE_DOWN', `the database is not available: ${cause.message}`, {
+    cause,
+  });
+}
+
+function translate(error: unknown): unknown {
+  if (!(error instanceof Error)) return error;
+  const { code, errno } = error as NodeJS.ErrnoException;
+  // 1927: MariaDB's "connection was killed".
+  if (downCodes.has(code ?? '') || errno === 1927 || /closed state|Queue limit/.test(error.message))
+    return down(error);
+  if (code === 'ER_ACCESS_DENIED_ERROR' || code === 'ER_DBACCESS_DENIED_ERROR' || code === 'ER_BAD_DB_ERROR')
+    return new MusterError(
+      'MUSTER_DATABASE_DENIED',
+      'the database refuses the login: check MYSQL_USER, MYSQL_PASSWORD and MYSQL_DATABASE',
+      { cause: error },
+    );
+  return error;
+}
+
+/** Resolves when the database answers; else rejects with MUSTER_DATABASE_DOWN or MUSTER_DATABASE_DENIED. */
+export async function pingDatabase(db: Kysely<never> | Kysely<unknown>): Promise<void> {
+  await sql`SELECT 1`.execute(db as Kysely<unknown>);
+}
+
+const afterCommit = new WeakMap<object, (() => void)[]>();
+
+/** Runs `hook` once the transaction (of `transaction()` below) has committed; never when it rolls back. */
+export function onCommit(trx: object, hook: () => void): void {
+  afterCommit.get(trx)?.push(hook);
+}
+
+/**
+ * Runs `work` in a transaction. A deadlock (1213) or a lock wait that took too long (1205) rolls back and runs `work`
+ * again, up to `attempts` times (default 5) with growing random pauses: `work` must have no effects outside of it.
+ */
+export async function transaction<DB, T>(
+  db: Kysely<DB>,
+  work: (trx: Transaction<DB>) => Promise<T>,
+  options: { readonly attempts?: number } = {},
+): Promise<T> {
+  const attempts = options.attempts ?? 5;
+  for (let attempt = 1; ; attempt++) {
+    const hooks: (() => void)[] = [];
+    try {
+      const result = await db.transaction().execute(async (trx) => {
+        afterCommit.set(trx, hooks);
+        return work(trx);
+      });
+      for (const hook of hooks) hook();
+      return result;
+    } catch (error) {
+      const { errno } = error as NodeJS.ErrnoException;
+      if ((errno !== 1213 && errno !== 1205) || attempt >= attempts) throw error;
+      await new Promise((resolve) => setTimeout(resolve, Math.random() * 10 * 2 ** attempt));
+    }
+  }
+}

@@ -1,0 +1,63 @@
+import test from 'ava';
+import { groupCommit } from './group-commit.ts';
+
+test('what comes while a run goes on is done by the next run, in order, each call with its own answer', async (t) => {
+  const runs: number[][] = [];
+  let release: () => void = () => {};
+  const double = groupCommit(
+    async (calls: readonly number[]) => {
+      runs.push([...calls]);
+      if (runs.length === 1) await new Promise<void>((resolve) => (release = resolve));
+      return calls.map((call) => call * 2);
+    },
+    { most: 3, waiting: 100 },
+  );
+  const first = double(1);
+  await new Promise((resolve) => setImmediate(() => setImmediate(resolve)));
+  const rest = [2, 3, 4, 5].map(double);
+  release();
+  t.is(await first, 2);
+  t.deepEqual(await Promise.all(rest), [4, 6, 8, 10]);
+  t.deepEqual(runs, [[1], [2, 3, 4], [5]]);
+});
+
+test('calls of one turn share a run, and an idle one starts again', async (t) => {
+  let runs = 0;
+  const echo = groupCommit(
+    async (calls: readonly string[]) => {
+      runs++;
+      return calls;
+    },
+    { most: 10, waiting: 100 },
+  );
+  t.deepEqual(await Promise.all(['a', 'b'].map(echo)), ['a', 'b']);
+  t.is(runs, 1);
+  t.is(await echo('c'), 'c');
+  t.is(runs, 2);
+});
+
+test('a run that fails fails its own calls and nobody else’s', async (t) => {
+  let runs = 0;
+  const fragile = groupCommit(
+    async (calls: readonly number[]) => {
+      if (++runs === 1) throw new Error('down');
+      return calls;
+    },
+    { most: 2, waiting: 100 },
+  );
+  const results = await Promise.allSettled([1, 2, 3].map(fragile));
+  t.deepEqual(
+    results.map((result) => (result.status === 'fulfilled' ? result.value : result.reason.message)),
+    ['down', 'down', 3],
+  );
+});
+
+test('beyond the limit a call is refused at once', async (t) => {
+  const slow = groupCommit(async (calls: readonly number[]) => calls, { most: 1, waiting: 2 });
+  const results = await Promise.allSettled([1, 2, 3].map(slow));
+  t.deepEqual(
+    results.map(({ status }) => status),
+    ['fulfilled', 'fulfilled', 'rejected'],
+  );
+  t.like((results[2] as PromiseRejectedResult).reason, { code: 'MUSTER_OVERLOADED' });
+});

@@ -1,0 +1,52 @@
+/**
+ * Group commit: calls that come while work runs are groupCommited and done together next. One round trip and one flush to the
+ * disk then carry many calls, and rows that all of them need (the stock of a best-seller) are locked once for all.
+ */
+import { context, ROOT_CONTEXT } from '@opentelemetry/api';
+import { NotNowError } from '../base/errors.ts';
+
+export interface GroupCommitOptions {
+  /** Most calls of one run. */
+  readonly most: number;
+  /** Calls that may wait; beyond it they are refused with MUSTER_OVERLOADED. */
+  readonly waiting: number;
+}
+
+/**
+ * A function that hands its argument to the next `run` and resolves to the answer at the same place. Runs come one after
+ * the other; a run that rejects rejects all of its calls. An idle one starts at the end of the present turn.
+ */
+export function groupCommit<In, Out>(
+  run: (calls: readonly In[]) => Promise<readonly Out[]>,
+  { most, waiting }: GroupCommitOptions,
+): (call: In) => Promise<Out> {
+  let queue: { call: In; resolve(answer: Out): void; reject(error: unknown): void }[] = [];
+  let running = false;
+
+  async function work(): Promise<void> {
+    while (queue.length > 0) {
+      const taken = queue.slice(0, most);
+      queue = queue.slice(most);
+      try {
+        const answers = await run(taken.map(({ call }) => call));
+        for (const [index, { resolve }] of taken.entries()) resolve(answers[index]!);
+      } catch (error) {
+        for (const { reject } of taken) reject(error);
+      }
+    }
+    running = false;
+  }
+
+  return (call) =>
+    new Promise((resolve, reject) => {
+      if (queue.length >= waiting) {
+        reject(new NotNowError('MUSTER_OVERLOADED', 'too many requests are waiting; try again'));
+        return;
+      }
+      queue.push({ call, resolve, reject });
+      if (running) return;
+      running = true;
+      // A run belongs to many requests: not to the trace of the one that happened to start it.
+      setImmediate(() => context.with(ROOT_CONTEXT, work));
+    });
+}
