@@ -52,6 +52,10 @@ export interface Drill {
     readonly failedTries?: number;
     /** Of the time from sending to ack, over the whole load. */
     readonly p99Ms?: number;
+    /** Processes that may have ended beside those that a step ends itself. Unset: any number. */
+    readonly restarts?: number;
+    /** Records that may have been put aside meanwhile. Unset: any number. */
+    readonly deadLetters?: number;
   };
 }
 

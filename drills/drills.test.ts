@@ -5,9 +5,10 @@ import { environments } from '../catalog/environments.ts';
 import { placements } from '../stacks/config/topology.ts';
 import type { Drill } from './drill.ts';
 import { drillNamed, drills, soak } from './drills.ts';
+import { outages } from './outages.ts';
 import { procedureNamed } from './runner/procedures.ts';
 
-const everything: readonly Drill[] = [...drills, ...soak(environments.ci, 60, 1)];
+const everything: readonly Drill[] = [...drills, ...outages, ...soak(environments.ci, 60, 1)];
 
 test('every drill has a name of its own, and its steps are over when its load is', (t) => {
   t.is(new Set(everything.map(({ name }) => name)).size, everything.length);

@@ -4,6 +4,7 @@ import { MusterError } from '../workers/base/errors.ts';
 import { seededRandom } from '../workers/traffic/generate.ts';
 import type { Drill, DrillStep, Target } from './drill.ts';
 import type { Fault } from './faults.ts';
+import { outages } from './outages.ts';
 
 /** What every drill of promotion sends a second. */
 const promotion = { rate: 200 };
@@ -252,11 +253,11 @@ export const drills: readonly Drill[] = [
 
 /** The drill of this name. Throws MUSTER_USAGE with the known names. */
 export function drillNamed(name: string): Drill {
-  const found = drills.find((drill) => drill.name === name);
+  const found = [...drills, ...outages].find((drill) => drill.name === name);
   if (found === undefined)
     throw new MusterError(
       'MUSTER_USAGE',
-      `No drill "${name}"; there are: ${drills.map((drill) => drill.name).join(', ')}, soak, all.`,
+      `No drill "${name}"; there are: ${[...drills, ...outages].map((drill) => drill.name).join(', ')}, soak, all, outages.`,
     );
   return found;
 }

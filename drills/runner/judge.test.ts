@@ -42,6 +42,8 @@ const seen: Seen = {
   arrivals: [],
   steady: undefined,
   canary: { longestSeconds: undefined },
+  restarted: [],
+  deadLetters: 0,
   sessionsLost: 0,
   curves: [],
 };
@@ -77,6 +79,16 @@ test('what was acked and is lost counts with its age when the fault came', (t) =
   });
   t.deepEqual(report.rpo, { lost: 1, oldestLostAgeMs: 6_000 });
   t.false(report.passed);
+});
+
+test('an ended process and a dead letter count where a drill forbids them, and nowhere else', (t) => {
+  const ended = { ...seen, restarted: ['api'], deadLetters: 2 };
+  t.true(judge(ended).passed);
+  const strict = { ...drill, expect: { ...drill.expect, restarts: 0, deadLetters: 0 } };
+  t.true(judge({ ...seen, drill: strict }).passed);
+  const report = judge({ ...ended, drill: strict });
+  t.like(targetOf(report, 'processes that ended'), { met: false, measured: 'api' });
+  t.like(targetOf(report, 'dead letters'), { met: false, measured: '2' });
 });
 
 test('a living broker that loses its session is a failure, a frozen one is not', (t) => {

@@ -50,6 +50,10 @@ export interface Seen {
   readonly arrivals: readonly Arrival[];
   readonly steady: string | undefined;
   readonly canary: { readonly longestSeconds: number | undefined };
+  /** Aliases of processes that ended although no step ends them. */
+  readonly restarted: readonly string[];
+  /** Records that were put aside meanwhile. */
+  readonly deadLetters: number;
   /** How often a broker was told that its ZooKeeper session had ended; undefined: Prometheus did not say. */
   readonly sessionsLost: number | undefined;
   readonly curves: readonly Curve[];
@@ -210,6 +214,26 @@ export function judge(seen: Seen): DrillReport {
         after !== undefined && after <= withinMs,
       );
     }),
+    ...(expect.restarts === undefined
+      ? []
+      : [
+          target(
+            'processes that ended',
+            `<= ${expect.restarts}`,
+            seen.restarted.length === 0 ? '0' : seen.restarted.join(', '),
+            seen.restarted.length <= expect.restarts,
+          ),
+        ]),
+    ...(expect.deadLetters === undefined
+      ? []
+      : [
+          target(
+            'dead letters',
+            `<= ${expect.deadLetters}`,
+            String(seen.deadLetters),
+            seen.deadLetters <= expect.deadLetters,
+          ),
+        ]),
     ...(seen.sessionsLost === undefined
       ? []
       : [

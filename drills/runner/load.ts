@@ -27,7 +27,7 @@ interface LoadStage {
   /** What ids of this run begin with. */
   readonly run: string;
   readonly seed: number;
-  /** How long a message without an ack is tried again, and an outcome waited for. Default 2 minutes. */
+  /** How long a message without an ack is tried again, and an outcome waited for. Default 2 minutes, and longer than any fault. */
   readonly retryForMs?: number;
   readonly signal: AbortSignal;
 }
@@ -62,12 +62,17 @@ const stockOfProducts = 1_000_000;
 /** Few enough that the same one pays again and again: only then is there an order to keep. */
 const customers = 100;
 
+/** Nobody gives up before what is broken is back. */
+function patienceMs({ steps }: Pick<Drill, 'steps'>): number {
+  return Math.max(120_000, ...steps.map(({ healAfterMs = 0 }) => healAfterMs + 60_000));
+}
+
 /** Marks where outputs end, and begins. */
 export async function startLoad(
-  drill: Pick<Drill, 'loadMs' | 'promotion' | 'coupons' | 'orders'>,
+  drill: Pick<Drill, 'loadMs' | 'promotion' | 'coupons' | 'orders' | 'steps'>,
   stage: LoadStage,
 ): Promise<RunningLoad> {
-  const { kafka, variables, entrances, run, seed, signal, retryForMs = 120_000 } = stage;
+  const { kafka, variables, entrances, run, seed, signal, retryForMs = patienceMs(drill) } = stage;
   const { apiUrl } = entrances;
   const person = `${run}-person`;
   const watches = [

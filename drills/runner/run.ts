@@ -5,9 +5,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Environment } from '../../catalog/environments.ts';
 import { groups } from '../../catalog/groups.ts';
 import { metrics } from '../../catalog/metrics.ts';
+import { allTopics } from '../../catalog/topics.ts';
 import { run } from '../../environment/children.ts';
 import { containersOf } from '../../environment/docker.ts';
-import { kafkaOf, silentLog } from '../../environment/kafka.ts';
+import { endOf, kafkaOf, silentLog } from '../../environment/kafka.ts';
 import { checkout } from '../../environment/paths.ts';
 import { ensureSecrets } from '../../environment/secrets.ts';
 import { hostVariables, secretsFile } from '../../environment/variables.ts';
@@ -69,6 +70,7 @@ export async function runDrill(drill: Drill, options: RunDrillOptions): Promise<
     await behave(variables, { mode: 'ok' });
     await untilSteady(environment, kafka, { withinMs: steadyWithinMs, signal, tell });
     const context = await contextOf(environment);
+    const before = await leftBehind(environment, kafka);
 
     const runId = `drill-${randomUUID().slice(0, 8)}`;
     const answers = await watchAnswers(kafka, runId);
@@ -143,6 +145,7 @@ export async function runDrill(drill: Drill, options: RunDrillOptions): Promise<
       },
     );
     if (steady === undefined) event('recovered', 'steady state');
+    const after = await leftBehind(environment, kafka);
     tell('checking what came out');
     const verdicts = await interruptible(load.judge(checkMs, disturbances.length > 0), signal);
     for (const { subject, acked, findings } of verdicts)
@@ -170,6 +173,8 @@ export async function runDrill(drill: Drill, options: RunDrillOptions): Promise<
       arrivals,
       steady,
       canary,
+      restarted: restartedBetween(before, after, drill),
+      deadLetters: after.deadLetters - before.deadLetters,
       sessionsLost: await sessionsLostOver(environment, startedAtMs, Date.now()),
       curves: [
         ...curvesOf(result.attempts, { ...span(startedAtMs, loadEndedAtMs), name: 'load' }),
@@ -325,6 +330,32 @@ async function canaryOver(environment: Environment, fromMs: number, untilMs: num
   const before = lengths[0]?.value;
   const told = lengths.map(({ value }) => value).filter((value) => value !== before);
   return { outage, longestSeconds: told.length === 0 ? undefined : Math.max(...told) };
+}
+
+interface LeftBehind {
+  /** When each container began to run, by its alias. */
+  readonly startedAtMs: ReadonlyMap<string, number>;
+  readonly deadLetters: number;
+}
+
+async function leftBehind(environment: Environment, kafka: Kafka): Promise<LeftBehind> {
+  const containers = (await containersOf(environment)).filter(({ oneShot }) => !oneShot);
+  const deadLetterTopics = allTopics.filter(({ name }) => name.endsWith('.dlq'));
+  const ends = await Promise.all(deadLetterTopics.map(({ name }) => endOf(kafka, name)));
+  return {
+    startedAtMs: new Map(
+      containers.map(({ name, startedAtMs }) => [name.slice(environment.prefix.length + 1), startedAtMs]),
+    ),
+    deadLetters: ends.reduce((sum, end) => sum + end, 0),
+  };
+}
+
+/** Aliases of what ended and began again although no step has ended it. */
+function restartedBetween(before: LeftBehind, after: LeftBehind, { steps }: Drill): readonly string[] {
+  const broken = steps.flatMap((step) => ('on' in step && 'alias' in step.on ? [step.on.alias] : []));
+  return [...after.startedAtMs]
+    .filter(([alias, atMs]) => before.startedAtMs.get(alias) !== atMs && !broken.includes(alias))
+    .map(([alias]) => alias);
 }
 
 /** How often brokers were told that their session had ended. */

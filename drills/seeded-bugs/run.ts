@@ -98,7 +98,7 @@ export async function runSeededBug(bug: SeededBug, options: SeededBugsOptions): 
     const lastsMs = lastKillMs === undefined ? loadMs : lastKillMs + afterKillMs;
     tell(`load for ${lastsMs / 1_000} s`);
     const load = await startLoad(
-      { ...bug.load, loadMs: lastsMs },
+      { ...bug.load, loadMs: lastsMs, steps: [] },
       {
         environment,
         kafka,

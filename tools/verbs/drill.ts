@@ -26,6 +26,7 @@ export function addDrill(program: Command): void {
       ['drill list', 'what there is'],
       ['--env ci drill broker-2-killed', 'one; the report is in build/drills/ci/'],
       ['--env ci drill all', 'all of them, about forty minutes'],
+      ['--env ci drill outages', 'Kafka, MySQL and Redis away for 5, 35 and 150 s, about an hour'],
       ['--env ci drill soak --minutes 60', 'a random fault each minute'],
       ['--env ci drill compare A B', 'two runs (folders, or the newest of a drill) beside each other'],
       ['--env ci drill seeded-bugs', 'does the checker catch them? All, or those named after it'],
@@ -38,13 +39,14 @@ export function addDrill(program: Command): void {
         .option('--seed <n>', 'the same seed sends the same messages, and gives a soak the same faults')
         .option('--yes-really', 'needed for environment prod'),
     async run({ environment, signal }, options, names) {
-      const [{ drillNamed, drills, soak }, { withFaults }] = await Promise.all([
+      const [{ drillNamed, drills, soak }, { outages }, { withFaults }] = await Promise.all([
         import('../../drills/drills.ts'),
+        import('../../drills/outages.ts'),
         import('../../drills/faults.ts'),
       ]);
       const paint = painter(process.stdout.isTTY && process.env.NO_COLOR === undefined);
       if (names.length === 0 || names[0] === 'list') {
-        process.stdout.write(`${list(drills, paint)}\n`);
+        process.stdout.write(`${list([...drills, ...outages], paint)}\n`);
         return undefined;
       }
       const history = historyOf(environment);
@@ -67,7 +69,13 @@ export function addDrill(program: Command): void {
       }
       const minutes = wholeNumber('--minutes', options.minutes);
       const chosen = names.flatMap((name) =>
-        name === 'all' ? drills : name === 'soak' ? soak(environment, minutes, seed) : [drillNamed(name)],
+        name === 'all'
+          ? drills
+          : name === 'outages'
+            ? outages
+            : name === 'soak'
+              ? soak(environment, minutes, seed)
+              : [drillNamed(name)],
       );
       const reports: { readonly report: DrillReport; readonly folder: string }[] = [];
       const failures: unknown[] = [];
