@@ -67,7 +67,7 @@ export async function effectsScenario(world: World, bug?: EffectsBug): Promise<r
               rows.set('total', 'sum', (rows.get<number>('total', 'sum') ?? 0) + data.amount);
             },
           );
-        /** As handleOnce(): false when it was handled before. */
+        /** As once(): false when it was handled before. */
         const first = (trx: Transaction) =>
           trx.statement([['inbox', event.id]], (rows) => {
             if (rows.get('inbox', event.id) !== undefined) return false;

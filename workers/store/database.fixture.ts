@@ -3,8 +3,8 @@ import { type Kysely, sql } from 'kysely';
 import mysql from 'mysql2/promise';
 import type { DatabaseSettings } from '../base/config.ts';
 import { connectionOptions, openDatabase, transaction } from './database.ts';
-import { handleOnce } from './inbox.ts';
 import { migrate } from './migrate.ts';
+import { once } from './once.ts';
 import { appendOutbox } from './outbox.ts';
 
 export const serverSettings: DatabaseSettings = {
@@ -49,7 +49,7 @@ export async function scratchSchema(name: string): Promise<{
 }
 
 const dropTables =
-  'DROP TABLE IF EXISTS muster_inbox, muster_outbox, muster_outbox_shard, muster_migration, test_effect';
+  'DROP TABLE IF EXISTS muster_once, muster_outbox, muster_outbox_shard, muster_migration, test_effect';
 
 /** A migrated scratch schema with a table `test_effect (id, n)` for effects. */
 export async function scratchDatabase(name: string) {
@@ -72,13 +72,14 @@ export async function countOf(db: Kysely<unknown>, table: string): Promise<numbe
   return Number(rows[0]!.n);
 }
 
-/** `node database.fixture.ts <before|after>`: handles message m-1 and dies just before or just after the commit. */
+/** `node database.fixture.ts <before|after>`: does m-1 and dies just before or just after the commit. */
 if (import.meta.main) {
   const db = openDatabase({ settings: serverSettings });
   await transaction(db, async (trx) => {
-    await handleOnce(trx, { consumer: 'test', messageId: 'm-1', body: 'hello' }, async () => {
+    await once(trx, { scope: 'test', key: 'm-1', body: 'hello' }, async () => {
       await sql`INSERT INTO test_effect (id, n) VALUES ('m-1', 1)`.execute(trx);
       await appendOutbox(trx, [{ topic: 'out', key: 'k', value: 'm-1' }]);
+      return 'done';
     });
     if (process.argv[2] === 'before') process.kill(process.pid, 'SIGKILL');
     // The signal is asynchronous: do not reach the commit.

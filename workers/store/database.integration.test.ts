@@ -1,15 +1,10 @@
 /** On a real MySQL or MariaDB: MYSQL_HOST, MYSQL_PORT, MYSQL_USER, MYSQL_PASSWORD, MYSQL_DATABASE. */
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { createServer } from 'node:net';
-import { fileURLToPath } from 'node:url';
 import test from 'ava';
 import { type Kysely, sql } from 'kysely';
 import type { DatabaseSettings } from '../base/config.ts';
-import { countOf, scratchDatabase } from './database.fixture.ts';
+import { scratchDatabase } from './database.fixture.ts';
 import { openDatabase, pingDatabase, transaction } from './database.ts';
-import { cleanInbox, handleOnce } from './inbox.ts';
-import { appendOutbox } from './outbox.ts';
 
 let db: Kysely<unknown>;
 let settings: DatabaseSettings;
@@ -20,72 +15,7 @@ test.before(async () => {
 });
 test.after.always(() => drop?.());
 test.beforeEach(async () => {
-  for (const table of ['muster_inbox', 'muster_outbox', 'test_effect'])
-    await sql`DELETE FROM ${sql.table(table)}`.execute(db);
-});
-
-const handle = (id: string, body: string, fails = false) =>
-  transaction(db, (trx) =>
-    handleOnce(trx, { consumer: 'test', messageId: id, body }, async () => {
-      await sql`INSERT INTO test_effect (id, n) VALUES (${id}, 1)`.execute(trx);
-      await appendOutbox(trx, [{ topic: 'out', key: 'k', value: id }]);
-      if (fails) throw new Error('effect failed');
-      return 'done';
-    }),
-  );
-
-const counts = async () => ({
-  inbox: await countOf(db, 'muster_inbox'),
-  outbox: await countOf(db, 'muster_outbox'),
-  effects: await countOf(db, 'test_effect'),
-});
-
-test.serial(
-  'effect, inbox row and outbox row commit together, and the same message again has no effect',
-  async (t) => {
-    t.deepEqual(await handle('m-1', 'hello'), { first: true, result: 'done' });
-    t.deepEqual(await handle('m-1', 'hello'), { first: false });
-    t.deepEqual(await counts(), { inbox: 1, outbox: 1, effects: 1 });
-  },
-);
-
-test.serial('an effect that fails leaves nothing behind, and the message can be handled again', async (t) => {
-  await t.throwsAsync(handle('m-1', 'hello', true), { message: 'effect failed' });
-  t.deepEqual(await counts(), { inbox: 0, outbox: 0, effects: 0 });
-  t.true((await handle('m-1', 'hello')).first);
-});
-
-test.serial('the same id with another body is an error and no repeat', async (t) => {
-  await handle('m-1', 'hello');
-  await t.throwsAsync(handle('m-1', 'other'), { code: 'MUSTER_DUPLICATE_ID_OTHER_BODY' });
-  t.deepEqual(await counts(), { inbox: 1, outbox: 1, effects: 1 });
-});
-
-test.serial('ids are told apart byte by byte: case, trailing spaces and accents count', async (t) => {
-  for (const id of ['a', 'A', 'a ', '\u00e1', 'a\u0301'])
-    t.true((await handle(id, id)).first, JSON.stringify(id));
-  t.is(await countOf(db, 'muster_inbox'), 5);
-  await t.throwsAsync(handle('x'.repeat(256), ''), { code: 'MUSTER_MESSAGE_ID' });
-});
-
-test.serial('of twenty at once with one id exactly one has the effect', async (t) => {
-  const results = await Promise.all(Array.from({ length: 20 }, () => handle('m-1', 'hello')));
-  t.is(results.filter((result) => result.first).length, 1);
-  t.deepEqual(await counts(), { inbox: 1, outbox: 1, effects: 1 });
-});
-
-test.serial('a process killed before the commit leaves nothing, killed after it everything', async (t) => {
-  const fixture = fileURLToPath(new URL('./database.fixture.ts', import.meta.url));
-  for (const [moment, n] of [
-    ['before', 0],
-    ['after', 1],
-  ] as const) {
-    const env = Object.fromEntries(Object.entries(settings).map(([name, value]) => [name, String(value)]));
-    const child = spawn(process.execPath, [fixture, moment], { env: { PATH: process.env.PATH, ...env } });
-    const [, signal] = await once(child, 'close');
-    t.is(signal, 'SIGKILL');
-    t.deepEqual(await counts(), { inbox: n, outbox: n, effects: n }, moment);
-  }
+  await sql`DELETE FROM test_effect`.execute(db);
 });
 
 test.serial('a deadlock rolls one back and runs it again: both effects are there', async (t) => {
@@ -176,16 +106,3 @@ test.serial(
     silent.close();
   },
 );
-
-test.serial('cleaning removes old rows only, in steps', async (t) => {
-  await sql`INSERT INTO muster_inbox (consumer, message_id, body_hash, handled_at) VALUES
-    ${sql.join(
-      Array.from(
-        { length: 25 },
-        (_, i) => sql`('test', ${`old-${i}`}, REPEAT('x', 32), UTC_TIMESTAMP(3) - INTERVAL 2 DAY)`,
-      ),
-    )}`.execute(db);
-  await handle('new', 'x');
-  t.is(await cleanInbox(db, 86_400_000, 10), 25);
-  t.is(await countOf(db, 'muster_inbox'), 1);
-});
