@@ -2,8 +2,8 @@
  * A simulated Kafka behind the platform's port: partitions, groups with epochs and session timeouts, and everything
  * that goes wrong between a client and a cluster. What the port promises it keeps (order per partition and producer,
  * fenced commits, one batch at a time per partition); what it does not promise it breaks whenever it can: acks are
- * lost after the write, requests fail before it, batches come in any size and order of partitions, members die, freeze
- * and come back.
+ * lost after the write, requests fail before it, the cluster is away for longer than a send waits, batches come in any
+ * size and order of partitions, members die, freeze and come back.
  */
 
 import type { Logger } from 'winston';
@@ -62,6 +62,8 @@ export const silentLog = ((): Logger => {
 })();
 
 const sessionTimeoutMs = 10_000;
+/** How long a send waits when its caller says nothing. */
+const sendDeadlineMs = 120_000;
 const never = new Promise<never>(() => {});
 const key = (topic: string, partition: number) => `${topic}/${partition}`;
 const bytes = (value: Buffer | string | null) =>
@@ -90,6 +92,7 @@ export function simulateKafka(world: World, partitions: number, bugs: KafkaBugs 
   /** Who waits for the next record of a partition. */
   const arrivals = new Map<string, (() => void)[]>();
   let hostile = true;
+  let awayUntilMs = 0;
   const goesWrong = (probability: number) => hostile && world.chance(probability);
   const log = (topic: string, partition: number) => {
     const name = key(topic, partition);
@@ -136,6 +139,11 @@ export function simulateKafka(world: World, partitions: number, bugs: KafkaBugs 
     await world.sleep(goesWrong(0.02) ? world.int(200, 2_000) : world.int(1, 20));
     while (life.frozen) await world.sleep(100);
     if (life.dead) await never;
+  }
+
+  /** Nothing is written and nothing read while the cluster is away. */
+  async function present(): Promise<void> {
+    while (hostile && world.now() < awayUntilMs) await world.sleep(100);
   }
 
   // --- groups -------------------------------------------------------------------------------------------------------
@@ -216,6 +224,7 @@ export function simulateKafka(world: World, partitions: number, bugs: KafkaBugs 
       await somethingAfter(name, member.positions.get(name)!);
       await world.sleep(goesWrong(0.03) ? world.int(200, 3_000) : world.int(5, 60));
       while (life.frozen) await world.sleep(100);
+      await present();
       if (member.left || life.dead || member.epoch !== epoch) return;
       if (member.paused.has(name)) continue;
       const position = member.positions.get(name)!;
@@ -343,9 +352,22 @@ export function simulateKafka(world: World, partitions: number, bugs: KafkaBugs 
     /** The tail of each partition's queue: one request in flight at a time. */
     const tails = new Map<string, Promise<unknown>>();
 
-    async function sendTo(topic: string, partition: number, records: readonly RawRecord[]): Promise<void> {
+    async function sendTo(
+      topic: string,
+      partition: number,
+      records: readonly RawRecord[],
+      deadlineAtMs: number,
+    ): Promise<void> {
+      if (goesWrong(0.002)) {
+        awayUntilMs = world.now() + world.int(3_000, 40_000);
+        world.note('Kafka goes away');
+      }
       await world.sleep(goesWrong(0.02) ? world.int(200, 3_000) : world.int(1, 15));
-      while (life.frozen) await world.sleep(100);
+      await present();
+      // One that freezes may have its request out, or not.
+      if (life.frozen && world.chance(0.5)) while (life.frozen) await world.sleep(100);
+      // Nobody waits for it any more, and it was never on its way.
+      if (world.now() >= deadlineAtMs) return;
       // A process that dies may die before or after its request is out.
       if (life.dead && world.chance(0.5)) await never;
       if (goesWrong(0.02)) {
@@ -362,8 +384,19 @@ export function simulateKafka(world: World, partitions: number, bugs: KafkaBugs 
       await network(life);
     }
 
+    /** Settles when the process hears that its deadline has passed; what was not written by then may be all the same. */
+    async function givenUp(deadlineMs: number): Promise<PromiseSettledResult<void>[]> {
+      await world.sleep(deadlineMs);
+      while (life.frozen) await world.sleep(100);
+      if (life.dead) await never;
+      return [
+        { status: 'rejected', reason: unreachable('MUSTER_KAFKA_SEND', 'not acked within the deadline') },
+      ];
+    }
+
     return {
-      async send(records: readonly RawRecord[]) {
+      async send(records: readonly RawRecord[], { deadlineMs = sendDeadlineMs } = {}) {
+        const deadlineAtMs = world.now() + deadlineMs;
         const byPartition = new Map<string, { topic: string; partition: number; records: RawRecord[] }>();
         for (const record of records) {
           const partition =
@@ -378,14 +411,16 @@ export function simulateKafka(world: World, partitions: number, bugs: KafkaBugs 
         }
         const sends = [...byPartition].map(([name, part]) => {
           const before = tails.get(name) ?? Promise.resolve();
-          const sent = before.then(() => sendTo(part.topic, part.partition, part.records));
+          const sent = before.then(() => sendTo(part.topic, part.partition, part.records, deadlineAtMs));
           tails.set(
             name,
             sent.catch(() => undefined),
           );
           return sent;
         });
-        const failed = (await Promise.allSettled(sends)).find(({ status }) => status === 'rejected');
+        const failed = (await Promise.race([Promise.allSettled(sends), givenUp(deadlineMs)])).find(
+          ({ status }) => status === 'rejected',
+        );
         if (failed !== undefined) throw (failed as PromiseRejectedResult).reason;
       },
       async close() {},

@@ -178,7 +178,10 @@ export function startIntake(options: IntakeOptions): Intake {
             store,
             { olderThanMs: forgottenAfterMs, limit: 20 },
             async (batch) => {
-              if (!unacked.has(batch.batchId)) await send(batch);
+              // Still under way from memory: whether that will be acked nobody knows yet.
+              if (unacked.has(batch.batchId)) return false;
+              await send(batch);
+              return true;
             },
           );
           if (count > 0) log.info('published what was left behind', { batches: count });

@@ -97,19 +97,20 @@ export async function acceptRequests(store: RequestStore, batch: RequestBatch): 
 }
 
 /**
- * Publishes batches that are older than `olderThanMs`, whoever took them in, oldest first; `publish` rejects: they stay.
- * Several replicas at once share the work. Resolves to how many went out.
+ * Publishes batches that are older than `olderThanMs`, whoever took them in, oldest first. `publish` resolves to whether
+ * Kafka has acked the batch: only then its note goes. Several replicas at once share the work. Resolves to how many went
+ * out.
  */
 export async function publishForgotten(
   store: RequestStore,
   options: { readonly olderThanMs: number; readonly limit: number },
-  publish: (batch: RequestBatch) => Promise<void>,
+  publish: (batch: RequestBatch) => Promise<boolean>,
 ): Promise<number> {
   return store.transaction(async (rows) => {
-    const batches = await rows.lockNotes(options);
-    for (const batch of batches) await publish(batch);
-    await rows.deleteNotes(batches.map(({ batchId }) => batchId));
-    return batches.length;
+    const acked: string[] = [];
+    for (const batch of await rows.lockNotes(options)) if (await publish(batch)) acked.push(batch.batchId);
+    await rows.deleteNotes(acked);
+    return acked.length;
   });
 }
 
