@@ -102,6 +102,12 @@ function verdict<const Name extends string>(
           falseFrom: '10m',
           alerts: [{ consumergroup: 'g' }],
         },
+        {
+          when: 'a group of the catalog never had a member nor a commit',
+          series: { ...status(strict.id, { ok: [at(1, '3m'), at(0)], [word]: [at(0, '3m'), at(1)] }) },
+          trueFrom: '3m',
+          alerts: [{ consumergroup: strict.id }],
+        },
       ],
       staysQuiet: [
         {
@@ -167,6 +173,12 @@ export function lagAlerts(): RuleGroup {
               },
               trueFrom: '3m',
               falseFrom: '10m',
+              alerts: [{ consumergroup: strict.id }],
+            },
+            {
+              when: 'a group of the catalog has never committed: what lies there gets older',
+              series: { [lagSeconds(strict.id, 0, 'uncommitted')]: [at(0, '3m'), at(86_400)] },
+              trueFrom: '3m',
               alerts: [{ consumergroup: strict.id }],
             },
             {

@@ -3,6 +3,8 @@
  * A stack never holds a literal size or port; it reads one of these.
  */
 
+import { allGroups } from './groups.ts';
+
 export type EnvironmentName = 'dev' | 'ci' | 'prod';
 
 /** Where the images of third-party components come from; `auto` lets `./muster up` decide by trying to pull. */
@@ -133,6 +135,7 @@ export interface Environment {
 const hourMs = 3_600_000;
 /** Tests and benchmarks leave groups behind that nobody reads for any more, and replays keep notes in one: no alert for these. */
 const watching = {
+  LAG_EXPECTED: allGroups.map(({ id }) => id).join(','),
   // The C library keeps a heap a thread; what the lag worker reads each pass leaves holes in all of them (24 MB measured).
   MALLOC_ARENA_MAX: '1',
   LAG_TOPICS_EXCLUDE: '^(__|test[.]|bench[.])',

@@ -4,11 +4,11 @@ import { ClusterState, passesUntilGone } from './cluster-state.ts';
 import { lagMetricText } from './exposition.ts';
 
 const base = 1_700_000_000_000;
-const settings = { allowedLag: 0, windowMs: 60_000, sampleMs: 6_000, goneAfterMs: 0 };
+const settings = { allowedLag: 0, windowMs: 60_000, sampleMs: 6_000, goneAfterMs: 0, expected: new Map() };
 
 /** A cluster of one topic `t` with one partition and one group `g`, seen every 5 s. */
 class Watched {
-  readonly state = new ClusterState(settings);
+  readonly state: ClusterState;
   nowMs = base;
   id = 'first';
   leader = 1;
@@ -24,6 +24,10 @@ class Watched {
   record: ((offset: number) => { offset: number; timestampMs: number } | undefined) | undefined;
   nextOffset: ((offset: number) => number) | undefined;
   reads = 10;
+
+  constructor(expected: ReadonlyMap<string, readonly string[]> = new Map()) {
+    this.state = new ClusterState({ ...settings, expected });
+  }
 
   pass(): void {
     this.nowMs += 5_000;
@@ -439,4 +443,118 @@ test('what is scraped is OpenMetrics: labels escaped, each family named once', (
   const types = text.split('\n').filter((line) => line.startsWith('# TYPE'));
   t.is(new Set(types).size, types.length);
   t.true(types.includes('# TYPE kafka_topic_partition_offset_decreases counter'));
+});
+
+test('an expected group that does not exist lags by everything since the log start, and nobody reads for it', (t) => {
+  const watched = new Watched(new Map([['g', ['t']]]));
+  watched.groups = [];
+  watched.members = 0;
+  watched.start = 40;
+  watched.end = 100;
+  watched.record = (offset) => ({ offset, timestampMs: base - 30_000 });
+  watched.pass();
+  watched.state.seeRetention('t', { deletes: true, ms: 350_000, bytes: undefined });
+  watched.state.settle(watched.nowMs);
+  t.is(watched.group!.lag, 60);
+  t.is(watched.group!.quality, 'uncommitted');
+  t.is(watched.seconds, 35);
+  const group = 'consumergroup="g",topic="t",partition="0"';
+  t.is(watched.samples.get(`kafka_consumergroup_lag{${group}}`), 60);
+  t.is(watched.samples.get(`kafka_consumergroup_lag_seconds{${group},quality="uncommitted"}`), 35);
+  t.is(watched.samples.get('kafka_consumergroup_members{consumergroup="g"}'), 0);
+  t.false(watched.samples.has(`kafka_consumergroup_current_offset{${group}}`));
+  // What was deleted before its time is not lost to it.
+  t.is(watched.group!.retentionUsed, 0.1);
+  for (let i = 0; i < 20; i++) watched.pass();
+  t.is(watched.state.groups.get('g')!.status, 'stop');
+});
+
+test('an expected group with nothing to read has a series of zero and no alarm', (t) => {
+  const watched = new Watched(new Map([['g', ['t']]]));
+  watched.groups = [];
+  watched.members = 0;
+  watched.start = 100;
+  watched.end = 100;
+  for (let i = 0; i < 30; i++) watched.pass();
+  t.is(watched.group!.lag, 0);
+  t.is(watched.group!.quality, 'caught_up');
+  t.is(watched.group!.retentionUsed, 0);
+  t.is(watched.state.groups.get('g')!.status, 'ok');
+});
+
+test('an expected group with members that commits nothing stalls; its first commit begins anew', (t) => {
+  const watched = new Watched(new Map([['g', ['t']]]));
+  watched.end = 100;
+  for (let i = 0; i < 20; i++) watched.pass();
+  t.is(watched.group!.lag, 100);
+  t.is(watched.state.groups.get('g')!.status, 'stall');
+  watched.committed = 90;
+  watched.pass();
+  t.is(watched.group!.lag, 10);
+  t.not(watched.group!.quality, 'uncommitted');
+  t.is(watched.group!.committed, 90);
+  t.is(watched.state.groups.get('g')!.status, 'ok');
+});
+
+test('an expected group whose commits are gone is expected again, and so is one that was deleted', (t) => {
+  const watched = new Watched(new Map([['g', ['t']]]));
+  watched.end = 100;
+  watched.committed = 100;
+  watched.pass();
+  t.is(watched.group!.lag, 0);
+  watched.committed = undefined;
+  watched.pass();
+  t.is(watched.group!.lag, 100);
+  watched.committed = 100;
+  watched.pass();
+  t.is(watched.group!.lag, 0);
+  watched.groups = [];
+  for (let i = 0; i < passesUntilGone; i++) watched.pass();
+  t.is(watched.group!.lag, 100);
+  t.is(watched.group!.committed, undefined);
+});
+
+test('a coordinator that does not answer makes no expected group uncommitted', (t) => {
+  const watched = new Watched(new Map([['g', ['t']]]));
+  watched.groups = [];
+  watched.wholeListing = false;
+  watched.end = 100;
+  watched.pass();
+  t.is(watched.group, undefined);
+});
+
+test('whose unread records were all deleted has used all of the retention', (t) => {
+  const watched = new Watched();
+  watched.end = 100;
+  watched.committed = 60;
+  watched.pass();
+  watched.start = 100;
+  watched.pass();
+  t.is(watched.group!.lag, 0);
+  t.is(watched.group!.retentionUsed, 1);
+});
+
+test('only a transaction marker was deleted: nothing was lost', (t) => {
+  const watched = new Watched();
+  watched.end = 100;
+  watched.committed = 99;
+  watched.record = () => undefined;
+  watched.nextOffset = () => 100;
+  watched.pass();
+  watched.start = 100;
+  watched.pass();
+  t.is(watched.group!.retentionUsed, 0);
+});
+
+test('records were deleted unread, and what came after them was looked at: they are lost all the same', (t) => {
+  const watched = new Watched();
+  watched.end = 100;
+  watched.committed = 60;
+  watched.record = (offset) => ({ offset, timestampMs: base });
+  watched.pass();
+  watched.start = 80;
+  watched.pass();
+  watched.pass();
+  t.is(watched.group!.quality, 'fetched');
+  t.is(watched.group!.retentionUsed, 1);
 });

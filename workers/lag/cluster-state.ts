@@ -15,6 +15,11 @@ export const passesUntilGone = 3;
 
 export interface ClusterStateSettings extends VerdictSettings {
   readonly goneAfterMs: number;
+  /**
+   * Groups that must be there, with their topics: on what they have never committed everything since the log start
+   * counts as lag, whether the group exists or not.
+   */
+  readonly expected: ReadonlyMap<string, readonly string[]>;
 }
 
 /** How long something has been missing; undefined: it is there. */
@@ -55,13 +60,15 @@ export interface TopicState {
 
 /** A group on a partition. What is shown, from `lag` on, changes together at the end of a pass. */
 const fields = [
-  /** 1: the group has committed on it. */
+  /** One of `presence`. */
   'there',
-  /** As read in the pass that runs; NaN: not listed in it. */
+  /** As read in the pass that runs; NaN: not listed in it. 0 where it is only expected. */
   'read',
   /** The log was looked at from committed offset `lookedFor` on: up to `lookedUntil` there is no record to read. */
   'lookedFor',
   'lookedUntil',
+  /** Like `lookedUntil`, but known from `lookedFor` on without a gap: what was deleted before it was looked at is not. */
+  'lookedWhole',
   /** What there is at `lookedUntil`: one of `looked`. */
   'found',
   /** Timestamp of the record there. */
@@ -90,12 +97,16 @@ type Field = (typeof fields)[number];
 type GroupPartitionRow = Row<Field>;
 const groupPartition = numberRows(fields);
 
+/** Values of `there`; expected: the group should read the partition, and has never committed on it. */
+const presence = { no: 0, committed: 1, expected: 2 } as const;
+
 /** Values of `found`. */
 const looked = { notYet: 0, timestamp: 1, noTimestamp: 2 } as const;
 
 /** A group's partition as it is shown. */
 export interface GroupPartition {
-  readonly committed: number;
+  /** Undefined: the group has never committed, and is expected to. */
+  readonly committed: number | undefined;
   readonly lag: number;
   readonly quality: Quality;
   /** Since when the next record has been waiting, UTC ms. */
@@ -121,11 +132,11 @@ export class GroupTopicState {
     return this.#rows.at(partition);
   }
 
-  /** Those that the group has committed on. Each row is good until the next is taken. */
+  /** Those that the group has committed on, or should have. Each row is good until the next is taken. */
   *rows(): Generator<readonly [partition: number, row: GroupPartitionRow]> {
     for (let partition = 0; partition < this.#rows.capacity; partition++) {
       const row = this.#rows.at(partition);
-      if (row.there === 1) yield [partition, row];
+      if (row.there !== presence.no) yield [partition, row];
     }
   }
 
@@ -133,7 +144,7 @@ export class GroupTopicState {
   get(partition: number): GroupPartition | undefined {
     if (partition >= this.#rows.capacity) return undefined;
     const row = this.#rows.at(partition);
-    return row.there === 1 && row.settled === 1 ? shown(row) : undefined;
+    return row.there !== presence.no && row.settled === 1 ? shown(row) : undefined;
   }
 
   *shown(): Generator<readonly [partition: number, state: GroupPartition]> {
@@ -145,7 +156,7 @@ function shown(row: GroupPartitionRow): GroupPartition {
   const { committed, lag, sinceMs, retentionUsed, moving, asOfMs } = row;
   const quality = qualities[row.quality]!;
   return {
-    committed,
+    committed: row.there === presence.committed ? committed : undefined,
     lag,
     quality,
     sinceMs,
@@ -162,7 +173,13 @@ export interface GroupState {
   assigned: ReadonlyMap<string, readonly number[]>;
   readonly topics: Map<string, GroupTopicState>;
   status: Status;
+  /** False: only expected, no broker has listed it yet. */
+  listed: boolean;
   missing: Missing | undefined;
+}
+
+function newGroup(listed: boolean): GroupState {
+  return { members: 0, assigned: new Map(), topics: new Map(), status: 'ok', listed, missing: undefined };
 }
 
 export interface Wanted extends TopicPartition {
@@ -215,7 +232,7 @@ export class ClusterState {
     }
     for (const group of this.groups.values())
       for (const partitions of group.topics.values())
-        for (const [, row] of partitions.rows()) row.read = Number.NaN;
+        for (const [, row] of partitions.rows()) if (row.there === presence.committed) row.read = Number.NaN;
   }
 
   #isGone(which: { missing: Missing | undefined }, nowMs: number): boolean {
@@ -235,19 +252,41 @@ export class ClusterState {
   seeGroups(ids: ReadonlySet<string>, whole: boolean, nowMs: number): void {
     for (const id of ids) {
       const group = this.groups.get(id);
-      if (group !== undefined) group.missing = undefined;
-      else
-        this.groups.set(id, {
-          members: 0,
-          assigned: new Map(),
-          topics: new Map(),
-          status: 'ok',
-          missing: undefined,
-        });
+      if (group === undefined) this.groups.set(id, newGroup(true));
+      else {
+        group.listed = true;
+        group.missing = undefined;
+      }
     }
     if (!whole) return;
     for (const [id, group] of this.groups)
-      if (!ids.has(id) && this.#isGone(group, nowMs)) this.groups.delete(id);
+      if (group.listed && !ids.has(id) && this.#isGone(group, nowMs)) this.groups.delete(id);
+    for (const id of this.#settings.expected.keys()) {
+      if (!this.groups.has(id)) this.groups.set(id, newGroup(false));
+      if (!this.groups.get(id)!.listed) this.#expect(id);
+    }
+  }
+
+  /** Where an expected group has not committed on a partition of its topics, it is as if it stood at the log start. */
+  #expect(groupId: string): void {
+    for (const topic of this.#settings.expected.get(groupId) ?? []) {
+      for (const partition of this.topics.get(topic)?.partitions.keys() ?? []) {
+        const row = this.#row(groupId, topic, partition);
+        if (row.there !== presence.no) continue;
+        begin(row, presence.expected);
+        row.read = 0;
+      }
+    }
+  }
+
+  #row(groupId: string, topic: string, partition: number): GroupPartitionRow {
+    const { topics } = this.groups.get(groupId)!;
+    let partitions = topics.get(topic);
+    if (partitions === undefined) {
+      partitions = new GroupTopicState(this.topics.get(topic)!.partitions.size);
+      topics.set(topic, partitions);
+    }
+    return partitions.row(partition);
   }
 
   seeDescription({ id, members, assigned }: GroupDescription): void {
@@ -258,19 +297,9 @@ export class ClusterState {
   }
 
   seeCommitted(groupId: string, topic: string, partition: number, offset: number): void {
-    const group = this.groups.get(groupId);
-    if (group === undefined || !this.topics.get(topic)?.partitions.has(partition)) return;
-    let partitions = group.topics.get(topic);
-    if (partitions === undefined) {
-      partitions = new GroupTopicState(this.topics.get(topic)!.partitions.size);
-      group.topics.set(topic, partitions);
-    }
-    const row = partitions.row(partition);
-    if (row.there === 0) {
-      row.there = 1;
-      row.settled = 0;
-      row.lookedFor = -1;
-    }
+    if (!this.groups.has(groupId) || !this.topics.get(topic)?.partitions.has(partition)) return;
+    const row = this.#row(groupId, topic, partition);
+    if (row.there !== presence.committed) begin(row, presence.committed);
     row.read = offset;
   }
 
@@ -281,11 +310,12 @@ export class ClusterState {
     for (const [topic, partitions] of group.topics) {
       let left = 0;
       for (const [, row] of partitions.rows()) {
-        if (Number.isNaN(row.read)) row.there = 0;
+        if (Number.isNaN(row.read)) row.there = presence.no;
         else left++;
       }
       if (left === 0) group.topics.delete(topic);
     }
+    this.#expect(groupId);
   }
 
   seeOffset(of: 'start' | 'end', { topic, partition }: TopicPartition, offset: number, atMs: number): void {
@@ -382,8 +412,10 @@ export class ClusterState {
       }
       for (const group of this.groups.values()) {
         const row = group.topics.get(topic)?.row(partition);
-        if (row === undefined || row.there === 0 || Number.isNaN(row.read)) continue;
+        if (row === undefined || row.there === presence.no || Number.isNaN(row.read)) continue;
         if (positionOf(row, row.read, log.start) !== from) continue;
+        if (from === firstUnread(row, row.read)) row.lookedWhole = nextOffset;
+        else if (row.lookedFor !== row.read) row.lookedWhole = row.read;
         row.lookedFor = row.read;
         row.lookedUntil = nextOffset;
         if (record === undefined) row.found = looked.notYet;
@@ -437,13 +469,17 @@ export class ClusterState {
       oldest: log.oldest,
       nowMs,
     });
-    row.quality = qualities.indexOf(quality);
+    const expected = row.there === presence.expected;
+    row.quality = qualities.indexOf(
+      expected && quality !== 'caught_up' && quality !== 'unknown' ? 'uncommitted' : quality,
+    );
     row.sinceMs = sinceMs;
     row.retentionUsed =
       log.end === undefined || log.start === undefined
         ? 0
         : retentionUsed({
-            committed,
+            // Who has never committed has lost nothing of what was deleted before.
+            unread: expected ? position : firstUnread(row, committed),
             position,
             start: log.start,
             end: log.end,
@@ -459,10 +495,21 @@ export class ClusterState {
   }
 }
 
+function begin(row: GroupPartitionRow, there: number): void {
+  row.there = there;
+  row.settled = 0;
+  row.lookedFor = -1;
+}
+
 /** Offset of the next record to read: not below the log start, and past what is known to hold no record. */
 function positionOf(row: GroupPartitionRow, committed: number, start: number | undefined): number {
-  const position = start === undefined ? committed : Math.max(committed, start);
+  const position = Math.max(committed, start ?? 0);
   return row.lookedFor === committed ? Math.max(position, row.lookedUntil) : position;
+}
+
+/** The committed offset, past what was seen to hold no record from there on. */
+function firstUnread(row: GroupPartitionRow, committed: number): number {
+  return row.lookedFor === committed ? Math.max(committed, row.lookedWhole) : committed;
 }
 
 /** What was found at the position: one of `looked`. */

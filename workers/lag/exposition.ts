@@ -9,7 +9,7 @@ import { statuses } from './verdict.ts';
 const names = metrics.lag;
 
 type PartitionValue = (log: PartitionState, nowMs: number) => number | undefined;
-type GroupValue = (state: GroupPartition, nowMs: number) => number;
+type GroupValue = (state: GroupPartition, nowMs: number) => number | undefined;
 
 const ofPartitions: readonly (readonly [name: string, help: string, value: PartitionValue])[] = [
   [names.currentOffset, 'End offset (high watermark).', ({ end }) => end],
@@ -30,7 +30,11 @@ const ofPartitions: readonly (readonly [name: string, help: string, value: Parti
 ];
 
 const ofGroups: readonly (readonly [name: string, help: string, value: GroupValue, quality?: true])[] = [
-  [names.groupOffset, 'Committed next offset.', ({ committed }) => committed],
+  [
+    names.groupOffset,
+    'Committed next offset. Not there where the group has never committed.',
+    ({ committed }) => committed,
+  ],
   [
     names.groupLag,
     'Records that the group has still to read: from its offset (the log start, when that is later) to the end, transaction markers at its offset left out.',
@@ -106,8 +110,10 @@ export function* lagMetricText(state: ClusterState, now: () => number = Date.now
         const before = `${name}{consumergroup="${escaped(group)}",topic="${escaped(topic)}",partition="`;
         let text = '';
         for (const [partition, each] of partitions.shown()) {
+          const number = value(each, nowMs);
+          if (number === undefined) continue;
           const quality = withQuality === true ? `",quality="${each.quality}` : '';
-          text += `${before}${partition}${quality}"} ${value(each, nowMs)}\n`;
+          text += `${before}${partition}${quality}"} ${number}\n`;
         }
         yield text;
       }

@@ -1,8 +1,15 @@
 /** How long the next record that a group has not read yet has been waiting for it, and how well that is known. */
 import type { TimeTable } from './time-table.ts';
 
-/** In the order of trust, best first. */
-export const qualities = ['caught_up', 'fetched', 'interpolated', 'estimated', 'unknown'] as const;
+/** In the order of trust, best first. `uncommitted`: the group should read and has never committed; its oldest record counts. */
+export const qualities = [
+  'caught_up',
+  'fetched',
+  'interpolated',
+  'estimated',
+  'uncommitted',
+  'unknown',
+] as const;
 export type Quality = (typeof qualities)[number];
 
 export interface Waiting {

@@ -20,7 +20,7 @@ import {
 import { ClusterState, passesUntilGone } from './cluster-state.ts';
 import { createPass } from './pass.ts';
 
-const settings = { allowedLag: 0, windowMs: 60_000, sampleMs: 6_000, goneAfterMs: 0 };
+const settings = { allowedLag: 0, windowMs: 60_000, sampleMs: 6_000, goneAfterMs: 0, expected: new Map() };
 
 /** A topic, a group and a view of just these, whose passes are made by hand. */
 async function watched(t: ExecutionContext, partitions = 1) {

@@ -77,7 +77,13 @@ function twoBrokers() {
     takeRequestCounts: () => new Map(),
     close: async () => {},
   };
-  const state = new ClusterState({ allowedLag: 0, windowMs: 60_000, sampleMs: 6_000, goneAfterMs: 0 });
+  const state = new ClusterState({
+    allowedLag: 0,
+    windowMs: 60_000,
+    sampleMs: 6_000,
+    goneAfterMs: 0,
+    expected: new Map(),
+  });
   const pass = createPass(reader, state, {
     includesTopic: (name) => !name.startsWith('__'),
     includesGroup: (id) => id !== 'left-out',

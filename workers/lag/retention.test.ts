@@ -5,10 +5,10 @@ import { retentionFrom, retentionUsed } from './retention.ts';
 const hour = 3_600_000;
 const byTime = { deletes: true, ms: 10 * hour, bytes: undefined };
 const bySize = { deletes: true, ms: undefined, bytes: 1_000_000 };
-const half = { committed: 500, position: 500, start: 0, end: 1_000, ageMs: 5 * hour };
+const half = { unread: 500, position: 500, start: 0, end: 1_000, ageMs: 5 * hour };
 
 test('a group at the end is in no danger', (t) => {
-  t.is(retentionUsed({ ...half, committed: 1_000, position: 1_000, start: 900, retention: byTime }), 0);
+  t.is(retentionUsed({ ...half, unread: 1_000, position: 1_000, start: 900, retention: byTime }), 0);
 });
 
 test('by time it is the age of the next record as a share of the retention', (t) => {
@@ -26,8 +26,12 @@ test('a log start that was moved by hand says nothing where only time deletes', 
   t.is(retentionUsed({ ...half, start: 500, ageMs: hour, retention: byTime }), 0.1);
 });
 
+test('what is gone unread counts as 1 also when nothing came after it', (t) => {
+  t.is(retentionUsed({ ...half, unread: 100, position: 1_000, start: 1_000, retention: byTime }), 1);
+});
+
 test('what is gone unread counts as 1, and a topic that only compacts deletes nothing by age', (t) => {
-  t.is(retentionUsed({ ...half, committed: 100, position: 500, start: 500, retention: byTime }), 1);
+  t.is(retentionUsed({ ...half, unread: 100, position: 500, start: 500, retention: byTime }), 1);
   t.is(retentionUsed({ ...half, retention: { deletes: false, ms: hour, bytes: undefined } }), 0);
 });
 
@@ -49,7 +53,7 @@ test('the ratio stays between 0 and 1', (t) => {
   fc.assert(
     fc.property(
       fc.record({
-        committed: fc.nat(1_000),
+        unread: fc.nat(1_000),
         position: fc.nat(1_000),
         start: fc.nat(1_000),
         end: fc.nat(1_000),

@@ -29,16 +29,17 @@ export function retentionFrom(settings: Readonly<Record<string, string>> | undef
  * the size limits the log and has deleted from it (start above 0), or where the limits are not known.
  */
 export function retentionUsed(input: {
-  readonly committed: number;
+  /** Offset of the first record that the group has not read, whether it is still there or not. */
+  readonly unread: number;
   readonly position: number;
   readonly start: number;
   readonly end: number;
   readonly ageMs: number;
   readonly retention: Retention | undefined;
 }): number {
-  const { committed, position, start, end, ageMs, retention } = input;
+  const { unread, position, start, end, ageMs, retention } = input;
+  if (unread < start) return 1;
   if (position >= end) return 0;
-  if (committed < start) return 1;
   const byPosition = start > 0 ? (end - position) / (end - start) : 0;
   if (retention === undefined) return clamp(byPosition);
   if (!retention.deletes) return 0;

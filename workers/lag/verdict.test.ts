@@ -56,7 +56,8 @@ function plainVerdict(
     ({ before, offset, owned }) => !before || owned || before.offset !== offset,
   );
   if (committed.at(-1)!.timeMs < since) return 'stop';
-  if (within.some(({ before, offset }) => before && offset < before.offset)) return 'rewind';
+  const rewound = within.findLastIndex(({ before, offset }) => before && offset < before.offset);
+  if (rewound >= 0 && !within.slice(rewound + 1).some(({ lag }) => lag <= allowedLag)) return 'rewind';
   if (within.some(({ lag }) => lag <= allowedLag)) return 'ok';
   const moved = within.filter(({ before, offset }) => !before || before.offset !== offset);
   if (moved.length === 0) return 'stall';

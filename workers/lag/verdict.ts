@@ -1,7 +1,8 @@
 /**
  * Burrow's verdict on a group's partition, over a sliding window. Rules, in this order: lag at most the allowed -> ok;
- * no commit for longer than the window -> stop; the committed offset went back -> rewind; the lag was at most the allowed
- * at some time of the window -> ok; the offset did not move -> stall; the lag never shrank -> warn; else ok.
+ * no commit for longer than the window -> stop; the committed offset went back, and the lag was not at most the allowed
+ * since then -> rewind; the lag was at most the allowed at some time of the window -> ok; the offset did not move -> stall;
+ * the lag never shrank -> warn; else ok.
  *
  * Burrow keeps the commits of the window. Each rule only asks whether something has happened within it, so it is enough
  * to remember when it last did.
@@ -81,7 +82,8 @@ export function verdict(marks: Marks, lag: number, nowMs: number, settings: Verd
   const since = nowMs - windowMs;
   if (lag <= allowedLag) return 'ok';
   if (marks.committedAtMs < since) return 'stop';
-  if (marks.rewoundAtMs >= since) return 'rewind';
+  // Burrow would say so until the window has passed. Caught up after it, nothing is done twice any more.
+  if (marks.rewoundAtMs >= since && marks.caughtUpAtMs <= marks.rewoundAtMs) return 'rewind';
   if (marks.caughtUpAtMs >= since) return 'ok';
   if (marks.movedAtMs < since) return 'stall';
   if (marks.shrankAtMs < since) return 'warn';

@@ -5,7 +5,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { setFlagsFromString } from 'node:v8';
 import { Type } from 'typebox';
+import { allGroups } from '../../catalog/groups.ts';
 import { metrics } from '../../catalog/metrics.ts';
+import { MusterError } from '../base/errors.ts';
 import { addMetricText, counter, durationHistogram, gauge } from '../base/metrics.ts';
 import type { Worker } from '../platform/worker.ts';
 import { ClusterState } from './cluster-state.ts';
@@ -26,6 +28,12 @@ const config = Type.Object({
   LAG_TOPICS_EXCLUDE: pattern('^__', 'topics to leave out of those'),
   LAG_GROUPS: pattern('.*', 'groups to watch: a regular expression, anywhere in the id'),
   LAG_GROUPS_EXCLUDE: pattern('^$', 'groups to leave out of those'),
+  LAG_EXPECTED: Type.String({
+    pattern: '^[^,\\s]*(,[^,\\s]+)*$',
+    default: '',
+    description:
+      'groups of the catalog that must be there, separated by commas: they lag before their first commit, too',
+  }),
   LAG_ALLOWED: Type.Integer({
     minimum: 0,
     maximum: 1_000_000_000,
@@ -69,6 +77,7 @@ export const worker: Worker<typeof config> = {
       windowMs: config.LAG_WINDOW_MS,
       sampleMs: config.LAG_WINDOW_MS / 10,
       goneAfterMs,
+      expected: expectedTopics(config.LAG_EXPECTED),
     });
     const pass = createPass(cluster, state, {
       includesTopic: filter(config.LAG_TOPICS, config.LAG_TOPICS_EXCLUDE),
@@ -169,6 +178,24 @@ export const worker: Worker<typeof config> = {
     };
   },
 };
+
+/** The topics of groups of the catalog. Throws MUSTER_GROUP_UNKNOWN. */
+function expectedTopics(ids: string): ReadonlyMap<string, readonly string[]> {
+  return new Map(
+    ids
+      .split(',')
+      .filter((id) => id !== '')
+      .map((id) => {
+        const group = allGroups.find((each) => each.id === id);
+        if (group === undefined)
+          throw new MusterError(
+            'MUSTER_GROUP_UNKNOWN',
+            `LAG_EXPECTED names ${id}, which is not in the catalog`,
+          );
+        return [id, group.topics.map(({ name }) => name)];
+      }),
+  );
+}
 
 function filter(include: string, exclude: string): (name: string) => boolean {
   const included = new RegExp(include);
