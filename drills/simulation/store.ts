@@ -4,6 +4,7 @@
  * a transaction is rolled back, the answer to a commit is lost, a client dies or freezes with its locks held.
  */
 import { NotNowError } from '../../workers/base/errors.ts';
+import { isLockConflict, translateDatabaseError } from '../../workers/store/database-errors.ts';
 import type { Life } from './kafka.ts';
 import type { World } from './world.ts';
 
@@ -88,7 +89,8 @@ export function simulateStore(world: World, bugs: StoreBugs = {}): SimulatedStor
   let hostile = true;
   const goesWrong = (probability: number) => hostile && world.chance(probability);
   const down = (what: string) => new NotNowError('MUSTER_DATABASE_DOWN', `simulated: ${what}`);
-  const refusal = (errno: number, what: string) => Object.assign(new Error(`simulated: ${what}`), { errno });
+  const refusal = (errno: number, what: string) =>
+    translateDatabaseError(Object.assign(new Error(`simulated: ${what}`), { errno }));
 
   function tableOf(all: Map<string, Map<string, unknown>>, name: string): Map<string, unknown> {
     const found = all.get(name) ?? new Map<string, unknown>();
@@ -296,8 +298,7 @@ export function simulateStore(world: World, bugs: StoreBugs = {}): SimulatedStor
         try {
           return await once(life, work);
         } catch (error) {
-          const { errno } = error as NodeJS.ErrnoException;
-          if ((errno !== 1213 && errno !== 1205) || attempt >= attempts) throw error;
+          if (!isLockConflict(error) || attempt >= attempts) throw error;
           await world.sleep(world.int(0, 10 * 2 ** attempt));
         }
       }

@@ -11,7 +11,7 @@ import { context, trace } from '@opentelemetry/api';
 import { Compile } from 'typebox/compile';
 import type { Logger } from 'winston';
 import { type CouponResult, couponRequest } from '../../catalog/events/coupon.ts';
-import { isNotNow, MusterError, NotNowError } from '../base/errors.ts';
+import { isNotNow, MusterError } from '../base/errors.ts';
 import { pseudonym } from '../base/pseudonym.ts';
 import { deadLetterOf } from '../kafka/dead-letters.ts';
 import type { Batch, IncomingRecord, Kafka, PartitionConsumer, Producer, RawRecord } from '../kafka/kafka.ts';
@@ -138,7 +138,7 @@ export async function startHandler(options: HandlerOptions): Promise<Handler> {
         decideRequests(
           store,
           list.map(({ request }) => request),
-        ).catch(notNow),
+        ),
       );
     try {
       if (understood.length > 0) decided = await decide(understood);
@@ -148,7 +148,7 @@ export async function startHandler(options: HandlerOptions): Promise<Handler> {
       const alone: Decided[] = [];
       for (const one of understood) {
         try {
-          alone.push(...(await patiently(() => decide([one]))));
+          alone.push(...(await decide([one])));
         } catch (cause) {
           if (isNotNow(cause)) throw cause;
           refuse(one.record, cause);
@@ -194,29 +194,7 @@ export async function startHandler(options: HandlerOptions): Promise<Handler> {
   };
 }
 
-/** A server that is just going down says many things: what is no judgement of ours is asked again before it counts. */
-async function patiently<T>(work: () => Promise<T>): Promise<T> {
-  for (let attempt = 1; ; attempt++) {
-    try {
-      return await work();
-    } catch (error) {
-      if (error instanceof MusterError || attempt === 4) throw error;
-      await sleep(500);
-    }
-  }
-}
-
 const lockKey = ({ couponId, userId }: NewRequest) => `coupon:${couponId}:user:${userId}`;
-
-/** Deadlocks and waits for locks that outlasted their repeats mean "not now", as a database that is down does. */
-function notNow(error: unknown): never {
-  const { errno } = error as NodeJS.ErrnoException;
-  if (errno === 1213 || errno === 1205)
-    throw new NotNowError('MUSTER_DEPENDENCY_DOWN', 'the database is too busy: locks were not free in time', {
-      cause: error,
-    });
-  throw error;
-}
 
 function resultOf(decided: Decided, pseudonymKey: Buffer): CouponResult {
   const { requestId, couponId, userId, reason, couponHistoryId, requestedAtMs, decidedAtMs } = decided;

@@ -9,8 +9,7 @@
 
 import type { RedisClientType } from 'redis';
 import type { OrderCompleted } from '../../catalog/events/order.ts';
-import { NotNowError } from '../base/errors.ts';
-import { isRedisDown } from '../store/redis.ts';
+import { isNotNow, NotNowError } from '../base/errors.ts';
 
 const defaultKey = 'ranking:products';
 /** Orders remembered per partition: some 110 bytes each, 7 MB in all; ten seconds' worth at ten times the design load. */
@@ -50,7 +49,7 @@ export type Added =
 
 /**
  * Adds orders of a partition, if the ranking is at `expected` (undefined: has nothing of it), and moves it to `next`. All
- * or nothing. Rejects with MUSTER_REDIS_DOWN or MUSTER_DEPENDENCY_DOWN: an order is never at fault.
+ * or nothing. Rejects with not now only: an order is never at fault.
  */
 export async function addToRanking(
   redis: RedisClientType,
@@ -124,12 +123,12 @@ export async function topProducts(
   return rows.map(({ value, score }) => ({ productId: value, quantity: score }));
 }
 
-/** A Redis that refuses (full, loading) is as good as one that is down: later the same will succeed. */
+/** No order is at fault when the ranking's own keys or script are: they hold it up until somebody has mended them. */
 async function asked<T>(question: () => Promise<T>): Promise<T> {
   try {
     return await question();
   } catch (error) {
-    if (isRedisDown(error)) throw error;
+    if (isNotNow(error)) throw error;
     throw new NotNowError('MUSTER_DEPENDENCY_DOWN', `redis refuses: ${(error as Error).message}`, {
       cause: error,
     });

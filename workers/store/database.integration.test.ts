@@ -3,6 +3,7 @@ import { createServer } from 'node:net';
 import test from 'ava';
 import { type Kysely, sql } from 'kysely';
 import type { DatabaseSettings } from '../base/config.ts';
+import { isNotNow } from '../base/errors.ts';
 import { scratchDatabase } from './database.fixture.ts';
 import { openDatabase, pingDatabase, transaction } from './database.ts';
 
@@ -35,6 +36,60 @@ test.serial('a deadlock rolls one back and runs it again: both effects are there
     [2, 2],
   );
   t.true(runs >= 3, `${runs} runs`);
+});
+
+test.serial('what the server refuses for now is not now: it says nothing about what was asked', async (t) => {
+  await sql`INSERT INTO test_effect (id, n) VALUES ('busy', 0)`.execute(db);
+  const write = sql`UPDATE test_effect SET n = n + 1 WHERE id = 'busy'`;
+  const refused = async (why: string, work: Promise<unknown>) => {
+    const error = await t.throwsAsync(work, { code: 'MUSTER_DATABASE_REFUSES' }, why);
+    t.true(isNotNow(error), why);
+  };
+  await refused(
+    'a transaction that may not write',
+    db
+      .transaction()
+      .setAccessMode('read only')
+      .execute((trx) => write.execute(trx)),
+  );
+  await refused(
+    'a table that is full',
+    db.connection().execute(async (one) => {
+      await sql`SET SESSION max_heap_table_size = 16384`.execute(one);
+      await sql`CREATE TEMPORARY TABLE full_one (filler CHAR(200)) ENGINE = MEMORY`.execute(one);
+      await sql`INSERT INTO full_one SELECT REPEAT('x', 200) FROM information_schema.columns`
+        .execute(one)
+        .finally(() => sql`DROP TEMPORARY TABLE full_one`.execute(one));
+    }),
+  );
+  await db.transaction().execute(async (holder) => {
+    await write.execute(holder);
+    await refused(
+      'a lock that is not free, after its tries',
+      transaction(
+        db,
+        async (trx) => {
+          await sql`SET SESSION innodb_lock_wait_timeout = 1`.execute(trx);
+          await write.execute(trx);
+        },
+        { attempts: 2 },
+      ),
+    );
+  });
+});
+
+test.serial('what is wrong itself is never not now', async (t) => {
+  await sql`INSERT INTO test_effect (id, n) VALUES ('busy', 0)`.execute(db);
+  for (const [why, wrong] of [
+    ['a value too long', sql`INSERT INTO test_effect (id, n) VALUES (REPEAT('x', 300), 1)`],
+    ['a value out of range', sql`INSERT INTO test_effect (id, n) VALUES ('huge', 1e30)`],
+    ['a row that is there', sql`INSERT INTO test_effect (id, n) VALUES ('busy', 1)`],
+    ['a mistake', sql`SELEKT 1`],
+    ['a table that is not there', sql`SELECT * FROM nowhere`],
+  ] as const) {
+    const error = await t.throwsAsync(wrong.execute(db), undefined, why);
+    t.false(isNotNow(error), `${why}: ${error?.message}`);
+  }
 });
 
 test.serial('an error that is no deadlock is not tried again', async (t) => {

@@ -3,7 +3,7 @@
 import { Kysely, MysqlDialect, sql, type Transaction } from 'kysely';
 import mysql, { type PoolConnection, type PoolOptions } from 'mysql2';
 import type { DatabaseSettings } from '../base/config.ts';
-import { MusterError, NotNowError } from '../base/errors.ts';
+import { databaseDown, isLockConflict, translateDatabaseError } from './database-errors.ts';
 
 export interface DatabaseOptions {
   readonly settings: DatabaseSettings;
@@ -44,7 +44,8 @@ export function connectionOptions(settings: DatabaseSettings): PoolOptions {
 
 /**
  * Opens the pool. Nothing is connected yet: `pingDatabase` tells whether it can be. Statements and connecting reject
- * with MUSTER_DATABASE_DOWN when the server cannot be asked in time, MUSTER_DATABASE_DENIED when it refuses the login.
+ * with MUSTER_DATABASE_DOWN when the server cannot be asked in time, MUSTER_DATABASE_REFUSES when it does not serve just
+ * now (read-only, full, busy), MUSTER_DATABASE_DENIED when it refuses the login.
  */
 export function openDatabase<DB = unknown>(options: DatabaseOptions): Kysely<DB> {
   const acquireTimeoutMs = options.acquireTimeoutMs ?? 3_000;
@@ -80,7 +81,10 @@ export function openDatabase<DB = unknown>(options: DatabaseOptions): Kysely<DB>
           let late = false;
           const timer = setTimeout(() => {
             late = true;
-            callback(down(new Error(`no connection within ${acquireTimeoutMs} ms`)), undefined as never);
+            callback(
+              databaseDown(new Error(`no connection within ${acquireTimeoutMs} ms`)),
+              undefined as never,
+            );
           }, acquireTimeoutMs);
           poolOf().getConnection((error, connection) => {
             clearTimeout(timer);
@@ -89,7 +93,7 @@ export function openDatabase<DB = unknown>(options: DatabaseOptions): Kysely<DB>
               return;
             }
             if (error) {
-              callback(translate(error), undefined as never);
+              callback(translateDatabaseError(error), undefined as never);
               return;
             }
             let guarded = guardedConnections.get(connection);
@@ -123,52 +127,12 @@ function guardQueries(connection: PoolConnection, timeoutMs: number): PoolConnec
           query({ sql: text, values, timeout: timeoutMs }, (error, result) => {
             if (error && (error as NodeJS.ErrnoException).code === 'PROTOCOL_SEQUENCE_TIMEOUT')
               target.destroy();
-            callback?.(error ? translate(error) : error, result);
+            callback?.(error ? translateDatabaseError(error) : error, result);
           });
       const value = Reflect.get(target, name, target) as unknown;
       return typeof value === 'function' ? value.bind(target) : value;
     },
   });
-}
-
-const downCodes = new Set([
-  'ECONNREFUSED',
-  'ECONNRESET',
-  'ETIMEDOUT',
-  'ENOTFOUND',
-  'EAI_AGAIN',
-  'EPIPE',
-  'EHOSTUNREACH',
-  'ENETUNREACH',
-  'PROTOCOL_CONNECTION_LOST',
-  'PROTOCOL_SEQUENCE_TIMEOUT',
-  'PROTOCOL_ENQUEUE_AFTER_FATAL_ERROR',
-  'ER_CON_COUNT_ERROR',
-  'ER_SERVER_SHUTDOWN',
-  'ER_NORMAL_SHUTDOWN',
-  'ER_CONNECTION_KILLED',
-  'ER_CLIENT_INTERACTION_TIMEOUT',
-]);
-
-function down(cause: Error): MusterError {
-  return new NotNowError('MUSTER_DATABASE_DOWN', `the database is not available: ${cause.message}`, {
-    cause,
-  });
-}
-
-function translate(error: unknown): unknown {
-  if (!(error instanceof Error)) return error;
-  const { code, errno } = error as NodeJS.ErrnoException;
-  // 1927: MariaDB's "connection was killed".
-  if (downCodes.has(code ?? '') || errno === 1927 || /closed state|Queue limit/.test(error.message))
-    return down(error);
-  if (code === 'ER_ACCESS_DENIED_ERROR' || code === 'ER_DBACCESS_DENIED_ERROR' || code === 'ER_BAD_DB_ERROR')
-    return new MusterError(
-      'MUSTER_DATABASE_DENIED',
-      'the database refuses the login: check MYSQL_USER, MYSQL_PASSWORD and MYSQL_DATABASE',
-      { cause: error },
-    );
-  return error;
 }
 
 /** Resolves when the database answers; else rejects with MUSTER_DATABASE_DOWN or MUSTER_DATABASE_DENIED. */
@@ -184,8 +148,9 @@ export function onCommit(trx: object, hook: () => void): void {
 }
 
 /**
- * Runs `work` in a transaction. A deadlock (1213) or a lock wait that took too long (1205) rolls back and runs `work`
- * again, up to `attempts` times (default 5) with growing random pauses: `work` must have no effects outside of it.
+ * Runs `work` in a transaction. A deadlock or a wait for a lock that took too long rolls back and runs `work` again, up to
+ * `attempts` times (default 5) with growing random pauses: `work` must have no effects outside of it. After the last it is
+ * MUSTER_DATABASE_REFUSES, which is not now.
  */
 export async function transaction<DB, T>(
   db: Kysely<DB>,
@@ -203,8 +168,7 @@ export async function transaction<DB, T>(
       for (const hook of hooks) hook();
       return result;
     } catch (error) {
-      const { errno } = error as NodeJS.ErrnoException;
-      if ((errno !== 1213 && errno !== 1205) || attempt >= attempts) throw error;
+      if (!isLockConflict(error) || attempt >= attempts) throw error;
       await new Promise((resolve) => setTimeout(resolve, Math.random() * 10 * 2 ** attempt));
     }
   }

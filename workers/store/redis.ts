@@ -59,29 +59,20 @@ export async function connectRedis(options: RedisOptions): Promise<RedisClientTy
   const deadlineMs = options.connectDeadlineMs ?? 5_000;
   let timer: NodeJS.Timeout | undefined;
   const tooLate = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(
-      () => reject(redisDown(new Error(`no connection within ${deadlineMs} ms`), options)),
-      deadlineMs,
-    );
+    timer = setTimeout(() => reject(new TimeoutError(`no connection within ${deadlineMs} ms`)), deadlineMs);
   });
   try {
     await Promise.race([client.connect(), tooLate]);
   } catch (error) {
     client.destroy();
-    throw isRedisDown(error) ? redisDown(error as Error, options) : error;
+    throw translateRedisError(error, options);
   } finally {
     clearTimeout(timer);
   }
   return guardCommands(client as unknown as RedisClientType, options, options.commandTimeoutMs ?? 2_000);
 }
 
-function redisDown(cause: Error, at?: { readonly host: string; readonly port: number }): MusterError {
-  if (cause instanceof MusterError) return cause;
-  const where = at === undefined ? '' : ` at ${at.host}:${at.port}`;
-  return new NotNowError('MUSTER_REDIS_DOWN', `redis${where} is not available: ${cause.message}`, { cause });
-}
-
-const downKinds = [
+const away = [
   ClientClosedError,
   ClientOfflineError,
   ConnectionTimeoutError,
@@ -90,26 +81,36 @@ const downKinds = [
   SocketTimeoutError,
   TimeoutError,
 ];
+const awayCodes = /^(ECONNREFUSED|ECONNRESET|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|EPIPE|EHOSTUNREACH|ENETUNREACH)$/;
+/** First words of what a server says that does not serve just now; behind a dash when a script hands it on. */
+const refusals =
+  /(^|-)(LOADING|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|READONLY|MISCONF|OOM|NOREPLICAS|BUSY|UNBLOCKED|NOMASTERLINK) |max number of clients/;
 
-/** Whether an error means that Redis could not be asked (and not that it refused). */
-export function isRedisDown(error: unknown): boolean {
-  if (!(error instanceof Error)) return false;
-  const { code } = error as NodeJS.ErrnoException;
-  return (
-    code === 'MUSTER_REDIS_DOWN' ||
-    downKinds.some((kind) => error instanceof kind) ||
-    ['ECONNREFUSED', 'ECONNRESET', 'ETIMEDOUT', 'ENOTFOUND', 'EAI_AGAIN', 'EPIPE', 'EHOSTUNREACH'].includes(
-      code ?? '',
-    ) ||
-    /^(LOADING|MASTERDOWN|CLUSTERDOWN) /.test(error.message)
-  );
+/**
+ * What an error of the client or the server means: MUSTER_REDIS_DOWN (nobody answers) and MUSTER_REDIS_REFUSES (loading,
+ * read-only, full, not able to save) are not now; any other is given back as it is.
+ */
+export function translateRedisError(
+  error: unknown,
+  at?: { readonly host: string; readonly port: number },
+): unknown {
+  if (!(error instanceof Error) || error instanceof MusterError) return error;
+  const where = at === undefined ? '' : ` at ${at.host}:${at.port}`;
+  const is = (code: `MUSTER_${string}`, what: string) =>
+    new NotNowError(code, `redis${where} ${what}: ${error.message}`, { cause: error });
+  if (
+    away.some((kind) => error instanceof kind) ||
+    awayCodes.test(String((error as { code?: unknown }).code))
+  )
+    return is('MUSTER_REDIS_DOWN', 'is not available');
+  return refusals.test(error.message) ? is('MUSTER_REDIS_REFUSES', 'refuses for now') : error;
 }
 
 /** Commands that wait for data on purpose, and those that are no commands: no deadline for them. */
 const unhurried = /^(b[lrz]|xRead|wait|subscribe|pSubscribe|sSubscribe|connect|close|quit|disconnect)/i;
 
 /**
- * The same client, its commands rejecting with MUSTER_REDIS_DOWN instead of the client's many errors, and after
+ * The same client, its commands rejecting by what the client's many errors mean (translateRedisError), and after
  * `timeoutMs` without an answer: the client's own timeout covers only the wait for sending.
  */
 function guardCommands(
@@ -126,7 +127,7 @@ function guardCommands(
         if (!(result instanceof Promise)) return result;
         const guarded = typeof name === 'symbol' || unhurried.test(name) ? result : within(result, timeoutMs);
         return guarded.catch((error: unknown) => {
-          throw isRedisDown(error) ? redisDown(error as Error, at) : error;
+          throw translateRedisError(error, at);
         });
       };
     },
