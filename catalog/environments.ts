@@ -66,6 +66,8 @@ export interface Environment {
   /** Prefix of every container, network and volume: two environments on one engine never meet. */
   readonly prefix: string;
   readonly hosts: Readonly<Record<string, DockerHost>>;
+  /** Names, beside those of its hosts, under which people reach the services (a gateway's), and whose pages may call them. */
+  readonly hostNames: readonly string[];
   /** Zone of a time that carries none (IANA name). */
   readonly timeZone: string;
   /** Share of root traces that are kept, 0 to 1. */
@@ -169,6 +171,7 @@ function laptop(
     name,
     prefix: `muster-${name}`,
     hosts: { [host]: loopback },
+    hostNames: [],
     timeZone: 'Asia/Seoul',
     traceSampleRatio: 1,
     retentionMs: differences.retentionMs,
@@ -289,6 +292,8 @@ function production(): Environment {
       services: remote('services', 31),
       data: remote('data', 32),
     },
+    // The gateway's: edit it here.
+    hostNames: ['api.muster.internal'],
     timeZone: 'Asia/Seoul',
     traceSampleRatio: 0.1,
     retentionMs: 5 * 24 * hourMs,

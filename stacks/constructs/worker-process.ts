@@ -77,6 +77,10 @@ export class WorkerProcess extends Construct {
         MEMBER_DIRECTORY: '/tmp/members',
         HTTP_HOST: '0.0.0.0',
         HTTP_PORT: String(containerPorts.workerHttp),
+        HTTP_ALLOWED_HOSTS: [
+          ...new Set([alias, hostOf(environment, placement.host).address]),
+          ...environment.hostNames,
+        ].join(','),
         TIME_ZONE: environment.timeZone,
         PSEUDONYM_KEY: settings.secrets.pseudonymKey,
         LOG_LEVEL: 'info',

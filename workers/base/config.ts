@@ -59,6 +59,34 @@ export const platformSettings = Type.Object({
     default: 8080,
     description: 'port to listen on; 0: any free one',
   }),
+  HTTP_ALLOWED_HOSTS: Type.String({
+    default: '',
+    pattern: '^([A-Za-z0-9._-]+(,[A-Za-z0-9._-]+)*)?$',
+    description:
+      'names, separated by commas, under which this server is reached and whose pages may call it, beside localhost and addresses',
+  }),
+  TOKEN_VERIFY_KEY: Type.Optional(
+    Type.String({
+      pattern: '^[A-Za-z0-9_-]{50,100}$',
+      description: 'public key of the tokens that say who calls (Ed25519, SPKI in base64url)',
+    }),
+  ),
+  TOKEN_JWKS_URL: Type.Optional(
+    Type.String({
+      pattern: '^https?://[^\\s]+$',
+      description: "a site's keys of tokens (JWK set), instead of TOKEN_VERIFY_KEY",
+    }),
+  ),
+  TOKEN_ISSUER: Type.String({
+    minLength: 1,
+    default: 'muster',
+    description: 'with TOKEN_JWKS_URL: what tokens must have as "iss"',
+  }),
+  TOKEN_AUDIENCE: Type.String({
+    minLength: 1,
+    default: 'muster',
+    description: 'with TOKEN_JWKS_URL: what tokens must have in "aud"',
+  }),
   TIME_ZONE: Type.String({
     timeZone: true,
     default: 'Asia/Seoul',

@@ -34,6 +34,8 @@ export const worker: Worker<typeof config> = {
   },
 };
 
+const hidden = { config: { callers: 'anyone' }, schema: { hide: true } as never } as const;
+
 /** Registers the page and what it needs to know. */
 async function registerConsole(
   http: FastifyInstance,
@@ -41,7 +43,7 @@ async function registerConsole(
 ): Promise<void> {
   for (const [path, { name, type }] of Object.entries(files)) {
     const content = await readFile(join(import.meta.dirname, 'page', name));
-    http.get(path, { schema: { hide: true } as never }, (_request, reply) =>
+    http.get(path, hidden, (_request, reply) =>
       reply
         .header('content-type', type)
         .header('cache-control', 'no-cache')
@@ -50,5 +52,5 @@ async function registerConsole(
         .send(content),
     );
   }
-  http.get('/console/settings', { schema: { hide: true } as never }, () => settings);
+  http.get('/console/settings', hidden, () => settings);
 }

@@ -12,7 +12,7 @@ import { type Context, context, trace } from '@opentelemetry/api';
 import type { Logger } from 'winston';
 import type { CouponRequest } from '../../catalog/events/coupon.ts';
 import { uuidV7 } from '../base/ids.ts';
-import { HttpError } from '../http/server.ts';
+import { HttpError } from '../http/errors.ts';
 import type { OutgoingRecord, Producer } from '../kafka/kafka.ts';
 import { eventRecord } from '../kafka/records.ts';
 import { type MessageSpan, startSend, traceparentOf } from '../kafka/tracing-kafka.ts';

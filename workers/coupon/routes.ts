@@ -1,6 +1,4 @@
 /** HTTP and WebSocket of the coupons. */
-import type { IncomingMessage } from 'node:http';
-import type { Duplex } from 'node:stream';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { Kysely } from 'kysely';
 import { type Static, Type } from 'typebox';
@@ -8,8 +6,9 @@ import { Compile } from 'typebox/compile';
 import { WebSocketServer } from 'ws';
 import { couponId, couponReasons, couponUserId } from '../../catalog/events/coupon.ts';
 import { pseudonym } from '../base/pseudonym.ts';
-import { errorBody, HttpError, toHttpError } from '../http/server.ts';
+import { errorBody, HttpError } from '../http/errors.ts';
 import { openEventStream } from '../http/sse.ts';
+import { chooseProtocol, type Upgrade } from '../http/upgrade.ts';
 import type { Client, Hub } from './hub.ts';
 import type { Intake } from './intake.ts';
 import { loggedOutcome } from './push.ts';
@@ -112,6 +111,7 @@ export function registerRoutes(http: FastifyInstance, options: RoutesOptions): {
   http.post(
     '/coupons',
     {
+      config: { callers: 'anyone' },
       schema: {
         summary: 'Create a coupon',
         tags,
@@ -141,6 +141,7 @@ export function registerRoutes(http: FastifyInstance, options: RoutesOptions): {
   http.get(
     '/coupons',
     {
+      config: { callers: 'anyone' },
       schema: {
         summary: 'The newest coupons',
         tags,
@@ -157,6 +158,7 @@ export function registerRoutes(http: FastifyInstance, options: RoutesOptions): {
   http.get(
     '/coupons/:couponId',
     {
+      config: { callers: 'anyone' },
       schema: {
         summary: 'A coupon: stock, and how many are issued',
         tags,
@@ -175,6 +177,7 @@ export function registerRoutes(http: FastifyInstance, options: RoutesOptions): {
   http.post(
     '/coupons/issue',
     {
+      config: { callers: 'anyone' },
       schema: {
         summary: 'Ask for a coupon',
         description:
@@ -201,6 +204,7 @@ export function registerRoutes(http: FastifyInstance, options: RoutesOptions): {
   http.get(
     '/coupons/requests/:requestId',
     {
+      config: { callers: 'anyone' },
       schema: {
         summary: 'What became of a request',
         tags,
@@ -253,6 +257,7 @@ export function registerRoutes(http: FastifyInstance, options: RoutesOptions): {
   http.get(
     '/coupons/events',
     {
+      config: { callers: 'anyone' },
       schema: {
         summary: 'Outcomes of a user’s requests, live',
         description:
@@ -291,6 +296,7 @@ export function registerRoutes(http: FastifyInstance, options: RoutesOptions): {
   http.get(
     '/coupons/ws',
     {
+      config: { callers: 'anyone' },
       schema: {
         summary: 'Outcomes of a user’s requests, live, over a WebSocket',
         description:
@@ -307,24 +313,13 @@ export function registerRoutes(http: FastifyInstance, options: RoutesOptions): {
     },
   );
 
-  const sockets = new WebSocketServer({ noServer: true, maxPayload: 1_024, clientTracking: true });
-  const onUpgrade = (request: IncomingMessage, socket: Duplex, head: Buffer) => {
-    socket.on('error', () => socket.destroy());
-    upgrade(request, socket, head).catch((error: Error) => {
-      const { status, code, message } = toHttpError(error);
-      const body = JSON.stringify({ error: { code, message } });
-      socket.end(
-        `HTTP/1.1 ${status} Refused\r\nconnection: close\r\ncontent-type: application/json; charset=utf-8\r\n` +
-          `content-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
-      );
-    });
-  };
-
-  async function upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
-    const url = new URL(request.url ?? '/', 'http://localhost');
-    if (url.pathname !== '/coupons/ws')
-      throw new HttpError(404, 'MUSTER_NOT_FOUND', 'there is no such path for a WebSocket');
-    const query: unknown = Object.fromEntries(url.searchParams);
+  const sockets = new WebSocketServer({
+    noServer: true,
+    maxPayload: 1_024,
+    clientTracking: true,
+    handleProtocols: chooseProtocol,
+  });
+  async function upgrade({ request, socket, head, query }: Upgrade): Promise<void> {
     if (!isClientQuery.Check(query)) throw new HttpError(422, 'MUSTER_VALIDATION', 'the query is not valid');
     checkUserId(query.userId);
     let send: Client['send'] = () => false;
@@ -364,11 +359,11 @@ export function registerRoutes(http: FastifyInstance, options: RoutesOptions): {
       void admitted.begin();
     });
   }
-  http.server.on('upgrade', onUpgrade);
+  const closeSockets = http.webSocket('/coupons/ws', 'anyone', upgrade);
 
   return {
     close() {
-      http.server.off('upgrade', onUpgrade);
+      closeSockets();
       hub.closeAll();
       const left = [...sockets.clients];
       // Those that do not answer the goodbye.

@@ -8,7 +8,8 @@ import { Type } from 'typebox';
 import { NotNowError } from '../base/errors.ts';
 import { createLog } from '../base/log.ts';
 import { createRegistry } from '../base/metrics.ts';
-import { errorBody, type Http, HttpError, type HttpServer, startHttp } from './server.ts';
+import { errorBody, HttpError } from './errors.ts';
+import { type Http, type HttpServer, startHttp } from './server.ts';
 
 const spans = new InMemorySpanExporter();
 context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable());
@@ -28,10 +29,15 @@ const item = Type.Object(
 
 let slowEntered = () => {};
 
+const open = { config: { callers: 'anyone' } } as const;
+
 function routes(app: HttpServer): void {
   app.post(
     '/items',
-    { schema: { body: item, response: { 200: Type.Unknown(), 422: errorBody } } },
+    {
+      config: { callers: 'anyone' },
+      schema: { body: item, response: { 200: Type.Unknown(), 422: errorBody } },
+    },
     async (request) => ({
       quantity: request.body.quantity,
       traceId: trace.getActiveSpan()?.spanContext().traceId,
@@ -40,6 +46,7 @@ function routes(app: HttpServer): void {
   app.get(
     '/items/:id',
     {
+      config: { callers: 'anyone' },
       schema: {
         params: Type.Object({ id: Type.Integer() }),
         querystring: Type.Object({
@@ -50,21 +57,21 @@ function routes(app: HttpServer): void {
     },
     async (request) => ({ ...request.params, ...request.query }),
   );
-  app.get('/secret', async () => {
+  app.get('/secret', open, async () => {
     throw new Error('password of the database is hunter2');
   });
-  app.get('/down', async () => {
+  app.get('/down', open, async () => {
     throw new NotNowError('MUSTER_DATABASE_DOWN', 'the database at 10.0.0.1 is not available');
   });
-  app.get('/conflict', async () => {
+  app.get('/conflict', open, async () => {
     throw new HttpError(409, 'MUSTER_CONFLICT', 'it is taken', [{ field: 'name', reason: 'is taken' }]);
   });
-  app.get('/slow', async () => {
+  app.get('/slow', open, async () => {
     slowEntered();
     await new Promise((resolve) => setTimeout(resolve, 300));
     return { slow: true };
   });
-  app.get('/stream', (_request, reply) => {
+  app.get('/stream', open, (_request, reply) => {
     reply.hijack();
     reply.raw.writeHead(200, { 'content-type': 'text/event-stream' });
     reply.raw.write('data: 1\n\n');

@@ -5,7 +5,7 @@ import type { Kysely } from 'kysely';
 import type { RedisClientType } from 'redis';
 import { type Static, type TSchema, Type } from 'typebox';
 import { topics } from '../../catalog/topics.ts';
-import { errorBody, HttpError } from '../http/server.ts';
+import { errorBody, HttpError } from '../http/errors.ts';
 import type { Kafka } from '../kafka/kafka.ts';
 import {
   type AnalyticsTables,
@@ -52,6 +52,7 @@ export function registerFiguresRoutes(http: FastifyInstance, options: FiguresRou
   app.get(
     '/ranking/products',
     {
+      config: { callers: 'anyone' },
       schema: {
         summary: 'Best-sellers: products by quantity sold',
         tags,
@@ -76,6 +77,7 @@ export function registerFiguresRoutes(http: FastifyInstance, options: FiguresRou
   app.post(
     '/ranking/products/rebuild',
     {
+      config: { callers: 'anyone' },
       schema: {
         summary: 'Empty the ranking and count it anew from topic order-completed',
         description:
@@ -106,6 +108,7 @@ export function registerFiguresRoutes(http: FastifyInstance, options: FiguresRou
   app.get(
     '/analytics/sales',
     {
+      config: { callers: 'anyone' },
       schema: {
         summary: 'Sales over time (UTC) and by product',
         tags,
@@ -154,6 +157,7 @@ export function registerFiguresRoutes(http: FastifyInstance, options: FiguresRou
   app.get(
     '/analytics/customers',
     {
+      config: { callers: 'anyone' },
       schema: {
         summary: 'Customers by what they spent, and how many come back',
         tags,
@@ -183,6 +187,7 @@ export function registerFiguresRoutes(http: FastifyInstance, options: FiguresRou
   app.get(
     '/analytics/preferences',
     {
+      config: { callers: 'anyone' },
       schema: {
         summary: 'Products by how many customers buy them and buy them again; of all customers or of one',
         tags,

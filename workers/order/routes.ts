@@ -11,7 +11,8 @@ import { metrics } from '../../catalog/metrics.ts';
 import { isNotNow } from '../base/errors.ts';
 import { counter } from '../base/metrics.ts';
 import { pseudonym } from '../base/pseudonym.ts';
-import { errorBody, HttpError } from '../http/server.ts';
+import { errorBody, HttpError } from '../http/errors.ts';
+import { onlyOf } from '../http/principals.ts';
 import { traceparentOf } from '../kafka/tracing-kafka.ts';
 import { groupCommit } from '../store/group-commit.ts';
 import { newId } from './ids.ts';
@@ -86,6 +87,7 @@ export function registerOrderRoutes(http: FastifyInstance, options: OrderRoutesO
   app.post(
     '/products',
     {
+      config: { callers: 'anyone' },
       schema: {
         summary: 'Add a product',
         tags,
@@ -114,6 +116,7 @@ export function registerOrderRoutes(http: FastifyInstance, options: OrderRoutesO
   app.get(
     '/products',
     {
+      config: { callers: 'anyone' },
       schema: {
         summary: 'Products, the newest first',
         tags,
@@ -129,6 +132,7 @@ export function registerOrderRoutes(http: FastifyInstance, options: OrderRoutesO
   app.patch(
     '/products/:productId',
     {
+      config: { callers: 'anyone' },
       schema: {
         summary: 'Change the price of a product, or add to its stock',
         description:
@@ -169,6 +173,7 @@ export function registerOrderRoutes(http: FastifyInstance, options: OrderRoutesO
   app.post(
     '/orders',
     {
+      config: { callers: 'anyone' },
       schema: {
         summary: 'Place an order',
         description: 'Prices are taken as they are now; stock is taken when the order is paid.',
@@ -203,6 +208,7 @@ export function registerOrderRoutes(http: FastifyInstance, options: OrderRoutesO
   app.get(
     '/orders/:orderId',
     {
+      config: { callers: 'anyone' },
       schema: {
         summary: 'What became of an order',
         tags,
@@ -227,9 +233,11 @@ export function registerOrderRoutes(http: FastifyInstance, options: OrderRoutesO
         },
       },
     },
-    async ({ params }) => {
-      const order = await findOrder(await database(), params.orderId);
-      if (order === undefined) throw new HttpError(404, 'MUSTER_ORDER_UNKNOWN', 'there is no such order');
+    async (request) => {
+      const order = await findOrder(await database(), request.params.orderId);
+      const only = onlyOf(request);
+      if (order === undefined || (only !== undefined && order.user !== pseudonym(pseudonymKey, only)))
+        throw new HttpError(404, 'MUSTER_ORDER_UNKNOWN', 'there is no such order');
       return orderView(order);
     },
   );
@@ -237,6 +245,7 @@ export function registerOrderRoutes(http: FastifyInstance, options: OrderRoutesO
   app.post(
     '/orders/:orderId/pay',
     {
+      config: { callers: 'anyone' },
       schema: {
         summary: 'Pay an order',
         description:

@@ -5,7 +5,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { FastifyInstance } from 'fastify';
 import { type Static, Type } from 'typebox';
-import { errorBody, HttpError } from '../http/server.ts';
+import { errorBody, HttpError } from '../http/errors.ts';
 import type { Worker } from '../platform/worker.ts';
 import { type Behaviour, behaviour, createReceiver } from './receiver.ts';
 
@@ -32,6 +32,7 @@ function registerWebhookRoutes(http: FastifyInstance): void {
   http.post(
     '/webhooks/payment-completed',
     {
+      config: { callers: 'anyone' },
       schema: {
         summary: 'Receive a webhook, or misbehave as told',
         tags,
@@ -63,6 +64,7 @@ function registerWebhookRoutes(http: FastifyInstance): void {
   http.put(
     '/behaviour',
     {
+      config: { callers: 'anyone' },
       schema: {
         summary: 'Say how webhooks are received from now on',
         tags,
@@ -77,7 +79,10 @@ function registerWebhookRoutes(http: FastifyInstance): void {
   );
   http.get(
     '/behaviour',
-    { schema: { summary: 'How webhooks are received', tags, response: { 200: behaviour } } },
+    {
+      config: { callers: 'anyone' },
+      schema: { summary: 'How webhooks are received', tags, response: { 200: behaviour } },
+    },
     async () => receiver.behaviour,
   );
 
@@ -88,7 +93,10 @@ function registerWebhookRoutes(http: FastifyInstance): void {
   });
   http.get(
     '/received',
-    { schema: { summary: 'Webhooks by Idempotency-Key, newest first', tags, querystring: query } },
+    {
+      config: { callers: 'anyone' },
+      schema: { summary: 'Webhooks by Idempotency-Key, newest first', tags, querystring: query },
+    },
     async (request) => {
       const { key, orderId, limit } = request.query as Static<typeof query>;
       const all = receiver
@@ -108,10 +116,14 @@ function registerWebhookRoutes(http: FastifyInstance): void {
       };
     },
   );
-  http.delete('/received', { schema: { summary: 'Forget all webhooks', tags } }, async (_request, reply) => {
-    receiver.clear();
-    return reply.code(204).send();
-  });
+  http.delete(
+    '/received',
+    { config: { callers: 'anyone' }, schema: { summary: 'Forget all webhooks', tags } },
+    async (_request, reply) => {
+      receiver.clear();
+      return reply.code(204).send();
+    },
+  );
 }
 
 const alert = Type.Object(
@@ -146,6 +158,7 @@ function registerAlertRoutes(http: FastifyInstance): void {
     '/alerts/:receiver',
     {
       bodyLimit: 4 * 1024 * 1024,
+      config: { callers: 'anyone' },
       schema: {
         summary: 'Receive a notification of Alertmanager',
         tags,
@@ -168,7 +181,10 @@ function registerAlertRoutes(http: FastifyInstance): void {
   });
   http.get(
     '/alerts',
-    { schema: { summary: 'Notifications, newest first', tags, querystring: query } },
+    {
+      config: { callers: 'anyone' },
+      schema: { summary: 'Notifications, newest first', tags, querystring: query },
+    },
     async (request) => {
       const { receiver, alertname } = request.query as Static<typeof query>;
       const found = notifications.filter(
@@ -181,7 +197,7 @@ function registerAlertRoutes(http: FastifyInstance): void {
   );
   http.delete(
     '/alerts',
-    { schema: { summary: 'Forget all notifications', tags } },
+    { config: { callers: 'anyone' }, schema: { summary: 'Forget all notifications', tags } },
     async (_request, reply) => {
       notifications = [];
       return reply.code(204).send();

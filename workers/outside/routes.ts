@@ -2,7 +2,7 @@
 import type { FastifyInstance } from 'fastify';
 import type { Kysely } from 'kysely';
 import { type Static, Type } from 'typebox';
-import { errorBody, HttpError } from '../http/server.ts';
+import { errorBody, HttpError } from '../http/errors.ts';
 import { eventStates, outcomes } from './delivery.ts';
 import { type EventRow, type FailedAttempt, findEvent, listEvents } from './store.ts';
 
@@ -60,6 +60,7 @@ export function registerEventRoutes(http: FastifyInstance, database: () => Promi
   http.get(
     '/outside/events/:eventId',
     {
+      config: { callers: 'anyone' },
       schema: {
         summary: 'An event for systems outside, with its attempts',
         tags: ['outside'],
@@ -90,6 +91,7 @@ export function registerEventRoutes(http: FastifyInstance, database: () => Promi
   http.get(
     '/outside/events',
     {
+      config: { callers: 'anyone' },
       schema: {
         summary: 'Events for systems outside, newest first, of an order or in a state',
         tags: ['outside'],

@@ -9,6 +9,8 @@ import type { Worker } from './worker.ts';
 
 const note = (text: string) => process.stdout.write(`fixture: ${text}\n`);
 
+const open = { config: { callers: 'anyone' } } as const;
+
 const settings = Type.Object({
   FIXTURE_STOP_MS: Type.Integer({ minimum: 0, default: 0, description: 'how long stop() takes' }),
   FIXTURE_STORES: Type.Boolean({ default: false, description: 'whether start() connects MySQL and Redis' }),
@@ -23,35 +25,35 @@ const worker: Worker<typeof settings> = {
   async start({ config, http, fail, log, database, redis }) {
     if (config.FIXTURE_START_FAILS) throw new Error('start is told to fail');
     let ready = true;
-    http.get('/slow', async () => {
+    http.get('/slow', open, async () => {
       await new Promise((resolve) => setTimeout(resolve, 400));
       return { slow: true };
     });
-    http.get('/stream', (request, reply) => {
+    http.get('/stream', open, (request, reply) => {
       reply.hijack();
       reply.raw.writeHead(200, { 'content-type': 'text/event-stream' });
       reply.raw.write('data: hello\n\n');
       request.raw.once('close', () => note('stream closed'));
     });
-    http.post('/fail', async () => {
+    http.post('/fail', open, async () => {
       fail(new Error('told to fail'));
       return {};
     });
-    http.post('/throw', async () => {
+    http.post('/throw', open, async () => {
       setTimeout(() => {
         throw new Error('nobody catches this');
       });
       return {};
     });
-    http.post('/reject', async () => {
+    http.post('/reject', open, async () => {
       void Promise.reject(new Error('nobody awaits this'));
       return {};
     });
-    http.post('/unready', async () => {
+    http.post('/unready', open, async () => {
       ready = false;
       return {};
     });
-    http.post('/log', async (request) => {
+    http.post('/log', open, async (request) => {
       log.info('a line', request.body as object);
       return {};
     });
@@ -59,7 +61,7 @@ const worker: Worker<typeof settings> = {
       await database();
       await redis();
     }
-    http.get('/stores', async () => {
+    http.get('/stores', open, async () => {
       await database();
       const client = await redis();
       return { pong: await client.ping() };

@@ -21,6 +21,7 @@ import { createLog, type Logger } from '../base/log.ts';
 import { createRegistry } from '../base/metrics.ts';
 import { startTelemetry, type Telemetry } from '../base/telemetry.ts';
 import { type Http, type Readiness, startHttp } from '../http/server.ts';
+import type { TrustedKeys } from '../http/tokens.ts';
 import type { Kafka } from '../kafka/kafka.ts';
 import type { Started, Worker } from './worker.ts';
 
@@ -139,6 +140,8 @@ export async function runProcess(options: ProcessOptions): Promise<void> {
       log,
       registry,
       readiness,
+      allowedHosts: platform.HTTP_ALLOWED_HOSTS.split(',').filter(Boolean),
+      tokens: trustedKeys(platform),
     });
     log.info('listening', { host: platform.HTTP_HOST, port: http.address().port });
     kafka = await options.connectKafka({
@@ -206,6 +209,13 @@ function readSettingsOrExit({ workers, env = process.env }: ProcessOptions) {
     process.exitCode = exit.settings;
     return undefined;
   }
+}
+
+function trustedKeys(settings: PlatformSettings): TrustedKeys | undefined {
+  const { TOKEN_VERIFY_KEY: verifyKey, TOKEN_JWKS_URL: jwksUrl } = settings;
+  if (jwksUrl !== undefined)
+    return { jwksUrl, issuer: settings.TOKEN_ISSUER, audience: settings.TOKEN_AUDIENCE };
+  return verifyKey === undefined ? undefined : { verifyKey };
 }
 
 async function connectDatabase(settings: PlatformSettings): Promise<Kysely<unknown>> {

@@ -6,7 +6,7 @@ import { Compile } from 'typebox/compile';
 import { ageBands, enrichedPurchase } from '../../catalog/events/promotion.ts';
 import { metrics } from '../../catalog/metrics.ts';
 import { topics } from '../../catalog/topics.ts';
-import { errorBody, HttpError } from '../http/server.ts';
+import { errorBody, HttpError } from '../http/errors.ts';
 import type { IncomingRecord } from '../kafka/kafka.ts';
 import type { Worker } from '../platform/worker.ts';
 import {
@@ -129,6 +129,7 @@ export function registerReactionRoute(
     '/promotions/reactions',
     {
       validatorCompiler: () => (value: unknown) => ({ value }),
+      config: { callers: 'anyone' },
       schema: {
         summary: 'Reaction to promotions by age band',
         description:

@@ -3,7 +3,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { type TSchema, Type } from 'typebox';
 import { type EnrichedPurchase, enrichedPurchase } from '../../catalog/events/promotion.ts';
 import { uuidOf, uuidV7 } from '../base/ids.ts';
-import { type ErrorDetail, errorBody, HttpError } from '../http/server.ts';
+import { type ErrorDetail, errorBody, HttpError } from '../http/errors.ts';
 import { openEventStream } from '../http/sse.ts';
 import type { OutgoingRecord, Producer } from '../kafka/kafka.ts';
 import type { Activity } from './activity.ts';
@@ -132,6 +132,7 @@ export function registerInputRoutes(http: FastifyInstance, options: InputRoutesO
       {
         bodyLimit: bodyLimitBytes,
         validatorCompiler: acceptAll,
+        config: { callers: 'anyone' },
         schema: {
           summary: input.summary,
           description:
@@ -259,6 +260,7 @@ export function registerStreamRoutes(http: FastifyInstance, options: StreamRoute
       path,
       {
         validatorCompiler: acceptAll,
+        config: { callers: 'anyone' },
         schema: {
           summary: words.summary,
           description:
