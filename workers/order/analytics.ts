@@ -60,7 +60,7 @@ export async function prepareAnalytics(
   } finally {
     await db.destroy();
   }
-  await migrate(analyticsSettings(settings), say, { directory: migrations });
+  await migrate(analyticsSettings(settings), say, { folders: migrations });
 }
 
 /** Stores orders, each once however often it comes. */

@@ -1,7 +1,7 @@
 /** On a real MySQL or MariaDB: MYSQL_*. */
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { countOf, scratchSchema } from './database.fixture.ts';
 import { openDatabase } from './database.ts';
@@ -33,7 +33,25 @@ test('migrations are in the order of their numbers; a number twice or none is re
   );
   for (const files of [{ '000001.sql': '', '000001-again.sql': '' }, { '1.sql': '' }])
     await t.throwsAsync(readMigrations(await folder(t, files)), { code: 'MUSTER_MIGRATION_NAME' });
-  t.true((await readMigrations()).length >= 1);
+});
+
+test('migrations lie beside the code that owns them and are applied as one list, names and contents as ever', async (t) => {
+  const all = await readMigrations();
+  const checksums = all.map(({ name, checksum }) => `${name} ${checksum.slice(0, 8)}`);
+  // Databases have applied them: they stay as they are.
+  for (const known of [
+    '000001.sql 38cbc6bf',
+    '000100-coupon.sql 8eb48ba5',
+    '000200-order.sql 4108551f',
+    '000300-outside.sql 8a33e103',
+  ])
+    t.true(checksums.includes(known), known);
+  const [one, two] = [await folder(t, { '000002-b.sql': '' }), await folder(t, { '000001-a.sql': '' })];
+  const both = join(tmpdir(), `{${basename(one)},${basename(two)}}`);
+  t.deepEqual(
+    (await readMigrations(both)).map(({ name }) => name),
+    ['000001-a.sql', '000002-b.sql'],
+  );
 });
 
 test.serial('twice: the second time there is nothing to do', async (t) => {
@@ -71,7 +89,7 @@ test.serial(
     const good = 'CREATE TABLE IF NOT EXISTS test_effect (id INT PRIMARY KEY);\n';
     const broken = await folder(t, { '000001.sql': `${good}CREATE TABLE;\n` });
     const error = await t.throwsAsync(
-      migrate(settings, () => {}, { directory: broken }),
+      migrate(settings, () => {}, { folders: broken }),
       {
         code: 'MUSTER_MIGRATION_FAILED',
       },
@@ -79,7 +97,7 @@ test.serial(
     t.regex(error!.message, /^000001\.sql, statement 2 \(CREATE TABLE\)/);
     const lines: string[] = [];
     await migrate(settings, (line) => lines.push(line), {
-      directory: await folder(t, { '000001.sql': `${good}INSERT IGNORE INTO test_effect VALUES (1);\n` }),
+      folders: await folder(t, { '000001.sql': `${good}INSERT IGNORE INTO test_effect VALUES (1);\n` }),
     });
     t.is(lines.at(-1), 'applied 1 migration: version 1');
     const db = openDatabase({ settings });
@@ -96,11 +114,11 @@ test.serial(
     const first = { '000001.sql': 'CREATE TABLE IF NOT EXISTS test_effect (id INT PRIMARY KEY);\n' };
     const lines: string[] = [];
     const say = (line: string) => lines.push(line);
-    await migrate(settings, say, { directory: await folder(t, { ...first, '000002.sql': 'SELECT 1;\n' }) });
-    await migrate(settings, say, { directory: await folder(t, first) });
+    await migrate(settings, say, { folders: await folder(t, { ...first, '000002.sql': 'SELECT 1;\n' }) });
+    await migrate(settings, say, { folders: await folder(t, first) });
     t.true(lines.includes('the database is ahead of this program: versions 2 are not known here'));
     await t.throwsAsync(
-      migrate(settings, say, { directory: await folder(t, { '000001.sql': 'SELECT 2;\n' }) }),
+      migrate(settings, say, { folders: await folder(t, { '000001.sql': 'SELECT 2;\n' }) }),
       {
         code: 'MUSTER_MIGRATION_CHANGED',
       },

@@ -4,14 +4,16 @@
  */
 
 import { createHash } from 'node:crypto';
-import { readdir, readFile } from 'node:fs/promises';
+import { glob, readFile } from 'node:fs/promises';
+import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import mysql, { type Connection, type RowDataPacket } from 'mysql2/promise';
 import { ConfigError, type DatabaseSettings, databaseSettings, readSettings } from '../base/config.ts';
 import { MusterError, NotNowError } from '../base/errors.ts';
 import { connectionOptions } from './database.ts';
 
-const migrationsDirectory = fileURLToPath(new URL('./migrations/', import.meta.url));
+/** Each capability keeps the migrations of its tables beside its code, the stores keep the platform's. */
+const everyFolder = fileURLToPath(new URL('../*/migrations', import.meta.url));
 
 export interface Migration {
   readonly version: number;
@@ -21,26 +23,26 @@ export interface Migration {
 }
 
 /**
- * The migrations of a folder, `000001.sql` or `000001-name.sql`, in order. A capability has a range of a hundred numbers,
- * so there are gaps, and a database may get a lower number after a higher one: migrations of two ranges must not need
- * each other. Throws on a double or another name.
+ * The migrations of the folders (a path, or a pattern of several), `000001.sql` or `000001-name.sql`, in one order of
+ * numbers. A capability has a range of a hundred, so there are gaps, and a database may get a lower number after a higher
+ * one: migrations of two ranges must not need each other. Throws on a double or another name.
  */
-export async function readMigrations(directory = migrationsDirectory): Promise<readonly Migration[]> {
-  const names = (await readdir(directory)).filter((name) => name.endsWith('.sql')).sort();
-  const versionOf = (name: string | undefined) =>
-    Number(/^(\d{6})(?:-[a-z0-9-]+)?\.sql$/.exec(name ?? '')?.[1]);
-  return Promise.all(
-    names.map(async (name, index) => {
-      const version = versionOf(name);
-      if (Number.isNaN(version) || version === versionOf(names[index - 1]))
-        throw new MusterError(
-          'MUSTER_MIGRATION_NAME',
-          `migration "${name}" has no number of its own: it is named <six digits>-<name>.sql`,
-        );
-      const text = await readFile(`${directory}/${name}`, 'utf8');
-      return { version, name, text, checksum: createHash('sha256').update(text).digest('hex') };
-    }),
-  );
+export async function readMigrations(folders = everyFolder): Promise<readonly Migration[]> {
+  const found: Migration[] = [];
+  for await (const path of glob(join(folders, '*.sql'))) {
+    const name = basename(path);
+    const text = await readFile(path, 'utf8');
+    const version = Number(/^(\d{6})(?:-[a-z0-9-]+)?\.sql$/.exec(name)?.[1]);
+    found.push({ version, name, text, checksum: createHash('sha256').update(text).digest('hex') });
+  }
+  found.sort((a, b) => a.version - b.version);
+  for (const [index, { version, name }] of found.entries())
+    if (Number.isNaN(version) || version === found[index - 1]?.version)
+      throw new MusterError(
+        'MUSTER_MIGRATION_NAME',
+        `migration "${name}" has no number of its own: it is named <six digits>-<name>.sql`,
+      );
+  return found;
 }
 
 /** Statements of a file: separated by a semicolon at the end of a line; whole-line `--` comments are left out. */
@@ -62,9 +64,9 @@ export function statementsOf(text: string): readonly string[] {
 export async function migrate(
   settings: DatabaseSettings,
   say: (line: string) => void,
-  options: { readonly directory?: string; readonly lockSeconds?: number; readonly waitMs?: number } = {},
+  options: { readonly folders?: string; readonly lockSeconds?: number; readonly waitMs?: number } = {},
 ): Promise<void> {
-  const migrations = await readMigrations(options.directory);
+  const migrations = await readMigrations(options.folders);
   const connection = await connectPatiently(settings, say, options.waitMs ?? 30_000);
   try {
     await connection.query("SET SESSION time_zone = '+00:00'");
