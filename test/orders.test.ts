@@ -68,7 +68,7 @@ test.serial(
     );
     const product = await call('POST', '/products', {
       name: 'e2e mug',
-      price: { amount: 12_000, currency: 'KRW' },
+      price: { amountMinor: 12_000, currency: 'KRW' },
       // Enough to be among the best-sellers, whatever was sold before.
       stock: 1_000_000,
     });

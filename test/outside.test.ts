@@ -96,7 +96,7 @@ async function muster(...args: string[]): Promise<string> {
 test.serial('a paid order is told to the world outside once, in the trace of the payment', async (t) => {
   t.timeout(300_000);
   await behave({ mode: 'ok' });
-  const price = { amount: 12_000, currency: 'KRW' };
+  const price = { amountMinor: 12_000, currency: 'KRW' };
   const product = await json(`${apiUrl}/products`, 'POST', { name: 'e2e', price, stock: 10 });
   t.is(product.status, 201, JSON.stringify(product.data));
   const order = await json(`${apiUrl}/orders`, 'POST', {

@@ -64,7 +64,7 @@ export async function openShop(options: {
     return String(answer.body[field]);
   };
 
-  const price = { amount: 12_000, currency: 'KRW' };
+  const price = { amountMinor: 12_000, currency: 'KRW' };
   const products = await Promise.all(
     ['tea', 'cup', 'pot'].map((name) =>
       needed('/products', { name: `${name} ${run}`, price, stock: 100_000 }, 'productId'),
@@ -111,9 +111,9 @@ export async function openShop(options: {
     const order = await call('/orders', { userId, items }, [201]);
     if (order === undefined) return;
     orders += 1;
-    const total = order.body.totalAmount as { amount: number; currency: string };
+    const total = order.body.totalAmount as { amountMinor: number; currency: string };
     // One in twelve offers too little, and is refused.
-    const amount = number % 12 === 4 ? { ...total, amount: total.amount - 1 } : total;
+    const amount = number % 12 === 4 ? { ...total, amountMinor: total.amountMinor - 1 } : total;
     const payment = await call(
       `/orders/${order.body.orderId}/pay`,
       { paymentInfo: { method: 'card', amount } },

@@ -25,7 +25,7 @@ export async function changePrices(
       return undefined;
     }
   }
-  const price = (amount: number) => ({ price: { amount, currency: 'KRW' } });
+  const price = (amountMinor: number) => ({ price: { amountMinor, currency: 'KRW' } });
   async function change(number: number): Promise<readonly ChangedProduct[]> {
     let product: { readonly productId: string } | undefined;
     let changes = 0;

@@ -167,7 +167,7 @@ export async function salesOverTime(
   return rows.map(({ start, orders, amount, currency }) => ({
     start,
     orders: Number(orders),
-    amount: Number(amount ?? 0),
+    amountMinor: Number(amount ?? 0),
     currency,
   }));
 }
@@ -194,7 +194,7 @@ export async function salesByProduct(db: Kysely<AnalyticsTables>, period: Period
     name: row.name ?? undefined,
     orders: Number(row.orders),
     quantity: Number(row.quantity),
-    amount: Number(row.amount ?? 0),
+    amountMinor: Number(row.amount ?? 0),
     currency: row.currency,
   }));
 }
@@ -225,7 +225,7 @@ export async function customerBehaviour(db: Kysely<AnalyticsTables>, period: Per
     top: top.rows.map((row) => ({
       user: row.user,
       orders: Number(row.orders),
-      amount: Number(row.amount),
+      amountMinor: Number(row.amount),
       currency: row.currency,
       firstOrderAt: row.first_at.toISOString(),
       lastOrderAt: row.last_at.toISOString(),

@@ -225,7 +225,7 @@ test.serial(
     );
     const [day] = await salesOverTime(analytics, period, 'day');
     t.is(
-      day?.amount,
+      day?.amountMinor,
       orders.reduce((sum, { totalAmount }) => sum + totalAmount.amountMinor, 0),
     );
     t.is((await salesByProduct(analytics, period, 10)).length, 4);

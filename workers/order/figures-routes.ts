@@ -124,7 +124,7 @@ export function registerFiguresRoutes(http: FastifyInstance, options: FiguresRou
               Type.Object({
                 start: Type.String(),
                 orders: Type.Integer(),
-                amount: Type.Integer({ description: 'minor units' }),
+                amountMinor: Type.Integer({ description: 'minor units' }),
                 currency: Type.String(),
               }),
             ),
@@ -134,7 +134,7 @@ export function registerFiguresRoutes(http: FastifyInstance, options: FiguresRou
                 name: Type.Optional(Type.String()),
                 orders: Type.Integer(),
                 quantity: Type.Integer(),
-                amount: Type.Integer({ description: 'minor units' }),
+                amountMinor: Type.Integer({ description: 'minor units' }),
                 currency: Type.String(),
               }),
               { description: 'the most sold first; empty when one product was asked for' },
@@ -171,7 +171,7 @@ export function registerFiguresRoutes(http: FastifyInstance, options: FiguresRou
               Type.Object({
                 user: pseudonym,
                 orders: Type.Integer(),
-                amount: Type.Integer({ description: 'minor units' }),
+                amountMinor: Type.Integer({ description: 'minor units' }),
                 currency: Type.String(),
                 firstOrderAt: Type.String(),
                 lastOrderAt: Type.String(),

@@ -1,10 +1,6 @@
 /** What an order costs and what becomes of its payment: pure decisions, everything passed in, nothing asked for. */
 
-/** Integer minor units (KRW has none, USD cents) and the ISO-4217 code. */
-export interface Money {
-  readonly amountMinor: number;
-  readonly currency: string;
-}
+import type { Money } from '../base/money.ts';
 
 export interface Product {
   readonly productId: string;

@@ -65,15 +65,26 @@ async function serve(t: ExecutionContext, at: DatabaseSettings = settings) {
     registry,
     call,
     product: async (stock: number, amount = 1_000): Promise<string> =>
-      (await call('POST', '/products', { name: 'Mug', price: { amount, currency: 'KRW' }, stock })).json
-        .productId!,
+      (
+        await call('POST', '/products', {
+          name: 'Mug',
+          price: { amountMinor: amount, currency: 'KRW' },
+          stock,
+        })
+      ).json.productId!,
     order: async (productId: string, quantity = 1, userId = 'user-1'): Promise<string> =>
       (await call('POST', '/orders', { userId, items: [{ productId, quantity }] })).json.orderId!,
     pay: (orderId: string, key: string, amount = 1_000, card?: string) =>
       call(
         'POST',
         `/orders/${orderId}/pay`,
-        { paymentInfo: { method: 'card', amount: { amount, currency: 'KRW' }, ...(card ? { card } : {}) } },
+        {
+          paymentInfo: {
+            method: 'card',
+            amount: { amountMinor: amount, currency: 'KRW' },
+            ...(card ? { card } : {}),
+          },
+        },
         { 'idempotency-key': key },
       ),
   };
@@ -100,7 +111,7 @@ test.serial(
       items: [{ productId: mug, quantity: 3 }],
     });
     t.is(placed.status, 201);
-    t.like(placed.json, { status: 'PENDING', totalAmount: { amount: 3_000, currency: 'KRW' } });
+    t.like(placed.json, { status: 'PENDING', totalAmount: { amountMinor: 3_000, currency: 'KRW' } });
     const orderId = placed.json.orderId!;
     const [first, second] = [newKey(), newKey()];
 
@@ -145,10 +156,10 @@ test.serial('what cannot be an order is refused with the field and the reason', 
     call('POST', '/orders', { userId: 'a', items: [] }),
     call('POST', '/orders', { userId: 'a', items: [{ productId: mug, quantity: 0 }] }),
     call('POST', '/orders', { userId: 'a', items: [{ productId: 'nothing', quantity: 1 }] }),
-    call('POST', '/products', { name: 'x', price: { amount: 1.5, currency: 'KRW' }, stock: 1 }),
-    call('POST', '/products', { name: 'x', price: { amount: 1, currency: 'XQQ' }, stock: 1 }),
+    call('POST', '/products', { name: 'x', price: { amountMinor: 1.5, currency: 'KRW' }, stock: 1 }),
+    call('POST', '/products', { name: 'x', price: { amountMinor: 1, currency: 'XQQ' }, stock: 1 }),
     call('POST', '/orders/x/pay', {
-      paymentInfo: { method: 'card', amount: { amount: 1, currency: 'KRW' } },
+      paymentInfo: { method: 'card', amount: { amountMinor: 1, currency: 'KRW' } },
     }),
     call('PATCH', '/products/nothing', { addStock: 1 }),
     call('PATCH', `/products/${mug}`, { addStock: -6 }),
@@ -176,8 +187,8 @@ test.serial(
     const { call, product, order, pay } = await serve(t);
     const mug = await product(2);
     const orderId = await order(mug, 3);
-    await call('PATCH', `/products/${mug}`, { price: { amount: 1_500, currency: 'KRW' }, addStock: 1 });
-    await call('PATCH', `/products/${mug}`, { price: { amount: 1_500, currency: 'KRW' } });
+    await call('PATCH', `/products/${mug}`, { price: { amountMinor: 1_500, currency: 'KRW' }, addStock: 1 });
+    await call('PATCH', `/products/${mug}`, { price: { amountMinor: 1_500, currency: 'KRW' } });
     t.is((await pay(orderId, newKey(), 3_000)).status, 200, 'an order keeps the price it was placed at');
     const { rows } = await sql<{ value: Buffer }>`
     SELECT value FROM muster_outbox WHERE topic = 'product-events' AND record_key = ${`product:${mug}`} ORDER BY id`.execute(

@@ -7,16 +7,18 @@ import type { FastifyInstance } from 'fastify';
 import type { Kysely } from 'kysely';
 import type { Registry } from 'prom-client';
 import { Type } from 'typebox';
+import { money } from '../../catalog/events/promotion.ts';
 import { metrics } from '../../catalog/metrics.ts';
 import { isNotNow } from '../base/errors.ts';
 import { counter } from '../base/metrics.ts';
+import { isCurrency, type Money } from '../base/money.ts';
 import { pseudonym } from '../base/pseudonym.ts';
 import { errorBody, HttpError } from '../http/errors.ts';
 import { onlyOf } from '../http/principals.ts';
 import { traceparentOf } from '../kafka/tracing-kafka.ts';
 import { groupCommit } from '../store/group-commit.ts';
 import { newId } from './ids.ts';
-import type { Money, Product, Refusal } from './order.ts';
+import type { Refusal } from './order.ts';
 import { type PaymentCall, payOrders } from './payments.ts';
 import {
   changeProduct,
@@ -32,18 +34,6 @@ import {
 
 const tracer = trace.getTracer('muster/order');
 
-const currencies = new Set(Intl.supportedValuesOf('currency'));
-const money = Type.Object(
-  {
-    amount: Type.Integer({
-      minimum: 0,
-      maximum: Number.MAX_SAFE_INTEGER,
-      description: 'integer minor units (KRW has none, USD cents)',
-    }),
-    currency: Type.String({ pattern: '^[A-Z]{3}$', description: 'ISO-4217 code' }),
-  },
-  { examples: [{ amount: 59_000, currency: 'KRW' }] },
-);
 const productBody = Type.Object({
   productId: Type.String(),
   name: Type.String(),
@@ -104,12 +94,12 @@ export function registerOrderRoutes(http: FastifyInstance, options: OrderRoutesO
         await database(),
         {
           name: body.name.trim().normalize('NFC') || body.name,
-          price: moneyOf(body.price, 'price'),
+          price: inUse(body.price, 'price'),
           stock: body.stock,
         },
         Date.now(),
       );
-      return reply.code(201).send(productView(product));
+      return reply.code(201).send(product);
     },
   );
 
@@ -125,7 +115,7 @@ export function registerOrderRoutes(http: FastifyInstance, options: OrderRoutesO
       },
     },
     async ({ query }) => ({
-      products: (await listProducts(await database(), query.limit)).map(productView),
+      products: await listProducts(await database(), query.limit),
     }),
   );
 
@@ -151,7 +141,7 @@ export function registerOrderRoutes(http: FastifyInstance, options: OrderRoutesO
         await database(),
         params.productId,
         {
-          ...(body.price === undefined ? {} : { price: moneyOf(body.price, 'price') }),
+          ...(body.price === undefined ? {} : { price: inUse(body.price, 'price') }),
           ...(body.addStock === undefined ? {} : { addStock: body.addStock }),
         },
         Date.now(),
@@ -166,7 +156,7 @@ export function registerOrderRoutes(http: FastifyInstance, options: OrderRoutesO
         throw new HttpError(422, 'MUSTER_CURRENCIES_DIFFER', 'a product keeps its currency', [
           { field: 'price.currency', reason: 'is not that of the product' },
         ]);
-      return productView(changed);
+      return changed;
     },
   );
 
@@ -201,7 +191,7 @@ export function registerOrderRoutes(http: FastifyInstance, options: OrderRoutesO
       if (!placed.ok) throw refused(placed.refusal);
       orders.inc();
       const { orderId, total, status } = placed.order;
-      return reply.code(201).send({ orderId, totalAmount: moneyView(total), status });
+      return reply.code(201).send({ orderId, totalAmount: total, status });
     },
   );
 
@@ -270,7 +260,9 @@ export function registerOrderRoutes(http: FastifyInstance, options: OrderRoutesO
               ),
             }),
           },
-          { examples: [{ paymentInfo: { method: 'card', amount: { amount: 59_000, currency: 'KRW' } } }] },
+          {
+            examples: [{ paymentInfo: { method: 'card', amount: { amountMinor: 59_000, currency: 'KRW' } } }],
+          },
         ),
         response: {
           200: Type.Object({ paymentId: Type.String(), status: Type.Literal('COMPLETED') }),
@@ -286,7 +278,7 @@ export function registerOrderRoutes(http: FastifyInstance, options: OrderRoutesO
       const digits = card?.replace(/[ -]/g, '');
       const idempotencyKey = headers['idempotency-key'];
       const requestHash = createHmac('sha256', pseudonymKey)
-        .update(JSON.stringify([params.orderId, method, amount.amount, amount.currency, digits ?? null]))
+        .update(JSON.stringify([params.orderId, method, amount.amountMinor, amount.currency, digits ?? null]))
         .digest('hex');
       // Made here and not in the run, which belongs to many requests: the events go on in this one's trace.
       const span = tracer.startSpan('commit payment');
@@ -296,7 +288,7 @@ export function registerOrderRoutes(http: FastifyInstance, options: OrderRoutesO
           orderId: params.orderId,
           idempotencyKey,
           requestHash,
-          amount: moneyOf(amount, 'paymentInfo.amount'),
+          amount: inUse(amount, 'paymentInfo.amount'),
           paymentId: newId(Date.now()),
           method,
           cardLast4: digits?.slice(-4),
@@ -326,17 +318,14 @@ export function registerOrderRoutes(http: FastifyInstance, options: OrderRoutesO
   );
 }
 
-function moneyOf({ amount, currency }: { amount: number; currency: string }, field: string): Money {
-  if (!currencies.has(currency))
+/** The schema says how a code looks, not which are in use. */
+function inUse(money: Money, field: string): Money {
+  if (!isCurrency(money.currency))
     throw new HttpError(422, 'MUSTER_VALIDATION', 'the body is not valid', [
       { field: `${field}.currency`, reason: 'is not an ISO-4217 code in use' },
     ]);
-  return { amountMinor: amount, currency };
+  return money;
 }
-
-const moneyView = ({ amountMinor, currency }: Money) => ({ amount: amountMinor, currency });
-
-const productView = (product: Product) => ({ ...product, price: moneyView(product.price) });
 
 function orderView(order: OrderView) {
   return {
@@ -349,9 +338,9 @@ function orderView(order: OrderView) {
     items: order.lines.map(({ productId, quantity, unitAmountMinor }) => ({
       productId,
       quantity,
-      unitPrice: { amount: unitAmountMinor, currency: order.total.currency },
+      unitPrice: { amountMinor: unitAmountMinor, currency: order.total.currency },
     })),
-    totalAmount: moneyView(order.total),
+    totalAmount: order.total,
     ...(order.paymentId === undefined ? {} : { paymentId: order.paymentId }),
     createdAt: new Date(order.createdAtMs).toISOString(),
     ...(order.settledAtMs === undefined ? {} : { settledAt: new Date(order.settledAtMs).toISOString() }),

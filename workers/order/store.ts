@@ -1,10 +1,11 @@
 /** Products, orders and payments in SQL: the truth about what is sold and paid. */
+
 import { type Kysely, type Selectable, sql, type Transaction } from 'kysely';
+import type { Money } from '../base/money.ts';
 import { transaction } from '../store/database.ts';
 import { appendOutbox } from '../store/outbox.ts';
 import { newId } from './ids.ts';
 import {
-  type Money,
   type Order,
   type OrderLine,
   type OrderStatus,
@@ -127,7 +128,7 @@ export async function changeProduct(
 }
 
 /** Products, the newest first. */
-export async function listProducts(db: Kysely<OrderTables>, limit: number): Promise<readonly Product[]> {
+export async function listProducts(db: Kysely<OrderTables>, limit: number): Promise<Product[]> {
   const rows = await db
     .selectFrom('shop_product')
     .selectAll()

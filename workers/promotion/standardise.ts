@@ -8,8 +8,8 @@
  */
 import { isUtf8 } from 'node:buffer';
 import { type AgeBand, ageBands, type PromoBehavior, type Purchase } from '../../catalog/events/promotion.ts';
+import { currencyCode, isCurrency, type Money, type MoneyProblem, parseMoney } from '../base/money.ts';
 import { ageBandOf, cardLast4 } from './mask.ts';
-import { currencyCode, type Money, type MoneyProblem, parseMoney } from './money.ts';
 import { parseTime, parseUtcMs, type TimeProblem } from './time.ts';
 
 export interface Rejection {
@@ -249,7 +249,7 @@ function isStandardPurchase(raw: unknown): raw is Purchase {
     price.amountMinor! < 0 ||
     Object.is(price.amountMinor, -0) ||
     typeof price.currency !== 'string' ||
-    currencyCode(price.currency) !== price.currency ||
+    !isCurrency(price.currency) ||
     typeof it.purchasedAt !== 'string' ||
     Number.isNaN(parseUtcMs(it.purchasedAt))
   )
@@ -444,7 +444,12 @@ const moneyReasons: Record<MoneyProblem, Refusal> = {
   form: {
     code: 'MUSTER_MONEY_INVALID',
     reason:
-      'it is not an amount such as 10000, "10,000" or "$1,234.50" (comma groups thousands, dot is the decimal point)',
+      'it is not an amount such as 10000, "10,000" or "1,234.50 USD" (comma groups thousands, dot is the decimal point)',
+  },
+  grouping: {
+    code: 'MUSTER_MONEY_AMBIGUOUS',
+    reason:
+      'its dot or comma may group thousands or begin the decimals; write all digits without grouping, or send { amountMinor, currency }',
   },
   negative: { code: 'MUSTER_MONEY_INVALID', reason: 'it must not be negative' },
   decimals: { code: 'MUSTER_MONEY_INVALID', reason: 'it has more decimals than its currency' },

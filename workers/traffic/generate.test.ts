@@ -89,7 +89,7 @@ test('every notation says what the message means', (t) => {
       const price = raw.price ?? raw.amount;
       if (typeof price === 'object')
         t.is((price as { amountMinor: number }).amountMinor, purchase.amountMinor);
-      else t.is(Number(String(price).replace(/[₩$,.]/g, '')), purchase.amountMinor);
+      else t.is(Number(String(price).replace(/(?:US\$|[₩,.])/g, '')), purchase.amountMinor);
     }
     for (const name of Object.keys(raw)) spellings.add(name);
   }

@@ -187,7 +187,7 @@ export function createGenerator(options: GeneratorOptions): Generator {
     if (currency === 'USD') {
       const text = `${Math.floor(amountMinor / 100)}.${String(amountMinor % 100).padStart(2, '0')}`;
       return pick([
-        { price: `$${text}` },
+        { price: `US$${text}` },
         { price: text, currency: 'USD' },
         { price: { amountMinor, currency } },
       ]);

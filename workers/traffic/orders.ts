@@ -129,7 +129,7 @@ export async function runOrders(options: OrdersOptions): Promise<OrdersReport> {
       const made = await insist('/products', {
         // Not after the customers: the beginning of their ids must not be on any topic.
         name: `Product ${index + 1}`,
-        price: { amount: 1_000 * (1 + Math.floor(random() * 50)), currency: 'KRW' },
+        price: { amountMinor: 1_000 * (1 + Math.floor(random() * 50)), currency: 'KRW' },
         stock: options.stock ?? 1_000_000_000,
       });
       if (made?.status !== 201) throw new Error(`POST /products answered ${made?.status ?? 'nothing'}`);
@@ -152,7 +152,7 @@ export async function runOrders(options: OrdersOptions): Promise<OrdersReport> {
       }
       if (warm) placeMs.push(placed.tookMs);
       const orderId = String(placed.json.orderId);
-      const amount = placed.json.totalAmount as { amount: number };
+      const amount = placed.json.totalAmount as { amountMinor: number };
       const paySentAtMs = Date.now();
       const answer = await insist(
         `/orders/${orderId}/pay`,

@@ -50,7 +50,7 @@ function log(text, traceId) {
 
 const won = (price) =>
   new Intl.NumberFormat(undefined, { style: 'currency', currency: price.currency }).format(
-    price.amount /
+    price.amountMinor /
       10 **
         new Intl.NumberFormat('en', { style: 'currency', currency: price.currency }).resolvedOptions()
           .maximumFractionDigits,
@@ -206,7 +206,11 @@ async function loadProducts() {
   let { products } = await call('GET', '/products?limit=500');
   if (products.length === 0) {
     for (const [name, amount] of samples)
-      await call('POST', '/products', { name, price: { amount, currency: 'KRW' }, stock: 100_000 });
+      await call('POST', '/products', {
+        name,
+        price: { amountMinor: amount, currency: 'KRW' },
+        stock: 100_000,
+      });
     ({ products } = await call('GET', '/products?limit=500'));
   }
   for (const { productId, name } of products) names.set(productId, name);
