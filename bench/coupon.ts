@@ -28,7 +28,7 @@ export async function run(options: BenchOptions): Promise<void> {
   const orderings = (setting('ordering') ?? 'user,coupon').split(',');
   const traceRatio = setting('trace-ratio') ?? '0.1';
   const { secrets } = await ensureSecrets(secretsFile(environment));
-  const variables = hostVariables(environment, secrets);
+  const variables = await hostVariables(environment, secrets);
   const restart = options.args.includes('--beside')
     ? () => {}
     : stopDeployed(environment, ['api', 'commerce', 'traffic']);
@@ -56,6 +56,7 @@ export async function run(options: BenchOptions): Promise<void> {
         const before = await usage(environment, [api, issue]);
         const { requestIds: _, ...told } = await runCouponRush({
           apiUrl: api.url,
+          token: variables.MUSTER_API_TOKEN!,
           stock: 100,
           requestsEach: 3,
           connections: number('connections', 256),

@@ -8,6 +8,7 @@
  * the processors tells what limits.
  */
 import { loadavg } from 'node:os';
+import { apiToken } from '../environment/variables.ts';
 import { reachFromHost } from '../stacks/config/index.ts';
 import { type OrdersOptions, rankingEquals, runOrders } from '../workers/traffic/orders.ts';
 import { type BenchOptions, context, optionsOf, say, stopDeployed, writeReport } from './common/bench.ts';
@@ -25,6 +26,7 @@ export async function run(options: BenchOptions): Promise<void> {
   const { environment, signal } = options;
   const { setting, number } = optionsOf(options.args);
   const apiUrl = setting('url') ?? `http://${reachFromHost(environment, 'api', 'http')}`;
+  const token = await apiToken(environment);
   const seconds = number('seconds', 30);
   const rate = number('rate', 500);
   const wanted = (setting('only') ?? 'steady,highest,hot').split(',');
@@ -45,6 +47,7 @@ export async function run(options: BenchOptions): Promise<void> {
         ...figures
       } = await runOrders({
         apiUrl,
+        token,
         durationMs: seconds * 1_000 + warmUpMs,
         warmUpMs,
         connections: number('connections', 96),

@@ -68,6 +68,8 @@ export interface Environment {
   readonly hosts: Readonly<Record<string, DockerHost>>;
   /** Names, beside those of its hosts, under which people reach the services (a gateway's), and whose pages may call them. */
   readonly hostNames: readonly string[];
+  /** The site's identity provider, whose tokens say who calls; unset: tokens by the environment's own key (`./muster token`). */
+  readonly siteTokens?: { readonly jwksUrl: string; readonly issuer: string; readonly audience: string };
   /** Zone of a time that carries none (IANA name). */
   readonly timeZone: string;
   /** Share of root traces that are kept, 0 to 1. */
@@ -292,8 +294,13 @@ function production(): Environment {
       services: remote('services', 31),
       data: remote('data', 32),
     },
-    // The gateway's: edit it here.
+    // The gateway and the identity provider are the site's own: edit them here.
     hostNames: ['api.muster.internal'],
+    siteTokens: {
+      jwksUrl: 'https://login.muster.internal/.well-known/jwks.json',
+      issuer: 'https://login.muster.internal',
+      audience: 'muster',
+    },
     timeZone: 'Asia/Seoul',
     traceSampleRatio: 0.1,
     retentionMs: 5 * 24 * hourMs,

@@ -2,6 +2,7 @@ import { chmodSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync }
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'ava';
+import { tokenVerifier } from '../workers/http/tokens.ts';
 import { ensureSecrets } from './secrets.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'muster-secrets-'));
@@ -11,9 +12,11 @@ test('secrets are made once, differ, and only their owner can read them', async 
   const file = join(folder, 'new', 'secrets.json');
   const first = await ensureSecrets(file);
   t.true(first.made);
-  t.is(new Set(Object.values(first.secrets)).size, 7);
+  t.is(new Set(Object.values(first.secrets)).size, 10);
   t.regex(first.secrets.pseudonymKey, /^[0-9a-f]{64}$/);
   t.regex(first.secrets.mysqlPassword, /^[A-Za-z0-9]{24,}$/);
+  const verify = tokenVerifier({ verifyKey: first.secrets.tokenVerifyKey });
+  t.like(await verify(first.secrets.trafficToken), { role: 'merchant', subject: 'traffic' });
   t.is(statSync(file).mode & 0o777, 0o600);
   t.is(statSync(join(folder, 'new')).mode & 0o777, 0o700);
   const second = await ensureSecrets(file);

@@ -4,6 +4,7 @@ import { chmod, mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { type Secrets, secretNames } from '../stacks/config/secrets.ts';
 import { MusterError } from '../workers/base/errors.ts';
+import { makeTokenKeys, signToken } from '../workers/http/tokens.ts';
 
 /** Letters and digits only, so that a value survives every shell, URL and configuration file unquoted. */
 function password(): string {
@@ -12,8 +13,26 @@ function password(): string {
     .replaceAll(/[^A-Za-z0-9]/g, 'x');
 }
 
-function fresh(name: keyof Secrets): string {
-  return name === 'pseudonymKey' ? randomBytes(32).toString('hex') : password();
+/** The values that are not there yet. Keys of tokens are made as a pair, and the traffic's token by them. */
+async function fresh(
+  missing: readonly (keyof Secrets)[],
+  present: Partial<Secrets>,
+): Promise<Partial<Secrets>> {
+  const made: Record<string, string> = {};
+  for (const name of missing)
+    made[name] = name === 'pseudonymKey' ? randomBytes(32).toString('hex') : password();
+  if (missing.includes('tokenSigningKey') || missing.includes('tokenVerifyKey')) {
+    const { signingKey, verifyKey } = makeTokenKeys();
+    Object.assign(made, { tokenSigningKey: signingKey, tokenVerifyKey: verifyKey, trafficToken: '' });
+  }
+  if (missing.includes('trafficToken') || made.trafficToken === '')
+    // For as long as its key: a container cannot ask for another one. It may bring purchases and acts in, nothing else.
+    made.trafficToken = await signToken(made.tokenSigningKey ?? present.tokenSigningKey!, {
+      role: 'merchant',
+      subject: 'traffic',
+      ttlMs: 100 * 365 * 86_400_000,
+    });
+  return made;
 }
 
 /**
@@ -40,7 +59,7 @@ export async function ensureSecrets(
   }
   const missing = secretNames.filter((name) => typeof present[name] !== 'string' || present[name] === '');
   if (missing.length > 0) {
-    const all = { ...present, ...Object.fromEntries(missing.map((name) => [name, fresh(name)])) };
+    const all = { ...present, ...(await fresh(missing, present as Partial<Secrets>)) };
     await mkdir(dirname(file), { recursive: true, mode: 0o700 });
     // Written aside and renamed: a run cut off half-way leaves no half file.
     const aside = `${file}.${process.pid}`;

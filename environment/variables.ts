@@ -1,9 +1,12 @@
 /** The variables that cdktf, terraform and workers started by hand read; `./muster env` prints them. */
 import { join } from 'node:path';
 import type { Environment, ImageSource } from '../catalog/environments.ts';
-import { brokersOutside, reachFromHost } from '../stacks/config/index.ts';
+import { brokersOutside, reachFromHost, tokenVariables } from '../stacks/config/index.ts';
 import type { Secrets } from '../stacks/config/secrets.ts';
+import { MusterError } from '../workers/base/errors.ts';
+import { signToken } from '../workers/http/tokens.ts';
 import { stateDirectory } from './paths.ts';
+import { ensureSecrets } from './secrets.ts';
 
 /** Where the secrets of an environment lie. */
 export function secretsFile(environment: Environment): string {
@@ -34,8 +37,17 @@ export function cdktfVariables(environment: Environment, inputs: CdktfInputs): R
   };
 }
 
-/** What a worker or a test on the host needs to reach a deployed environment by its published ports. */
-export function hostVariables(environment: Environment, secrets: Secrets): Record<string, string> {
+/** How long the operator's token of `hostVariables` counts: longer than any run of tests or drills. */
+const hostTokenMs = 7 * 86_400_000;
+
+/**
+ * What a worker or a test on the host needs to reach a deployed environment by its published ports. MUSTER_API_TOKEN is an
+ * operator's; where a site's keys count it must be in our own environment.
+ */
+export async function hostVariables(
+  environment: Environment,
+  secrets: Secrets,
+): Promise<Record<string, string>> {
   const parts = (alias: string, port: string): [host: string, port: string] => {
     const [host = '', number = ''] = reachFromHost(environment, alias, port).split(':');
     return [host, number];
@@ -58,6 +70,8 @@ export function hostVariables(environment: Environment, secrets: Secrets): Recor
     TRACE_SAMPLE_RATIO: String(environment.traceSampleRatio),
     TIME_ZONE: environment.timeZone,
     PSEUDONYM_KEY: secrets.pseudonymKey,
+    ...tokenVariables(environment, secrets),
+    MUSTER_API_TOKEN: await operatorToken(environment, secrets),
     LOG_INBOX_DIRECTORY: join(stateDirectory(environment.name), 'log-inbox'),
     MUSTER_API_URL: `http://${reachFromHost(environment, 'api', 'http')}`,
     ...(hasOutsideWorld
@@ -66,4 +80,21 @@ export function hostVariables(environment: Environment, secrets: Secrets): Recor
     MUSTER_PROMETHEUS_URL: `http://${reachFromHost(environment, 'prometheus', 'http')}`,
     MUSTER_JAEGER_URL: `http://${reachFromHost(environment, 'jaeger', 'query')}`,
   };
+}
+
+/** A token for what of ours calls the environment's API. Throws MUSTER_CONFIG_TOKEN where nobody has given us one. */
+export async function apiToken(environment: Environment): Promise<string> {
+  const token = await operatorToken(environment, (await ensureSecrets(secretsFile(environment))).secrets);
+  if (token !== '') return token;
+  throw new MusterError(
+    'MUSTER_CONFIG_TOKEN',
+    `The tokens of ${environment.name} are made by the site's identity provider: set MUSTER_API_TOKEN to one of an operator.`,
+  );
+}
+
+async function operatorToken(environment: Environment, secrets: Secrets): Promise<string> {
+  const { MUSTER_API_TOKEN: given } = process.env;
+  if (given !== undefined || environment.siteTokens !== undefined) return given ?? '';
+  const claims = { role: 'operator', subject: 'muster', ttlMs: hostTokenMs } as const;
+  return signToken(secrets.tokenSigningKey, claims);
 }

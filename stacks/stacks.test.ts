@@ -324,6 +324,24 @@ test('no default password: CMAK and Grafana get the environment’s secrets', as
   );
 });
 
+test('only the console’s process can make tokens; prod counts those of the site’s identity provider', async (t) => {
+  const has = (text: string) => (stacks: Map<string, StackJson>) =>
+    containersOf(stacks)
+      .filter(({ env }) => env?.some((line) => line.includes(text)))
+      .map(({ name }) => name);
+  const near = await synthesise(settingsOf(dev));
+  t.deepEqual(has(secretsToShow.tokenSigningKey)(near), ['muster-dev-api']);
+  t.deepEqual(has(secretsToShow.trafficToken)(near), ['muster-dev-traffic']);
+  t.true(named(near, 'muster-dev-api').env.includes(`TOKEN_VERIFY_KEY=${secretsToShow.tokenVerifyKey}`));
+  t.true(named(near, 'muster-dev-watch').env.includes('HTTP_ALLOWED_HOSTS=watch,127.0.0.1'));
+  const far = await synthesise(settingsOf(prod));
+  t.deepEqual(has(secretsToShow.tokenSigningKey)(far), []);
+  const api = named(far, 'muster-prod-api').env;
+  t.true(api.includes(`TOKEN_JWKS_URL=${prod.siteTokens!.jwksUrl}`));
+  t.false(api.some((line) => line.startsWith('TOKEN_VERIFY_KEY')));
+  t.true(api.includes('HTTP_ALLOWED_HOSTS=api,services.muster.internal,api.muster.internal'));
+});
+
 test('text that looks like Terraform’s interpolation reaches the container as it is', async (t) => {
   t.is(literal('${a} %{b} $c 100%'), '$${a} %%{b} $c 100%');
   const grafana = named(await synthesise(settingsOf(dev)), 'muster-dev-grafana');

@@ -22,7 +22,16 @@ import { eventually } from '../workers/kafka/testing.ts';
 import { openDatabase } from '../workers/store/database.ts';
 import { type CouponRushReport, runCouponRush } from '../workers/traffic/coupons.ts';
 import { openOutcomeStream, type SeenOutcome } from '../workers/traffic/outcome-stream.ts';
-import { apiUrl, type Ends, endsOf, environment, recordsSince, setting } from './deployed.fixture.ts';
+import {
+  apiToken,
+  apiUrl,
+  asOperator,
+  type Ends,
+  endsOf,
+  environment,
+  recordsSince,
+  setting,
+} from './deployed.fixture.ts';
 
 const kafka = kafkaOf(environment);
 const db = openDatabase({ settings: readSettings(databaseSettings, process.env) });
@@ -43,7 +52,7 @@ async function post(
 ): Promise<{ status: number; json: Record<string, string>; traceId: string }> {
   const response = await fetch(`${apiUrl}${path}`, {
     method: 'POST',
-    headers: { 'content-type': 'application/json' },
+    headers: { ...asOperator, 'content-type': 'application/json' },
     body: JSON.stringify(body),
   });
   return {
@@ -58,7 +67,7 @@ test.serial('one trace leads from the request of a coupon to the push of its out
   const userId = `${person}-traced`;
   const { json: coupon } = await post('/coupons', { name: 'e2e', stock: 1 });
   const seen: SeenOutcome[] = [];
-  const stream = openOutcomeStream(apiUrl, userId, (outcome) => seen.push(outcome));
+  const stream = openOutcomeStream(apiUrl, apiToken, userId, (outcome) => seen.push(outcome));
   t.teardown(() => stream.close());
   await stream.ready;
   const asked = await post('/coupons/issue', { userId, couponId: coupon.couponId });
@@ -204,6 +213,7 @@ test.serial(
     const rush = (url: string, name: string) =>
       runCouponRush({
         apiUrl: url,
+        token: apiToken,
         stock: 100,
         users: 1_200,
         requestsEach: 3,

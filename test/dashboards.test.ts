@@ -10,7 +10,7 @@ import { prometheusAt } from '../drawing/prometheus.ts';
 import { interpolate, resolutionOf, variablesOf } from '../drawing/queries.ts';
 import { run } from '../environment/children.ts';
 import { runTraffic } from '../workers/traffic/run.ts';
-import { apiUrl, environment, setting } from './deployed.fixture.ts';
+import { apiToken, apiUrl, environment, setting } from './deployed.fixture.ts';
 import { openShop } from './shop.fixture.ts';
 
 const prometheus = prometheusAt(setting('MUSTER_PROMETHEUS_URL'));
@@ -60,9 +60,10 @@ test.serial('every query of every dashboard finds data on a system at work', asy
   const closing = new AbortController();
   const durationMs = 240_000;
   const load = Promise.all([
-    openShop({ apiUrl, durationMs, rate: 4, signal: closing.signal }),
+    openShop({ apiUrl, token: apiToken, durationMs, rate: 4, signal: closing.signal }),
     runTraffic({
       apiUrl,
+      token: apiToken,
       durationMs,
       rate: 20,
       seed: 7,

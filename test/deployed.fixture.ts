@@ -12,6 +12,9 @@ export function setting(name: string): string {
 
 export const environment = environmentNamed(setting('MUSTER_ENV'));
 export const apiUrl = setting('MUSTER_API_URL');
+/** Of an operator, who may call for anybody. */
+export const apiToken = setting('MUSTER_API_TOKEN');
+export const asOperator = { authorization: `Bearer ${apiToken}` } as const;
 
 /** The end of each partition of a topic, to read from later. */
 export type Ends = ReadonlyMap<number, number>;

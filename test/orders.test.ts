@@ -13,7 +13,7 @@ import { isComplete } from '../environment/trace-tree.ts';
 import type { IncomingRecord } from '../workers/kafka/kafka.ts';
 import { eventually } from '../workers/kafka/testing.ts';
 import { runOrders } from '../workers/traffic/orders.ts';
-import { apiUrl, endsOf, environment, recordsSince } from './deployed.fixture.ts';
+import { apiToken, apiUrl, asOperator, endsOf, environment, recordsSince } from './deployed.fixture.ts';
 
 const kafka = kafkaOf(environment);
 test.after.always(() => kafka.close());
@@ -26,9 +26,12 @@ const patienceMs = 120_000;
 async function call(method: string, path: string, body?: object, headers: Record<string, string> = {}) {
   const response = await fetch(`${apiUrl}${path}`, {
     method,
-    ...(body === undefined
-      ? {}
-      : { headers: { 'content-type': 'application/json', ...headers }, body: JSON.stringify(body) }),
+    headers: {
+      ...asOperator,
+      ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+      ...headers,
+    },
+    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
   });
   const json = (await response.json()) as Record<string, unknown>;
   return { status: response.status, json, traceparent: response.headers.get('traceparent') ?? '' };
@@ -182,6 +185,7 @@ test.serial(
     const stock = 10_000;
     const running = runOrders({
       apiUrl,
+      token: apiToken,
       rate: 40,
       durationMs: 24_000,
       products: 8,

@@ -14,7 +14,7 @@ import { checkout } from '../environment/paths.ts';
 import { isComplete } from '../environment/trace-tree.ts';
 import { eventRecord } from '../workers/kafka/records.ts';
 import { eventually } from '../workers/kafka/testing.ts';
-import { apiUrl, environment, setting } from './deployed.fixture.ts';
+import { apiUrl, asOperator, environment, setting } from './deployed.fixture.ts';
 
 const worldUrl = setting('MUSTER_OUTSIDE_WORLD_URL');
 const kafka = kafkaOf(environment);
@@ -31,7 +31,11 @@ async function json(url: string, method = 'GET', body?: object, headers: Record<
   const response = await fetch(url, {
     method,
     ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-    headers: { ...(body === undefined ? {} : { 'content-type': 'application/json' }), ...headers },
+    headers: {
+      ...asOperator,
+      ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+      ...headers,
+    },
   });
   const text = await response.text();
   return {

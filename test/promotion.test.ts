@@ -18,7 +18,15 @@ import { rememberedImages } from '../tools/deployment.ts';
 import { knownTerraformConfigFile } from '../tools/provider.ts';
 import { planIsEmpty, synthesised } from '../tools/terraform.ts';
 import type { IncomingRecord } from '../workers/kafka/kafka.ts';
-import { apiUrl, type Ends, endsOf, environment, recordsSince, setting } from './deployed.fixture.ts';
+import {
+  apiUrl,
+  asOperator,
+  type Ends,
+  endsOf,
+  environment,
+  recordsSince,
+  setting,
+} from './deployed.fixture.ts';
 
 const inbox = setting('LOG_INBOX_DIRECTORY');
 const kafka = kafkaOf(environment);
@@ -102,7 +110,7 @@ async function arrives(
 async function post(path: string, body: object): Promise<void> {
   const response = await fetch(`${apiUrl}${path}`, {
     method: 'POST',
-    headers: { 'content-type': 'application/json' },
+    headers: { ...asOperator, 'content-type': 'application/json' },
     body: JSON.stringify(body),
   });
   const text = await response.text();

@@ -6,7 +6,7 @@ import { topics } from '../catalog/topics.ts';
 import { run } from '../environment/children.ts';
 import { kafkaOf } from '../environment/kafka.ts';
 import type { ServiceMap } from '../environment/service-map.ts';
-import { apiUrl, environment } from './deployed.fixture.ts';
+import { apiUrl, asOperator, environment } from './deployed.fixture.ts';
 
 const kafka = kafkaOf(environment);
 test.after.always(() => kafka.close());
@@ -67,7 +67,7 @@ test.serial(
     };
     const response = await fetch(`${apiUrl}/purchases`, {
       method: 'POST',
-      headers: { 'content-type': 'application/json' },
+      headers: { ...asOperator, 'content-type': 'application/json' },
       body: JSON.stringify(purchase),
     });
     t.is(response.status, 202);

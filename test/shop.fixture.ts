@@ -1,7 +1,7 @@
 /**
  * A shop's day over the HTTP API: products, orders that are paid (and some that are not), a rush for coupons, clients
  * that wait for their outcome. Makes every counter of commerce move. By hand, for pictures of dashboards:
- * `node test/shop.fixture.ts <api url> <seconds>`.
+ * `node test/shop.fixture.ts <api url> <seconds> <token>`.
  */
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -23,12 +23,15 @@ interface Answer {
 /** Runs until `durationMs` is over or `signal` fires. What goes wrong is counted, never thrown, once the shop is open. */
 export async function openShop(options: {
   readonly apiUrl: string;
+  /** Of an operator, who may call for anybody. */
+  readonly token: string;
   readonly durationMs: number;
   /** Customers a second. */
   readonly rate: number;
   readonly signal?: AbortSignal;
 }): Promise<ShopReport> {
   const { apiUrl, durationMs, rate } = options;
+  const authorization = `Bearer ${options.token}`;
   const run = randomUUID().slice(0, 8);
   const refused: Record<string, number> = {};
   let [orders, paid, couponRequests, pushed] = [0, 0, 0, 0];
@@ -46,7 +49,7 @@ export async function openShop(options: {
     try {
       const response = await fetch(`${apiUrl}${path}`, {
         method: 'POST',
-        headers: { 'content-type': 'application/json', ...headers },
+        headers: { authorization, 'content-type': 'application/json', ...headers },
         body: JSON.stringify(body),
         signal: AbortSignal.timeout(30_000),
       });
@@ -85,9 +88,10 @@ export async function openShop(options: {
   /** One customer in eight waits for the outcome, and goes after ten seconds. Resolves when it would be told. */
   const listen = async (userId: string): Promise<void> => {
     const signal = AbortSignal.any([closing, AbortSignal.timeout(10_000)]);
-    const response = await fetch(`${apiUrl}/coupons/events?userId=${userId}`, { signal }).catch(
-      () => undefined,
-    );
+    const response = await fetch(`${apiUrl}/coupons/events?userId=${userId}`, {
+      signal,
+      headers: { authorization },
+    }).catch(() => undefined);
     const read = async () => {
       for await (const chunk of (response?.body ?? []) as unknown as AsyncIterable<Uint8Array>)
         pushed += Buffer.from(chunk).toString().split('event: coupon-outcome').length - 1;
@@ -132,7 +136,7 @@ export async function openShop(options: {
 }
 
 if (import.meta.main) {
-  const [apiUrl = 'http://127.0.0.1:19080', seconds = '600'] = process.argv.slice(2);
-  const report = await openShop({ apiUrl, durationMs: Number(seconds) * 1000, rate: 4 });
+  const [apiUrl = 'http://127.0.0.1:19080', seconds = '600', token = ''] = process.argv.slice(2);
+  const report = await openShop({ apiUrl, token, durationMs: Number(seconds) * 1000, rate: 4 });
   process.stdout.write(`${JSON.stringify(report)}\n`);
 }

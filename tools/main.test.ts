@@ -26,6 +26,7 @@ const verbs = [
   'logs',
   'trace',
   'traffic',
+  'token',
   'topics plan',
   'topics apply',
   'dlq list',

@@ -18,6 +18,7 @@ import { addRollingRestart } from './verbs/rolling-restart.ts';
 import { addSimulate } from './verbs/simulate.ts';
 import { addStatus } from './verbs/status.ts';
 import { addTest } from './verbs/test.ts';
+import { addToken } from './verbs/token.ts';
 import { addTopics } from './verbs/topics.ts';
 import { addTrace } from './verbs/trace.ts';
 import { addTraffic } from './verbs/traffic.ts';
@@ -51,6 +52,7 @@ for (const add of [
   addDrill,
   addRollingRestart,
   addTraffic,
+  addToken,
   addTopics,
   addDlq,
   addDashboards,

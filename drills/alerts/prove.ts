@@ -171,7 +171,7 @@ export async function openSession(
   await newest;
   await removeScratch(environment);
   const { secrets } = await ensureSecrets(secretsFile(environment));
-  const variables = hostVariables(environment, secrets);
+  const variables = await hostVariables(environment, secrets);
   const kafka = kafkaOf(environment);
   const database = openDatabase({
     settings: {

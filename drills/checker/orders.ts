@@ -16,6 +16,7 @@ export interface OrderInputs {
   /** Of each product when the run began. */
   readonly stock: number;
   readonly apiUrl: string;
+  readonly token: string;
   /** The receiver of webhooks; unset: what it got is not known. */
   readonly outsideUrl?: string;
   /** Must not appear on any topic. */
@@ -45,7 +46,7 @@ async function check(inputs: OrderInputs, recordsOf: RecordsOf): Promise<Verdict
   const findings: Finding[] = [];
 
   await eachAtOnce(paid, async ({ orderId, paymentId }) => {
-    const order = await get(`${apiUrl}/orders/${orderId}`);
+    const order = await get(`${apiUrl}/orders/${orderId}`, inputs.token);
     if (order?.status !== 'COMPLETED' || order.paymentId !== paymentId)
       findings.push({
         kind: 'lost',
@@ -90,9 +91,12 @@ async function check(inputs: OrderInputs, recordsOf: RecordsOf): Promise<Verdict
   return { subject: 'orders', acked: paid.length, inDoubt, repeats: events.repeats, findings };
 }
 
-async function get(url: string): Promise<Record<string, unknown> | undefined> {
+async function get(url: string, token?: string): Promise<Record<string, unknown> | undefined> {
   try {
-    const response = await fetch(url, { signal: AbortSignal.timeout(10_000) });
+    const response = await fetch(url, {
+      signal: AbortSignal.timeout(10_000),
+      ...(token === undefined ? {} : { headers: { authorization: `Bearer ${token}` } }),
+    });
     return response.ok ? ((await response.json()) as Record<string, unknown>) : undefined;
   } catch {
     return undefined;

@@ -56,6 +56,7 @@ const paths = { purchase: '/purchases', promo_behavior: '/promo-behaviors' } as 
 /** Sends them over the API; what is not acked after `retryForMs` has failed. Never rejects. */
 export async function sendEdges(options: {
   readonly apiUrl: string;
+  readonly token: string;
   readonly run: string;
   readonly userPrefix: string;
   readonly retryForMs: number;
@@ -67,7 +68,11 @@ export async function sendEdges(options: {
     while (outcome === 'failed' && !options.signal.aborted && Date.now() < sentAtMs + options.retryForMs) {
       const status = await fetch(`${options.apiUrl}${paths[message.kind]}`, {
         method: 'POST',
-        headers: { 'content-type': 'application/json', 'idempotency-key': `${message.id}-${message.kind}` },
+        headers: {
+          authorization: `Bearer ${options.token}`,
+          'content-type': 'application/json',
+          'idempotency-key': `${message.id}-${message.kind}`,
+        },
         body: JSON.stringify(message.raw),
         signal: AbortSignal.timeout(10_000),
       }).then(

@@ -74,6 +74,7 @@ export async function startLoad(
 ): Promise<RunningLoad> {
   const { kafka, variables, entrances, run, seed, signal, retryForMs = patienceMs(drill) } = stage;
   const { apiUrl } = entrances;
+  const token = variables.MUSTER_API_TOKEN!;
   const person = `${run}-person`;
   const watches = [
     ...(drill.promotion === undefined ? [] : [promotionWatch]),
@@ -101,6 +102,7 @@ export async function startLoad(
           ...promotion,
           run,
           apiUrl,
+          token,
           seed,
           kafka: producer!,
           logDirectory: variables.LOG_INBOX_DIRECTORY!,
@@ -113,13 +115,16 @@ export async function startLoad(
           signal: AbortSignal.any([signal, ending.signal]),
         });
   const edges =
-    promotion === undefined ? undefined : sendEdges({ apiUrl, run, userPrefix: person, retryForMs, signal });
+    promotion === undefined
+      ? undefined
+      : sendEdges({ apiUrl, token, run, userPrefix: person, retryForMs, signal });
   const requestsEach = 2;
   const rush =
     drill.coupons === undefined
       ? undefined
       : runCouponRush({
           apiUrl,
+          token,
           stock: drill.coupons.stock,
           rate: drill.coupons.rate,
           users: Math.ceil((drill.coupons.rate * drill.loadMs) / 1_000 / requestsEach),
@@ -136,6 +141,7 @@ export async function startLoad(
       ? undefined
       : runOrders({
           apiUrl,
+          token,
           rate: drill.orders.rate,
           durationMs: drill.loadMs,
           products: 8,
@@ -149,7 +155,7 @@ export async function startLoad(
           onProgress: ({ paid }) => orders.at(paid),
         });
   const shopIsOpen = AbortSignal.any([signal, AbortSignal.timeout(drill.loadMs)]);
-  const changes = drill.orders === undefined ? [] : changePrices(apiUrl, run, shopIsOpen);
+  const changes = drill.orders === undefined ? [] : changePrices(apiUrl, token, run, shopIsOpen);
 
   const all = Promise.all([traffic, rush, shopping, edges, changes]);
   const done = all.then(async ([sent, told, sold]) => {
@@ -187,6 +193,7 @@ export async function startLoad(
               changed,
               stock: stockOfProducts,
               apiUrl: variables.MUSTER_API_URL!,
+              token,
               ...(variables.MUSTER_OUTSIDE_WORLD_URL === undefined
                 ? {}
                 : { outsideUrl: variables.MUSTER_OUTSIDE_WORLD_URL }),

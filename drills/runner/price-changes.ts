@@ -8,6 +8,7 @@ const everyMs = 400;
 /** Until `signal`; changes of one product come one after the other. Never rejects. */
 export async function changePrices(
   apiUrl: string,
+  token: string,
   name: string,
   signal: AbortSignal,
 ): Promise<readonly ChangedProduct[]> {
@@ -15,7 +16,7 @@ export async function changePrices(
     try {
       const response = await fetch(`${apiUrl}${path}`, {
         method,
-        headers: { 'content-type': 'application/json' },
+        headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
         body: JSON.stringify(body),
         signal: AbortSignal.timeout(10_000),
       });

@@ -50,7 +50,7 @@ export async function runDrill(drill: Drill, options: RunDrillOptions): Promise<
   const { environment, faults, signal } = options;
   const tell = options.tell ?? (() => {});
   const { secrets } = await ensureSecrets(secretsFile(environment));
-  const variables = hostVariables(environment, secrets);
+  const variables = await hostVariables(environment, secrets);
   const kafka = kafkaOf(environment);
   const events: DrillEvent[] = [];
   const disturbances: Disturbance[] = [];

@@ -61,7 +61,7 @@ export async function runSeededBug(bug: SeededBug, options: SeededBugsOptions): 
   const { environment, faults, signal, seed } = options;
   const tell = options.tell ?? (() => {});
   const { secrets } = await ensureSecrets(secretsFile(environment));
-  const variables = hostVariables(environment, secrets);
+  const variables = await hostVariables(environment, secrets);
   const spec = environment.processes.list.find(({ name }) => name === bug.process)!;
   const logs = join(checkout, 'build/seeded-bugs', environment.name);
   await mkdir(logs, { recursive: true });

@@ -21,6 +21,7 @@ import { secretsToShow } from './secrets.ts';
 import { reachParts } from './topology.ts';
 import { renderCmakCluster, renderZooCfg } from './zookeeper.ts';
 
+export { tokenVariables } from './secrets.ts';
 export { brokersOutside, placements, reachFromHost } from './topology.ts';
 
 /** Path below build/<environment>/ -> text. Secrets show as names of where they come from. */

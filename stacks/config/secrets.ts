@@ -1,5 +1,6 @@
 /** Secrets of an environment, made by the command on first use and kept outside the repository. */
 import { readFileSync } from 'node:fs';
+import type { Environment } from '../../catalog/environments.ts';
 
 export const secretNames = [
   'mysqlPassword',
@@ -9,9 +10,20 @@ export const secretNames = [
   'cmakSecret',
   'cmakPassword',
   'pseudonymKey',
+  // Both halves of the key of the tokens that say who calls, and the token of the traffic.
+  'tokenSigningKey',
+  'tokenVerifyKey',
+  'trafficToken',
 ] as const;
 
 export type Secrets = Readonly<Record<(typeof secretNames)[number], string>>;
+
+/** Whose tokens count, as a worker reads it. */
+export function tokenVariables({ siteTokens }: Environment, secrets: Secrets): Record<string, string> {
+  if (siteTokens === undefined) return { TOKEN_VERIFY_KEY: secrets.tokenVerifyKey };
+  const { jwksUrl, issuer, audience } = siteTokens;
+  return { TOKEN_JWKS_URL: jwksUrl, TOKEN_ISSUER: issuer, TOKEN_AUDIENCE: audience };
+}
 
 function coded(code: string, message: string): Error {
   return Object.assign(new Error(`${code}: ${message}`), { code });

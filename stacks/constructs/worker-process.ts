@@ -4,6 +4,7 @@ import { Construct } from 'constructs';
 import type { ProcessSpec } from '../../catalog/environments.ts';
 import { mysqlDatabase, mysqlUser } from '../config/data.ts';
 import { paths } from '../config/paths.ts';
+import { tokenVariables } from '../config/secrets.ts';
 import {
   brokersInside,
   containerPorts,
@@ -83,9 +84,16 @@ export class WorkerProcess extends Construct {
         ].join(','),
         TIME_ZONE: environment.timeZone,
         PSEUDONYM_KEY: settings.secrets.pseudonymKey,
+        ...tokenVariables(environment, settings.secrets),
+        ...(spec.workers.includes('console') ? { TOKEN_SIGNING_KEY: settings.secrets.tokenSigningKey } : {}),
         LOG_LEVEL: 'info',
         ...(followsLogs ? { LOG_INBOX_DIRECTORY: paths.logInbox, LOG_STATE_DIRECTORY: paths.logState } : {}),
-        ...(sendsTraffic ? { TRAFFIC_API_URL: `http://${reach(environment, 'api', 'http')}` } : {}),
+        ...(sendsTraffic
+          ? {
+              TRAFFIC_API_URL: `http://${reach(environment, 'api', 'http')}`,
+              TRAFFIC_TOKEN: settings.secrets.trafficToken,
+            }
+          : {}),
         ...(webhookUrl === undefined ? {} : { OUTSIDE_WEBHOOK_URL: webhookUrl }),
         ...spec.env,
       },

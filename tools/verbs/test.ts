@@ -93,7 +93,7 @@ async function deployed(score: Score, suite: Suite, context: VerbContext, option
     });
     if (!up) return;
     const { secrets: values } = await secrets.ensureSecrets(variables.secretsFile(environment));
-    const env = variables.hostVariables(environment, values);
+    const env = await variables.hostVariables(environment, values);
     // End-to-end first: alerts look back on minutes and hours, and must not see what integration tests have broken.
     for (const kind of ['e2e', 'integration'] as const) {
       if (suite !== 'all' && suite !== kind) continue;

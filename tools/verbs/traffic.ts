@@ -21,6 +21,7 @@ interface Options {
 /** What a profile gets: the API is known to answer. */
 interface Target extends VerbContext {
   readonly apiUrl: string;
+  readonly token: string;
 }
 
 /** Load of one kind. It sends, tells how it goes, and ends with the sum. */
@@ -72,7 +73,9 @@ export function addTraffic(program: Command): void {
           `The API does not answer at ${apiUrl}. Start it: ./muster --env ${context.environment.name} up.`,
         );
       }
-      return profiles[profile]!({ ...context, apiUrl }, options);
+      const { apiToken } = await import('../../environment/variables.ts');
+      const token = await apiToken(context.environment);
+      return profiles[profile]!({ ...context, apiUrl, token }, options);
     },
   });
 }
@@ -109,7 +112,7 @@ function tellProblems(problems: Readonly<Record<string, number>>): void {
 }
 
 async function promotion(
-  { environment, signal, apiUrl }: Target,
+  { environment, signal, apiUrl, token }: Target,
   options: Options,
 ): Promise<Exit | undefined> {
   if (options.rate === undefined)
@@ -134,6 +137,7 @@ async function promotion(
   try {
     const report = await runTraffic({
       apiUrl,
+      token,
       rate,
       seed,
       kafka: await kafka.producer('traffic'),
@@ -165,13 +169,14 @@ async function promotion(
   }
 }
 
-async function couponRush({ signal, apiUrl }: Target, options: Options): Promise<Exit | undefined> {
+async function couponRush({ signal, apiUrl, token }: Target, options: Options): Promise<Exit | undefined> {
   const { runCouponRush } = await import('../../workers/traffic/coupons.ts');
   const progress = progressLine();
   const users = numberOf('users', options.users, 5_000);
   const requestsEach = numberOf('requests', options.requests, 3);
   const report = await runCouponRush({
     apiUrl,
+    token,
     users,
     requestsEach,
     stock: numberOf('stock', options.stock, 100),
@@ -207,11 +212,12 @@ async function couponRush({ signal, apiUrl }: Target, options: Options): Promise
   return wrong || report.failed > 0 || report.unanswered > 0 ? 'failed' : undefined;
 }
 
-async function orders({ signal, apiUrl }: Target, options: Options): Promise<Exit | undefined> {
+async function orders({ signal, apiUrl, token }: Target, options: Options): Promise<Exit | undefined> {
   const { rankingEquals, runOrders } = await import('../../workers/traffic/orders.ts');
   const progress = progressLine();
   const report = await runOrders({
     apiUrl,
+    token,
     connections: numberOf('connections', options.connections, 64),
     ...(options.rate === undefined ? {} : { rate: numberOf('rate', options.rate, 1, false) }),
     ...(options.duration === undefined ? {} : { durationMs: parseDurationMs(options.duration) }),

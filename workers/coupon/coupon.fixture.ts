@@ -8,6 +8,7 @@ import type { Kysely } from 'kysely';
 import type { DatabaseSettings } from '../base/config.ts';
 import { createRegistry } from '../base/metrics.ts';
 import { startHttp } from '../http/server.ts';
+import { testKeys } from '../http/testing.ts';
 import type { Kafka } from '../kafka/kafka.ts';
 import { createTopics, eventually, testKafka, testLog } from '../kafka/testing.ts';
 import { serverSettings } from '../store/database.fixture.ts';
@@ -87,6 +88,7 @@ export async function startApi(options: {
     log: testLog,
     registry: createRegistry(),
     readiness: () => ({ ready: true, reasons: [] }),
+    tokens: testKeys,
   });
   const hub = createHub();
   const producer = await kafka.producer('test-api');

@@ -5,6 +5,7 @@ import { type Kysely, sql } from 'kysely';
 import type { CouponResult } from '../../catalog/events/coupon.ts';
 import type { DatabaseSettings } from '../base/config.ts';
 import { uuidV7 } from '../base/ids.ts';
+import { asOperator, operatorToken } from '../http/testing.ts';
 import type { Kafka, Producer } from '../kafka/kafka.ts';
 import { eventRecord, headerText } from '../kafka/records.ts';
 import { eventually, readTopic, testKafka, testLog, uniqueName } from '../kafka/testing.ts';
@@ -70,14 +71,14 @@ async function post(
 ): Promise<{ status: number; json: Record<string, string> }> {
   const response = await fetch(`${url}${path}`, {
     method: 'POST',
-    headers: { 'content-type': 'application/json' },
+    headers: { ...asOperator, 'content-type': 'application/json' },
     body: JSON.stringify(body),
   });
   return { status: response.status, json: (await response.json()) as Record<string, string> };
 }
 
 const get = async (url: string, path: string) =>
-  (await fetch(`${url}${path}`)).json() as Promise<Record<string, unknown>>;
+  (await fetch(`${url}${path}`, { headers: asOperator })).json() as Promise<Record<string, unknown>>;
 
 async function ask(t: ExecutionContext, url: string, userId: string, couponId: string): Promise<string> {
   const { status, json } = await post(url, '/coupons/issue', { userId, couponId });
@@ -155,6 +156,7 @@ for (const ordering of [both.user, both.coupon]) {
       await issuing(t, ordering);
       const report = await runCouponRush({
         apiUrl: url,
+        token: operatorToken,
         stock: 100,
         users: 300,
         requestsEach: 3,
@@ -182,6 +184,7 @@ for (const ordering of [both.user, both.coupon]) {
       let accepted = 0;
       const rush = runCouponRush({
         apiUrl: url,
+        token: operatorToken,
         stock: 50,
         users: 400,
         requestsEach: 3,
@@ -356,7 +359,7 @@ test.serial(
     );
     const userId = 'comes-back';
     const seen: SeenOutcome[] = [];
-    let stream = openOutcomeStream(url, userId, (outcome) => seen.push(outcome));
+    let stream = openOutcomeStream(url, operatorToken, userId, (outcome) => seen.push(outcome));
     await stream.ready;
     const first = await ask(t, url, userId, couponIds[0]!);
     await eventually('it is pushed', () => seen.length === 1, patienceMs);
@@ -368,7 +371,7 @@ test.serial(
     await eventually('it is decided', async () => (await status(second)) === 'COMPLETED', patienceMs);
     // Missed by this client only: another window of the same user sees it.
     const window: SeenOutcome[] = [];
-    const other = openOutcomeStream(url, userId, (outcome) => window.push(outcome));
+    const other = openOutcomeStream(url, operatorToken, userId, (outcome) => window.push(outcome));
     t.teardown(() => other.close());
     await other.ready;
     const third = await ask(t, url, userId, couponIds[2]!);
@@ -381,7 +384,7 @@ test.serial(
     await eventually('it is noted', async () => (await status(third)) === 'NOTIFIED', patienceMs);
 
     const resumed: SeenOutcome[] = [];
-    stream = openOutcomeStream(url, userId, (outcome) => resumed.push(outcome), first);
+    stream = openOutcomeStream(url, operatorToken, userId, (outcome) => resumed.push(outcome), first);
     t.teardown(() => stream.close());
     await stream.ready;
     const fourth = await ask(t, url, userId, couponIds[3]!);
@@ -423,7 +426,7 @@ test.serial('a WebSocket tells outcomes, too, and refuses what it does not under
   };
   t.is(await refused('/coupons/ws'), 'error');
   t.is(await refused('/other?userId=x'), 'error');
-  t.is((await fetch(`${url}/coupons/ws?userId=x`)).status, 426);
+  t.is((await fetch(`${url}/coupons/ws?userId=x`, { headers: asOperator })).status, 426);
 });
 
 test.serial(
@@ -434,7 +437,7 @@ test.serial(
     await issuing(t, ordering);
     const couponId = await createCoupon(db, { name: 'after poison', stock: 1 });
     const seen: SeenOutcome[] = [];
-    const stream = openOutcomeStream(url, 'patient', (outcome) => seen.push(outcome));
+    const stream = openOutcomeStream(url, operatorToken, 'patient', (outcome) => seen.push(outcome));
     t.teardown(() => stream.close());
     await stream.ready;
     await producer.send(
@@ -481,7 +484,7 @@ test.serial('bad input is refused, field by field', async (t) => {
     t.is(status, 422, `${path} ${JSON.stringify(body)}`);
     t.truthy(json.error);
   }
-  const statusOf = async (path: string) => (await fetch(`${url}${path}`)).status;
+  const statusOf = async (path: string) => (await fetch(`${url}${path}`, { headers: asOperator })).status;
   t.is(await statusOf('/coupons/unknown'), 404);
   t.is(await statusOf(`/coupons/requests/${uuidV7(1)}`), 404);
   t.is(await statusOf('/coupons/requests/1'), 422);

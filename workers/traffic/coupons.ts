@@ -6,6 +6,8 @@ import { type OutcomeStream, openOutcomeStream, type SeenOutcome } from './outco
 export interface CouponRushOptions {
   /** For example http://127.0.0.1:8080 */
   readonly apiUrl: string;
+  /** Of an operator, who may call for anybody. */
+  readonly token: string;
   readonly stock: number;
   readonly users: number;
   readonly requestsEach: number;
@@ -71,7 +73,7 @@ export interface CouponRushReport {
 
 /** Creates a coupon and lets everybody at it. Rejects when the coupon cannot be created. */
 export async function runCouponRush(options: CouponRushOptions): Promise<CouponRushReport> {
-  const { apiUrl, stock, users, requestsEach, signal, retryForMs = 60_000 } = options;
+  const { apiUrl, token, stock, users, requestsEach, signal, retryForMs = 60_000 } = options;
   const connections = options.connections ?? 256;
   const prefix = options.userPrefix ?? `rush-${Date.now().toString(36)}`;
   const userOf = (index: number) => `${prefix}-${index}`;
@@ -89,9 +91,11 @@ export async function runCouponRush(options: CouponRushOptions): Promise<CouponR
     const { statusCode, body: answer } = await pool.request({
       method,
       path,
-      ...(body === undefined
-        ? {}
-        : { headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) }),
+      headers: {
+        authorization: `Bearer ${token}`,
+        ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+      },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
     });
     return { status: statusCode, json: await answer.json() };
   }
@@ -106,7 +110,7 @@ export async function runCouponRush(options: CouponRushOptions): Promise<CouponR
     const watchers = Math.min(options.watchers ?? 50, users);
     for (let index = 0; index < watchers; index++) {
       streams.push(
-        openOutcomeStream(apiUrl, userOf(index), (outcome) => {
+        openOutcomeStream(apiUrl, token, userOf(index), (outcome) => {
           if (outcome.couponId !== couponId || pushedAt.has(outcome.requestId)) return;
           pushedAt.set(outcome.requestId, performance.now());
           watched.set(outcome.requestId, outcome);

@@ -7,6 +7,8 @@ import { seededRandom, zipf } from './generate.ts';
 export interface OrdersOptions {
   /** For example http://127.0.0.1:8080 */
   readonly apiUrl: string;
+  /** Of an operator, who may call for anybody. */
+  readonly token: string;
   /** Orders a second; unset: as fast as `connections` go. */
   readonly rate?: number;
   /** Unset: until `signal`. */
@@ -108,7 +110,11 @@ export async function runOrders(options: OrdersOptions): Promise<OrdersReport> {
         const answer = await pool.request({
           method: 'POST',
           path,
-          headers: { 'content-type': 'application/json', ...headers },
+          headers: {
+            authorization: `Bearer ${options.token}`,
+            'content-type': 'application/json',
+            ...headers,
+          },
           body: JSON.stringify(body),
         });
         const json = (await answer.body.json()) as Record<string, unknown>;

@@ -22,6 +22,7 @@ const reconnectMs = 500;
 /** Calls `onOutcome` for each outcome of the user's requests, until closed; begins after `lastEventId` when it is given. */
 export function openOutcomeStream(
   apiUrl: string,
+  token: string,
   userId: string,
   onOutcome: (outcome: SeenOutcome) => void,
   lastEventId?: string,
@@ -59,6 +60,7 @@ export function openOutcomeStream(
       {
         agent: false,
         headers: {
+          authorization: `Bearer ${token}`,
           accept: 'text/event-stream',
           ...(lastId === undefined ? {} : { 'last-event-id': lastId }),
         },

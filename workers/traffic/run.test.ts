@@ -17,14 +17,19 @@ import { removeOldTrafficLogs, runTraffic } from './run.ts';
 
 /** An API that answers as told and notes what it got. */
 async function api(t: ExecutionContext, status: (body: string, attempt: number) => number | 'cut') {
-  const bodies: { path: string; body: string; key: string }[] = [];
+  const bodies: { path: string; body: string; key: string; authorization: string | undefined }[] = [];
   const server = createServer((request, response) => {
     let body = '';
     request.on('data', (chunk) => {
       body += chunk;
     });
     request.on('end', () => {
-      bodies.push({ path: request.url!, body, key: String(request.headers['idempotency-key']) });
+      bodies.push({
+        path: request.url!,
+        body,
+        key: String(request.headers['idempotency-key']),
+        authorization: request.headers.authorization,
+      });
       const answer = status(body, bodies.length);
       if (answer === 'cut') request.socket.destroy();
       else response.writeHead(answer).end('{}');
@@ -54,6 +59,7 @@ test('the rate is held, and every message is accounted for on each of the three 
   const sent: RawRecord[] = [];
   const progress: number[] = [];
   const report = await runTraffic({
+    token: 'a-token',
     apiUrl,
     rate: 200,
     durationMs: 1_500,
@@ -74,6 +80,7 @@ test('the rate is held, and every message is accounted for on each of the three 
   t.is(report.failed + report.refused + report.unexpected, 0);
   t.is(report.messages?.length, report.sent);
   t.is(bodies.length, report.sentBy.api);
+  t.true(bodies.every(({ authorization }) => authorization === 'Bearer a-token'));
   t.is(sent.length, report.sentBy.kafka);
   t.true(report.sentBy.log > 0 && report.sentBy.kafka > 0);
   const lines = ['purchase', 'promo_behavior'].flatMap((kind) =>
@@ -94,6 +101,7 @@ test('after 503 and broken connections the same message is tried again under the
     attempt % 5 === 0 ? 503 : attempt % 5 === 1 ? 'cut' : 202,
   );
   const report = await runTraffic({
+    token: 'a-token',
     apiUrl,
     rate: 30,
     durationMs: 600,
@@ -111,6 +119,7 @@ test('after 503 and broken connections the same message is tried again under the
 
 test('what never gets an ack is failed, and the run ends', async (t) => {
   const report = await runTraffic({
+    token: 'a-token',
     apiUrl: 'http://127.0.0.1:1',
     rate: 50,
     durationMs: 600,
@@ -133,6 +142,7 @@ test('refused poison is as it should be; refused valid messages are not', async 
       : 422,
   );
   const good = await runTraffic({
+    token: 'a-token',
     apiUrl: strict.apiUrl,
     rate: 300,
     durationMs: 500,
@@ -143,7 +153,14 @@ test('refused poison is as it should be; refused valid messages are not', async 
   t.true(good.refused > 0);
   t.is(good.unexpected, 0);
   const broken = await api(t, () => 422);
-  const bad = await runTraffic({ apiUrl: broken.apiUrl, rate: 100, durationMs: 600, seed: 5, steady: true });
+  const bad = await runTraffic({
+    token: 'a-token',
+    apiUrl: broken.apiUrl,
+    rate: 100,
+    durationMs: 600,
+    seed: 5,
+    steady: true,
+  });
   t.is(bad.unexpected, bad.sent);
 });
 
@@ -151,7 +168,14 @@ test('high rates share requests, and a signal ends the run', async (t) => {
   const { apiUrl, bodies } = await api(t, () => 202);
   const ending = new AbortController();
   setTimeout(() => ending.abort(), 400);
-  const report = await runTraffic({ apiUrl, rate: 5_000, seed: 6, steady: true, signal: ending.signal });
+  const report = await runTraffic({
+    token: 'a-token',
+    apiUrl,
+    rate: 5_000,
+    seed: 6,
+    steady: true,
+    signal: ending.signal,
+  });
   t.is(report.acked, report.sent);
   t.true(report.sent > 500, String(report.sent));
   t.true(bodies.length * 5 < report.sent, `${bodies.length} requests`);
@@ -175,6 +199,7 @@ test('after the signal nothing is tried again for long', async (t) => {
   setTimeout(() => ending.abort(), 300);
   const startedMs = performance.now();
   const report = await runTraffic({
+    token: 'a-token',
     apiUrl,
     rate: 50,
     seed: 8,

@@ -49,6 +49,8 @@ export interface TrafficReport extends TrafficProgress {
 export interface TrafficOptions extends Omit<GeneratorOptions, 'seed'> {
   /** For example http://127.0.0.1:8080 */
   readonly apiUrl: string;
+  /** Of a merchant, who may bring in what any customer did. */
+  readonly token: string;
   /** Messages a second on average, purchases and acts together. */
   readonly rate: number;
   /** Unset: until `signal`. */
@@ -149,7 +151,11 @@ export async function runTraffic(options: TrafficOptions): Promise<TrafficReport
       try {
         const response = await fetch(`${options.apiUrl}${paths[kind]}`, {
           method: 'POST',
-          headers: { 'content-type': 'application/json', 'idempotency-key': key },
+          headers: {
+            authorization: `Bearer ${options.token}`,
+            'content-type': 'application/json',
+            'idempotency-key': key,
+          },
           body,
           signal: AbortSignal.timeout(10_000),
         });

@@ -16,6 +16,7 @@ const config = Type.Object({
     default: 'http://api:8080',
     description: 'where POST /purchases is',
   }),
+  TRAFFIC_TOKEN: Type.String({ minLength: 1, description: 'says to the API that a merchant calls' }),
   TRAFFIC_SEED: Type.Optional(Type.Integer({ description: 'the same seed gives the same messages' })),
   LOG_INBOX_DIRECTORY: Type.String({
     minLength: 1,
@@ -39,6 +40,7 @@ export const worker: Worker<typeof config> = {
     let last: TrafficProgress | undefined;
     const done = runTraffic({
       apiUrl: config.TRAFFIC_API_URL,
+      token: config.TRAFFIC_TOKEN,
       rate: config.TRAFFIC_RATE,
       seed: config.TRAFFIC_SEED ?? Date.now() % 2 ** 31,
       kafka: producer,
