@@ -46,8 +46,8 @@ test('a process that is started with a bug has it, and one with a control has no
     const { decidePayments } = await import(${JSON.stringify(pathToFileURL(join(checkout, 'workers/order/order.ts')).href)});
     const total = { amountMinor: 1, currency: 'KRW' };
     const order = { orderId: 'o', user: 'u', status: 'PENDING', lines: [{ productId: 'p', quantity: 3, unitAmountMinor: 1 }], total };
-    const request = { orderId: 'o', idempotencyKey: 'k', requestHash: 'h', amount: total, paymentId: 'y' };
-    const { stock } = decidePayments({ orders: new Map([['o', order]]), payments: [], stock: new Map([['p', 10]]) }, [request]);
+    const request = { orderId: 'o', amount: total, paymentId: 'y' };
+    const { stock } = decidePayments({ orders: new Map([['o', order]]), stock: new Map([['p', 10]]) }, [request]);
     process.stdout.write(String(stock.get('p')));`;
   const stockLeft = async (bug: string) => {
     const args = ['--import', hookOf(bug), '--input-type=module', '--eval', code];

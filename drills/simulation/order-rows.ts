@@ -1,20 +1,49 @@
 /** The rows that orders are paid by in the simulated store: what workers/order/store.ts says in SQL, said again. */
-import type { Order, Payment } from '../../workers/order/order.ts';
-import type { PaymentStore, VersionedProduct } from '../../workers/order/payments.ts';
+import type { Order } from '../../workers/order/order.ts';
+import type { PaymentCall, PaymentStore, VersionedProduct } from '../../workers/order/payments.ts';
+import type { Kept, OnceRows } from '../../workers/store/once.ts';
 import type { Life } from './kafka.ts';
 import { appendOutbox } from './relay.ts';
-import type { Reader, Row, SimulatedStore } from './store.ts';
+import type { Reader, Row, SimulatedStore, Transaction } from './store.ts';
 
 export interface OrderRowsBugs {
   readonly ordersNotLocked?: boolean;
   readonly stockNotLocked?: boolean;
-  /** A key may pay two orders, and an order may be paid twice. */
+  /** A key may pay two orders. */
   readonly noUniqueKeys?: boolean;
   readonly outboxOutsideTransaction?: boolean;
 }
 
-export interface PaymentRow extends Payment {
+export interface PaymentRow extends Pick<PaymentCall, 'paymentId' | 'orderId' | 'idempotencyKey'> {
+  readonly user: string;
   readonly amountMinor: number;
+}
+
+/** What workers/store/once.ts says in SQL, said again. */
+function simulatedOnce(trx: Transaction, isBlind: boolean): OnceRows {
+  const place = ({ scope, key }: Kept) => ['once', `${scope} ${key}`] as const;
+  return {
+    async reserve(wanted) {
+      const got = await trx.lockFree(() => wanted.map(place));
+      const free = wanted.filter((row) => got.some(([, key]) => key === place(row)[1]));
+      const kept = await trx.statement([], (rows) =>
+        free.flatMap((row) => {
+          const before = isBlind ? undefined : rows.get<Kept>(...place(row));
+          if (before === undefined) rows.set(...place(row), row);
+          return before ?? [];
+        }),
+      );
+      return { kept, held: wanted.filter((row) => !free.includes(row)) };
+    },
+    answer: (changed) =>
+      trx.statement(changed.map(place), (rows) => {
+        for (const row of changed) rows.set(...place(row), row);
+      }),
+    release: (released) =>
+      trx.statement(released.map(place), (rows) => {
+        for (const row of released) rows.delete(...place(row));
+      }),
+  };
 }
 
 /** The port as a process sees it. */
@@ -55,47 +84,31 @@ export function simulatedPayments(store: SimulatedStore, life: Life, bugs: Order
         return work({
           lockOrders: (orderIds) => lockRows('order', orderIds, bugs.ordersNotLocked !== true),
           lockProducts: (productIds) => lockRows('product', productIds, bugs.stockNotLocked !== true),
-          findPayments: (keys) =>
-            trx.statement([], (rows) =>
-              keys.flatMap(({ user, idempotencyKey }) => {
-                const paymentId = rows.get<string>('payment-key', `${user} ${idempotencyKey}`);
-                return paymentId === undefined ? [] : [rows.get<PaymentRow>('payment', paymentId)!];
-              }),
-            ),
+          once: simulatedOnce(trx, bugs.noUniqueKeys === true),
           failOrder: (orderId, failedProductId) => change([orderId], { status: 'FAILED', failedProductId }),
           completeOrders: (orderIds) => change(orderIds, { status: 'COMPLETED' }),
-          addPayments: (paid) => {
-            const unique = paid.map(({ call, order }) => ({
-              order: ['payment-order', order.orderId] as const,
-              key: ['payment-key', `${order.user} ${call.idempotencyKey}`] as const,
-            }));
-            return trx.statement(
-              paid.flatMap(({ call }, index) => [
+          addPayments: (paid) =>
+            trx.statement(
+              paid.flatMap(({ call, order }) => [
                 ['payment', call.paymentId] as const,
-                unique[index]!.order,
-                unique[index]!.key,
+                ['payment-order', order.orderId] as const,
               ]),
               (rows) => {
-                for (const [index, { call, order }] of paid.entries()) {
-                  const rowsTaken = Object.values(unique[index]!);
-                  if (
-                    bugs.noUniqueKeys !== true &&
-                    rowsTaken.some(([table, key]) => rows.get(table, key) !== undefined)
-                  )
+                for (const { call, order } of paid) {
+                  const { paymentId, orderId, idempotencyKey } = call;
+                  if (rows.get('payment-order', orderId) !== undefined)
                     throw Object.assign(new Error('simulated: a duplicate key'), { errno: 1062 });
-                  for (const [table, key] of rowsTaken) rows.set(table, key, call.paymentId);
-                  rows.set('payment', call.paymentId, {
-                    paymentId: call.paymentId,
-                    orderId: order.orderId,
+                  rows.set('payment-order', orderId, paymentId);
+                  rows.set('payment', paymentId, {
+                    paymentId,
+                    orderId,
                     user: order.user,
-                    idempotencyKey: call.idempotencyKey,
-                    requestHash: call.requestHash,
+                    idempotencyKey,
                     amountMinor: order.total.amountMinor,
                   } satisfies PaymentRow);
                 }
               },
-            );
-          },
+            ),
           setStock: (stock, depleted) =>
             trx.statement(
               [...stock.keys()].toSorted().map((id) => ['product', id]),

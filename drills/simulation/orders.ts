@@ -9,8 +9,13 @@ import { groups } from '../../catalog/groups.ts';
 import { topics } from '../../catalog/topics.ts';
 import { isNotNow } from '../../workers/base/errors.ts';
 import { newId } from '../../workers/order/ids.ts';
-import { type Order, type PaymentAnswer, priceOrder } from '../../workers/order/order.ts';
-import { type PaymentCall, payOrders, type VersionedProduct } from '../../workers/order/payments.ts';
+import { type Order, priceOrder } from '../../workers/order/order.ts';
+import {
+  type PaymentCall,
+  type PaymentOutcome,
+  payOrders,
+  type VersionedProduct,
+} from '../../workers/order/payments.ts';
 import { addScript } from '../../workers/order/ranking.ts';
 import { startRanking } from '../../workers/order/ranking-worker.ts';
 import { groupCommit } from '../../workers/store/group-commit.ts';
@@ -66,7 +71,7 @@ function adds(bug: OrderBug | undefined): Script {
 interface Answered {
   readonly order: Order;
   readonly idempotencyKey: string;
-  readonly answer: PaymentAnswer;
+  readonly answer: PaymentOutcome;
   readonly beganMs: number;
   readonly endedMs: number;
 }
@@ -81,7 +86,7 @@ export async function orderScenario(world: World, bug?: OrderBug): Promise<reado
   const surprises: string[] = [];
   const poison: string[] = [];
 
-  type Pay = (call: PaymentCall) => Promise<PaymentAnswer>;
+  type Pay = (call: PaymentCall) => Promise<PaymentOutcome>;
   const shops = processes<Pay>(world, {
     name: 'shop',
     most: 2,
@@ -172,6 +177,10 @@ export async function orderScenario(world: World, bug?: OrderBug): Promise<reado
           world.sleep(world.pick([300, 5_000])).then(() => undefined),
         ]);
         if (answer === undefined) continue;
+        if (!answer.ok && answer.refusal.code === 'MUSTER_IDEMPOTENCY_KEY_IN_USE') {
+          await world.sleep(world.int(50, 500));
+          continue;
+        }
         answered.push({ order, idempotencyKey, answer, beganMs, endedMs: world.now() });
         return;
       } catch (error) {

@@ -461,6 +461,23 @@ test.serial(
   },
 );
 
+test.serial('a coupon that is made twice under one key is one coupon', async (t) => {
+  const url = await api(t, both.user);
+  const make = async (name: string, key: string) => {
+    const answer = await fetch(`${url}/coupons`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', 'idempotency-key': key },
+      body: JSON.stringify({ name, stock: 3 }),
+    });
+    return { status: answer.status, text: await answer.text() };
+  };
+  const first = await make('once', 'key-1');
+  t.is(first.status, 201);
+  t.deepEqual(await make('once', 'key-1'), first);
+  t.is((await make('another', 'key-1')).status, 409);
+  t.not((await make('once', 'key-2')).text, first.text);
+});
+
 test.serial('bad input is refused, field by field', async (t) => {
   const url = await api(t, both.user);
   for (const [path, body] of [

@@ -7,6 +7,7 @@ import { WebSocketServer } from 'ws';
 import { couponId, couponReasons, couponUserId } from '../../catalog/events/coupon.ts';
 import { pseudonym } from '../base/pseudonym.ts';
 import { errorBody, HttpError } from '../http/errors.ts';
+import { idempotencyKey, onceOf } from '../http/idempotent.ts';
 import { openEventStream } from '../http/sse.ts';
 import { chooseProtocol, type Upgrade } from '../http/upgrade.ts';
 import type { Client, Hub } from './hub.ts';
@@ -115,8 +116,9 @@ export function registerRoutes(http: FastifyInstance, options: RoutesOptions): {
       schema: {
         summary: 'Create a coupon',
         tags,
+        headers: idempotencyKey.optional,
         body: newCoupon,
-        response: { 201: couponBody, 400: errorBody, 422: errorBody, 503: errorBody },
+        response: { 201: couponBody, 400: errorBody, 409: errorBody, 422: errorBody, 503: errorBody },
       },
     },
     async (request, reply) => {
@@ -128,13 +130,18 @@ export function registerRoutes(http: FastifyInstance, options: RoutesOptions): {
           { field: 'validUntil', reason: 'must be after validFrom' },
         ]);
       const db = await database();
-      const id = await createCoupon(db, {
-        name,
-        stock,
-        ...(validFromMs === undefined ? {} : { validFromMs }),
-        ...(validUntilMs === undefined ? {} : { validUntilMs }),
-      });
-      return reply.code(201).send(couponAnswer((await findCoupon(db, id))!));
+      const id = await createCoupon(
+        db,
+        {
+          name,
+          stock,
+          ...(validFromMs === undefined ? {} : { validFromMs }),
+          ...(validUntilMs === undefined ? {} : { validUntilMs }),
+        },
+        onceOf(request, 'coupon', options.pseudonymKey),
+      );
+      // As it was made, also to a repeat.
+      return reply.code(201).send(couponAnswer({ ...(await findCoupon(db, id))!, issued: 0 }));
     },
   );
 

@@ -6,6 +6,7 @@ import { type Kysely, type RawBuilder, sql, type Transaction } from 'kysely';
 import type { CouponReason } from '../../catalog/events/coupon.ts';
 import { uuidV7 } from '../base/ids.ts';
 import { transaction } from '../store/database.ts';
+import { type OnceCall, once } from '../store/once.ts';
 import { type CouponState, holderKey } from './issue.ts';
 import type { NewRequest, RequestRow, RequestRows, RequestStore } from './requests.ts';
 
@@ -50,18 +51,23 @@ const couponOf = (row: CouponRow): Coupon => ({
   createdAtMs: row.created_at.getTime(),
 });
 
-/** Creates a coupon and resolves to its id. */
+/** Creates a coupon, once per call, and resolves to its id. */
 export async function createCoupon(
-  db: Db,
+  db: Kysely<unknown>,
   coupon: Pick<Coupon, 'name' | 'stock'> & Partial<Pick<Coupon, 'validFromMs' | 'validUntilMs'>>,
+  call?: OnceCall,
 ): Promise<string> {
-  const couponId = uuidV7(Date.now());
   const date = (ms: number | undefined) => (ms === undefined ? null : new Date(ms));
-  await sql`
-    INSERT INTO coupon (coupon_id, name, stock, valid_from, valid_until, created_at)
-    VALUES (${couponId}, ${coupon.name}, ${coupon.stock}, ${date(coupon.validFromMs)}, ${date(coupon.validUntilMs)},
-      UTC_TIMESTAMP(3))`.execute(db);
-  return couponId;
+  return transaction(db, (trx) =>
+    once(trx, call, async () => {
+      const couponId = uuidV7(Date.now());
+      await sql`
+        INSERT INTO coupon (coupon_id, name, stock, valid_from, valid_until, created_at)
+        VALUES (${couponId}, ${coupon.name}, ${coupon.stock}, ${date(coupon.validFromMs)}, ${date(coupon.validUntilMs)},
+          UTC_TIMESTAMP(3))`.execute(trx);
+      return couponId;
+    }),
+  );
 }
 
 export async function findCoupon(db: Db, couponId: string): Promise<Coupon | undefined> {

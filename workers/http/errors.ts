@@ -56,6 +56,13 @@ export function bodyOf(code: `MUSTER_${string}`, message: string, details?: read
   };
 }
 
+/** What stands against something that was asked before; IN_USE may be sent again in a moment, the others never. */
+const conflicts = new Set<string>([
+  'MUSTER_DUPLICATE_ID_OTHER_BODY',
+  'MUSTER_IDEMPOTENCY_KEY_IN_USE',
+  'MUSTER_IDEMPOTENCY_KEY_REUSED',
+]);
+
 /** The answer an error becomes. What we did not raise on purpose shows nothing of its inside. */
 export function toHttpError(error: Error): HttpError {
   if (error instanceof HttpError) return error;
@@ -69,6 +76,7 @@ export function toHttpError(error: Error): HttpError {
     );
   }
   if (error instanceof MusterError) {
+    if (conflicts.has(error.code)) return new HttpError(409, error.code, error.message);
     if (isNotNow(error))
       return new HttpError(
         503,
@@ -79,7 +87,6 @@ export function toHttpError(error: Error): HttpError {
           cause: error,
         },
       );
-    if (error.code === 'MUSTER_DUPLICATE_ID_OTHER_BODY') return new HttpError(409, error.code, error.message);
     return internal(error);
   }
   switch (code) {

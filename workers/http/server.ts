@@ -216,7 +216,8 @@ function answerErrors(app: HttpServer, log: Logger): void {
   app.setErrorHandler((error: FastifyError | Error, request, reply) => {
     const answer = toHttpError(error);
     if (answer.status === 401) reply.header('www-authenticate', challenge);
-    if (answer.status === 503) reply.header('retry-after', '1');
+    if (answer.status === 503 || answer.code === 'MUSTER_IDEMPOTENCY_KEY_IN_USE')
+      reply.header('retry-after', '1');
     if (answer.status >= 500) {
       trace.getSpan(contextOf(request))?.recordException(error);
       context.with(contextOf(request), () =>

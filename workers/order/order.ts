@@ -1,4 +1,5 @@
 /** What an order costs and what becomes of its payment: pure decisions, everything passed in, nothing asked for. */
+import type { MusterError } from '../base/errors.ts';
 
 import type { Money } from '../base/money.ts';
 
@@ -67,6 +68,58 @@ export function priceOrder(
 
 const maxQuantity = 1_000_000;
 
+export interface ProductChange {
+  readonly price?: Money;
+  readonly addStock?: number;
+}
+
+export type ChangedProduct =
+  | {
+      readonly ok: true;
+      readonly product: Product;
+      readonly events: readonly ('PRICE_CHANGED' | 'STOCK_CHANGED')[];
+    }
+  | { readonly ok: false; readonly refusal: Refusal };
+
+/** A product after a change of price and stock by hand, with an event for each that changes. */
+export function changeProduct(
+  { productId, name, price, stock }: Product,
+  change: ProductChange,
+): ChangedProduct {
+  if (change.price !== undefined && change.price.currency !== price.currency)
+    // Because orders that wait for their payment have it.
+    return refuse(422, 'MUSTER_CURRENCIES_DIFFER', 'a product keeps its currency', [
+      { field: 'price.currency', reason: 'is not that of the product' },
+    ]);
+  const after: Product = {
+    productId,
+    name,
+    price: change.price ?? price,
+    stock: stock + (change.addStock ?? 0),
+  };
+  if (after.stock < 0)
+    return refuse(409, 'MUSTER_STOCK_TOO_LOW', 'there is less in stock than is to be taken', [
+      { field: 'addStock', reason: `there are ${stock}` },
+    ]);
+  if (after.stock > maxStock)
+    return refuse(409, 'MUSTER_STOCK_TOO_HIGH', 'that would be more than can be counted', [
+      { field: 'addStock', reason: `there are ${stock}, and at most ${maxStock} can be counted` },
+    ]);
+  return {
+    ok: true,
+    product: after,
+    events: [
+      ...(after.price.amountMinor === price.amountMinor ? [] : (['PRICE_CHANGED'] as const)),
+      ...(after.stock === stock ? [] : (['STOCK_CHANGED'] as const)),
+    ],
+  };
+}
+
+export const unknownProduct = refuse(404, 'MUSTER_PRODUCT_UNKNOWN', 'there is no such product');
+
+/** What the column holds. */
+const maxStock = 4_294_967_295;
+
 export type OrderStatus = 'PENDING' | 'COMPLETED' | 'FAILED';
 
 export interface Order {
@@ -80,19 +133,8 @@ export interface Order {
   readonly failedProductId?: string;
 }
 
-export interface Payment {
-  readonly paymentId: string;
-  readonly orderId: string;
-  readonly user: string;
-  readonly idempotencyKey: string;
-  /** Keyed hash of the request, to tell a repeat from another request under the same key; hexadecimal. */
-  readonly requestHash: string;
-}
-
 export interface PaymentRequest {
   readonly orderId: string;
-  readonly idempotencyKey: string;
-  readonly requestHash: string;
   readonly amount: Money;
   /** The id that the payment gets if it is accepted. */
   readonly paymentId: string;
@@ -101,13 +143,11 @@ export interface PaymentRequest {
 /** What the store knows of everything that the requests name. */
 export interface PaymentState {
   readonly orders: ReadonlyMap<string, Order>;
-  /** Payments of the requests' customers under the requests' keys. */
-  readonly payments: readonly Payment[];
   readonly stock: ReadonlyMap<string, number>;
 }
 
 export type PaymentAnswer =
-  | { readonly ok: true; readonly paymentId: string; readonly repeated: boolean }
+  | { readonly ok: true; readonly paymentId: string }
   | { readonly ok: false; readonly refusal: Refusal };
 
 export interface PaymentDecision {
@@ -123,11 +163,11 @@ export interface PaymentDecision {
 
 /**
  * Decides requests one after the other, each on what the ones before it left. An order is paid whole or not at all, at
- * most once, and never beyond the stock; one that the stock does not suffice for fails for good and says why.
+ * most once, and never beyond the stock; one that the stock does not suffice for fails for good and says why. Repeats do
+ * not come here: they have their answer (workers/store/once.ts).
  */
 export function decidePayments(state: PaymentState, requests: readonly PaymentRequest[]): PaymentDecision {
   const orders = new Map(state.orders);
-  const payments = new Map(state.payments.map((payment) => [keyOf(payment.user, payment), payment]));
   const left = new Map(state.stock);
   const taken = new Map<string, number>();
   const paid: { request: PaymentRequest; order: Order }[] = [];
@@ -135,16 +175,7 @@ export function decidePayments(state: PaymentState, requests: readonly PaymentRe
 
   const answers = requests.map((request): PaymentAnswer => {
     const order = orders.get(request.orderId);
-    if (order === undefined) return refuse(404, 'MUSTER_ORDER_UNKNOWN', 'there is no such order');
-    const known = payments.get(keyOf(order.user, request));
-    if (known !== undefined)
-      return known.orderId === request.orderId && known.requestHash === request.requestHash
-        ? { ok: true, paymentId: known.paymentId, repeated: true }
-        : refuse(
-            409,
-            'MUSTER_IDEMPOTENCY_KEY_REUSED',
-            'this Idempotency-Key was used before with another request; a new payment needs a new key',
-          );
+    if (order === undefined) return unknownOrder;
     if (order.status === 'COMPLETED')
       return refuse(
         409,
@@ -170,22 +201,22 @@ export function decidePayments(state: PaymentState, requests: readonly PaymentRe
       taken.set(productId, stock);
     }
     orders.set(order.orderId, { ...order, status: 'COMPLETED' });
-    payments.set(keyOf(order.user, request), { ...request, user: order.user });
     paid.push({ request, order });
-    return { ok: true, paymentId: request.paymentId, repeated: false };
+    return { ok: true, paymentId: request.paymentId };
   });
   return { answers, paid, failed, stock: taken };
 }
-
-/** A key belongs to its customer: two customers may use the same one, one customer for two orders may not. */
-const keyOf = (user: string, { idempotencyKey }: { readonly idempotencyKey: string }) =>
-  `${user} ${idempotencyKey}`;
 
 function outOfStock(productId: string): PaymentAnswer {
   return refuse(409, 'MUSTER_OUT_OF_STOCK', 'the order failed: there is not enough of a product', [
     { field: 'items', reason: `not enough of product ${productId}` },
   ]);
 }
+
+export const unknownOrder = refuse(404, 'MUSTER_ORDER_UNKNOWN', 'there is no such order');
+
+/** What was asked stands against what was asked before under the same key. */
+export const refusedKey = ({ code, message }: MusterError) => refuse(409, code, message);
 
 function refuse(
   status: Refusal['status'],

@@ -2,18 +2,24 @@
  * What a payment changes, in one transaction: what is locked, what is decided on it (order.ts), what is written. Rows
  * come and go through a port: store.ts says it in SQL, the simulation in memory (drills/simulation).
  */
+import { type OnceRows, onceAll } from '../store/once.ts';
 import type { OutboxRecord } from '../store/outbox.ts';
 import {
   decidePayments,
   type Order,
-  type Payment,
   type PaymentAnswer,
   type PaymentRequest,
   type Product,
+  refusedKey,
+  unknownOrder,
 } from './order.ts';
 import { paidRecords, productRecord } from './records.ts';
 
 export interface PaymentCall extends PaymentRequest {
+  /** Of the order's customer: two customers may use the same one, one customer for two orders may not. */
+  readonly idempotencyKey: string;
+  /** Keyed hash of the request, to tell a repeat from another request under the same key; hexadecimal. */
+  readonly requestHash: string;
   readonly method: string;
   readonly cardLast4: string | undefined;
   /** Goes on in the events of the payment. */
@@ -37,13 +43,12 @@ export interface PaymentStore {
 export interface PaymentRows {
   /** Those that there are, locked one after the other in the order of their ids. */
   lockOrders(orderIds: readonly string[]): Promise<readonly Order[]>;
-  /** Payments of these customers under these keys. */
-  findPayments(keys: readonly Pick<Payment, 'user' | 'idempotencyKey'>[]): Promise<readonly Payment[]>;
+  readonly once: OnceRows;
   /** As lockOrders(). */
   lockProducts(productIds: readonly string[]): Promise<readonly VersionedProduct[]>;
   failOrder(orderId: string, shortProductId: string, atMs: number): Promise<void>;
   completeOrders(orderIds: readonly string[], atMs: number): Promise<void>;
-  /** Rejects with errno 1062 when one of the orders is paid, or one of the keys used by its customer. */
+  /** Rejects when one of the orders is paid. */
   addPayments(
     paid: readonly { readonly call: PaymentCall; readonly order: Order }[],
     atMs: number,
@@ -54,49 +59,66 @@ export interface PaymentRows {
   appendOutbox(records: readonly OutboxRecord[]): Promise<void>;
 }
 
-const duplicateEntry = 1062;
+export type PaymentOutcome = PaymentAnswer & { readonly repeated: boolean };
 
 /**
  * Pays orders in one transaction: payments, orders, stock and outbox rows of all of them commit together or not at all,
- * in as many round trips as for one. Rejects when the database is down; when that happened during the commit it is not
- * known here whether it took place, and the same calls again tell.
+ * in as many round trips as for one. A repeat has the answer of the first. Rejects when the database is down; when that
+ * happened during the commit it is not known here whether it took place, and the same calls again tell.
  */
 export async function payOrders(
   store: PaymentStore,
   calls: readonly PaymentCall[],
   nowMs: number,
-): Promise<readonly PaymentAnswer[]> {
-  for (let attempt = 1; ; attempt++) {
-    try {
-      return await store.transaction((rows) => payWithin(rows, calls, nowMs));
-    } catch (error) {
-      // Another process has used a key of the same customer at the same time: its payment can be seen now.
-      if ((error as NodeJS.ErrnoException).errno !== duplicateEntry || attempt >= 3) throw error;
-    }
-  }
+): Promise<readonly PaymentOutcome[]> {
+  return store.transaction(async (rows) => {
+    // Orders first, then keys, then products, each by id: two transactions that need the same rows never deadlock.
+    const found = await rows.lockOrders([...new Set(calls.map(({ orderId }) => orderId))]);
+    const orders = new Map(found.map((order) => [order.orderId, order]));
+    const known = calls.flatMap((call) => {
+      const order = orders.get(call.orderId);
+      if (order === undefined) return [];
+      const expected: PaymentAnswer = { ok: true, paymentId: call.paymentId };
+      return [
+        { scope: `order:${order.user}`, key: call.idempotencyKey, body: call.requestHash, expected, call },
+      ];
+    });
+    const outcomes = await onceAll(
+      rows.once,
+      known,
+      (first) =>
+        payWithin(
+          rows,
+          orders,
+          first.map(({ call }) => call),
+          nowMs,
+        ),
+      ({ ok }) => ok,
+    );
+    const outcomeOf = new Map(known.map(({ call }, index) => [call, outcomes[index]!]));
+    return calls.map((call): PaymentOutcome => {
+      const outcome = outcomeOf.get(call);
+      if (outcome === undefined) return { ...unknownOrder, repeated: false };
+      if ('error' in outcome) return { ...refusedKey(outcome.error), repeated: false };
+      return { ...outcome.answer, repeated: outcome.repeated };
+    });
+  });
 }
 
 async function payWithin(
   rows: PaymentRows,
+  orders: ReadonlyMap<string, Order>,
   calls: readonly PaymentCall[],
   nowMs: number,
 ): Promise<readonly PaymentAnswer[]> {
-  // Orders first, then products, each by id: two transactions that need the same rows wait and never deadlock.
-  const found = await rows.lockOrders([...new Set(calls.map(({ orderId }) => orderId))]);
-  const orders = new Map(found.map((order) => [order.orderId, order]));
-  const payments = await rows.findPayments(
-    calls.flatMap(({ orderId, idempotencyKey }) => {
-      const order = orders.get(orderId);
-      return order === undefined ? [] : [{ user: order.user, idempotencyKey }];
-    }),
-  );
-  const wanted = found
+  const wanted = calls
+    .map(({ orderId }) => orders.get(orderId)!)
     .filter(({ status }) => status === 'PENDING')
     .flatMap(({ lines }) => lines.map(({ productId }) => productId));
   const products = await rows.lockProducts([...new Set(wanted)]);
 
   const decision = decidePayments(
-    { orders, payments, stock: new Map(products.map(({ productId, stock }) => [productId, stock])) },
+    { orders, stock: new Map(products.map(({ productId, stock }) => [productId, stock])) },
     calls,
   );
   for (const { order, productId } of decision.failed) await rows.failOrder(order.orderId, productId, nowMs);

@@ -1,6 +1,5 @@
 /** HTTP of products and orders. Answers name customers by their pseudonym, never by the user id. */
 
-import { createHmac } from 'node:crypto';
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
 import { SpanStatusCode, trace } from '@opentelemetry/api';
 import type { FastifyInstance } from 'fastify';
@@ -14,6 +13,7 @@ import { counter } from '../base/metrics.ts';
 import { isCurrency, type Money } from '../base/money.ts';
 import { pseudonym } from '../base/pseudonym.ts';
 import { errorBody, HttpError } from '../http/errors.ts';
+import { idempotencyKey, needKey, onceOf } from '../http/idempotent.ts';
 import { onlyOf } from '../http/principals.ts';
 import { traceparentOf } from '../kafka/tracing-kafka.ts';
 import { groupCommit } from '../store/group-commit.ts';
@@ -21,7 +21,6 @@ import { newId } from './ids.ts';
 import type { Refusal } from './order.ts';
 import { type PaymentCall, payOrders } from './payments.ts';
 import {
-  changeProduct,
   createProduct,
   findOrder,
   listProducts,
@@ -30,6 +29,7 @@ import {
   type OrderView,
   paymentStore,
   placeOrders,
+  saveProductChange,
 } from './store.ts';
 
 const tracer = trace.getTracer('muster/order');
@@ -81,15 +81,17 @@ export function registerOrderRoutes(http: FastifyInstance, options: OrderRoutesO
       schema: {
         summary: 'Add a product',
         tags,
+        headers: idempotencyKey.optional,
         body: Type.Object({
           name: Type.String({ minLength: 1, maxLength: 200 }),
           price: money,
           stock: Type.Integer({ minimum: 0, maximum: 1_000_000_000 }),
         }),
-        response: { 201: productBody, 422: errorBody, 503: errorBody },
+        response: { 201: productBody, 409: errorBody, 422: errorBody, 503: errorBody },
       },
     },
-    async ({ body }, reply) => {
+    async (request, reply) => {
+      const { body } = request;
       const product = await createProduct(
         await database(),
         {
@@ -97,6 +99,7 @@ export function registerOrderRoutes(http: FastifyInstance, options: OrderRoutesO
           price: inUse(body.price, 'price'),
           stock: body.stock,
         },
+        onceOf(request, 'order', pseudonymKey),
         Date.now(),
       );
       return reply.code(201).send(product);
@@ -126,9 +129,10 @@ export function registerOrderRoutes(http: FastifyInstance, options: OrderRoutesO
       schema: {
         summary: 'Change the price of a product, or add to its stock',
         description:
-          'Orders that were placed keep their price. `addStock` may be negative; it is added to what is there, so that sales at the same time are not lost.',
+          'Orders that were placed keep their price. `addStock` may be negative; it is added to what is there, so that sales at the same time are not lost; sent twice it would count twice, so it needs an Idempotency-Key.',
         tags,
         params: productPath,
+        headers: idempotencyKey.optional,
         body: Type.Object({
           price: Type.Optional(money),
           addStock: Type.Optional(Type.Integer({ minimum: -1_000_000_000, maximum: 1_000_000_000 })),
@@ -136,27 +140,22 @@ export function registerOrderRoutes(http: FastifyInstance, options: OrderRoutesO
         response: { 200: productBody, 404: errorBody, 409: errorBody, 422: errorBody, 503: errorBody },
       },
     },
-    async ({ params, body }) => {
-      const changed = await changeProduct(
+    async (request) => {
+      const { params, body } = request;
+      const call = onceOf(request, 'order', pseudonymKey);
+      if (body.addStock !== undefined) needKey(call, 'addStock sent twice would count twice');
+      const changed = await saveProductChange(
         await database(),
         params.productId,
         {
           ...(body.price === undefined ? {} : { price: inUse(body.price, 'price') }),
           ...(body.addStock === undefined ? {} : { addStock: body.addStock }),
         },
+        call,
         Date.now(),
       );
-      if (changed === 'unknown')
-        throw new HttpError(404, 'MUSTER_PRODUCT_UNKNOWN', 'there is no such product');
-      if (changed === 'short')
-        throw new HttpError(409, 'MUSTER_STOCK_TOO_LOW', 'there is less in stock than is to be taken', [
-          { field: 'addStock', reason: 'would make the stock negative, or more than can be counted' },
-        ]);
-      if (changed === 'currency')
-        throw new HttpError(422, 'MUSTER_CURRENCIES_DIFFER', 'a product keeps its currency', [
-          { field: 'price.currency', reason: 'is not that of the product' },
-        ]);
-      return changed;
+      if (!changed.ok) throw refused(changed.refusal);
+      return changed.product;
     },
   );
 
@@ -168,6 +167,7 @@ export function registerOrderRoutes(http: FastifyInstance, options: OrderRoutesO
         summary: 'Place an order',
         description: 'Prices are taken as they are now; stock is taken when the order is paid.',
         tags,
+        headers: idempotencyKey.optional,
         body: Type.Object(
           {
             userId: Type.String({
@@ -181,13 +181,16 @@ export function registerOrderRoutes(http: FastifyInstance, options: OrderRoutesO
         ),
         response: {
           201: Type.Object({ orderId: Type.String(), totalAmount: money, status: orderStatus }),
+          409: errorBody,
           422: errorBody,
           503: errorBody,
         },
       },
     },
-    async ({ body }, reply) => {
-      const placed = await place({ user: pseudonym(pseudonymKey, body.userId), items: body.items });
+    async (request, reply) => {
+      const user = pseudonym(pseudonymKey, request.body.userId);
+      const call = onceOf(request, 'order', pseudonymKey, { user });
+      const placed = await place({ user, items: request.body.items, call });
       if (!placed.ok) throw refused(placed.refusal);
       orders.inc();
       const { orderId, total, status } = placed.order;
@@ -242,14 +245,7 @@ export function registerOrderRoutes(http: FastifyInstance, options: OrderRoutesO
           'The payment, the order, the stock and the events commit together or not at all. The same request under the same Idempotency-Key gives the same answer; after 503 or a lost connection it is the way to learn whether the payment took place. Of a card only the last four digits are kept.',
         tags,
         params: orderPath,
-        headers: Type.Object({
-          'idempotency-key': Type.String({
-            minLength: 1,
-            maxLength: 200,
-            pattern: '^[\\x21-\\x7e]+$',
-            description: 'one per payment that the customer means, made by the client',
-          }),
-        }),
+        headers: idempotencyKey.required,
         body: Type.Object(
           {
             paymentInfo: Type.Object({
@@ -273,21 +269,22 @@ export function registerOrderRoutes(http: FastifyInstance, options: OrderRoutesO
         },
       },
     },
-    async ({ params, headers, body }) => {
-      const { method, amount, card } = body.paymentInfo;
+    async (request) => {
+      const { params } = request;
+      const { method, amount, card } = request.body.paymentInfo;
       const digits = card?.replace(/[ -]/g, '');
-      const idempotencyKey = headers['idempotency-key'];
-      const requestHash = createHmac('sha256', pseudonymKey)
-        .update(JSON.stringify([params.orderId, method, amount.amountMinor, amount.currency, digits ?? null]))
-        .digest('hex');
+      // Whose key it is, is known with the order.
+      const call = onceOf(request, 'order', pseudonymKey, {
+        asked: [params.orderId, method, amount.amountMinor, amount.currency, digits ?? null],
+      })!;
       // Made here and not in the run, which belongs to many requests: the events go on in this one's trace.
       const span = tracer.startSpan('commit payment');
       const context = span.spanContext();
       try {
         const answer = await pay({
           orderId: params.orderId,
-          idempotencyKey,
-          requestHash,
+          idempotencyKey: call.key,
+          requestHash: String(call.body),
           amount: inUse(amount, 'paymentInfo.amount'),
           paymentId: newId(Date.now()),
           method,

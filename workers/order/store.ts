@@ -3,15 +3,21 @@
 import { type Kysely, type Selectable, sql, type Transaction } from 'kysely';
 import type { Money } from '../base/money.ts';
 import { transaction } from '../store/database.ts';
+import { type OnceCall, once, onceAll, onceRows } from '../store/once.ts';
 import { appendOutbox } from '../store/outbox.ts';
 import { newId } from './ids.ts';
 import {
+  type ChangedProduct,
+  changeProduct,
   type Order,
   type OrderLine,
   type OrderStatus,
   type Priced,
   type Product,
+  type ProductChange,
   priceOrder,
+  refusedKey,
+  unknownProduct,
 } from './order.ts';
 import type { PaymentRows, PaymentStore, VersionedProduct } from './payments.ts';
 import { productRecord } from './records.ts';
@@ -42,8 +48,6 @@ interface PaymentTable {
   payment_id: string;
   order_id: string;
   user: string;
-  idempotency_key: Buffer;
-  request_hash: string;
   amount_minor: number;
   currency: string;
   method: string;
@@ -57,14 +61,15 @@ export interface OrderTables {
   shop_payment: PaymentTable;
 }
 
-/** Adds a product, with its event. */
+/** Adds a product, once per call, with its event. */
 export async function createProduct(
   db: Kysely<OrderTables>,
   product: Omit<Product, 'productId'>,
+  call: OnceCall | undefined,
   nowMs: number,
 ): Promise<Product> {
-  const created = { ...product, productId: newId(nowMs) };
-  await transaction(db, async (trx) => {
+  const create = async (trx: Transaction<OrderTables>) => {
+    const created = { ...product, productId: newId(nowMs) };
     await trx
       .insertInto('shop_product')
       .values({
@@ -78,53 +83,44 @@ export async function createProduct(
       })
       .execute();
     await appendOutbox(trx, [productRecord({ ...created, kind: 'CREATED', version: 1 }, nowMs)]);
-  });
-  return created;
+    return created;
+  };
+  return transaction(db, (trx) => once(trx, call, () => create(trx)));
 }
 
-export type ProductChange = { readonly price?: Money; readonly addStock?: number };
-
-/**
- * Changes price and stock by hand, with an event for each that changes. `unknown`: no such product; `short`: the stock
- * would go below zero; `currency`: a product keeps its currency, because orders that wait for their payment have it.
- */
-export async function changeProduct(
+/** Changes price and stock by hand, once per call, with an event for each that changes. */
+export async function saveProductChange(
   db: Kysely<OrderTables>,
   productId: string,
   change: ProductChange,
+  call: OnceCall | undefined,
   nowMs: number,
-): Promise<Product | 'unknown' | 'short' | 'currency'> {
-  return transaction(db, async (trx) => {
-    const [before] = await lockProducts(trx, [productId]);
-    if (before === undefined) return 'unknown';
-    if (change.price !== undefined && change.price.currency !== before.price.currency) return 'currency';
-    const stock = before.stock + (change.addStock ?? 0);
-    if (stock < 0) return 'short';
-    const events = [
-      ...((change.price?.amountMinor ?? before.price.amountMinor) === before.price.amountMinor
-        ? []
-        : (['PRICE_CHANGED'] as const)),
-      ...(stock === before.stock ? [] : (['STOCK_CHANGED'] as const)),
-    ];
-    const product: Product = {
-      productId,
-      name: before.name,
-      price: change.price ?? before.price,
-      stock,
-    };
-    await trx
-      .updateTable('shop_product')
-      .set({ amount_minor: product.price.amountMinor, stock, version: before.version + events.length })
-      .where('product_id', '=', productId)
-      .execute();
-    await appendOutbox(
+): Promise<ChangedProduct> {
+  return transaction(db, (trx) =>
+    once(
       trx,
-      events.map((kind, index) =>
-        productRecord({ ...product, kind, version: before.version + 1 + index }, nowMs),
-      ),
-    );
-    return product;
-  });
+      call,
+      async () => {
+        const [before] = await lockProducts(trx, [productId]);
+        if (before === undefined) return unknownProduct;
+        const changed = changeProduct(before, change);
+        if (!changed.ok) return changed;
+        const { product, events } = changed;
+        const { price, stock } = product;
+        await trx
+          .updateTable('shop_product')
+          .set({ amount_minor: price.amountMinor, stock, version: before.version + events.length })
+          .where('product_id', '=', productId)
+          .execute();
+        const records = events.map((kind, index) =>
+          productRecord({ ...product, kind, version: before.version + 1 + index }, nowMs),
+        );
+        await appendOutbox(trx, records);
+        return changed;
+      },
+      ({ ok }) => ok,
+    ),
+  );
 }
 
 /** Products, the newest first. */
@@ -142,16 +138,50 @@ export interface OrderPlacement {
   /** Pseudonym of the customer. */
   readonly user: string;
   readonly items: readonly { readonly productId: string; readonly quantity: number }[];
+  readonly call?: OnceCall | undefined;
 }
 
 export type Placed = (Priced & { readonly ok: false }) | { readonly ok: true; readonly order: Order };
 
-/** Places orders: one look at the products and one insert for all of them. Answers are in the order of the calls. */
+/** Places orders, each once per call: one look at the products and one insert for all. Answers are in the order given. */
 export async function placeOrders(
   db: Kysely<OrderTables>,
   placements: readonly OrderPlacement[],
   nowMs: number,
 ): Promise<readonly Placed[]> {
+  const keyed = placements.flatMap((placement) =>
+    placement.call === undefined ? [] : [{ ...placement.call, placement }],
+  );
+  // All of it or nothing is in one insert already.
+  if (keyed.length === 0) return insertOrders(db, placements, nowMs);
+  return transaction(db, async (trx) => {
+    const plain = placements.filter(({ call }) => call === undefined);
+    const placed = new Map<OrderPlacement, Placed>();
+    for (const [index, one] of (await insertOrders(trx, plain, nowMs)).entries())
+      placed.set(plain[index]!, one);
+    const outcomes = await onceAll(
+      onceRows(trx),
+      keyed,
+      (first) =>
+        insertOrders(
+          trx,
+          first.map(({ placement }) => placement),
+          nowMs,
+        ),
+      ({ ok }) => ok,
+    );
+    for (const [index, outcome] of outcomes.entries())
+      placed.set(keyed[index]!.placement, 'error' in outcome ? refusedKey(outcome.error) : outcome.answer);
+    return placements.map((placement) => placed.get(placement)!);
+  });
+}
+
+async function insertOrders(
+  db: Kysely<OrderTables>,
+  placements: readonly OrderPlacement[],
+  nowMs: number,
+): Promise<readonly Placed[]> {
+  if (placements.length === 0) return [];
   const ids = [...new Set(placements.flatMap(({ items }) => items.map(({ productId }) => productId)))];
   const products = await db
     .selectFrom('shop_product')
@@ -182,7 +212,6 @@ export async function placeOrders(
         ]
       : [],
   );
-  // One statement: all of it or nothing.
   if (rows.length > 0) await db.insertInto('shop_order').values(rows).execute();
   return placed;
 }
@@ -231,26 +260,7 @@ function paymentRows(trx: Transaction<OrderTables>): PaymentRows {
       return rows.map(orderOf);
     },
 
-    async findPayments(keys) {
-      if (keys.length === 0) return [];
-      const conditions = keys.map(
-        // Not (user, key) IN (...): MariaDB finds no index for that.
-        ({ user, idempotencyKey }) =>
-          sql<boolean>`(user = ${user} AND idempotency_key = ${Buffer.from(idempotencyKey)})`,
-      );
-      const rows = await trx
-        .selectFrom('shop_payment')
-        .select(['payment_id', 'order_id', 'user', 'idempotency_key', 'request_hash'])
-        .where(sql<boolean>`(${sql.join(conditions, sql` OR `)})`)
-        .execute();
-      return rows.map((row) => ({
-        paymentId: row.payment_id,
-        orderId: row.order_id,
-        user: row.user,
-        idempotencyKey: row.idempotency_key.toString(),
-        requestHash: row.request_hash,
-      }));
-    },
+    once: onceRows(trx),
 
     lockProducts: (productIds) => lockProducts(trx, productIds),
 
@@ -278,8 +288,6 @@ function paymentRows(trx: Transaction<OrderTables>): PaymentRows {
             payment_id: call.paymentId,
             order_id: order.orderId,
             user: order.user,
-            idempotency_key: Buffer.from(call.idempotencyKey),
-            request_hash: call.requestHash,
             amount_minor: order.total.amountMinor,
             currency: order.total.currency,
             method: call.method,

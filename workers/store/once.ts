@@ -46,15 +46,17 @@ export type OnceOutcome<T> =
 /**
  * Runs `work` once per scope and key and resolves to its answer, which must be JSON; a repeat gets the answer of the
  * first. Throws MUSTER_IDEMPOTENCY_KEY_REUSED when the key was used with another body, MUSTER_IDEMPOTENCY_KEY_IN_USE
- * (not now) while the first is being handled. Without a call `work` just runs.
+ * (not now) while the first is being handled. Answers that `keeps` says no to are told and not kept: their key is not
+ * used up. Without a call `work` just runs.
  */
 export async function once<DB, T>(
   trx: Transaction<DB>,
   call: OnceCall | undefined,
   work: () => Promise<T>,
+  keeps?: (answer: T) => boolean,
 ): Promise<T> {
   if (call === undefined) return work();
-  const [outcome] = await onceAll(onceRows(trx), [call], async () => [await work()]);
+  const [outcome] = await onceAll(onceRows(trx), [call], async () => [await work()], keeps);
   if ('error' in outcome!) throw outcome.error;
   return outcome!.answer;
 }
@@ -143,7 +145,7 @@ export function onceRows<DB>(trx: Transaction<DB>): OnceRows {
         VALUES ${valuesOf(rows)}`.execute(trx);
       return 'done';
     } catch (error) {
-      const { errno } = error as NodeJS.ErrnoException;
+      const { errno } = ((error as Error).cause ?? error) as NodeJS.ErrnoException;
       if (errno === duplicateEntry) return 'taken';
       if (errno === lockNotFree) return 'held';
       throw error;
