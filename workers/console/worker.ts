@@ -3,12 +3,19 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { FastifyInstance } from 'fastify';
 import { Type } from 'typebox';
+import { errorBody, HttpError } from '../http/errors.ts';
+import { type Role, roles, signToken } from '../http/tokens.ts';
 import type { Worker } from '../platform/worker.ts';
 
 const config = Type.Object({
   CONSOLE_JAEGER_URL: Type.String({
     default: '',
     description: 'where a browser finds Jaeger, for links to traces; empty: none are shown',
+  }),
+  TOKEN_SIGNING_KEY: Type.String({
+    pattern: '^[A-Za-z0-9_-]{60,100}$',
+    secret: true,
+    description: 'private key of the environment’s tokens: the people of the page get theirs by it',
   }),
   MUSTER_ENV: Type.String({ description: 'name of the environment, shown on the page' }),
 });
@@ -30,11 +37,15 @@ export const worker: Worker<typeof config> = {
   config,
   async start({ config, http }) {
     await registerConsole(http, { environment: config.MUSTER_ENV, jaegerUrl: config.CONSOLE_JAEGER_URL });
+    registerTokens(http, config.TOKEN_SIGNING_KEY);
     return { ready: () => true, stop: async () => {} };
   },
 };
 
 const hidden = { config: { callers: 'anyone' }, schema: { hide: true } as never } as const;
+
+/** A page that stays open for longer is loaded again. */
+const tokenMs = 12 * 3_600_000;
 
 /** Registers the page and what it needs to know. */
 async function registerConsole(
@@ -53,4 +64,35 @@ async function registerConsole(
     );
   }
   http.get('/console/settings', hidden, () => settings);
+}
+
+const wanted = Type.Object(
+  {
+    role: Type.Enum([...roles]),
+    users: Type.Array(Type.String({ minLength: 1, maxLength: 200 }), { minItems: 1, maxItems: 1_000 }),
+  },
+  { additionalProperties: false },
+);
+
+/** Tokens for the people whom the page plays, in the order of `users`. */
+function registerTokens(http: FastifyInstance, signingKey: string): void {
+  http.post(
+    '/console/tokens',
+    {
+      config: { callers: 'anyone' },
+      schema: {
+        hide: true,
+        body: wanted,
+        response: { 200: Type.Object({ tokens: Type.Array(Type.String()) }), 403: errorBody },
+      } as never,
+    },
+    async (request, reply) => {
+      // A page says where it is from with every POST, and the server has looked that it is from here.
+      if (request.headers.origin === undefined)
+        throw new HttpError(403, 'MUSTER_FORBIDDEN', 'this is for the page of the console: ./muster token');
+      const { role, users } = request.body as { role: Role; users: readonly string[] };
+      const tokens = users.map((subject) => signToken(signingKey, { role, subject, ttlMs: tokenMs }));
+      return reply.header('cache-control', 'no-store').send({ tokens: await Promise.all(tokens) });
+    },
+  );
 }

@@ -77,7 +77,7 @@ export function registerFiguresRoutes(http: FastifyInstance, options: FiguresRou
   app.post(
     '/ranking/products/rebuild',
     {
-      config: { callers: 'anyone' },
+      config: { callers: ['operator'] },
       schema: {
         summary: 'Empty the ranking and count it anew from topic order-completed',
         description:
@@ -108,7 +108,7 @@ export function registerFiguresRoutes(http: FastifyInstance, options: FiguresRou
   app.get(
     '/analytics/sales',
     {
-      config: { callers: 'anyone' },
+      config: { callers: ['merchant', 'operator'] },
       schema: {
         summary: 'Sales over time (UTC) and by product',
         tags,
@@ -157,7 +157,7 @@ export function registerFiguresRoutes(http: FastifyInstance, options: FiguresRou
   app.get(
     '/analytics/customers',
     {
-      config: { callers: 'anyone' },
+      config: { callers: ['merchant', 'operator'] },
       schema: {
         summary: 'Customers by what they spent, and how many come back',
         tags,
@@ -187,7 +187,7 @@ export function registerFiguresRoutes(http: FastifyInstance, options: FiguresRou
   app.get(
     '/analytics/preferences',
     {
-      config: { callers: 'anyone' },
+      config: { callers: ['merchant', 'operator'] },
       schema: {
         summary: 'Products by how many customers buy them and buy them again; of all customers or of one',
         tags,

@@ -6,6 +6,7 @@ import { type Kysely, sql } from 'kysely';
 import type { DatabaseSettings } from '../base/config.ts';
 import { createRegistry } from '../base/metrics.ts';
 import { startHttp } from '../http/server.ts';
+import { asOperator, testKeys, tokenOf } from '../http/testing.ts';
 import { testLog } from '../kafka/testing.ts';
 import { scratchDatabase } from '../store/database.fixture.ts';
 import { openDatabase } from '../store/database.ts';
@@ -40,6 +41,7 @@ async function serve(t: ExecutionContext, at: DatabaseSettings = settings) {
     log: testLog,
     registry,
     readiness: () => ({ ready: true, reasons: [] }),
+    tokens: testKeys,
   });
   registerOrderRoutes(http.app as never, {
     database: async () => pool,
@@ -54,9 +56,12 @@ async function serve(t: ExecutionContext, at: DatabaseSettings = settings) {
   const call = async (method: string, path: string, body?: object, headers: Record<string, string> = {}) => {
     const answer = await fetch(`http://127.0.0.1:${http.address().port}${path}`, {
       method,
-      ...(body === undefined
-        ? {}
-        : { headers: { 'content-type': 'application/json', ...headers }, body: JSON.stringify(body) }),
+      headers: {
+        ...asOperator,
+        ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+        ...headers,
+      },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
     });
     const json = (await answer.json()) as Record<string, string> & { error?: { code: string } };
     return { status: answer.status, json, code: json.error?.code };
@@ -470,4 +475,35 @@ test.serial('a transaction takes as many statements for many payments as for one
     return statements;
   };
   t.is(await payAll(1), await payAll(100));
+});
+
+test.serial('a customer orders for himself, and neither sees nor pays the order of another', async (t) => {
+  const { call, product } = await serve(t);
+  const productId = await product(10);
+  const as = async (role: 'customer' | 'merchant', subject: string) => ({
+    authorization: `Bearer ${await tokenOf(role, subject)}`,
+  });
+  const mine = await as('customer', 'u1');
+  const items = [{ productId, quantity: 1 }];
+  const placed = await call('POST', '/orders', { items }, mine);
+  t.is(placed.status, 201);
+  t.is((await call('POST', '/orders', { userId: 'u1', items }, mine)).status, 201);
+  const forOther = await call('POST', '/orders', { userId: 'u2', items }, mine);
+  t.is(forOther.status, 403);
+  t.is(forOther.code, 'MUSTER_FORBIDDEN');
+
+  const path = `/orders/${placed.json.orderId}`;
+  t.is((await call('GET', path, undefined, mine)).status, 200);
+  t.is((await call('GET', path)).status, 200);
+  const other = await as('customer', 'u2');
+  const payment = { paymentInfo: { method: 'card', amount: { amountMinor: 1_000, currency: 'KRW' } } };
+  t.is((await call('GET', path, undefined, other)).code, 'MUSTER_ORDER_UNKNOWN');
+  t.is(
+    (await call('POST', `${path}/pay`, payment, { ...other, 'idempotency-key': 'k' })).code,
+    'MUSTER_ORDER_UNKNOWN',
+  );
+  t.is((await call('POST', `${path}/pay`, payment, { ...mine, 'idempotency-key': 'k' })).status, 200);
+  t.is((await call('GET', path, undefined, await as('merchant', 'm1'))).status, 403);
+  t.is((await call('POST', '/products', {}, mine)).status, 403);
+  t.is((await call('GET', path, undefined, { authorization: '' })).status, 401);
 });

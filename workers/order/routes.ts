@@ -2,7 +2,7 @@
 
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
 import { SpanStatusCode, trace } from '@opentelemetry/api';
-import type { FastifyInstance } from 'fastify';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { Kysely } from 'kysely';
 import type { Registry } from 'prom-client';
 import { Type } from 'typebox';
@@ -14,7 +14,7 @@ import { isCurrency, type Money } from '../base/money.ts';
 import { pseudonym } from '../base/pseudonym.ts';
 import { errorBody, HttpError } from '../http/errors.ts';
 import { idempotencyKey, needKey, onceOf } from '../http/idempotent.ts';
-import { onlyOf } from '../http/principals.ts';
+import { onlyOf, userOf } from '../http/principals.ts';
 import { traceparentOf } from '../kafka/tracing-kafka.ts';
 import { groupCommit } from '../store/group-commit.ts';
 import { newId } from './ids.ts';
@@ -64,6 +64,14 @@ export function registerOrderRoutes(http: FastifyInstance, options: OrderRoutesO
     help: 'Requests to pay, by outcome: COMPLETED, REPEATED (the same request again), UNAVAILABLE or the reason of refusal.',
     labelNames: ['outcome'],
   });
+  /** Throws 404 also when it is another customer's. */
+  async function ownOrder(request: Pick<FastifyRequest, 'principal'>, orderId: string): Promise<OrderView> {
+    const order = await findOrder(await database(), orderId);
+    const only = onlyOf(request);
+    if (order === undefined || (only !== undefined && order.user !== pseudonym(pseudonymKey, only)))
+      throw new HttpError(404, 'MUSTER_ORDER_UNKNOWN', 'there is no such order');
+    return order;
+  }
   const place = groupCommit(
     async (placements: readonly OrderPlacement[]) => placeOrders(await database(), placements, Date.now()),
     { most: 100, waiting: 2_000 },
@@ -77,7 +85,7 @@ export function registerOrderRoutes(http: FastifyInstance, options: OrderRoutesO
   app.post(
     '/products',
     {
-      config: { callers: 'anyone' },
+      config: { callers: ['merchant', 'operator'] },
       schema: {
         summary: 'Add a product',
         tags,
@@ -125,7 +133,7 @@ export function registerOrderRoutes(http: FastifyInstance, options: OrderRoutesO
   app.patch(
     '/products/:productId',
     {
-      config: { callers: 'anyone' },
+      config: { callers: ['merchant', 'operator'] },
       schema: {
         summary: 'Change the price of a product, or add to its stock',
         description:
@@ -162,7 +170,7 @@ export function registerOrderRoutes(http: FastifyInstance, options: OrderRoutesO
   app.post(
     '/orders',
     {
-      config: { callers: 'anyone' },
+      config: { callers: ['customer', 'operator'] },
       schema: {
         summary: 'Place an order',
         description: 'Prices are taken as they are now; stock is taken when the order is paid.',
@@ -170,11 +178,13 @@ export function registerOrderRoutes(http: FastifyInstance, options: OrderRoutesO
         headers: idempotencyKey.optional,
         body: Type.Object(
           {
-            userId: Type.String({
-              minLength: 1,
-              maxLength: 200,
-              description: 'the customer; kept as a pseudonym only',
-            }),
+            userId: Type.Optional(
+              Type.String({
+                minLength: 1,
+                maxLength: 200,
+                description: 'the customer, kept as a pseudonym only; a customer may leave it out',
+              }),
+            ),
             items: Type.Array(item, { minItems: 1, maxItems: 100 }),
           },
           { examples: [{ userId: 'user-000123', items: [{ productId: '<productId>', quantity: 2 }] }] },
@@ -188,9 +198,10 @@ export function registerOrderRoutes(http: FastifyInstance, options: OrderRoutesO
       },
     },
     async (request, reply) => {
-      const user = pseudonym(pseudonymKey, request.body.userId);
+      const { userId, items } = request.body;
+      const user = pseudonym(pseudonymKey, userOf(request, userId));
       const call = onceOf(request, 'order', pseudonymKey, { user });
-      const placed = await place({ user, items: request.body.items, call });
+      const placed = await place({ user, items, call });
       if (!placed.ok) throw refused(placed.refusal);
       orders.inc();
       const { orderId, total, status } = placed.order;
@@ -201,7 +212,7 @@ export function registerOrderRoutes(http: FastifyInstance, options: OrderRoutesO
   app.get(
     '/orders/:orderId',
     {
-      config: { callers: 'anyone' },
+      config: { callers: ['customer', 'operator'] },
       schema: {
         summary: 'What became of an order',
         tags,
@@ -226,19 +237,13 @@ export function registerOrderRoutes(http: FastifyInstance, options: OrderRoutesO
         },
       },
     },
-    async (request) => {
-      const order = await findOrder(await database(), request.params.orderId);
-      const only = onlyOf(request);
-      if (order === undefined || (only !== undefined && order.user !== pseudonym(pseudonymKey, only)))
-        throw new HttpError(404, 'MUSTER_ORDER_UNKNOWN', 'there is no such order');
-      return orderView(order);
-    },
+    async (request) => orderView(await ownOrder(request, request.params.orderId)),
   );
 
   app.post(
     '/orders/:orderId/pay',
     {
-      config: { callers: 'anyone' },
+      config: { callers: ['customer', 'operator'] },
       schema: {
         summary: 'Pay an order',
         description:
@@ -271,6 +276,7 @@ export function registerOrderRoutes(http: FastifyInstance, options: OrderRoutesO
     },
     async (request) => {
       const { params } = request;
+      if (onlyOf(request) !== undefined) await ownOrder(request, params.orderId);
       const { method, amount, card } = request.body.paymentInfo;
       const digits = card?.replace(/[ -]/g, '');
       // Whose key it is, is known with the order.

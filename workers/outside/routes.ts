@@ -60,7 +60,7 @@ export function registerEventRoutes(http: FastifyInstance, database: () => Promi
   http.get(
     '/outside/events/:eventId',
     {
-      config: { callers: 'anyone' },
+      config: { callers: ['operator'] },
       schema: {
         summary: 'An event for systems outside, with its attempts',
         tags: ['outside'],
@@ -91,7 +91,7 @@ export function registerEventRoutes(http: FastifyInstance, database: () => Promi
   http.get(
     '/outside/events',
     {
-      config: { callers: 'anyone' },
+      config: { callers: ['operator'] },
       schema: {
         summary: 'Events for systems outside, newest first, of an order or in a state',
         tags: ['outside'],

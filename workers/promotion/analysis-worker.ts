@@ -129,7 +129,7 @@ export function registerReactionRoute(
     '/promotions/reactions',
     {
       validatorCompiler: () => (value: unknown) => ({ value }),
-      config: { callers: 'anyone' },
+      config: { callers: ['merchant', 'operator'] },
       schema: {
         summary: 'Reaction to promotions by age band',
         description:

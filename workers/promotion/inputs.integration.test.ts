@@ -9,6 +9,7 @@ import { createLog } from '../base/log.ts';
 import { createRegistry } from '../base/metrics.ts';
 import { pseudonym } from '../base/pseudonym.ts';
 import { startHttp } from '../http/server.ts';
+import { asOperator, testKeys } from '../http/testing.ts';
 import { type IncomingRecord, type Kafka, partitionFor } from '../kafka/kafka.ts';
 import { eventually, testKafka, uniqueName } from '../kafka/testing.ts';
 import type { Started, Worker, WorkerDeps } from '../platform/worker.ts';
@@ -30,6 +31,7 @@ async function start(t: ExecutionContext, workers: readonly unknown[], config: R
     log,
     registry,
     readiness: () => ({ ready: true, reasons: [] }),
+    tokens: testKeys,
   });
   const running: Started[] = [];
   for (const worker of workers as Worker[]) {
@@ -77,7 +79,7 @@ test('what the API has accepted is in the topics, on the partition of its user',
   const purchases = await since(kafka, topics.purchase.name);
   const answer = await fetch(`${url}/purchases`, {
     method: 'POST',
-    headers: { 'content-type': 'application/json' },
+    headers: { ...asOperator, 'content-type': 'application/json' },
     body: JSON.stringify(
       Array.from({ length: 50 }, (_, i) => ({
         purchase_id: `${run}-p${i}`,
@@ -137,11 +139,14 @@ test('lines of a log file arrive once, also over a rotation and a restart; bad o
 test('a stream shows a user’s purchase and click in order, and the analysis catches up', async (t) => {
   const { kafka, running, url } = await start(t, [apiWorker, analysisWorker]);
   await eventually('caught up', () => running[1]!.ready());
-  t.is((await fetch(`${url}/promotions/reactions?window=15m`)).status, 200);
+  t.is((await fetch(`${url}/promotions/reactions?window=15m`, { headers: asOperator })).status, 200);
   const userId = uniqueName('user');
   const user = pseudonym(pseudonymKey, userId);
   const ending = new AbortController();
-  const stream = await fetch(`${url}/activity/stream?user=${user}`, { signal: ending.signal });
+  const stream = await fetch(`${url}/activity/stream?user=${user}`, {
+    signal: ending.signal,
+    headers: asOperator,
+  });
   let text = '';
   const reading = (async () => {
     for await (const chunk of stream.body!) text += Buffer.from(chunk as Uint8Array).toString();

@@ -11,6 +11,8 @@ export interface InputOptions {
   readonly timeZone: string;
   /** Becomes the purchase id of a purchase that brings none. */
   readonly fallbackId?: string;
+  /** Becomes the user id of what brings none. */
+  readonly fallbackUserId?: string | undefined;
 }
 
 export interface RecordMeta {

@@ -3,6 +3,7 @@ import { NotNowError } from '../base/errors.ts';
 import { createLog } from '../base/log.ts';
 import { createRegistry } from '../base/metrics.ts';
 import { startHttp } from '../http/server.ts';
+import { asOperator, testKeys, tokenOf } from '../http/testing.ts';
 import type { Started, Worker, WorkerDeps } from '../platform/worker.ts';
 import { worker as analysisWorker } from './analysis-worker.ts';
 import { worker as apiWorker } from './api-worker.ts';
@@ -23,6 +24,7 @@ async function serve(t: ExecutionContext, workers: readonly unknown[] = [apiWork
     log,
     registry,
     readiness: () => ({ ready: true, reasons: [] }),
+    tokens: testKeys,
   });
   const failures: Error[] = [];
   const deps = {
@@ -54,7 +56,7 @@ async function serve(t: ExecutionContext, workers: readonly unknown[] = [apiWork
     post: (path: string, body: unknown, headers: Record<string, string> = {}) =>
       fetch(`${url}${path}`, {
         method: 'POST',
-        headers: { 'content-type': 'application/json', ...headers },
+        headers: { ...asOperator, 'content-type': 'application/json', ...headers },
         body:
           typeof body === 'string' || body instanceof Uint8Array ? (body as string) : JSON.stringify(body),
       }),
@@ -403,7 +405,7 @@ test('enriched purchases are filtered by promotion, product, age band and user',
 
 test('a filter that is not valid is 422 and does not repeat a user id', async (t) => {
   const { url } = await serve(t);
-  const answer = await fetch(`${url}/activity/stream?user=user-000123`);
+  const answer = await fetch(`${url}/activity/stream?user=user-000123`, { headers: asOperator });
   t.is(answer.status, 422);
   const error = await errorOf(answer);
   t.is(error.details[0]!.field, 'user');
@@ -456,7 +458,7 @@ test('reactions by age band: from both topics, with corrections, as an answer an
     { topic: 'promo_behavior', key: 'k', value: JSON.stringify({ ...act, ts, age: 34 }) },
     { topic: 'promo_behavior', key: 'k', value: 'nonsense' },
   ]);
-  const answer = await fetch(`${url}/promotions/reactions?window=1m`);
+  const answer = await fetch(`${url}/promotions/reactions?window=1m`, { headers: asOperator });
   t.is(answer.status, 200);
   const report = (await answer.json()) as {
     total: Record<string, unknown>;
@@ -472,12 +474,15 @@ test('reactions by age band: from both topics, with corrections, as an answer an
   t.regex(metrics, /promotion_reaction_acts\{promotion="promo-1",age_band="30s",window="1m"\} 1/);
   t.false(metrics.includes('user-000123'));
   t.deepEqual(
-    ((await (await fetch(`${url}/promotions/reactions?promotion=promo-2`)).json()) as typeof report)
-      .promotions,
+    (
+      (await (
+        await fetch(`${url}/promotions/reactions?promotion=promo-2`, { headers: asOperator })
+      ).json()) as typeof report
+    ).promotions,
     [],
   );
-  t.is((await fetch(`${url}/promotions/reactions?window=2h`)).status, 422);
-  t.is((await fetch(`${url}/promotions/reactions?limit=0`)).status, 422);
+  t.is((await fetch(`${url}/promotions/reactions?window=2h`, { headers: asOperator })).status, 422);
+  t.is((await fetch(`${url}/promotions/reactions?limit=0`, { headers: asOperator })).status, 422);
 });
 
 test('what was published before the analysis started is counted after a restart', async (t) => {
@@ -502,4 +507,27 @@ test('what was published before the analysis started is counted after a restart'
   );
   await started.stop();
   t.is(kafka.groups.size, 0);
+});
+
+test('a customer brings in what he did himself, and need not say who he is', async (t) => {
+  const { kafka, post } = await serve(t);
+  const mine = { authorization: `Bearer ${await tokenOf('customer', 'u1')}` };
+  const { userId: _, ...nameless } = purchase;
+  t.is((await post('/purchases', nameless, mine)).status, 202);
+  t.is((await post('/purchases', { ...nameless, uid: 'u1', purchaseId: 'p-2' }, mine)).status, 202);
+  t.deepEqual(
+    kafka.sent.map(({ key }) => key),
+    ['u1', 'u1'],
+  );
+  for (const body of [purchase, [{ ...nameless, purchaseId: 'p-3' }, purchase]]) {
+    const answer = await post('/purchases', body, mine);
+    t.is(answer.status, 403);
+    t.is((await errorOf(answer)).code, 'MUSTER_FORBIDDEN');
+  }
+  t.is(kafka.sent.length, 2);
+  t.is((await post('/purchases', nameless, { authorization: '' })).status, 401);
+  // A shop must say whose purchase it is.
+  const merchant = { authorization: `Bearer ${await tokenOf('merchant', 'm1')}` };
+  t.is((await post('/purchases', nameless, merchant)).status, 422);
+  t.is((await post('/purchases', { ...nameless, userId: 'u2' }, merchant)).status, 202);
 });

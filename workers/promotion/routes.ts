@@ -4,6 +4,7 @@ import { type TSchema, Type } from 'typebox';
 import { type EnrichedPurchase, enrichedPurchase } from '../../catalog/events/promotion.ts';
 import { uuidOf, uuidV7 } from '../base/ids.ts';
 import { type ErrorDetail, errorBody, HttpError } from '../http/errors.ts';
+import { onlyOf, userOf } from '../http/principals.ts';
 import { openEventStream } from '../http/sse.ts';
 import type { OutgoingRecord, Producer } from '../kafka/kafka.ts';
 import type { Activity } from './activity.ts';
@@ -71,7 +72,7 @@ const inputs = {
     examples: purchaseExamples,
     properties: {
       purchaseId: 'business id; made here and answered when absent (aliases such as purchase_id)',
-      userId: 'the buyer (aliases such as user_id, uid)',
+      userId: 'the buyer (aliases such as user_id, uid); a customer may leave it out',
       productId: 'product bought (aliases such as product_id)',
       productName: 'name of the product',
       quantity: 'how many (aliases such as qty)',
@@ -87,7 +88,7 @@ const inputs = {
     summary: 'Take in one act on a promotion (click, view) or up to 1,000',
     examples: behaviorExamples,
     properties: {
-      userId: 'who acted (aliases such as user_id, uid)',
+      userId: 'who acted (aliases such as user_id, uid); a customer may leave it out',
       promotionId: 'promotion acted on (aliases such as promotion_id)',
       action: 'click or view',
       actedAt: 'event time (aliases such as acted_at, timestamp, ts)',
@@ -132,7 +133,7 @@ export function registerInputRoutes(http: FastifyInstance, options: InputRoutesO
       {
         bodyLimit: bodyLimitBytes,
         validatorCompiler: acceptAll,
-        config: { callers: 'anyone' },
+        config: { callers: ['customer', 'merchant', 'operator'] },
         schema: {
           summary: input.summary,
           description:
@@ -162,7 +163,13 @@ export function registerInputRoutes(http: FastifyInstance, options: InputRoutesO
             { field: 'idempotency-key', reason: 'must have 1 to 200 characters' },
           ]);
         }
-        const { records, ids } = understand(kind, items, isBatch, typeof key === 'string' ? key : undefined);
+        const { records, ids } = understand(
+          request,
+          kind,
+          items,
+          isBatch,
+          typeof key === 'string' ? key : undefined,
+        );
         if (inFlight + records.length > maxInFlight) {
           throw new HttpError(503, 'MUSTER_OVERLOADED', 'too much is waiting for Kafka; try again');
         }
@@ -177,7 +184,14 @@ export function registerInputRoutes(http: FastifyInstance, options: InputRoutesO
     );
   }
 
-  function understand(kind: InputKind, items: readonly unknown[], isBatch: boolean, key?: string) {
+  /** Throws 403 when a customer brings what another one did. */
+  function understand(
+    request: FastifyRequest,
+    kind: InputKind,
+    items: readonly unknown[],
+    isBatch: boolean,
+    key?: string,
+  ) {
     const problems: ItemProblem[] = [];
     const records: OutgoingRecord[] = [];
     const ids: string[] = [];
@@ -186,12 +200,17 @@ export function registerInputRoutes(http: FastifyInstance, options: InputRoutesO
     items.forEach((raw, index) => {
       const position = isBatch ? { index } : {};
       const id = key === undefined ? uuidV7(nowMs) : uuidOf(kind, key, String(index), JSON.stringify(raw));
-      const result = standardise(kind, raw, { timeZone: options.timeZone, fallbackId: id });
+      const result = standardise(kind, raw, {
+        timeZone: options.timeZone,
+        fallbackId: id,
+        fallbackUserId: onlyOf(request),
+      });
       if (!result.ok) {
         const { code, field, reason } = result.rejection;
         problems.push({ ...position, field: field === '' ? '(root)' : field, reason, code });
         return;
       }
+      userOf(request, result.value.userId);
       const record = inputRecord(kind, result.value, { id, source: '/muster/promotion-api', nowMs });
       if ('purchaseId' in result.value) {
         const { purchaseId } = result.value;

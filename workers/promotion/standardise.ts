@@ -29,6 +29,8 @@ export interface StandardiseOptions {
   readonly timeZone: string;
   /** Purchase id of a record that has none (its message id, or topic-partition-offset). */
   readonly fallbackId?: string;
+  /** Used when the record carries no user id. */
+  readonly fallbackUserId?: string | undefined;
 }
 
 /** Largest record value that is parsed; the broker's own limit for a message is 1 MiB. */
@@ -154,7 +156,7 @@ export function standardisePurchase(raw: unknown, options: StandardiseOptions): 
     purchaseId = fallback;
   }
   if (purchaseId === undefined) return missing('purchaseId');
-  const userId = read(fields, 'userId', identifier);
+  const userId = readUserId(fields, options);
   if (userId.problem !== undefined) return userId.problem;
   if (userId.value === undefined) return missing('userId');
   const productId = read(fields, 'productId', identifier);
@@ -201,7 +203,7 @@ export function standardisePromoBehavior(
   if (isStandardPromoBehavior(raw)) return { ok: true, value: raw };
   const fields = gather(raw, behaviorNames);
   if (fields === undefined) return rejected('MUSTER_NOT_OBJECT', '', 'the record is not an object');
-  const userId = read(fields, 'userId', identifier);
+  const userId = readUserId(fields, options);
   if (userId.problem !== undefined) return userId.problem;
   if (userId.value === undefined) return missing('userId');
   const promotionId = read(fields, 'promotionId', identifier);
@@ -384,6 +386,12 @@ function read<T>(
     result = parsed;
   }
   return { value: result };
+}
+
+function readUserId(fields: Fields, { fallbackUserId }: StandardiseOptions): Read<string> {
+  const given = read(fields, 'userId', identifier);
+  if (given.problem !== undefined || given.value !== undefined || fallbackUserId === undefined) return given;
+  return read(new Map([['userId', [fallbackUserId]]]), 'userId', identifier);
 }
 
 const invalid = (reason: string): Refusal => ({ code: 'MUSTER_FIELD_INVALID', reason });

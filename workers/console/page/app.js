@@ -15,10 +15,14 @@ function element(name, options = {}, ...children) {
 }
 
 /** The parsed answer with its trace id; throws what the API says is wrong, with the trace id too. */
-async function call(method, path, body, headers = {}) {
+async function call(method, path, body, { token, ...headers } = {}) {
   const response = await fetch(path, {
     method,
-    headers: { ...(body === undefined ? {} : { 'content-type': 'application/json' }), ...headers },
+    headers: {
+      ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
+      ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+      ...headers,
+    },
     ...(body === undefined ? {} : { body: JSON.stringify(body) }),
   });
   const traceId = response.headers.get('traceparent')?.split('-')[1];
@@ -27,6 +31,10 @@ async function call(method, path, body, headers = {}) {
   const { code, message } = answer.error ?? {};
   throw Object.assign(new Error(`${code ?? response.status}: ${message ?? ''}`), { traceId, code });
 }
+
+/** Tokens of the people whom this page plays. */
+const tokensOf = async (role, users) => (await call('POST', '/console/tokens', { role, users })).tokens;
+const [operator] = await tokensOf('operator', ['console']);
 
 function traceLink(traceId) {
   if (!traceId || !settings.jaegerUrl) return undefined;
@@ -79,9 +87,12 @@ function show({ accepted, outcomes, pushedMs, stock, asked }) {
 }
 
 /** A WebSocket for a person; resolves when it is live. */
-function listen(userId, onOutcome) {
+function listen(userId, token, onOutcome) {
   return new Promise((resolve, reject) => {
-    const socket = new WebSocket(`${location.origin.replace('http', 'ws')}/coupons/ws?userId=${userId}`);
+    const socket = new WebSocket(`${location.origin.replace('http', 'ws')}/coupons/ws?userId=${userId}`, [
+      'muster',
+      `bearer.${token}`,
+    ]);
     socket.onmessage = ({ data }) => {
       const { type, data: outcome } = JSON.parse(data);
       if (type === 'ready') resolve(socket);
@@ -107,11 +118,13 @@ async function startRush() {
   $('tiles').replaceChildren(...tiles);
   show(run);
   try {
-    const { couponId } = await call('POST', '/coupons', {
-      name: `Console rush ${new Date().toISOString()}`,
-      stock,
-    });
+    const coupon = { name: `Console rush ${new Date().toISOString()}`, stock };
+    const { couponId } = await call('POST', '/coupons', coupon, { token: operator });
     const prefix = `console-${id()}`;
+    const tokens = await tokensOf(
+      'customer',
+      tiles.map((_, person) => `${prefix}-${person}`),
+    );
     /** When each request was accepted; an outcome may overtake the answer to its request. */
     const acceptedAt = new Map();
     const finished = Promise.withResolvers();
@@ -135,6 +148,7 @@ async function startRush() {
       tiles.map((tile, person) =>
         listen(
           `${prefix}-${person}`,
+          tokens[person],
           onOutcome(tile, () => sentAt[person]),
         ),
       ),
@@ -147,10 +161,12 @@ async function startRush() {
           tile.classList.add('waiting');
           sentAt[person] = performance.now();
           try {
-            const { requestId } = await call('POST', '/coupons/issue', {
-              userId: `${prefix}-${person}`,
-              couponId,
-            });
+            const { requestId } = await call(
+              'POST',
+              '/coupons/issue',
+              { userId: `${prefix}-${person}`, couponId },
+              { token: tokens[person] },
+            );
             acceptedAt.set(requestId, performance.now());
             run.accepted += 1;
           } catch (error) {
@@ -166,15 +182,15 @@ async function startRush() {
     if (run.outcomes.length < run.asked)
       await Promise.race([finished.promise, new Promise((resolve) => setTimeout(resolve, 30_000))]);
     const { issued, done } = show(run);
-    const coupon = await call('GET', `/coupons/${couponId}`);
-    const right = done && issued === Math.min(stock, people) && coupon.issued === issued;
+    const stored = await call('GET', `/coupons/${couponId}`);
+    const right = done && issued === Math.min(stock, people) && stored.issued === issued;
     $('rush-verdict').className = `verdict ${right ? 'good' : 'bad'}`;
     $('rush-verdict').textContent = right
       ? `${issued} coupons for ${people} people, ${run.outcomes.length} answers, and the store agrees.`
-      : `${run.outcomes.length} of ${run.asked} answers after 30 s; the store says ${coupon.issued} are issued.`;
+      : `${run.outcomes.length} of ${run.asked} answers after 30 s; the store says ${stored.issued} are issued.`;
     log(
       `Rush: ${run.accepted} requests by ${people} people for ${stock} coupons, ${issued} issued`,
-      coupon.traceId,
+      stored.traceId,
     );
   } catch (error) {
     $('rush-verdict').className = 'verdict bad';
@@ -206,11 +222,12 @@ async function loadProducts() {
   let { products } = await call('GET', '/products?limit=500');
   if (products.length === 0) {
     for (const [name, amount] of samples)
-      await call('POST', '/products', {
-        name,
-        price: { amountMinor: amount, currency: 'KRW' },
-        stock: 100_000,
-      });
+      await call(
+        'POST',
+        '/products',
+        { name, price: { amountMinor: amount, currency: 'KRW' }, stock: 100_000 },
+        { token: operator },
+      );
     ({ products } = await call('GET', '/products?limit=500'));
   }
   for (const { productId, name } of products) names.set(productId, name);
@@ -256,12 +273,12 @@ async function act(work, describe) {
   }
 }
 
-const pay = ({ orderId, amount }, key) =>
+const pay = ({ orderId, amount, token }, key) =>
   call(
     'POST',
     `/orders/${orderId}/pay`,
     { paymentInfo: { method: 'card', amount } },
-    { 'idempotency-key': key },
+    { 'idempotency-key': key, token },
   );
 
 $('order-form').addEventListener('submit', async (event) => {
@@ -272,12 +289,13 @@ $('order-form').addEventListener('submit', async (event) => {
   const items = [
     { productId: $('order-product').value, quantity: Math.max(1, Number($('order-quantity').value) || 1) },
   ];
+  const [token] = await tokensOf('customer', [`console-${id()}`]);
   const order = await act(
-    () => call('POST', '/orders', { userId: `console-${id()}`, items }),
+    () => call('POST', '/orders', { items }, { token }),
     ({ orderId, totalAmount }) => `Order ${orderId.slice(-8)} placed, ${won(totalAmount)}`,
   );
   if (order !== undefined) {
-    const payment = { orderId: order.orderId, amount: order.totalAmount, key: `console-${id()}` };
+    const payment = { orderId: order.orderId, amount: order.totalAmount, token, key: `console-${id()}` };
     const paid = await act(
       () => pay(payment, payment.key),
       ({ paymentId }) => `Paid: payment ${paymentId.slice(-8)}`,
