@@ -1,16 +1,162 @@
 /** MySQL and Redis, and the connections to them. */
 import { limits } from '../catalog/alerting.ts';
+import type { Environment } from '../catalog/environments.ts';
 import { metrics } from '../catalog/metrics.ts';
 import { at, gone, growing, type RuleGroup, rule } from './rule.ts';
 
-const { mysql, redis } = metrics;
+const { mysql, recorded, redis, tables } = metrics;
 const mysqlTarget = '{job="mysql",instance="mysqld-exporter"}';
 const redisTarget = '{job="redis",instance="redis-exporter"}';
 
-export function dataAlerts(): RuleGroup {
+export function dataAlerts(environment: Environment): RuleGroup {
+  const disk = environment.mysql.dataDiskBytes;
+  const aheadSeconds = limits.diskForeseenHours * 3_600;
+  const lateSeconds = limits.retentionLateHours * 3_600;
+  const room = (schema: string) => `${tables.bytes}{schema="${schema}",table="t",instance="outside"}`;
+  const cleaned = (table: string) => `${tables.cleanedTime}{table="${table}",instance="outside"}`;
   return {
     name: 'data',
     rules: [
+      // Two that measure see the same tables.
+      { record: recorded.databaseBytes, expr: `sum(max by (schema, table) (${tables.bytes}))` },
+      rule({
+        name: 'DatabaseDiskLow',
+        severity: 'page',
+        expr: `${recorded.databaseBytes} > ${limits.diskRatio * disk}`,
+        for: '5m',
+        summary: `The tables of MySQL take {{ $value | humanize1024 }}B of ${disk / 1e9} GB.`,
+        meaning: 'With a full disk nothing can be written: no coupon, no order, no payment.',
+        firstStep: 'Which table grows: the query in the runbook. Then more disk, or shorter retention.',
+        runbook: 'alerts/runbooks/DatabaseDiskLow.md',
+        proof: {
+          fires: [
+            {
+              when: '81 %, of two schemas together',
+              series: {
+                [room('muster')]: [at(disk * 0.3, '5m'), at(disk * 0.41)],
+                [room('muster_analytics')]: [at(disk * 0.4)],
+              },
+              trueFrom: '5m',
+            },
+          ],
+          staysQuiet: [
+            {
+              when: '79 %, and two processes that measure it',
+              series: {
+                [room('muster')]: [at(disk * 0.79)],
+                [room('muster').replace('outside', 'outside-2')]: [at(disk * 0.79)],
+              },
+            },
+          ],
+          live: { notLive: 'would fill the disk that everything here shares' },
+        },
+      }),
+      rule({
+        name: 'DatabaseDiskWillFill',
+        severity: 'ticket',
+        expr: `predict_linear(${recorded.databaseBytes}[6h], ${aheadSeconds}) > ${disk} and ${recorded.databaseBytes} > ${disk * 0.5}`,
+        for: '30m',
+        summary: `At this rate MySQL’s disk is full within ${limits.diskForeseenHours} hours.`,
+        meaning: 'There is time to act in daylight; retention of tables will not free enough by itself.',
+        firstStep: 'Which table grows, and since when: the queries in the runbook.',
+        runbook: 'alerts/runbooks/DatabaseDiskWillFill.md',
+        proof: {
+          fires: [
+            {
+              when: 'over half full, and the rest gone in a day',
+              step: '5m',
+              series: { [room('muster')]: [at(disk * 0.45, '6h'), growing((disk * 0.5) / (24 * 3_600))] },
+              trueFrom: '9h',
+              within: '25m',
+            },
+          ],
+          staysQuiet: [
+            {
+              when: 'over half full, and full in four days only',
+              step: '5m',
+              series: { [room('muster')]: [at(disk * 0.55, '6h'), growing((disk * 0.45) / (96 * 3_600))] },
+              watchedFor: '20h',
+            },
+            {
+              when: 'a load test fills a third',
+              step: '5m',
+              series: { [room('muster')]: [growing((disk * 0.33) / (10 * 3_600), '10h'), at(disk * 0.33)] },
+              watchedFor: '20h',
+            },
+          ],
+          live: { notLive: 'needs half a disk of data and hours' },
+        },
+      }),
+      rule({
+        name: 'TableRetentionLate',
+        severity: 'ticket',
+        expr: `time() - max by (table) (${tables.cleanedTime}) > ${lateSeconds}`,
+        for: '10m',
+        keepFiringFor: '1m',
+        summary: 'Nothing has cleaned table {{ $labels.table }} for {{ $value | humanizeDuration }}.',
+        meaning:
+          'Rows are kept longer than was promised, personal data among them, and the table only grows.',
+        firstStep: './muster logs outside: what does the worker retention say of this table?',
+        runbook: 'alerts/runbooks/TableRetentionLate.md',
+        inhibitedBy: ['MysqlDown'],
+        proof: {
+          fires: [
+            {
+              when: 'one table is not finished any more, the other is',
+              step: '5m',
+              series: { [cleaned('sale')]: [at(0)], [cleaned('muster_once')]: [growing(1)] },
+              trueFrom: `${limits.retentionLateHours * 60 + 5}m`,
+              alerts: [{ table: 'sale' }],
+            },
+          ],
+          staysQuiet: [
+            {
+              when: 'every hour, and once five hours late',
+              step: '5m',
+              series: { [cleaned('sale')]: [at(0, '5h'), growing(1)] },
+              watchedFor: '6h',
+            },
+          ],
+          live: { notLive: `takes ${limits.retentionLateHours} hours` },
+        },
+      }),
+      rule({
+        name: 'TableRetentionUnknown',
+        severity: 'ticket',
+        expr: `absent(${tables.cleanedTime}) or absent(${tables.bytes})`,
+        for: '15m',
+        summary: 'Nobody cleans the tables, or nobody measures them.',
+        meaning: 'Tables only grow, and nothing tells before their disk is full.',
+        firstStep: './muster status: the worker retention runs in the process outside.',
+        runbook: 'alerts/runbooks/TableRetentionUnknown.md',
+        inhibitedBy: ['MysqlDown'],
+        proof: {
+          fires: [
+            {
+              when: 'the worker is gone',
+              series: { [cleaned('sale')]: [at(0, '3m'), gone()], [room('muster')]: [at(0, '3m'), gone()] },
+              trueFrom: '3m',
+              alerts: [{}],
+            },
+            {
+              when: 'the sizes cannot be read',
+              series: { [cleaned('sale')]: [at(0)] },
+              trueFrom: '0s',
+              alerts: [{}],
+            },
+          ],
+          staysQuiet: [
+            {
+              when: 'a restart of ten minutes',
+              series: {
+                [cleaned('sale')]: [at(0, '3m'), gone('10m'), at(0)],
+                [room('muster')]: [at(0, '3m'), gone('10m'), at(0)],
+              },
+            },
+          ],
+          live: { notLive: 'takes 15 minutes; WorkerDown is caused by the same fault in 1' },
+        },
+      }),
       rule({
         name: 'MysqlDown',
         severity: 'page',

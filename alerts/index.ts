@@ -28,7 +28,7 @@ export function ruleGroups(environment: Environment): readonly RuleGroup[] {
     couponAlerts(),
     outsideAlerts(),
     platformAlerts(environment),
-    dataAlerts(),
+    dataAlerts(environment),
     recoveryAlerts(),
     sloAlerts(),
     sloBudget(),

@@ -39,7 +39,9 @@ export const limits = {
   httpErrorRatio: 0.05,
   webhookFailureRatio: 0.5,
   requestHandlerIdleRatio: 0.3,
-  /** Share of the data disk of a broker. */
+  /** Since a table was last free of rows that are too old; it is looked at every hour. */
+  retentionLateHours: 6,
+  /** Share of the data disk of a broker, or of the database. */
   diskRatio: 0.8,
   /** How far ahead a full disk is foreseen. */
   diskForeseenHours: 48,

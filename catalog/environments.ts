@@ -97,6 +97,8 @@ export interface Environment {
     readonly host: string;
     readonly size: Size;
     readonly bufferPoolMiB: number;
+    /** Room for its data; alerts foresee when it ends. */
+    readonly dataDiskBytes: number;
     readonly publishedPort: number;
   };
   readonly redis: {
@@ -198,7 +200,13 @@ function laptop(
       tickTimeMs: 500,
     },
     cmak: { host, size: { memoryMiB: 512, heapMiB: 256 }, publishedPort: port(90) },
-    mysql: { host, size: { memoryMiB: 640 }, bufferPoolMiB: 128, publishedPort: port(33) },
+    mysql: {
+      host,
+      size: { memoryMiB: 640 },
+      bufferPoolMiB: 128,
+      dataDiskBytes: 10e9,
+      publishedPort: port(33),
+    },
     redis: { host, size: { memoryMiB: 96 }, maxMemoryMiB: 64, publishedPort: port(63) },
     prometheus: {
       host,
@@ -255,7 +263,7 @@ function laptop(
           env: couponOrdering,
         },
         // Measured: 140 MiB while it works a backlog off.
-        { name: 'outside', workers: ['outside-events'], size: { memoryMiB: 224 }, replicas: 1 },
+        { name: 'outside', workers: ['outside-events', 'retention'], size: { memoryMiB: 224 }, replicas: 1 },
         // Stands for everything outside: it receives webhooks and alerts.
         {
           name: 'outside-world',
@@ -324,7 +332,13 @@ function production(): Environment {
       tickTimeMs: 500,
     },
     cmak: { host: 'zookeeper-1', size: { memoryMiB: 1_024, heapMiB: 512, cpus: 1 }, publishedPort: 9000 },
-    mysql: { host: 'data', size: { memoryMiB: 512 }, bufferPoolMiB: 256, publishedPort: 3306 },
+    mysql: {
+      host: 'data',
+      size: { memoryMiB: 512 },
+      bufferPoolMiB: 256,
+      dataDiskBytes: 40e9,
+      publishedPort: 3306,
+    },
     redis: { host: 'data', size: { memoryMiB: 128 }, maxMemoryMiB: 96, publishedPort: 6379 },
     prometheus: {
       host: 'zookeeper-2',
@@ -383,7 +397,7 @@ function production(): Environment {
         },
         {
           name: 'outside',
-          workers: ['outside-events'],
+          workers: ['outside-events', 'retention'],
           size: { memoryMiB: 224, cpus: 0.5 },
           replicas: 1,
           // The receiver is the site's own: edit it here.

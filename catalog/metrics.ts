@@ -19,6 +19,14 @@ export const metrics = {
   },
   http: { requestDuration: 'http_server_request_duration_seconds' },
   outbox: { pending: 'muster_outbox_pending', oldestAgeSeconds: 'muster_outbox_oldest_age_seconds' },
+  tables: {
+    /** Label table. */
+    deletedRows: 'muster_retention_deleted_rows_total',
+    /** Label table: Unix time at which nothing too old was left in it. */
+    cleanedTime: 'muster_retention_last_success_timestamp_seconds',
+    /** Labels schema, table: as the server estimates it. */
+    bytes: 'muster_table_bytes',
+  },
   promotion: {
     purchases: 'promotion_purchases_total',
     acts: 'promotion_acts_total',
@@ -246,6 +254,7 @@ export const metrics = {
     watchedGroups: 'muster:consumergroup:watched',
     topicRetention: 'muster:topic_retention_seconds:limit',
     brokerLogBytes: 'muster:kafka_log_bytes:sum_by_broker',
+    databaseBytes: 'muster:table_bytes:sum',
     processMemoryLimit: 'muster:process_memory_bytes:limit',
   },
 } as const;

@@ -29,6 +29,7 @@ const workers: Readonly<Record<string, () => Promise<{ readonly worker: unknown 
   'coupon-api': () => import('./coupon/api-worker.ts'),
   'coupon-issue': () => import('./coupon/issue-worker.ts'),
   lag: () => import('./lag/worker.ts'),
+  retention: () => import('./retention/worker.ts'),
   traffic: () => import('./traffic/worker.ts'),
   'webhook-stub': () => import('./outside-world/worker.ts'),
 };

@@ -116,6 +116,8 @@ export async function migrate(
   }
 }
 
+const duplicateKeyName = 1061;
+
 async function apply(
   connection: Connection,
   migration: Migration,
@@ -126,6 +128,8 @@ async function apply(
     try {
       await connection.query(statement);
     } catch (error) {
+      // MySQL has no CREATE INDEX IF NOT EXISTS: it is there from a try that broke off after it.
+      if ((error as NodeJS.ErrnoException).errno === duplicateKeyName) continue;
       throw new MusterError(
         'MUSTER_MIGRATION_FAILED',
         `${migration.name}, statement ${index + 1} (${statement.split('\n')[0]!.slice(0, 60)}): ${(error as Error).message}`,

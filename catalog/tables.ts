@@ -1,0 +1,150 @@
+/**
+ * Every table of our databases, and how long its rows are kept. A row goes when it is older than that by its time column;
+ * a table without a rule keeps its rows or loses them by itself, and says why.
+ */
+
+/** `shop`: MYSQL_DATABASE. `analytics`: the data platform's beside it, MYSQL_DATABASE_analytics. */
+export type DatabaseName = 'shop' | 'analytics';
+
+export interface RetentionRule {
+  /** DATETIME(3) in UTC. An index begins with it, or with the column of `only` and then it. */
+  readonly timeColumn: string;
+  readonly days: number;
+  /** Only rows with these values; all rows when unset. */
+  readonly only?: { readonly column: string; readonly values: readonly string[] };
+}
+
+export interface Table {
+  readonly name: string;
+  readonly database: DatabaseName;
+  readonly rules: readonly RetentionRule[];
+  readonly why: string;
+}
+
+/** Longer than any record can come again: topics keep 5 days, and a replay of dead letters 14. */
+const past = { anyReplay: 30, aDispute: 90, aYear: 365 };
+/** What the books rest on: ten years cover the longest term that a merchant in Korea has for its commercial books. */
+const booksDays = 3_653;
+
+export const tables: readonly Table[] = [
+  {
+    name: 'coupon',
+    database: 'shop',
+    rules: [],
+    why: 'A row per coupon that was created: some hundreds a year.',
+  },
+  {
+    name: 'coupon_request',
+    database: 'shop',
+    rules: [
+      {
+        timeColumn: 'requested_at',
+        days: past.aDispute,
+        only: { column: 'status', values: ['COMPLETED', 'FAILED', 'NOTIFIED'] },
+      },
+    ],
+    why: 'The outcome can be asked for as long as somebody may dispute it. What is not decided stays: it was accepted.',
+  },
+  {
+    name: 'coupon_history',
+    database: 'shop',
+    rules: [],
+    why: 'Who holds which coupon: without its row a user could get the coupon twice.',
+  },
+  {
+    name: 'coupon_unpublished',
+    database: 'shop',
+    rules: [],
+    why: 'A row goes when Kafka has acked what it notes.',
+  },
+  {
+    name: 'shop_product',
+    database: 'shop',
+    rules: [],
+    why: 'A row per product: open orders refer to it.',
+  },
+  {
+    name: 'shop_order',
+    database: 'shop',
+    rules: [
+      {
+        timeColumn: 'created_at',
+        days: past.anyReplay,
+        only: { column: 'status', values: ['PENDING', 'FAILED', 'EXPIRED'] },
+      },
+      { timeColumn: 'created_at', days: booksDays, only: { column: 'status', values: ['COMPLETED'] } },
+    ],
+    why: 'An order that nobody paid keeps its price no longer than a month; a paid one belongs to the books.',
+  },
+  {
+    name: 'shop_payment',
+    database: 'shop',
+    rules: [{ timeColumn: 'paid_at', days: booksDays }],
+    why: 'Books.',
+  },
+  {
+    name: 'outside_event',
+    database: 'shop',
+    rules: [
+      {
+        timeColumn: 'first_seen_at',
+        days: past.aDispute,
+        only: { column: 'state', values: ['COMPLETED'] },
+      },
+      {
+        timeColumn: 'first_seen_at',
+        days: past.aYear,
+        only: { column: 'state', values: ['DEAD_LETTER'] },
+      },
+    ],
+    why: 'Proof that a system outside was told, and the guard against telling it twice. What is still under way stays.',
+  },
+  {
+    name: 'outside_failed_attempt',
+    database: 'shop',
+    rules: [{ timeColumn: 'started_at', days: past.aYear }],
+    why: 'As long as its event at most; an attempt is never older than the event.',
+  },
+  {
+    name: 'muster_once',
+    database: 'shop',
+    rules: [{ timeColumn: 'made_at', days: past.anyReplay }],
+    why: 'A repeat comes within minutes from a client, within the retention of its topic from Kafka.',
+  },
+  {
+    name: 'muster_outbox',
+    database: 'shop',
+    rules: [],
+    why: 'A row goes when Kafka has acked it.',
+  },
+  {
+    name: 'muster_outbox_shard',
+    database: 'shop',
+    rules: [],
+    why: 'Locks: always the same rows.',
+  },
+  {
+    name: 'muster_migration',
+    database: 'shop',
+    rules: [],
+    why: 'A row per migration.',
+  },
+  {
+    name: 'sale',
+    database: 'analytics',
+    rules: [{ timeColumn: 'completed_at', days: booksDays }],
+    why: 'Kept as long as the payments it counts.',
+  },
+  {
+    name: 'sale_item',
+    database: 'analytics',
+    rules: [{ timeColumn: 'completed_at', days: booksDays }],
+    why: 'Kept as long as the payments it counts.',
+  },
+  {
+    name: 'product',
+    database: 'analytics',
+    rules: [],
+    why: 'A row per product.',
+  },
+];
