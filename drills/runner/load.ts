@@ -4,6 +4,7 @@ import { type Reconciliation, reconcile } from '../../workers/coupon/store.ts';
 import type { Kafka } from '../../workers/kafka/kafka.ts';
 import { openDatabase } from '../../workers/store/database.ts';
 import { type CouponRushReport, runCouponRush } from '../../workers/traffic/coupons.ts';
+import { personalTraces } from '../../workers/traffic/generate.ts';
 import { type OrdersReport, runOrders } from '../../workers/traffic/orders.ts';
 import { runTraffic, type TrafficReport } from '../../workers/traffic/run.ts';
 import { watchCommits } from '../checker/commits.ts';
@@ -174,7 +175,13 @@ export async function startLoad(
       const verdicts: Verdict[] = [];
       if (sent !== undefined) {
         const messages = [...(sent.messages ?? []), ...edgesSent];
-        const inputs = { sent: messages, everything: messages, run, personal, disturbed };
+        const inputs = {
+          sent: messages,
+          everything: messages,
+          run,
+          personal: [...personal, ...personalTraces],
+          disturbed,
+        };
         const mark = marked(promotionWatch.topics);
         verdicts.push(await judgePromotion(kafka, mark, commits, inputs, options));
       }

@@ -2,7 +2,8 @@
 import type { PromoBehavior, Purchase } from '../../catalog/events/promotion.ts';
 import { deadLetterTopic, topics } from '../../catalog/topics.ts';
 import type { OutgoingRecord } from '../kafka/kafka.ts';
-import { type Standardised, standardisePromoBehavior, standardisePurchase } from './standardise.ts';
+import type { Standardised } from './fields.ts';
+import { standardisePromoBehavior, standardisePurchase } from './standardise.ts';
 
 /** The two inputs, named as their topics (and as the folders of the log inbox). */
 export type InputKind = 'purchase' | 'promo_behavior';

@@ -3,14 +3,10 @@ import type { PromoBehavior, Purchase } from '../../catalog/events/promotion.ts'
 import { groups } from '../../catalog/groups.ts';
 import { topics } from '../../catalog/topics.ts';
 import type { HeaderValue, IncomingRecord, OutgoingRecord } from '../kafka/kafka.ts';
+import type { Rejection, Standardised } from './fields.ts';
 import { type Join, type Source, source, type Ticket } from './join.ts';
-import {
-  parseJson,
-  type Rejection,
-  type Standardised,
-  standardisePromoBehavior,
-  standardisePurchase,
-} from './standardise.ts';
+import { isPublicId } from './mask.ts';
+import { parseJson, standardisePromoBehavior, standardisePurchase } from './standardise.ts';
 import { parseUtcMs } from './time.ts';
 
 /** What the join made of a record. */
@@ -53,7 +49,12 @@ export function understand(
     result.rejection.field !== 'purchaseId'
   )
     return result;
-  return standardisePurchase(parsed.value, { timeZone, fallbackId: messageId(record) });
+  // An id of the sender's that must not go out gives way to where the record lies.
+  const id = messageId(record);
+  return standardisePurchase(parsed.value, {
+    timeZone,
+    fallbackId: isPublicId(id) ? id : positionOf(record),
+  });
 }
 
 /** Gives a record in standard form to the join; `trace`: the traceparent that its answer will carry. */
@@ -88,7 +89,7 @@ export function deadLetter(one: Source, record: IncomingRecord, rejection: Rejec
       'muster-error-code': rejection.code,
       'muster-error-reason':
         rejection.field === '' ? rejection.reason : `${rejection.field}: ${rejection.reason}`,
-      'muster-source': `${record.topic}-${record.partition}-${record.offset}`,
+      'muster-source': positionOf(record),
       'muster-failed-at': new Date().toISOString(),
       'muster-group': groups.promotionJoin.id,
       ...(tooLong ? { 'muster-cut': 'true' } : {}),
@@ -119,8 +120,7 @@ export function forwarded(
       ce_source: textHeader(record, 'ce_source') ?? '/muster/promotion-join',
       ce_time: textHeader(record, 'ce_time') ?? new Date(record.timestampMs).toISOString(),
       'content-type': 'application/json',
-      'muster-source':
-        textHeader(record, 'muster-source') ?? `${record.topic}-${record.partition}-${record.offset}`,
+      'muster-source': textHeader(record, 'muster-source') ?? positionOf(record),
       [appendedAtHeader]: String(appendedMsOf(record)),
       ...(traceparent === undefined ? {} : { traceparent }),
     },
@@ -130,9 +130,11 @@ export function forwarded(
 /** The sender's own id of a message, else where it lies. */
 function messageId(record: IncomingRecord): string {
   const id = textHeader(record, 'ce_id');
-  return id !== undefined && id !== '' && id.length <= 200
-    ? id
-    : `${record.topic}-${record.partition}-${record.offset}`;
+  return id !== undefined && id !== '' && id.length <= 200 ? id : positionOf(record);
+}
+
+function positionOf({ topic, partition, offset }: IncomingRecord): string {
+  return `${topic}-${partition}-${offset}`;
 }
 
 /** When a record was first appended: a forwarded one brings the time of its original. */

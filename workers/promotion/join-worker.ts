@@ -24,6 +24,7 @@ import {
 import { inSpan, type MessageSpan, startProcess, startSend } from '../kafka/tracing-kafka.ts';
 import type { Worker } from '../platform/worker.ts';
 import { answerRecords } from './enriched.ts';
+import type { Rejection } from './fields.ts';
 import {
   createJoin,
   type HeldPurchase,
@@ -44,7 +45,6 @@ import {
   understand,
 } from './join-records.ts';
 import { clockSkewMs, type RestorableSlot, restoreSlots } from './join-restore.ts';
-import type { Rejection } from './standardise.ts';
 
 const config = Type.Object({
   TIME_ZONE: Type.String({

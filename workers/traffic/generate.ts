@@ -97,6 +97,12 @@ export function loadFactor(elapsedMs: number): number {
   return (swell * burst) / (1 + 3 / 45);
 }
 
+const buyerName = 'Hong Gildong';
+const phonePrefix = '010-0000-';
+const cardPrefix = '4000001234';
+/** What of generated people must be on no output, beside their user ids. */
+export const personalTraces = [buyerName, phonePrefix, cardPrefix, '4000-0012-34'] as const;
+
 const productNames = [
   '무선 이어폰',
   'Wireless Earbuds',
@@ -269,7 +275,9 @@ export function createGenerator(options: GeneratorOptions): Generator {
     const amountMinor =
       currency === 'KRW' ? 100 * (10 + Math.floor(random() * 2_000)) : 99 + Math.floor(random() * 50_000);
     const time = timeNotation(nowMs);
-    const name = pick(productNames);
+    // Some write a phone number where a product's name belongs, and send a person's name.
+    const phone = random() < 0.05 ? ` ${phonePrefix}${1_000 + Math.floor(random() * 9_000)}` : '';
+    const name = pick(productNames) + phone;
     const raw = named({
       purchaseId,
       userId,
@@ -279,6 +287,7 @@ export function createGenerator(options: GeneratorOptions): Generator {
       purchasedAt: time.written,
       ...age(Number(userId.slice(5))),
       ...(random() < 0.3 ? { cardNumber: cardNumber() } : {}),
+      ...(random() < 0.1 ? { name: buyerName } : {}),
     });
     return {
       kind: 'purchase',
@@ -293,7 +302,7 @@ export function createGenerator(options: GeneratorOptions): Generator {
 
   /** Numbers of the test range 4000 00.., which no bank issues. */
   function cardNumber(): string {
-    const digits = `400000${String(Math.floor(random() * 1e10)).padStart(10, '0')}`;
+    const digits = `${cardPrefix}${String(Math.floor(random() * 1e6)).padStart(6, '0')}`;
     return random() < 0.5 ? digits : digits.replace(/(\d{4})(?=\d)/g, '$1-');
   }
 
