@@ -172,6 +172,7 @@ async function agrees(
   t.is(report.unanswered, 0, 'requests without an outcome');
   t.is(report.usersTwice, 0);
   t.is(report.notPushed, 0, 'watchers were not told');
+  t.is(report.notAcknowledged, 0, 'watchers acknowledged, and it was not noted');
   const results = new Map<string, CouponResult>();
   await eventually(
     'every outcome is on its topic',

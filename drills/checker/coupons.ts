@@ -29,6 +29,11 @@ export function checkCoupons({ told, store, personal }: CouponInputs, records: C
     if (wrong) findings.push({ kind, id, detail });
   };
   check(told.unanswered > 0, 'lost', `${told.unanswered} accepted requests never got an outcome`);
+  check(
+    told.notAcknowledged > 0,
+    'untold',
+    `${told.notAcknowledged} outcomes were acknowledged, and are still listed as not told`,
+  );
   check(told.usersTwice > 0, 'doubled', `${told.usersTwice} people were told SUCCESS twice`);
   check(store.usersTwice > 0, 'doubled', `${store.usersTwice} people hold two`);
   check(store.issued > store.stock, 'over-issued', `${store.issued} issued of ${store.stock}`);

@@ -4,8 +4,8 @@ import { groups } from '../../catalog/groups.ts';
 import { metrics } from '../../catalog/metrics.ts';
 import { topics } from '../../catalog/topics.ts';
 import { counter, durationHistogram, gauge } from '../base/metrics.ts';
+import { createMailboxes } from '../http/mailbox.ts';
 import type { Worker, WorkerDeps } from '../platform/worker.ts';
-import { createHub } from './hub.ts';
 import { startIntake } from './intake.ts';
 import { orderingSetting, orderings } from './ordering.ts';
 import { startPusher } from './push.ts';
@@ -47,7 +47,7 @@ export const worker: Worker<typeof config> = {
       name: metrics.coupon.pushLatency,
       help: 'From the durable request to the push to its client.',
     });
-    const hub = createHub();
+    const mailboxes = createMailboxes();
     const producer = await kafka.producer('coupon-api', { lingerMs: 30 });
     const intake = startIntake({
       store: requestStore(database),
@@ -58,9 +58,8 @@ export const worker: Worker<typeof config> = {
     });
     const pusher = await startPusher({
       kafka,
-      database,
       producer,
-      hub,
+      mailboxes,
       // Each replica holds other clients, so each reads everything.
       groupId: `coupon-result-${config.PROCESS_NAME}`,
       topics: groups.couponResult.topics.map(({ name }) => name),
@@ -69,21 +68,20 @@ export const worker: Worker<typeof config> = {
       onPushed: (sinceRequestMs) => pushLatency.observe({}, Math.max(0, sinceRequestMs) / 1_000),
       onFatal: fail,
     });
-    const routes = registerRoutes(http, {
+    const streams = registerRoutes(http, {
       database,
       intake,
-      hub,
+      mailboxes,
       pseudonymKey: secrets.pseudonymKey,
       maxClients: config.COUPON_MAX_CLIENTS,
     });
-    const measuring = measure(deps, () => hub.size);
+    const measuring = measure(deps, () => streams.size);
     log.info('takes in requests for coupons', { ordering: ordering.name });
     return {
       ready: pusher.ready,
       waitingFor: () => 'an assignment of partitions',
       async stop() {
         clearInterval(measuring);
-        routes.close();
         await Promise.all([intake.stop(), pusher.stop()]);
         await producer.close();
       },

@@ -7,15 +7,15 @@ import { once } from 'node:events';
 import type { Kysely } from 'kysely';
 import type { DatabaseSettings } from '../base/config.ts';
 import { createRegistry } from '../base/metrics.ts';
+import { createMailboxes } from '../http/mailbox.ts';
 import { startHttp } from '../http/server.ts';
-import { testKeys } from '../http/testing.ts';
+import { asOperator, testKeys } from '../http/testing.ts';
 import type { Kafka } from '../kafka/kafka.ts';
 import { createTopics, eventually, testKafka, testLog } from '../kafka/testing.ts';
 import { serverSettings } from '../store/database.fixture.ts';
 import { openDatabase } from '../store/database.ts';
 import { connectRedis } from '../store/redis.ts';
 import { startHandler } from './handler.ts';
-import { createHub } from './hub.ts';
 import { startIntake } from './intake.ts';
 import { type Locks, noLocks, redisLocks } from './lock.ts';
 import { type Ordering, orderings } from './ordering.ts';
@@ -90,31 +90,65 @@ export async function startApi(options: {
     readiness: () => ({ ready: true, reasons: [] }),
     tokens: testKeys,
   });
-  const hub = createHub();
+  const mailboxes = createMailboxes();
   const producer = await kafka.producer('test-api');
   const intake = startIntake({ store: requestStore(database), producer, ordering, log: testLog });
   const pusher = await startPusher({
     kafka,
-    database,
     producer,
-    hub,
+    mailboxes,
     groupId: options.group,
     topics: [...new Set([ordering.successTopic, ordering.failureTopic])],
     log: testLog,
     onFatal: fail,
   });
-  const routes = registerRoutes(http.app as never, { database, intake, hub, pseudonymKey, maxClients: 100 });
+  registerRoutes(http.app as never, { database, intake, mailboxes, pseudonymKey, maxClients: 100 });
   await http.open();
   return {
     url: `http://127.0.0.1:${http.address().port}`,
     ready: pusher.ready,
     async stop() {
-      routes.close();
       await Promise.all([intake.stop(), pusher.stop()]);
       await producer.close();
       await http.close(500);
     },
   };
+}
+
+export interface SeenEvent {
+  readonly id: string;
+  readonly requestId: string;
+}
+
+/** The event stream of a user, until closed or cut; it does not come back by itself, and acknowledges nothing. */
+export async function openEvents(
+  url: string,
+  userId: string,
+  lastEventId?: string,
+): Promise<{ readonly seen: readonly SeenEvent[]; close(): void }> {
+  const ending = new AbortController();
+  const response = await fetch(`${url}/coupons/events?userId=${encodeURIComponent(userId)}`, {
+    headers: { ...asOperator, ...(lastEventId === undefined ? {} : { 'last-event-id': lastEventId }) },
+    signal: ending.signal,
+  });
+  const seen: SeenEvent[] = [];
+  const begun = Promise.withResolvers<void>();
+  const read = async () => {
+    let text = '';
+    for await (const chunk of response.body as unknown as AsyncIterable<Uint8Array>) {
+      const blocks = (text + Buffer.from(chunk).toString()).split('\n\n');
+      text = blocks.pop()!;
+      for (const block of blocks) {
+        const found = /^id: (.*)\nevent: coupon-outcome\ndata: (.*)$/.exec(block);
+        if (found !== null) seen.push({ id: found[1]!, requestId: JSON.parse(found[2]!).requestId });
+        else if (block.includes('event: ready')) begun.resolve();
+      }
+    }
+  };
+  // It ends by the signal, or with the process that it comes from.
+  read().catch(() => undefined);
+  await begun.promise;
+  return { seen, close: () => ending.abort() };
 }
 
 /** The deciding part in this process. */

@@ -1,23 +1,40 @@
-/** Outcomes on their way to clients: from the result topics to the connections of this replica, and into the event log. */
+/** Outcomes on their way to clients: from the result topics to the connections of this replica. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { trace } from '@opentelemetry/api';
-import type { Kysely } from 'kysely';
 import { Compile } from 'typebox/compile';
 import type { Logger } from 'winston';
-import { type CouponResult, couponResult } from '../../catalog/events/coupon.ts';
+import { type CouponReason, type CouponResult, couponResult } from '../../catalog/events/coupon.ts';
 import { MusterError } from '../base/errors.ts';
+import type { Letter, Mailboxes } from '../http/mailbox.ts';
 import { deadLetterOf } from '../kafka/dead-letters.ts';
 import type { IncomingRecord, Kafka, PartitionConsumer, Producer, RawRecord } from '../kafka/kafka.ts';
 import { headerText } from '../kafka/records.ts';
 import { reasonOf } from '../kafka/retry.ts';
 import { inSpan, parseTraceparent, startProcess } from '../kafka/tracing-kafka.ts';
-import type { CouponOutcome, Hub } from './hub.ts';
-import { type LoggedRequest, markNotified } from './store.ts';
+import type { LoggedRequest } from './store.ts';
 
 /** Between two fetches of a partition, so that under load one brings more. */
 const gatherMs = 30;
 const isResult = Compile(couponResult);
 const tracer = trace.getTracer('muster/coupon');
+
+/** What a client is told of a request. */
+export interface CouponOutcome {
+  readonly requestId: string;
+  readonly couponId: string;
+  readonly outcome: 'SUCCESS' | 'FAILED';
+  readonly reason?: CouponReason;
+  readonly couponHistoryId?: string;
+  /** The trace that began with the request; absent when it was not traced. */
+  readonly traceId?: string;
+}
+
+/** As it is sent: known by the request's id. */
+export const letterOf = (outcome: CouponOutcome): Letter => ({
+  type: 'coupon-outcome',
+  id: outcome.requestId,
+  data: outcome,
+});
 
 /** A result record as clients are told of it. Throws MUSTER_COUPON_RESULT_INVALID. */
 export function parseResult(record: IncomingRecord): CouponResult {
@@ -64,13 +81,12 @@ export function loggedOutcome(logged: LoggedRequest): CouponOutcome {
 
 export interface PusherOptions {
   readonly kafka: Kafka;
-  readonly database: () => Promise<Kysely<unknown>>;
   readonly producer: Producer;
-  readonly hub: Hub;
+  readonly mailboxes: Mailboxes;
   readonly groupId: string;
   readonly topics: readonly string[];
   readonly log: Logger;
-  /** Called for each outcome that reached a client, with the time since its request. */
+  /** Called for each outcome that was sent to a client, with the time since its request. */
   onPushed?(sinceRequestMs: number): void;
   onFatal(error: Error): void;
 }
@@ -79,7 +95,7 @@ export interface PusherOptions {
 export async function startPusher(
   options: PusherOptions,
 ): Promise<{ ready(): boolean; stop(): Promise<void> }> {
-  const { kafka, database, producer, hub, groupId, log } = options;
+  const { kafka, producer, mailboxes, groupId, log } = options;
   let ready = false;
   const consumer: PartitionConsumer = await kafka.consumePartitions({
     groupId,
@@ -89,12 +105,10 @@ export async function startPusher(
       return [];
     },
     async onBatch({ topic, partition, records }, epoch) {
-      const told: string[] = [];
       const deadLetters: RawRecord[] = [];
       for (const record of records) {
         try {
-          const requestId = pushOne(record, parseResult(record));
-          if (requestId !== undefined) told.push(requestId);
+          pushOne(record, parseResult(record));
         } catch (error) {
           const why = reasonOf(error, groupId);
           log.warn('a result is not understood', { code: why.code, topic, partition, offset: record.offset });
@@ -102,29 +116,26 @@ export async function startPusher(
         }
       }
       if (deadLetters.length > 0) await producer.send(deadLetters, { deadlineMs: 10_000 });
-      if (told.length > 0) await markNotified(await database(), told);
       consumer.commit([{ topic, partition, offset: records.at(-1)!.offset + 1 }], epoch);
       await sleep(gatherMs);
     },
     onFatal: options.onFatal,
   });
 
-  /** The request's id when a client took it. */
-  function pushOne(record: IncomingRecord, result: CouponResult): string | undefined {
-    if (!hub.has(result.user)) return undefined;
+  /** That it was sent is noted nowhere: it counts when a client has acknowledged it. */
+  function pushOne(record: IncomingRecord, result: CouponResult): void {
+    if (!mailboxes.has(result.user)) return;
     const traceparent = headerText(record, 'traceparent');
     const process = startProcess(record, groupId);
     const clients = inSpan(process, () => {
       const span = process === undefined ? undefined : tracer.startSpan('push coupon-outcome');
-      const count = hub.push(result.user, outcomeOf(result, traceparent));
+      const count = mailboxes.push(result.user, letterOf(outcomeOf(result, traceparent)));
       span?.setAttribute('coupon.push.clients', count);
       span?.end();
       return count;
     });
     process?.end();
-    if (clients === 0) return undefined;
-    options.onPushed?.(Date.now() - Date.parse(result.requestedAt));
-    return result.requestId;
+    if (clients > 0) options.onPushed?.(Date.now() - Date.parse(result.requestedAt));
   }
 
   return { ready: () => ready, stop: () => consumer.stop() };

@@ -1,19 +1,20 @@
 /** HTTP and WebSocket of the coupons. */
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { Kysely } from 'kysely';
 import { type Static, Type } from 'typebox';
 import { Compile } from 'typebox/compile';
-import { WebSocketServer } from 'ws';
 import { couponId, couponReasons, couponUserId } from '../../catalog/events/coupon.ts';
 import { pseudonym } from '../base/pseudonym.ts';
 import { errorBody, HttpError } from '../http/errors.ts';
 import { idempotencyKey, onceOf } from '../http/idempotent.ts';
-import { openEventStream } from '../http/sse.ts';
-import { chooseProtocol, type Upgrade } from '../http/upgrade.ts';
-import type { Client, Hub } from './hub.ts';
+import { type Mailboxes, messageOf } from '../http/mailbox.ts';
+import { userOf } from '../http/principals.ts';
+import { createStreams, type Reader, type StreamLimits, type Streams } from '../http/realtime.ts';
+import { groupCommit } from '../store/group-commit.ts';
 import type { Intake } from './intake.ts';
-import { loggedOutcome } from './push.ts';
+import { letterOf, loggedOutcome } from './push.ts';
 import {
+  type Acknowledgement,
   type Coupon,
   createCoupon,
   findCoupon,
@@ -22,17 +23,14 @@ import {
   listCoupons,
   markNotified,
   missedOutcomes,
+  requestsOfUser,
 } from './store.ts';
 
-export interface RoutesOptions {
+export interface RoutesOptions extends StreamLimits {
   readonly database: () => Promise<Kysely<unknown>>;
   readonly intake: Intake;
-  readonly hub: Hub;
+  readonly mailboxes: Mailboxes;
   readonly pseudonymKey: Buffer;
-  /** Clients at the same time, event streams and WebSockets together. */
-  readonly maxClients: number;
-  /** Default 15,000. */
-  readonly heartbeatMs?: number;
 }
 
 const tags = ['coupons'];
@@ -82,33 +80,52 @@ const requestBody = Type.Object({
   couponId,
   status: Type.Union(
     ['PENDING', 'COMPLETED', 'FAILED', 'NOTIFIED'].map((status) => Type.Literal(status)),
-    { description: 'NOTIFIED: decided, and pushed to a client' },
+    { description: 'NOTIFIED: decided, and acknowledged by a client of the user' },
   ),
   ...outcomeFields,
   times: Type.Object({
     requestedAt: time('when it was made durable'),
     decidedAt: Type.Optional(time('when it was decided')),
-    notifiedAt: Type.Optional(time('when it was first pushed to a client')),
+    notifiedAt: Type.Optional(time('when a client acknowledged it')),
   }),
 });
+/** A request id, perhaps with the stream on which it was sent. */
+const eventId = Type.String({ pattern: uuidPattern.replace('$', '(\\.[0-9a-f]{8})?$') });
 const clientQuery = Type.Object({
-  userId: couponUserId,
-  lastEventId: Type.Optional(
-    Type.String({ pattern: uuidPattern, description: 'as the header Last-Event-ID' }),
-  ),
+  userId: Type.Optional(couponUserId),
+  lastEventId: Type.Optional({ ...eventId, description: 'as the header Last-Event-ID' }),
 });
-const isClientQuery = Compile(clientQuery);
-const isRequestId = Compile(requestId);
+const requestsQuery = Type.Object({
+  userId: Type.Optional(couponUserId),
+  notified: Type.Optional(Type.Boolean()),
+  limit: Type.Integer({ minimum: 1, maximum: 1_000, default: 50 }),
+});
+const isEventId = Compile(eventId);
+const newAcks = Type.Object(
+  {
+    userId: Type.Optional(couponUserId),
+    ids: Type.Array(eventId, {
+      minItems: 1,
+      maxItems: 1_000,
+      description: 'request ids, or the ids of events',
+    }),
+  },
+  {
+    additionalProperties: false,
+    examples: [{ userId: 'user-000123', ids: ['019a9f3c-5b1e-7c3e-9a57-0d3f9f3c5b1e'] }],
+  },
+);
 
 const maxMissed = 1_000;
-const maxBufferedBytes = 256 * 1024;
 const iso = (ms: number | undefined) => (ms === undefined ? undefined : new Date(ms).toISOString());
 
-/** Registers the routes; the result ends what they have opened beside the HTTP server. */
-export function registerRoutes(http: FastifyInstance, options: RoutesOptions): { close(): void } {
-  const { database, intake, hub } = options;
-  const heartbeatMs = options.heartbeatMs ?? 15_000;
+export function registerRoutes(http: FastifyInstance, options: RoutesOptions): Streams {
+  registerCoupons(http, options);
+  registerRequests(http, options);
+  return registerOutcomes(http, options);
+}
 
+function registerCoupons(http: FastifyInstance, { database, pseudonymKey }: RoutesOptions): void {
   http.post(
     '/coupons',
     {
@@ -138,7 +155,7 @@ export function registerRoutes(http: FastifyInstance, options: RoutesOptions): {
           ...(validFromMs === undefined ? {} : { validFromMs }),
           ...(validUntilMs === undefined ? {} : { validUntilMs }),
         },
-        onceOf(request, 'coupon', options.pseudonymKey),
+        onceOf(request, 'coupon', pseudonymKey),
       );
       // As it was made, also to a repeat.
       return reply.code(201).send(couponAnswer({ ...(await findCoupon(db, id))!, issued: 0 }));
@@ -180,7 +197,9 @@ export function registerRoutes(http: FastifyInstance, options: RoutesOptions): {
       return couponAnswer(coupon);
     },
   );
+}
 
+function registerRequests(http: FastifyInstance, { database, intake }: RoutesOptions): void {
   http.post(
     '/coupons/issue',
     {
@@ -227,158 +246,108 @@ export function registerRoutes(http: FastifyInstance, options: RoutesOptions): {
     },
   );
 
-  const refuseWhenFull = () => {
-    if (hub.size >= options.maxClients)
-      throw new HttpError(
-        503,
-        'MUSTER_TOO_MANY_STREAMS',
-        `at most ${options.maxClients} clients at a time; try again later`,
-      );
-  };
-
-  /** Joins, and looks up what the client missed. `begin` tells it that. */
-  async function admit(userId: string, lastEventId: string | undefined, client: Client) {
-    refuseWhenFull();
-    const membership = hub.join(pseudonym(options.pseudonymKey, userId), client);
-    try {
-      const missed = (await missedOutcomes(await database(), userId, lastEventId, maxMissed)).map(
-        loggedOutcome,
-      );
-      return {
-        leave: membership.leave,
-        async begin() {
-          const told = membership.begin(missed);
-          // Not noted: it is told again when the client comes back, and known there by its id.
-          if (told.length > 0)
-            await database()
-              .then((db) => markNotified(db, told))
-              .catch(() => undefined);
-        },
-      };
-    } catch (error) {
-      membership.leave();
-      throw error;
-    }
-  }
-
   http.get(
-    '/coupons/events',
+    '/coupons/requests',
     {
       config: { callers: 'anyone' },
       schema: {
-        summary: 'Outcomes of a user’s requests, live',
+        summary: 'A user’s newest requests',
         description:
-          'Server-sent events: "ready" when the stream has begun, then "coupon-outcome" with {requestId, couponId, outcome, reason?, couponHistoryId?, ' +
-          'traceId?}; the event id is the request id. A client that returns with Last-Event-ID gets what was decided after that; every client ' +
-          'first gets what was never pushed to anybody. "dropped": the client reads too slowly, reconnect.',
+          'notified=false: those that are not decided yet, or whose outcome no client has acknowledged.',
         tags,
-        querystring: clientQuery,
-        headers: Type.Object({ 'last-event-id': Type.Optional(Type.String({ maxLength: 100 })) }),
-        produces: ['text/event-stream'],
-        response: { 422: errorBody, 503: errorBody },
-      } as never,
-    },
-    async (request: FastifyRequest, reply: FastifyReply) => {
-      const { userId, lastEventId } = request.query as Static<typeof clientQuery>;
-      checkUserId(userId);
-      const header = request.headers['last-event-id'];
-      const last = isRequestId.Check(header) ? header : lastEventId;
-      let stream: ReturnType<typeof openEventStream> | undefined;
-      const admitted = await admit(userId, last, {
-        send: (outcome) => stream?.send('coupon-outcome', outcome, outcome.requestId) ?? false,
-        close: () => stream?.end(),
-      });
-      reply.raw.once('close', admitted.leave);
-      if (reply.raw.destroyed) admitted.leave();
-      reply.hijack();
-      // Headers that hooks have set (traceparent) are fastify's until it sends; here we send.
-      for (const [name, value] of Object.entries(reply.getHeaders()))
-        if (value !== undefined) reply.raw.setHeader(name, value as string);
-      stream = openEventStream(reply.raw, { heartbeatMs, maxBufferedBytes });
-      stream.send('ready', {});
-      await admitted.begin();
-    },
-  );
-
-  http.get(
-    '/coupons/ws',
-    {
-      config: { callers: 'anyone' },
-      schema: {
-        summary: 'Outcomes of a user’s requests, live, over a WebSocket',
-        description:
-          'To be opened as a WebSocket. Messages are JSON: {"type": "ready"}, then {"type": "coupon-outcome", "data": {…}} as in GET /coupons/events; ' +
-          'lastEventId resumes. The server pings every 15 s and ends connections that do not answer.',
-        tags,
-        querystring: clientQuery,
-        response: { 426: errorBody },
+        querystring: requestsQuery,
+        response: { 200: Type.Object({ requests: Type.Array(requestBody) }), 422: errorBody, 503: errorBody },
       },
     },
-    async (_request, reply) => {
-      reply.header('upgrade', 'websocket').header('connection', 'Upgrade');
-      throw new HttpError(426, 'MUSTER_WEBSOCKET_EXPECTED', 'open this path as a WebSocket');
+    async (request) => {
+      const { userId, notified, limit } = request.query as Static<typeof requestsQuery>;
+      const found = await requestsOfUser(await database(), userAsked(request, userId), { notified, limit });
+      return { requests: found.map(requestAnswer) };
+    },
+  );
+}
+
+/** Outcomes, live: how they are told, acknowledged and told again. */
+function registerOutcomes(http: FastifyInstance, options: RoutesOptions): Streams {
+  const { database } = options;
+  const acknowledge = groupCommit(
+    async (acknowledgements: readonly Acknowledgement[]) => {
+      await markNotified(await database(), acknowledgements);
+      return acknowledgements;
+    },
+    { most: 200, waiting: 10_000 },
+  );
+
+  http.post(
+    '/coupons/events/acks',
+    {
+      config: { callers: 'anyone' },
+      schema: {
+        summary: 'Acknowledge outcomes',
+        description:
+          'An outcome that was acknowledged by a client of the user is NOTIFIED: it is not sent again, and not listed with notified=false. ' +
+          'Ids that are not of decided requests of the user change nothing.',
+        tags,
+        body: newAcks,
+        response: { 204: Type.Null(), 400: errorBody, 422: errorBody, 503: errorBody },
+      },
+    },
+    async (request, reply) => {
+      const { userId, ids } = request.body as Static<typeof newAcks>;
+      await acknowledge({ userId: userAsked(request, userId), requestIds: ids.map(messageOf) });
+      return reply.code(204).send();
     },
   );
 
-  const sockets = new WebSocketServer({
-    noServer: true,
-    maxPayload: 1_024,
-    clientTracking: true,
-    handleProtocols: chooseProtocol,
-  });
-  async function upgrade({ request, socket, head, query }: Upgrade): Promise<void> {
-    if (!isClientQuery.Check(query)) throw new HttpError(422, 'MUSTER_VALIDATION', 'the query is not valid');
-    checkUserId(query.userId);
-    let send: Client['send'] = () => false;
-    let close: Client['close'] = () => socket.destroy();
-    const admitted = await admit(query.userId, query.lastEventId, {
-      send: (outcome) => send(outcome),
-      close: () => close(),
+  const streams = createStreams(http, options);
+  const open = (request: FastifyRequest): Reader => {
+    const { userId: named, lastEventId } = request.query as Static<typeof clientQuery>;
+    const userId = userAsked(request, named);
+    const header = request.headers['last-event-id'];
+    return options.mailboxes.open({
+      address: pseudonym(options.pseudonymKey, userId),
+      lastEventId: isEventId.Check(header) ? header : lastEventId,
+      async unread(after) {
+        const missed = await missedOutcomes(await database(), userId, after, maxMissed);
+        return missed.map((logged) => letterOf(loggedOutcome(logged)));
+      },
+      acknowledge: async (requestIds) => void (await acknowledge({ userId, requestIds })),
     });
-    socket.once('close', admitted.leave);
-    if (socket.destroyed) {
-      admitted.leave();
-      return;
-    }
-    sockets.handleUpgrade(request, socket, head, (client) => {
-      client.on('error', () => client.terminate());
-      let alive = true;
-      client.on('pong', () => {
-        alive = true;
-      });
-      const heartbeat = setInterval(() => {
-        if (!alive) client.terminate();
-        alive = false;
-        client.ping();
-      }, heartbeatMs);
-      client.once('close', () => clearInterval(heartbeat));
-      close = () => client.close(1001, 'the server is going away; reconnect');
-      send = (outcome) => {
-        if (client.readyState !== client.OPEN) return false;
-        if (client.bufferedAmount > maxBufferedBytes) {
-          client.close(1013, 'events came faster than they were read; reconnect');
-          return false;
-        }
-        client.send(JSON.stringify({ type: 'coupon-outcome', data: outcome }));
-        return true;
-      };
-      client.send(JSON.stringify({ type: 'ready' }));
-      void admitted.begin();
-    });
-  }
-  const closeSockets = http.webSocket('/coupons/ws', 'anyone', upgrade);
-
-  return {
-    close() {
-      closeSockets();
-      hub.closeAll();
-      const left = [...sockets.clients];
-      // Those that do not answer the goodbye.
-      setTimeout(() => {
-        for (const client of left) client.terminate();
-      }, 1_000).unref();
-    },
   };
+  const again =
+    'Every client first gets what no client of the user has acknowledged; what comes twice has the same requestId.';
+  streams.route({
+    path: '/coupons/events',
+    transport: 'events',
+    callers: 'anyone',
+    open,
+    schema: {
+      summary: 'Outcomes of a user’s requests, live',
+      description:
+        'Server-sent events: "ready" when the stream has begun, then "coupon-outcome" with {requestId, couponId, outcome, reason?, couponHistoryId?, ' +
+        `traceId?}. ${again} To be acknowledged by POST /coupons/events/acks, or by coming back with Last-Event-ID: that acknowledges the ` +
+        'event and what was sent on the same stream before it. "dropped": the client reads too slowly, reconnect; "failed": not now, reconnect.',
+      tags,
+      querystring: clientQuery,
+      headers: Type.Object({ 'last-event-id': Type.Optional(Type.String({ maxLength: 100 })) }),
+    },
+  });
+  streams.route({
+    path: '/coupons/ws',
+    transport: 'websocket',
+    callers: 'anyone',
+    open,
+    schema: {
+      summary: 'Outcomes of a user’s requests, live, over a WebSocket',
+      description:
+        'To be opened as a WebSocket. Messages are JSON: {"type": "ready"}, then {"type": "coupon-outcome", "id": "…", "data": {…}} as in ' +
+        `GET /coupons/events. ${again} To be acknowledged by {"type": "ack", "ids": ["…"]}, answered by {"type": "acked", "data": {"ids": ["…"]}} ` +
+        'when that is durable. The server pings every 15 s and ends connections that do not answer.',
+      tags,
+      querystring: clientQuery,
+    },
+  });
+  return streams;
 }
 
 function readTime(field: string, text: string | undefined): number | undefined {
@@ -391,6 +360,13 @@ function readTime(field: string, text: string | undefined): number | undefined {
       { field, reason: 'is not a date' },
     ]);
   return ms;
+}
+
+/** The user that a request is about. */
+function userAsked(request: FastifyRequest, named: string | undefined): string {
+  const userId = userOf(request, named);
+  checkUserId(userId);
+  return userId;
 }
 
 /** Half of a surrogate pair would not survive UTF-8: two users could become one. */

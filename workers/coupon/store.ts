@@ -316,10 +316,29 @@ export async function findRequest(db: Db, requestId: string): Promise<LoggedRequ
   return rows[0] && loggedOf(rows[0]);
 }
 
+/** A user's newest requests; with `notified` only those that are, or are not, acknowledged. */
+export async function requestsOfUser(
+  db: Db,
+  userId: string,
+  options: { readonly notified: boolean | undefined; readonly limit: number },
+): Promise<readonly LoggedRequest[]> {
+  const { notified, limit } = options;
+  const which =
+    notified === undefined
+      ? sql``
+      : notified
+        ? sql`AND r.status = 'NOTIFIED'`
+        : sql`AND r.status <> 'NOTIFIED'`;
+  const { rows } = await sql<LoggedRow>`
+    ${logged} WHERE r.user_id = ${userBytes(userId)} ${which}
+    ORDER BY r.request_id DESC LIMIT ${limit}`.execute(db);
+  return rows.map(loggedOf);
+}
+
 /**
- * A user's outcomes that a client has not seen, in the order of their decisions, at most the newest `limit`: those decided
- * after the one it saw last, and all that were never pushed to anybody. Undefined `after` (or one that is not this user's):
- * only the latter.
+ * A user's outcomes that a client has not seen, in the order of their decisions, at most the newest `limit`: all that no
+ * client has acknowledged, and those decided after the one it saw last (another client may have acknowledged them).
+ * Undefined `after` (or one that is not this user's): only the former.
  */
 export async function missedOutcomes(
   db: Db,
@@ -338,12 +357,23 @@ export async function missedOutcomes(
   return rows.map(loggedOf).reverse();
 }
 
-/** Notes that these outcomes were pushed to a client; what was noted before keeps its time. */
-export async function markNotified(db: Db, requestIds: readonly string[]): Promise<void> {
-  if (requestIds.length === 0) return;
+export interface Acknowledgement {
+  readonly userId: string;
+  readonly requestIds: readonly string[];
+}
+
+/** Notes that users have these outcomes, each only its own; what was noted before keeps its time. */
+export async function markNotified(db: Db, acknowledgements: readonly Acknowledgement[]): Promise<void> {
+  const theirs = acknowledgements
+    .filter(({ requestIds }) => requestIds.length > 0)
+    .map(
+      ({ userId, requestIds }) =>
+        sql`(user_id = ${userBytes(userId)} AND request_id IN (${ids([...requestIds].sort())}))`,
+    );
+  if (theirs.length === 0) return;
   await sql`
     UPDATE coupon_request SET status = 'NOTIFIED', notified_at = UTC_TIMESTAMP(3)
-    WHERE request_id IN (${ids(requestIds)}) AND status IN ('COMPLETED', 'FAILED')`.execute(db);
+    WHERE status IN ('COMPLETED', 'FAILED') AND (${sql.join(theirs, sql` OR `)})`.execute(db);
 }
 
 // ---- checking

@@ -15,6 +15,7 @@ import { metrics } from '../../catalog/metrics.ts';
 import { durationHistogram } from '../base/metrics.ts';
 import { HttpError } from './errors.ts';
 import { probes } from './probes.ts';
+import { isStream } from './realtime.ts';
 import type { HttpOptions, HttpServer } from './server.ts';
 
 const contexts = new WeakMap<FastifyRequest, Context>();
@@ -46,7 +47,6 @@ export function observeRequests(
       return;
     }
     running.add(reply.raw);
-    watchForStream(reply.raw);
     const startedMs = performance.now();
     const method = knownMethods.has(request.method) ? request.method : '_OTHER';
     const parent = propagation.extract(ROOT_CONTEXT, request.headers);
@@ -89,7 +89,7 @@ export function observeRequests(
 
   function finish(span: Span, method: string, route: string, response: ServerResponse, durationMs: number) {
     // 499, as nginx logs a caller that left before its answer.
-    const status = response.headersSent ? response.statusCode : 499;
+    const status = response.headersSent || isStream(response) ? response.statusCode : 499;
     span.setAttribute('http.response.status_code', status);
     if (status >= 500) {
       span.setAttribute('error.type', String(status));
@@ -120,22 +120,3 @@ const knownMethods = new Set([
   'PATCH',
   'CONNECT',
 ]);
-
-const streams = new WeakSet<ServerResponse>();
-
-/** Notes responses of server-sent events: those go on until somebody ends them. */
-function watchForStream(response: ServerResponse): void {
-  const writeHead = response.writeHead as (...parameters: unknown[]) => ServerResponse;
-  response.writeHead = ((...parameters: unknown[]) => {
-    const given = parameters.find((each) => typeof each === 'object' && each !== null) ?? {};
-    const type =
-      response.getHeader('content-type') ??
-      Object.entries(given).find(([name]) => name.toLowerCase() === 'content-type')?.[1];
-    if (String(type).startsWith('text/event-stream')) streams.add(response);
-    return writeHead.apply(response, parameters);
-  }) as typeof response.writeHead;
-}
-
-export function isStream(response: ServerResponse): boolean {
-  return streams.has(response);
-}

@@ -9,6 +9,7 @@ import { NotNowError } from '../base/errors.ts';
 import { createLog } from '../base/log.ts';
 import { createRegistry } from '../base/metrics.ts';
 import { errorBody, HttpError } from './errors.ts';
+import { noteStream } from './realtime.ts';
 import { type Http, type HttpServer, startHttp } from './server.ts';
 
 const spans = new InMemorySpanExporter();
@@ -75,6 +76,7 @@ function routes(app: HttpServer): void {
     reply.hijack();
     reply.raw.writeHead(200, { 'content-type': 'text/event-stream' });
     reply.raw.write('data: 1\n\n');
+    noteStream(reply.raw, () => reply.raw.end());
   });
 }
 

@@ -18,11 +18,11 @@ import type { Logger } from '../base/log.ts';
 import { bodyOf, HttpError, refuse, refuseSocket, toHttpError } from './errors.ts';
 import { checkHosts } from './hosts.ts';
 import { acceptJson } from './json.ts';
-import { contextOf, isStream, observeRequests } from './observe.ts';
-import { authenticator, type Callers, challenge, checkKeys, closeRoutes } from './principals.ts';
+import { contextOf, observeRequests } from './observe.ts';
+import { authenticator, type Callers, challenge, closeRoutes } from './principals.ts';
 import { answerWhileStarting, serveProbes } from './probes.ts';
+import { endStream, isStream, routeUpgrade } from './realtime.ts';
 import type { TrustedKeys } from './tokens.ts';
-import { acceptUpgrades, type OnUpgrade } from './upgrade.ts';
 import { compileValidator } from './validation.ts';
 
 export type HttpServer = FastifyInstance<
@@ -83,12 +83,14 @@ export async function startHttp(options: HttpOptions): Promise<Http> {
     // Other protocols (h2c, which Java's client offers with every request) are declined by plain answers.
     shouldUpgradeCallback: ({ headers }: IncomingMessage) => headers.upgrade?.toLowerCase() === 'websocket',
   };
-  const server = createServer(serverOptions, (request, response) => {
+  const answer = (request: IncomingMessage, response: ServerResponse) => {
     const refused = checkHost(request);
     if (refused !== undefined) refuse(response, refused);
     else if (opened) route!(request, response);
     else answerWhileStarting(request, response, options);
-  });
+  };
+  const server = createServer(serverOptions, answer);
+  server.on('upgrade', (request, socket, head) => routeUpgrade(request, socket, head, answer));
   server.on('clientError', refuseBadRequest);
 
   const app = fastify({
@@ -115,11 +117,6 @@ export async function startHttp(options: HttpOptions): Promise<Http> {
   observeRequests(app, options, running, () => draining);
   await describeRoutes(app, options);
   closeRoutes(app, authenticate, options.tokens);
-  const webSocket = acceptUpgrades(server, checkHost, authenticate, () => draining);
-  app.decorate('webSocket', (path: string, callers: Callers, onUpgrade: OnUpgrade) => {
-    checkKeys(`WebSocket ${path}`, callers, options.tokens);
-    return webSocket(path, callers, onUpgrade);
-  });
   serveProbes(app, options);
   await listen(server, options);
 
@@ -145,7 +142,7 @@ export async function startHttp(options: HttpOptions): Promise<Http> {
     async close(deadlineMs) {
       draining = true;
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-      for (const response of running) if (isStream(response)) response.end();
+      for (const response of running) endStream(response);
       // Node keeps connections that never sent a request: with nothing running, all may go.
       await settled(deadlineMs, () => running.size);
       server.closeAllConnections();

@@ -1,11 +1,11 @@
 /** HTTP of the promotion capability: the inputs, and the streams for consumers. */
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { type TSchema, Type } from 'typebox';
 import { type EnrichedPurchase, enrichedPurchase } from '../../catalog/events/promotion.ts';
 import { uuidOf, uuidV7 } from '../base/ids.ts';
 import { type ErrorDetail, errorBody, HttpError } from '../http/errors.ts';
 import { onlyOf, userOf } from '../http/principals.ts';
-import { openEventStream } from '../http/sse.ts';
+import { createStreams, type Message, type Reader } from '../http/realtime.ts';
 import type { OutgoingRecord, Producer } from '../kafka/kafka.ts';
 import type { Activity } from './activity.ts';
 import type { Feed, FeedItem } from './feed.ts';
@@ -246,12 +246,6 @@ export function registerInputRoutes(http: FastifyInstance, options: InputRoutesO
 export interface StreamRoutesOptions {
   readonly activity: Feed<Activity>;
   readonly enriched: Feed<EnrichedPurchase>;
-  /** Default 15,000. */
-  readonly heartbeatMs?: number;
-  /** Default 1 MiB. */
-  readonly maxBufferedBytes?: number;
-  /** Streams at the same time. Default 100. */
-  readonly maxClients?: number;
 }
 
 const filterQuery = Type.Object({
@@ -263,10 +257,7 @@ const filterQuery = Type.Object({
 
 /** Live streams as server-sent events; user ids are pseudonyms in them. */
 export function registerStreamRoutes(http: FastifyInstance, options: StreamRoutesOptions): void {
-  const heartbeatMs = options.heartbeatMs ?? 15_000;
-  const maxBufferedBytes = options.maxBufferedBytes ?? 1024 * 1024;
-  const maxClients = options.maxClients ?? 100;
-  let clients = 0;
+  const streams = createStreams(http, { maxClients: 100, maxBufferedBytes: 1024 * 1024 });
 
   function route<T>(
     path: string,
@@ -275,87 +266,30 @@ export function registerStreamRoutes(http: FastifyInstance, options: StreamRoute
     eventOf: (item: T) => string,
     filterable: (item: T) => Filterable,
   ): void {
-    http.get(
+    streams.route({
       path,
-      {
-        validatorCompiler: acceptAll,
-        config: { callers: 'anyone' },
-        schema: {
-          summary: words.summary,
-          description:
-            `${words.description} Server-sent events: "ready" when the stream has begun, then the data; "gap" when a Last-Event-ID is no longer known, ` +
-            '"dropped" when the client reads too slowly. Values of one filter are alternatives, different filters must all hold.',
-          tags: ['promotion streams'],
-          querystring: filterQuery,
-          produces: ['text/event-stream'],
-          response: { 422: errorBody, 503: errorBody },
-        } as never,
+      transport: 'events',
+      callers: 'anyone',
+      validatorCompiler: acceptAll,
+      schema: {
+        summary: words.summary,
+        description:
+          `${words.description} Server-sent events: "ready" when the stream has begun, then the data; "gap" when a Last-Event-ID is no longer known, ` +
+          '"dropped" when the client reads too slowly. Values of one filter are alternatives, different filters must all hold.',
+        tags: ['promotion streams'],
+        querystring: filterQuery,
       },
-      async (request: FastifyRequest, reply: FastifyReply) => {
+      open(request) {
         const parsed = parseFilter(request.query as Record<string, unknown>);
         if (!parsed.ok) {
           throw new HttpError(422, 'MUSTER_VALIDATION', 'the query is not valid', parsed.problems);
         }
-        if (clients >= maxClients) {
-          throw new HttpError(
-            503,
-            'MUSTER_TOO_MANY_STREAMS',
-            `at most ${maxClients} streams at a time; try again later`,
-          );
-        }
         const lastEventId = request.headers['last-event-id'];
-        reply.hijack();
-        // Headers that hooks have set (traceparent) are fastify's until it sends; here we send.
-        for (const [name, value] of Object.entries(reply.getHeaders())) {
-          if (value !== undefined) reply.raw.setHeader(name, value as string);
-        }
-        const stream = openEventStream(reply.raw, { heartbeatMs, maxBufferedBytes });
-        clients += 1;
-        let gone = false;
-        let unsubscribe = () => {};
-        stream.onClose(() => {
-          gone = true;
-          clients -= 1;
-          unsubscribe();
-        });
-        const pass = ({ id, item }: FeedItem<T>) => {
-          if (matches(parsed.filter, filterable(item))) stream.send(eventOf(item), item, id);
-        };
-        /** What arrives between subscribing and "ready" waits, so that missed items come first. */
-        let waiting: FeedItem<T>[] | undefined = [];
-        const onEnd = (error?: Error) => {
-          if (error !== undefined) {
-            stream.send('failed', {
-              code: 'MUSTER_KAFKA_DOWN',
-              message: 'the source is not available at the moment; reconnect',
-            });
-          }
-          stream.end();
-        };
-        try {
-          const subscription = await feed.subscribe(
-            (entry) => (waiting === undefined ? pass(entry) : void waiting.push(entry)),
-            onEnd,
-            typeof lastEventId === 'string' ? lastEventId : undefined,
-          );
-          unsubscribe = subscription.unsubscribe;
-          if (gone) {
-            unsubscribe();
-            return;
-          }
-          stream.send('ready', {});
-          if (subscription.missed === undefined) {
-            stream.send('gap', {
-              message: 'events between the last event id and now are not known here any more',
-            });
-          }
-          for (const entry of [...(subscription.missed ?? []), ...waiting]) pass(entry);
-          waiting = undefined;
-        } catch (error) {
-          onEnd(error as Error);
-        }
+        return readFeed(feed, typeof lastEventId === 'string' ? lastEventId : undefined, ({ id, item }) =>
+          matches(parsed.filter, filterable(item)) ? { id, type: eventOf(item), data: item } : undefined,
+        );
       },
-    );
+    });
   }
 
   route<Activity>(
@@ -391,4 +325,46 @@ export function registerStreamRoutes(http: FastifyInstance, options: StreamRoute
       promotionIds: item.promotions.map(({ promotionId }) => promotionId),
     }),
   );
+}
+
+/** Passes a feed on to a connection: what it missed, then what comes; `messageOf` leaves out what it answers nothing for. */
+function readFeed<T>(
+  feed: Feed<T>,
+  lastEventId: string | undefined,
+  messageOf: (entry: FeedItem<T>) => Message | undefined,
+): Reader {
+  let unsubscribe = () => {};
+  let gone = false;
+  return {
+    async begin(connection) {
+      const pass = (entry: FeedItem<T>) => {
+        const message = messageOf(entry);
+        if (message !== undefined) connection.send(message);
+      };
+      /** What arrives between subscribing and "ready" waits, so that missed items come first. */
+      let waiting: FeedItem<T>[] | undefined = [];
+      const subscription = await feed.subscribe(
+        (entry) => (waiting === undefined ? pass(entry) : void waiting.push(entry)),
+        (error) => connection.end(error),
+        lastEventId,
+      );
+      unsubscribe = subscription.unsubscribe;
+      if (gone) {
+        unsubscribe();
+        return;
+      }
+      connection.send({ type: 'ready', data: {} });
+      if (subscription.missed === undefined)
+        connection.send({
+          type: 'gap',
+          data: { message: 'events between the last event id and now are not known here any more' },
+        });
+      for (const entry of [...(subscription.missed ?? []), ...waiting]) pass(entry);
+      waiting = undefined;
+    },
+    left() {
+      gone = true;
+      unsubscribe();
+    },
+  };
 }

@@ -60,6 +60,8 @@ export interface CouponRushReport {
   readonly pushMs: Percentiles | undefined;
   /** Watchers' requests that were not pushed in time. */
   readonly notPushed: number;
+  /** Watchers' outcomes that were pushed and acknowledged, and are listed as not NOTIFIED all the same; 0 without askForAll. */
+  readonly notAcknowledged: number;
   /** By SUCCESS or the reason of the failure; of all requests with askForAll, else of the watchers'. */
   readonly outcomes: Readonly<Record<string, number>>;
   /** Accepted and without an outcome in time. */
@@ -195,7 +197,27 @@ export async function runCouponRush(options: CouponRushOptions): Promise<CouponR
       if (outcome !== undefined) told.set(id, outcome.reason ?? outcome.outcome);
     }
     // Whoever was not told gets a look at the log, too.
-    if (options.askForAll !== false) await askForAll(Math.max(untilMs, Date.now() + 15_000));
+    let notAcknowledged = 0;
+    if (options.askForAll !== false) {
+      const until = Math.max(untilMs, Date.now() + 15_000);
+      await askForAll(until);
+      notAcknowledged = await listedStill(until);
+    }
+
+    /** Watchers acknowledge what they are told: in the end nothing of theirs is listed as not told. */
+    async function listedStill(until: number): Promise<number> {
+      for (;;) {
+        let count = 0;
+        for (const user of new Set(ofWatchers.map((id) => accepted.get(id)!.user))) {
+          const path = `/coupons/requests?userId=${userOf(user)}&notified=false&limit=1000`;
+          const answer = await call('GET', path).catch(() => undefined);
+          const { requests } = (answer?.json ?? {}) as { requests?: { requestId: string }[] };
+          count += requests?.filter(({ requestId }) => pushedAt.has(requestId)).length ?? 1;
+        }
+        if (count === 0 || Date.now() > until || signal?.aborted === true) return count;
+        await sleep(200);
+      }
+    }
 
     async function askForAll(until: number): Promise<void> {
       let left = [...accepted.keys()];
@@ -244,6 +266,7 @@ export async function runCouponRush(options: CouponRushOptions): Promise<CouponR
           .map((id) => Math.max(0, pushedAt.get(id)! - accepted.get(id)!.atMs)),
       ),
       notPushed: ofWatchers.filter((id) => !pushedAt.has(id)).length,
+      notAcknowledged,
       outcomes,
       unanswered: (options.askForAll === false ? ofWatchers : [...accepted.keys()]).filter(
         (id) => !told.has(id),

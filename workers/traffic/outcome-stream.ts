@@ -1,5 +1,5 @@
-/** A client of GET /coupons/events as a browser's EventSource is one: it comes back by itself and says what it saw last. */
-import { type ClientRequest, get } from 'node:http';
+/** A client of the WebSocket of coupons that comes back by itself and acknowledges what it was told. */
+import WebSocket from 'ws';
 
 /** What the stream says of a request. */
 export interface SeenOutcome {
@@ -19,68 +19,42 @@ export interface OutcomeStream {
 
 const reconnectMs = 500;
 
-/** Calls `onOutcome` for each outcome of the user's requests, until closed; begins after `lastEventId` when it is given. */
+/** Calls `onOutcome` for each outcome of the user's requests, until closed; the same one may come again. */
 export function openOutcomeStream(
   apiUrl: string,
   token: string,
   userId: string,
   onOutcome: (outcome: SeenOutcome) => void,
-  lastEventId?: string,
 ): OutcomeStream {
   let closed = false;
-  let request: ClientRequest | undefined;
+  let socket: WebSocket | undefined;
   let timer: NodeJS.Timeout | undefined;
-  let lastId = lastEventId;
   let begun = () => {};
   const ready = new Promise<void>((resolve) => {
     begun = resolve;
   });
 
-  function handle(block: string): void {
-    const fields = new Map(
-      block.split('\n').map((line) => {
-        const colon = line.indexOf(': ');
-        return [line.slice(0, colon), line.slice(colon + 2)] as const;
-      }),
-    );
-    if (fields.get('event') === 'ready') begun();
-    if (fields.get('event') !== 'coupon-outcome') return;
-    lastId = fields.get('id') ?? lastId;
-    onOutcome(JSON.parse(fields.get('data') ?? '{}') as SeenOutcome);
-  }
-
-  function again(): void {
-    clearTimeout(timer);
-    if (!closed) timer = setTimeout(connect, reconnectMs);
+  function heard(text: string): void {
+    const { type, id, data } = JSON.parse(text) as { type: string; id: string; data: SeenOutcome };
+    if (type === 'ready') begun();
+    if (type !== 'coupon-outcome') return;
+    onOutcome(data);
+    socket?.send(JSON.stringify({ type: 'ack', ids: [id] }));
   }
 
   function connect(): void {
-    request = get(
-      `${apiUrl}/coupons/events?userId=${encodeURIComponent(userId)}`,
+    socket = new WebSocket(
+      `${apiUrl.replace('http', 'ws')}/coupons/ws?userId=${encodeURIComponent(userId)}`,
       {
-        agent: false,
-        headers: {
-          authorization: `Bearer ${token}`,
-          accept: 'text/event-stream',
-          ...(lastId === undefined ? {} : { 'last-event-id': lastId }),
-        },
-      },
-      (response) => {
-        if (response.statusCode !== 200) {
-          response.resume();
-          again();
-          return;
-        }
-        let text = '';
-        response.setEncoding('utf8').on('data', (chunk: string) => {
-          const blocks = (text + chunk).split('\n\n');
-          text = blocks.pop()!;
-          for (const block of blocks) handle(block);
-        });
-        response.on('close', again);
+        headers: { authorization: `Bearer ${token}` },
       },
     );
-    request.on('error', again);
+    socket.on('message', (text) => heard(String(text)));
+    // Without a listener it would be thrown; `close` follows.
+    socket.on('error', () => {});
+    socket.on('close', () => {
+      if (!closed) timer = setTimeout(connect, reconnectMs);
+    });
   }
   connect();
   return {
@@ -88,7 +62,7 @@ export function openOutcomeStream(
     close() {
       closed = true;
       clearTimeout(timer);
-      request?.destroy();
+      socket?.close();
     },
   };
 }

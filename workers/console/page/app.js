@@ -94,9 +94,11 @@ function listen(userId, token, onOutcome) {
       `bearer.${token}`,
     ]);
     socket.onmessage = ({ data }) => {
-      const { type, data: outcome } = JSON.parse(data);
+      const { type, id, data: outcome } = JSON.parse(data);
       if (type === 'ready') resolve(socket);
-      else onOutcome(outcome);
+      if (type !== 'coupon-outcome') return;
+      onOutcome(outcome);
+      socket.send(JSON.stringify({ type: 'ack', ids: [id] }));
     };
     socket.onerror = () => reject(new Error('the push channel could not be opened'));
   });
