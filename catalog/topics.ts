@@ -29,6 +29,8 @@ export interface Topic {
   readonly description: string;
   /** `log-append`: the broker stamps records, so that a producer's clock cannot reorder or expire them. */
   readonly timestamps: 'log-append' | 'create';
+  /** Largest batch in bytes; unset: as Kafka has it, 1,048,588. */
+  readonly maxMessageBytes?: number;
   /** The design load, for the capacity planner. */
   readonly designLoad: { readonly messagesPerSecond: number; readonly bytesPerMessage: number };
 }
@@ -40,6 +42,9 @@ const standard = {
   retentionMs: 'environment',
   timestamps: 'log-append',
 } as const;
+
+/** For topics that take records of others with headers added: the largest that the others take fits. */
+const passedOn = { maxMessageBytes: 1_250_000 } as const;
 
 const promotionTopics = {
   purchase: {
@@ -62,6 +67,7 @@ const promotionTopics = {
   },
   purchaseByUser: {
     ...standard,
+    ...passedOn,
     name: 'purchase_by_user',
     key: 'user id',
     event: { type: 'Purchase', schema: purchase },
@@ -72,6 +78,7 @@ const promotionTopics = {
   },
   promoBehaviorByUser: {
     ...standard,
+    ...passedOn,
     name: 'promo_behavior_by_user',
     key: 'user id',
     event: { type: 'PromoBehavior', schema: promoBehavior },
@@ -223,6 +230,7 @@ const orderTopics = {
 /** Dead letter topic of a topic: raw bytes, the reason in headers; kept long enough to be looked at and replayed. */
 export function deadLetterTopic(of: Topic): Topic {
   return {
+    ...passedOn,
     name: `${of.name}.dlq`,
     partitions: 1,
     replicationFactor: 3,
@@ -251,6 +259,7 @@ export function retryTopics(
   group: { readonly id: string; readonly retryDelaysMs: readonly number[] },
 ): readonly (Topic & { readonly delayMs: number })[] {
   return [...new Set(group.retryDelaysMs)].map((delayMs) => ({
+    ...passedOn,
     name: retryName(of.name, group.id, delayMs),
     partitions: of.partitions,
     replicationFactor: 3,
@@ -311,5 +320,6 @@ export function topicConfig(topic: Topic, environment: Environment): Record<stri
     'cleanup.policy': 'delete',
     'message.timestamp.type': topic.timestamps === 'log-append' ? 'LogAppendTime' : 'CreateTime',
     'unclean.leader.election.enable': 'false',
+    ...(topic.maxMessageBytes === undefined ? {} : { 'max.message.bytes': String(topic.maxMessageBytes) }),
   };
 }

@@ -1,6 +1,7 @@
 import test from 'ava';
-import { firstIn, isWhole, shortcomings } from './cluster.ts';
-import { appendRecord, openBatch, sealBatch } from './record-batch.ts';
+import { isWhole, shortcomings } from './cluster.ts';
+import { firstIn } from './first-record.ts';
+import { appendRecord, openBatch, sealBatch, stampBatch } from './record-batch.ts';
 
 const at = 1_700_000_000_000;
 const attributesAt = 21;
@@ -13,11 +14,16 @@ function batch(firstOffset: number, values: readonly string[]): Buffer {
   });
   const wire = Buffer.from(sealBatch(open));
   wire.writeBigInt64BE(BigInt(firstOffset), 0);
-  return wire;
+  return stamped(wire);
 }
 
 function withAttributes(wire: Buffer, attributes: number): Buffer {
   wire.writeInt16BE(wire.readInt16BE(attributesAt) | attributes, attributesAt);
+  return stamped(wire);
+}
+
+function stamped(wire: Buffer): Buffer {
+  stampBatch(wire, { producerId: 1n, epoch: 0, sequence: 0 });
   return wire;
 }
 
@@ -49,9 +55,9 @@ test('a gap that compaction left is passed over', async (t) => {
   t.is((await firstIn(set, 500))?.record?.offset, 950);
 });
 
-test('with a codec that is not there, the header says about when', async (t) => {
-  const zstd = 4;
-  const found = await firstIn(withAttributes(batch(100, ['a', 'b', 'c', 'd', 'e']), zstd), 101);
+test('of a batch that cannot be read the header says about when', async (t) => {
+  const nobodysCodec = 5;
+  const found = await firstIn(withAttributes(batch(100, ['a', 'b', 'c', 'd', 'e']), nobodysCodec), 101);
   t.deepEqual(found, { nextOffset: 101, record: { offset: 101, timestampMs: at + 1_000 } });
 });
 

@@ -4,7 +4,7 @@
  */
 import { MusterError } from '../base/errors.ts';
 import type { IncomingRecord, Kafka, Producer, RawHeaders, RawRecord } from './kafka.ts';
-import { headerText, originHeader, parsePlace, placeOf } from './records.ts';
+import { headerText, originHeader, parsePlace, placeOf, unreadableHeader } from './records.ts';
 
 export const deadLetterSuffix = '.dlq';
 /** Its committed offset on a dead letter topic says what was replayed already. */
@@ -21,14 +21,15 @@ export interface DeadLetterReason {
 /** The dead letter of a record: key, value (a tombstone stays one) and all headers as they are, the reason added. */
 export function deadLetterOf(record: IncomingRecord, why: DeadLetterReason, nowMs: number): RawRecord {
   const origin = headerText(record, originHeader) ?? placeOf(record);
+  const unreadable = headerText(record, unreadableHeader);
   return {
     topic: `${parsePlace(origin)?.topic ?? record.topic}${deadLetterSuffix}`,
     key: record.key,
     value: record.value,
     headers: {
       ...(record.headers as RawHeaders),
-      'muster-error-code': why.code,
-      'muster-error-reason': why.reason.slice(0, 500),
+      'muster-error-code': unreadable === undefined ? why.code : 'MUSTER_KAFKA_UNREADABLE',
+      'muster-error-reason': (unreadable ?? why.reason).slice(0, 500),
       [originHeader]: origin,
       'muster-failed-at': new Date(nowMs).toISOString(),
       'muster-group': why.group,

@@ -5,27 +5,17 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'winston';
-import type { FetchedRecord } from './fetched-records.ts';
 import type { Follower, FollowOptions } from './kafka.ts';
-import type { Broker } from './kafkajs-internals.ts';
+import { type Broker, noReplica, readCommitted } from './kafkajs-internals.ts';
+import { fetchPartition } from './read.ts';
 import type { Wire } from './wire.ts';
 
 /** The broker holds a fetch this long when there is nothing; partitions of one leader take turns, so not longer. */
 const maxWaitMs = 200;
+const maxBytes = 256 * 1024;
 const retryMs = 200;
 const latest = '-1';
 const earliest = '-2';
-
-interface ReadRequests {
-  listOffsets(arguments_: unknown): Promise<{
-    readonly responses: readonly { readonly partitions: readonly { readonly offset: string | number }[] }[];
-  }>;
-  fetch(arguments_: unknown): Promise<{
-    readonly responses: readonly {
-      readonly partitions: readonly { readonly messages: readonly FetchedRecord[] }[];
-    }[];
-  }>;
-}
 
 /** `wire` is closed with the follower; its request timeout is the time after which a broker counts as silent. */
 export function followTopic(wire: Wire, log: Logger, options: FollowOptions): Follower {
@@ -49,32 +39,18 @@ export function followTopic(wire: Wire, log: Logger, options: FollowOptions): Fo
   }
 
   async function readFrom(broker: Broker, partition: number, from: string): Promise<number> {
-    const { responses } = await (broker as unknown as ReadRequests).listOffsets({
-      replicaId: -1,
-      isolationLevel: 1,
+    const { responses } = await broker.listOffsets({
+      replicaId: noReplica,
+      isolationLevel: readCommitted,
       topics: [{ topic, partitions: [{ partition, timestamp: from }] }],
     });
     return Number(responses[0]!.partitions[0]!.offset);
   }
 
   async function fetch(broker: Broker, partition: number, position: number): Promise<number> {
-    const { responses } = await (broker as unknown as ReadRequests).fetch({
-      replicaId: -1,
-      isolationLevel: 1,
-      maxWaitTime: maxWaitMs,
-      minBytes: 1,
-      maxBytes: 1024 * 1024,
-      topics: [{ topic, partitions: [{ partition, fetchOffset: String(position), maxBytes: 256 * 1024 }] }],
-    });
-    const messages = responses[0]?.partitions[0]?.messages ?? [];
-    const records = messages.filter(({ offset, isControlRecord }) => offset >= position && !isControlRecord);
-    for (const record of records) {
-      record.topic = topic;
-      record.partition = partition;
-    }
-    if (records.length > 0 && !stopped) options.onRecords(partition, records);
-    const last = messages.at(-1);
-    return last === undefined ? position : Math.max(position, last.offset + 1);
+    const fetched = await fetchPartition(broker, { topic, partition }, position, { maxWaitMs, maxBytes });
+    if (fetched.records.length > 0 && !stopped) options.onRecords(partition, fetched.records);
+    return fetched.position;
   }
 
   async function follow(partition: number): Promise<void> {

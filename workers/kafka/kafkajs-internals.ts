@@ -3,6 +3,7 @@
  * broker, and the wire protocol. The version is pinned exactly in package.json; everything used is named here.
  */
 import { createRequire } from 'node:module';
+import type { FetchedRecord } from './fetched-records.ts';
 
 const require = createRequire(import.meta.url);
 
@@ -68,7 +69,56 @@ export interface Broker {
     readonly coordinator: { readonly nodeId: number; readonly host: string; readonly port: number };
   }>;
   leaveGroup(arguments_: { readonly groupId: string; readonly memberId: string }): Promise<unknown>;
+  offsetCommit(arguments_: {
+    readonly groupId: string;
+    readonly memberId: string;
+    readonly groupGenerationId: number;
+    readonly topics: readonly {
+      readonly topic: string;
+      readonly partitions: readonly { readonly partition: number; readonly offset: string }[];
+    }[];
+  }): Promise<unknown>;
+  listOffsets(arguments_: {
+    readonly replicaId: number;
+    readonly isolationLevel: number;
+    readonly topics: readonly {
+      readonly topic: string;
+      readonly partitions: readonly { readonly partition: number; readonly timestamp: string }[];
+    }[];
+  }): Promise<{
+    readonly responses: readonly { readonly partitions: readonly { readonly offset: string | number }[] }[];
+  }>;
+  fetch(arguments_: FetchRequest): Promise<FetchResponse>;
 }
+
+export interface FetchRequest {
+  readonly replicaId: number;
+  readonly isolationLevel: number;
+  readonly maxWaitTime: number;
+  readonly minBytes: number;
+  readonly maxBytes: number;
+  readonly topics: readonly {
+    readonly topic: string;
+    readonly partitions: readonly {
+      readonly partition: number;
+      readonly fetchOffset: string;
+      readonly maxBytes: number;
+    }[];
+  }[];
+}
+
+export interface FetchResponse {
+  readonly responses: readonly {
+    readonly partitions: readonly {
+      readonly messages: readonly FetchedRecord[];
+      abortedTransactions?: readonly { readonly producerId: string; readonly firstOffset: string }[] | null;
+    }[];
+  }[];
+}
+
+/** A request says that it comes from no replica; and that it is to see committed transactions only. */
+export const noReplica = -1;
+export const readCommitted = 1;
 
 /** What kafkajs hands to a partition assigner as `cluster`; the consumer swaps its findGroupCoordinator. */
 export interface Cluster {
@@ -81,13 +131,13 @@ interface Logger {
   namespace(name: string): Logger;
 }
 
-export const BrokerClass: new (options: {
+export const BrokerClass: (new (options: {
   readonly connectionPool: ConnectionPool;
   readonly logger: unknown;
   readonly nodeId?: number;
   readonly authenticationTimeout?: number;
   readonly allowAutoTopicCreation: boolean;
-}) => Broker = require('kafkajs/src/broker/index.js');
+}) => Broker) & { readonly prototype: Broker } = require('kafkajs/src/broker/index.js');
 
 export const connectionPoolBuilder: (options: {
   readonly socketFactory: unknown;

@@ -1,7 +1,8 @@
 /** Mends what cannot be got round from outside. Imported for its effect wherever a kafkajs client is made. */
 import { createRequire } from 'node:module';
-import { decodeRecordSet } from './fetched-records.ts';
-import type { Broker } from './kafkajs-internals.ts';
+import { codecs } from './compression.ts';
+import { decodeRecordSet, hideAborted, maxBatchBytes } from './fetched-records.ts';
+import { type Broker, BrokerClass } from './kafkajs-internals.ts';
 
 const require = createRequire(import.meta.url);
 
@@ -49,31 +50,43 @@ Connection.prototype.connect = function () {
   return connecting;
 };
 
-/**
- * kafkajs decodes fetched records through this module, required at the first fetch: put in its place, ours decodes
- * record batches (magic 2); anything older goes to kafkajs' own.
- */
+/** kafkajs decodes fetched records through this module, required at the first fetch: ours is put in its place. */
 const decodeMessagesPath = require.resolve('kafkajs/src/protocol/requests/fetch/v4/decodeMessages.js');
-const decodeMessages = require(decodeMessagesPath) as (decoder: RecordSetDecoder) => Promise<unknown[]>;
-
-interface RecordSetDecoder {
-  buffer: Buffer;
-  offset: number;
+require(decodeMessagesPath);
+require.cache[decodeMessagesPath]!.exports = async (decoder: {
   readInt32(): number;
   readBytes(length: number): Buffer;
   canReadBytes(length: number): boolean;
-}
-
-require.cache[decodeMessagesPath]!.exports = async (decoder: RecordSetDecoder): Promise<unknown[]> => {
-  const { buffer, offset } = decoder;
-  const size = buffer.readInt32BE(offset);
-  if (size > 16 && buffer.length >= offset + 4 + size && buffer[offset + 4 + 16] !== 2) {
-    return decodeMessages(decoder);
-  }
-  decoder.readInt32();
+}): Promise<readonly unknown[]> => {
+  const size = decoder.readInt32();
   if (size <= 0 || !decoder.canReadBytes(size)) return [];
   return decodeRecordSet(decoder.readBytes(size));
 };
+
+/**
+ * Whoever fetches gets the records of aborted transactions as he gets the markers of transactions: not for consumers. The
+ * list of those transactions is taken away, so that kafkajs' own filter, which lets some of them through, has nothing to do.
+ */
+const fetchFrom = BrokerClass.prototype.fetch;
+BrokerClass.prototype.fetch = async function (request) {
+  const answer = await fetchFrom.call(this, request);
+  for (const { partitions } of answer.responses) {
+    for (const partition of partitions) {
+      if (!partition.abortedTransactions?.length) continue;
+      hideAborted(partition.messages, partition.abortedTransactions);
+      partition.abortedTransactions = [];
+    }
+  }
+  return answer;
+};
+
+/** kafkajs itself knows gzip only, and still reads messages of the formats before batches for us. */
+const { Codecs } = require('kafkajs/src/protocol/message/compression/index.js') as {
+  readonly Codecs: Record<number, () => { decompress(bytes: Buffer): Promise<Buffer> }>;
+};
+for (const [id, codec] of codecs) {
+  Codecs[id] = () => ({ decompress: async (bytes) => codec.decompress(bytes, maxBatchBytes) });
+}
 
 /**
  * How long a broker holds a fetch that finds nothing. kafkajs has one setting for two things: data ends the wait at once,

@@ -46,8 +46,11 @@ export interface ProducerOptions {
   readonly deadlineMs?: number;
 }
 
-/** Largest record (key, value, headers) in bytes; the brokers' default limit is 1,048,588 for a whole batch. */
-export const maxRecordBytes = 1_000_000;
+/**
+ * Largest record (key, value, headers) in bytes: the largest that an ordinary topic takes (1,048,588), with the headers of a
+ * dead letter. What the topic at hand does not take is refused by the broker.
+ */
+const maxRecordBytes = 1_200_000;
 
 /** The broker answers a produce after this at the latest; with its replicas gone it says REQUEST_TIMED_OUT. */
 const brokerTimeoutMs = 2_000;
@@ -64,6 +67,10 @@ const retriable = new Set([
   74 /* fenced leader epoch */, 75 /* unknown leader epoch */, 89 /* throttled */,
 ]);
 const duplicateSequence = 46;
+/** Errors that say something of the records: the same again is refused again. */
+const faulty = new Set([
+  10 /* too large */, 18 /* batch too large */, 32 /* timestamp */, 44 /* policy */, 87 /* invalid */,
+]);
 /** Out of order sequence, invalid epoch, unknown producer id: the broker does not know our sequence (any more). */
 const identityLost = new Set([45, 47, 59]);
 
@@ -511,7 +518,7 @@ export function startProducer(options: ProducerOptions): Producer {
         refresh = true;
         again(partition, errorFromCode(code));
       } else {
-        refused(partition, errorFromCode(code));
+        refused(partition, code);
       }
     }
     if (refresh) void refreshLeaders();
@@ -600,19 +607,22 @@ export function startProducer(options: ProducerOptions): Producer {
     settle(partition);
   }
 
-  /** The broker will never take this batch. */
-  function refused(partition: Partition, error: Error): void {
+  /** The broker does not take this batch: never, or not before somebody has changed its settings. */
+  function refused(partition: Partition, code: number): void {
     const batch = partition.queue.shift()!;
+    const cause = errorFromCode(code);
+    const error = faulty.has(code)
+      ? new MusterError(
+          'MUSTER_KAFKA_RECORD_REFUSED',
+          `${partition.topic} never takes it: ${cause.message}`,
+          { cause },
+        )
+      : new NotNowError('MUSTER_KAFKA_SEND', `${partition.topic} refused the records: ${cause.message}`, {
+          cause,
+        });
     forgetIdentity(partition);
-    metrics.operation('send', partition.topic, (Date.now() - batch.queuedAtMs) / 1_000, typeOf(error));
-    for (const { ticket } of batch.tickets) {
-      fail(
-        ticket,
-        new NotNowError('MUSTER_KAFKA_SEND', `${partition.topic} refused the records: ${error.message}`, {
-          cause: error,
-        }),
-      );
-    }
+    metrics.operation('send', partition.topic, (Date.now() - batch.queuedAtMs) / 1_000, typeOf(cause));
+    for (const { ticket } of batch.tickets) fail(ticket, error);
     release(batch.reservedBytes);
     settle(partition);
   }

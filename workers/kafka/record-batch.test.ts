@@ -131,16 +131,17 @@ test('murmur2 puts keys where kafkajs and Kafka put them', (t) => {
 });
 
 test('snappy reads what it writes, several blocks, and raw snappy as other clients send it', (t) => {
+  const limit = 10_000;
   fc.assert(
     fc.property(fc.uint8Array({ maxLength: 5_000 }), (bytes) =>
-      decompressXerial(compressXerial(Buffer.from(bytes))).equals(Buffer.from(bytes)),
+      decompressXerial(compressXerial(Buffer.from(bytes)), limit).equals(Buffer.from(bytes)),
     ),
   );
   const one = compressXerial(Buffer.from('one'));
   const two = compressXerial(Buffer.from('two'));
-  t.is(decompressXerial(Buffer.concat([one, two.subarray(16)])).toString(), 'onetwo');
-  t.is(decompressXerial(one.subarray(20)).toString(), 'one');
-  t.throws(() => decompressXerial(Buffer.from('not snappy at all')));
+  t.is(decompressXerial(Buffer.concat([one, two.subarray(16)]), limit).toString(), 'onetwo');
+  t.is(decompressXerial(one.subarray(20), limit).toString(), 'one');
+  t.throws(() => decompressXerial(Buffer.from('not snappy at all'), limit));
 });
 
 function stamped(wire: Buffer): Buffer {

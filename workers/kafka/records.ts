@@ -7,6 +7,9 @@ import type { Bytes, IncomingRecord, OutgoingRecord } from './kafka.ts';
 /** Where a record was first read, once it has travelled over retry or dead letter topics. */
 export const originHeader = 'muster-source';
 
+/** Why a record stands for others that cannot be read; its value is then the batch as it lies in the log. */
+export const unreadableHeader = 'muster-unreadable';
+
 export interface EventInput {
   readonly topic: string;
   readonly key: Bytes | string | null;

@@ -1,6 +1,6 @@
 /**
  * Snappy as Kafka's Java client frames it (the xerial stream format): a 16-byte header, then blocks of
- * [big-endian length, raw snappy]. kafkajs only has gzip built in; this is registered as its snappy codec.
+ * [big-endian length, raw snappy].
  */
 import snappy from 'snappy';
 
@@ -17,27 +17,39 @@ export function compressXerial(bytes: Buffer): Buffer {
   return out;
 }
 
-/** Decompresses a xerial stream, or raw snappy as some producers send it. Throws on damaged input. */
-export function decompressXerial(bytes: Buffer): Buffer {
+/**
+ * Decompresses a xerial stream, or raw snappy as librdkafka sends it. Throws on damaged input, and on input that says it is
+ * more than `limit` bytes.
+ */
+export function decompressXerial(bytes: Buffer, limit: number): Buffer {
   if (bytes.length < header.length || !bytes.subarray(0, magic.length).equals(magic)) {
-    return snappy.uncompressSync(bytes, { asBuffer: true }) as Buffer;
+    return decompressBlock(bytes, limit);
   }
   const blocks: Buffer[] = [];
+  let size = 0;
   for (let at = header.length; at < bytes.length; ) {
     const length = bytes.readInt32BE(at);
+    if (length <= 0) throw new RangeError('a snappy block has no length');
     at += 4;
-    blocks.push(snappy.uncompressSync(bytes.subarray(at, at + length), { asBuffer: true }) as Buffer);
+    const block = decompressBlock(bytes.subarray(at, at + length), limit - size);
+    blocks.push(block);
+    size += block.length;
     at += length;
   }
   return blocks.length === 1 ? blocks[0]! : Buffer.concat(blocks);
 }
 
-/** The codec in the shape kafkajs registers. */
-export const snappyCodec = {
-  async compress(encoder: { readonly buffer: Buffer }): Promise<Buffer> {
-    return compressXerial(encoder.buffer);
-  },
-  async decompress(bytes: Buffer): Promise<Buffer> {
-    return decompressXerial(bytes);
-  },
-};
+function decompressBlock(block: Buffer, limit: number): Buffer {
+  if (unfoldedBytes(block) > limit) throw new RangeError('the block unfolds to too much');
+  return snappy.uncompressSync(block, { asBuffer: true }) as Buffer;
+}
+
+/** What a raw snappy block says of itself in front. */
+function unfoldedBytes(block: Buffer): number {
+  let size = 0;
+  for (let at = 0, scale = 1; at < block.length && at < 5; at++, scale *= 0x80) {
+    size += (block[at]! & 0x7f) * scale;
+    if (block[at]! < 0x80) break;
+  }
+  return size;
+}

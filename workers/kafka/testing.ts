@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import './kafkajs-patches.ts';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { type CompressionAlgorithmValue, Producer, stringSerializers } from '@platformatic/kafka';
 import kafkajs from 'kafkajs';
 import { createLogger, type Logger, transports } from 'winston';
 import type { IncomingRecord, Kafka } from './kafka.ts';
@@ -76,8 +77,31 @@ export async function groupMembers(groupId: string): Promise<readonly string[]> 
   return groups.flatMap(({ members }) => members.map(({ memberId }) => memberId));
 }
 
-/** Sends values to partition 0 in a transaction of their own, which leaves a marker behind them. */
-export async function sendInTransaction(topic: string, values: readonly string[]): Promise<void> {
+/** Sends values to partition 0 as one batch of a producer that shares no code with ours. */
+export async function sendForeignBatch(
+  topic: string,
+  compression: CompressionAlgorithmValue,
+  values: readonly string[],
+): Promise<void> {
+  const producer = new Producer({
+    clientId: 'foreign',
+    bootstrapBrokers: testBrokers(),
+    serializers: stringSerializers,
+  });
+  await producer.send({
+    messages: values.map((value) => ({ topic, key: 'k', value, partition: 0 })),
+    compression,
+    acks: -1,
+  });
+  await producer.close();
+}
+
+/** Sends values to partition 0 in a transaction of their own, which leaves a marker behind them, of a commit or an abort. */
+export async function sendInTransaction(
+  topic: string,
+  values: readonly string[],
+  end: 'commit' | 'abort' = 'commit',
+): Promise<void> {
   const producer = new kafkajs.Kafka({
     brokers: testBrokers(),
     clientId: 'test-transactions',
@@ -87,7 +111,7 @@ export async function sendInTransaction(topic: string, values: readonly string[]
   await producer.connect();
   const transaction = await producer.transaction();
   await transaction.send({ topic, messages: values.map((value) => ({ value, partition: 0 })) });
-  await transaction.commit();
+  await transaction[end]();
   await producer.disconnect();
 }
 
@@ -102,6 +126,7 @@ export async function createTopics(
     readonly name: string;
     readonly partitions: number;
     readonly replicationFactor?: 1 | 2 | 3;
+    readonly maxMessageBytes?: number;
   }[],
 ): Promise<TestTopics> {
   const admin = await connectedAdmin();
@@ -109,11 +134,16 @@ export async function createTopics(
   try {
     await admin.createTopics({
       waitForLeaders: true,
-      topics: topics.map(({ name, partitions, replicationFactor = 3 }) => ({
+      topics: topics.map(({ name, partitions, replicationFactor = 3, maxMessageBytes }) => ({
         topic: name,
         numPartitions: partitions,
         replicationFactor,
-        configEntries: [{ name: 'min.insync.replicas', value: replicationFactor === 1 ? '1' : '2' }],
+        configEntries: [
+          { name: 'min.insync.replicas', value: replicationFactor === 1 ? '1' : '2' },
+          ...(maxMessageBytes === undefined
+            ? []
+            : [{ name: 'max.message.bytes', value: String(maxMessageBytes) }]),
+        ],
       })),
     });
   } catch (error) {
