@@ -85,14 +85,26 @@ export const tables: readonly Table[] = [
   {
     name: 'outside_event',
     database: 'shop',
+    rules: [{ timeColumn: 'first_seen_at', days: past.aYear }],
+    why: 'Of before muster_event, and not written any more.',
+  },
+  {
+    name: 'outside_failed_attempt',
+    database: 'shop',
+    rules: [{ timeColumn: 'started_at', days: past.aYear }],
+    why: 'Of before muster_event_failure, and not written any more.',
+  },
+  {
+    name: 'muster_event',
+    database: 'shop',
     rules: [
       {
-        timeColumn: 'first_seen_at',
+        timeColumn: 'published_at',
         days: past.aDispute,
         only: { column: 'state', values: ['COMPLETED'] },
       },
       {
-        timeColumn: 'first_seen_at',
+        timeColumn: 'published_at',
         days: past.aYear,
         only: { column: 'state', values: ['DEAD_LETTER'] },
       },
@@ -100,7 +112,7 @@ export const tables: readonly Table[] = [
     why: 'Proof that a system outside was told, and the guard against telling it twice. What is still under way stays.',
   },
   {
-    name: 'outside_failed_attempt',
+    name: 'muster_event_failure',
     database: 'shop',
     rules: [{ timeColumn: 'started_at', days: past.aYear }],
     why: 'As long as its event at most; an attempt is never older than the event.',

@@ -4,8 +4,14 @@ import type { Environment } from './environments.ts';
 import { canaryProbe } from './events/canary.ts';
 import { couponRequest, couponResult } from './events/coupon.ts';
 import { orderCompleted, orderConfirmed, productEvent } from './events/order.ts';
-import { paymentCompleted } from './events/outside.ts';
+import { couponIssued, paymentCompleted } from './events/outside.ts';
 import { enrichedPurchase, promoBehavior, promotionLogic, purchase } from './events/promotion.ts';
+
+/** A type of event as in the ce_type header, with its schema. */
+export interface EventType {
+  readonly type: string;
+  readonly schema: TSchema;
+}
 
 export interface Topic {
   readonly name: string;
@@ -23,7 +29,11 @@ export interface Topic {
   /** What a record's key is; partitioning follows from it. */
   readonly key: string;
   /** Event type as in the ce_type header, with its schema. Raw topics (dead letters) have none. */
-  readonly event?: { readonly type: string; readonly schema: TSchema };
+  readonly event?: EventType;
+  /** Other types that are on it, too. */
+  readonly otherEvents?: readonly EventType[];
+  /** A row of the event log is written with the publishing of each of its events (workers/store/event-log.ts). */
+  readonly hasEventLog?: true;
   /** Capability that answers for it. */
   readonly owner: string;
   readonly description: string;
@@ -168,8 +178,10 @@ const outsideTopics = {
     partitions: 3,
     key: 'user:<id> or order id',
     event: { type: 'PaymentCompleted', schema: paymentCompleted },
+    otherEvents: [{ type: 'CouponIssued', schema: couponIssued }],
+    hasEventLog: true,
     owner: 'outside',
-    description: 'What systems outside are to be told by webhook.',
+    description: 'What systems outside are to be told by webhook: payments completed, coupons issued.',
     designLoad: { messagesPerSecond: 10, bytesPerMessage: 250 },
   },
 } satisfies Record<string, Topic>;

@@ -123,7 +123,7 @@ test.serial('a paid order is told to the world outside once, in the trace of the
   t.is(key, paymentId);
   t.deepEqual(body.amount, { amountMinor: 24_000, currency: 'KRW' });
   t.false(JSON.stringify(data).includes(`${runId}-customer`), 'no person leaves the house');
-  const list = await json(`${apiUrl}/outside/events?orderId=${order.data.orderId}`);
+  const list = await json(`${apiUrl}/outside/events?subject=${order.data.orderId}`);
   t.is((list.data.events as unknown[]).length, 1);
 
   const traceId = paid.headers.get('traceparent')!.split('-')[1]!;

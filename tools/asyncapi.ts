@@ -17,9 +17,11 @@ function plain(schema: TSchema): Json {
 /** Event types by name; two topics may carry the same one. */
 function events(): ReadonlyMap<string, TSchema> {
   return new Map(
-    allTopics.flatMap(({ event }) => (event === undefined ? [] : [[event.type, event.schema] as const])),
+    allTopics.flatMap((topic) => eventsOf(topic).map(({ type, schema }) => [type, schema] as const)),
   );
 }
+
+const eventsOf = ({ event, otherEvents = [] }: Topic) => (event === undefined ? [] : [event, ...otherEvents]);
 
 const cloudEventHeaders: Json = {
   type: 'object',
@@ -37,7 +39,8 @@ const cloudEventHeaders: Json = {
 };
 
 const rawMessage = 'DeadLetter';
-const messageOf = (topic: Topic) => topic.event?.type ?? rawMessage;
+const messagesOf = (topic: Topic) =>
+  topic.event === undefined ? [rawMessage] : eventsOf(topic).map(({ type }) => type);
 
 /** The AsyncAPI 3.0 document as an object: a channel a topic, a send operation a topic, a receive operation a group and topic. */
 export function asyncapi(version: string): Json {
@@ -46,7 +49,9 @@ export function asyncapi(version: string): Json {
     address: topic.name,
     title: topic.name,
     description: `${topic.description} Key: ${topic.key}.`,
-    messages: { [messageOf(topic)]: { $ref: `#/components/messages/${messageOf(topic)}` } },
+    messages: Object.fromEntries(
+      messagesOf(topic).map((type) => [type, { $ref: `#/components/messages/${type}` }]),
+    ),
     bindings: {
       kafka: {
         topic: topic.name,
@@ -171,7 +176,11 @@ function topicsPage(): string {
       )
       .join(', ');
   const row = (topic: Topic): string =>
-    `| \`${topic.name}\` | ${topic.partitions} | ${topic.replicationFactor} | ${topic.minInsyncReplicas} | ${retention(topic)} | ${cell(topic.key)} | ${topic.event === undefined ? 'raw bytes' : `[${topic.event.type}](schemas/${topic.event.type}.json)`} | ${topic.owner} | ${cell(topic.description)} |`;
+    `| \`${topic.name}\` | ${topic.partitions} | ${topic.replicationFactor} | ${topic.minInsyncReplicas} | ${retention(topic)} | ${cell(topic.key)} | ${
+      eventsOf(topic)
+        .map(({ type }) => `[${type}](schemas/${type}.json)`)
+        .join(', ') || 'raw bytes'
+    } | ${topic.owner} | ${cell(topic.description)} |`;
   return `${made}# Topics\n\n| topic | partitions | copies | min in sync | retention | key | event | owner | what it is |\n|---|---|---|---|---|---|---|---|---|\n${allTopics.map(row).join('\n')}\n`;
 }
 

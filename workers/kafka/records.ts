@@ -18,6 +18,8 @@ export interface EventInput {
   readonly source: string;
   /** Unique per source; consumers dedupe by it. */
   readonly id: string;
+  /** What it is about: the id of an order, for example. */
+  readonly subject?: string;
   /** When it happened, UTC ms. */
   readonly timeMs: number;
   /** Written as JSON. */
@@ -38,6 +40,7 @@ export function eventRecord(event: EventInput): OutgoingRecord {
     ce_time: new Date(event.timeMs).toISOString(),
     'content-type': 'application/json',
   };
+  if (event.subject !== undefined) headers.ce_subject = event.subject;
   if (event.traceparent !== undefined) headers.traceparent = event.traceparent;
   return {
     topic: event.topic,

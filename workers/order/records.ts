@@ -27,7 +27,13 @@ export function paidRecords(
     totalAmount: order.total,
   };
   const record = (topic: Topic, key: string, id: string, data: unknown) =>
-    recordOf(topic, key, { id, timeMs: payment.paidAtMs, traceparent: payment.traceparent, data });
+    recordOf(topic, key, {
+      id,
+      subject: order.orderId,
+      timeMs: payment.paidAtMs,
+      traceparent: payment.traceparent,
+      data,
+    });
   const customer = `user:${order.user}`;
   return [
     record(topics.orderCompleted, customer, `${order.orderId}-completed`, {
@@ -55,6 +61,7 @@ export function productRecord(
 ): OutgoingRecord {
   return recordOf(topics.productEvents, `product:${event.productId}`, {
     id: `${event.productId}-${event.version}`,
+    subject: event.productId,
     timeMs: changedAtMs,
     traceparent,
     data: { ...event, changedAt: new Date(changedAtMs).toISOString() } satisfies ProductEvent,
@@ -66,6 +73,7 @@ function recordOf(
   key: string,
   event: {
     readonly id: string;
+    readonly subject: string;
     readonly timeMs: number;
     readonly traceparent: string | undefined;
     readonly data: unknown;

@@ -5,6 +5,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { FastifyInstance } from 'fastify';
 import { type Static, Type } from 'typebox';
+import type { CouponIssued } from '../../catalog/events/outside.ts';
 import { errorBody, HttpError } from '../http/errors.ts';
 import type { Worker } from '../platform/worker.ts';
 import { type Behaviour, behaviour, createReceiver } from './receiver.ts';
@@ -29,36 +30,55 @@ function registerWebhookRoutes(http: FastifyInstance): void {
   const receiver = createReceiver(keepKeys);
   const tags = ['webhooks'];
 
-  http.post(
-    '/webhooks/payment-completed',
+  for (const [path, required] of [
+    ['/webhooks/payment-completed', { paymentId: Type.String(), orderId: Type.String() }],
+    ['/webhooks/coupon-issued', { couponHistoryId: Type.String(), user: Type.String() }],
+  ] as const)
+    http.post(
+      path,
+      {
+        config: { callers: 'anyone' },
+        schema: {
+          summary: 'Receive a webhook, or misbehave as told',
+          tags,
+          headers: Type.Object({
+            'idempotency-key': Type.Optional(Type.String({ minLength: 1, maxLength: 200 })),
+          }),
+          body: Type.Object(required, { additionalProperties: true }),
+        },
+      },
+      async (request, reply) => {
+        const key = request.headers['idempotency-key'];
+        if (typeof key !== 'string')
+          throw new HttpError(400, 'MUSTER_BAD_REQUEST', 'a webhook needs the header Idempotency-Key');
+        const reaction = receiver.take(key, request.body, Date.now());
+        if (reaction.kind === 'answer') {
+          if (reaction.afterMs > 0) await sleep(reaction.afterMs);
+          return reply.code(reaction.status).send({ received: reaction.status < 300 });
+        }
+        reply.hijack();
+        // The one who waits ends it.
+        if (reaction.kind === 'lose') request.raw.socket.destroy();
+        return reply;
+      },
+    );
+
+  http.get(
+    '/notifications',
     {
       config: { callers: 'anyone' },
       schema: {
-        summary: 'Receive a webhook, or misbehave as told',
+        summary: 'What the notification service here has told people of their coupons, newest first',
         tags,
-        headers: Type.Object({
-          'idempotency-key': Type.Optional(Type.String({ minLength: 1, maxLength: 200 })),
-        }),
-        body: Type.Object(
-          { paymentId: Type.String(), orderId: Type.String() },
-          { additionalProperties: true },
-        ),
       },
     },
-    async (request, reply) => {
-      const key = request.headers['idempotency-key'];
-      if (typeof key !== 'string')
-        throw new HttpError(400, 'MUSTER_BAD_REQUEST', 'a webhook needs the header Idempotency-Key');
-      const reaction = receiver.take(key, request.body, Date.now());
-      if (reaction.kind === 'answer') {
-        if (reaction.afterMs > 0) await sleep(reaction.afterMs);
-        return reply.code(reaction.status).send({ received: reaction.status < 300 });
-      }
-      reply.hijack();
-      // The one who waits ends it.
-      if (reaction.kind === 'lose') request.raw.socket.destroy();
-      return reply;
-    },
+    async () => ({
+      notifications: receiver.receipts().flatMap(({ body, effects, attempts }) => {
+        const { user, couponId } = body as Partial<CouponIssued>;
+        if (user === undefined || effects === 0) return [];
+        return [{ user, at: attempts[0]!.at, message: `You have got coupon ${couponId}.` }];
+      }),
+    }),
   );
 
   http.put(

@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { Registry } from 'prom-client';
 import type { ConsumerGroup } from '../../catalog/groups.ts';
 import { deadLetterTopic, retryTopics, topics } from '../../catalog/topics.ts';
+import type { DatabaseSettings } from '../base/config.ts';
 import type { Kafka } from '../kafka/kafka.ts';
 import { createTopics, testKafka, testLog } from '../kafka/testing.ts';
 import { serverSettings } from '../store/database.fixture.ts';
@@ -38,9 +39,13 @@ export function createDeliveryTopics(spec: Pick<DeliverySpec, 'topic' | 'group' 
 }
 
 /** Delivers until stopped, with a Kafka client and a database pool of its own. */
-export async function startDelivery(spec: DeliverySpec, onFatal: (error: Error) => void) {
+export async function startDelivery(
+  spec: DeliverySpec,
+  settings: DatabaseSettings,
+  onFatal: (error: Error) => void,
+) {
   const kafka: Kafka = testKafka('outside');
-  const db = openDatabase({ settings: serverSettings });
+  const db = openDatabase({ settings });
   const registry = new Registry();
   registry.setContentType(Registry.OPENMETRICS_CONTENT_TYPE as never);
   const consumer = await deliverEvents({
@@ -64,9 +69,10 @@ export async function startDelivery(spec: DeliverySpec, onFatal: (error: Error) 
 }
 
 /** The delivery in a child process. */
-export function spawnDelivery(spec: DeliverySpec): ChildProcess {
+export function spawnDelivery(spec: DeliverySpec, settings: DatabaseSettings): ChildProcess {
   return spawn(process.execPath, [fileURLToPath(import.meta.url), JSON.stringify(spec)], {
     stdio: ['ignore', 'ignore', 'inherit'],
+    env: { ...process.env, MYSQL_DATABASE: settings.MYSQL_DATABASE },
   });
 }
 
@@ -130,7 +136,7 @@ interface Receipt {
 }
 
 if (import.meta.main) {
-  await startDelivery(JSON.parse(process.argv[2]!) as DeliverySpec, (error) => {
+  await startDelivery(JSON.parse(process.argv[2]!) as DeliverySpec, serverSettings, (error) => {
     console.error(error);
     process.exit(70);
   });

@@ -23,7 +23,14 @@ test('an event is known by ce_id; that of a plain producer by its place, also wh
   const named = readOutsideEvent(
     record(payment, { ce_id: 'p-1', ce_type: 'PaymentCompleted', ce_time: time }),
   );
-  t.like(named, { id: 'p-1', payment, publishedAtMs: Date.parse(time) });
+  t.like(named, {
+    id: 'p-1',
+    type: 'PaymentCompleted',
+    subject: 'o-1',
+    path: '/webhooks/payment-completed',
+    publishedAtMs: Date.parse(time),
+  });
+  t.deepEqual(JSON.parse(named.body.toString()), payment);
   t.like(readOutsideEvent(record(payment)), { id: 'external-events-2-7', publishedAtMs: 1_000 });
   const putOff = record(payment, { 'muster-source': 'external-events-0-3' });
   t.is(readOutsideEvent(putOff).id, 'external-events-0-3');
@@ -51,4 +58,22 @@ test('what is no payment is refused with a code and without a word of what it sa
     const error = t.throws(() => readOutsideEvent(record(value, headers)), { code });
     t.notRegex(error!.message, /secret/);
   }
+});
+
+test('a coupon that was issued is told at a path of its own', (t) => {
+  const issued = {
+    couponHistoryId: 'h-1',
+    couponId: 'c-1',
+    user: `u_${'x'.repeat(22)}`,
+    issuedAt: '2026-11-21T01:15:30.000Z',
+  };
+  t.like(readOutsideEvent(record(issued, { ce_id: 'h-1', ce_type: 'CouponIssued' })), {
+    id: 'h-1',
+    type: 'CouponIssued',
+    subject: 'c-1',
+    path: '/webhooks/coupon-issued',
+  });
+  t.throws(() => readOutsideEvent(record(payment, { ce_id: 'h-1', ce_type: 'CouponIssued' })), {
+    code: 'MUSTER_FIELD_INVALID',
+  });
 });

@@ -1,34 +1,45 @@
 /** Reads a record of `external-events`. Pure. */
-import { createHash } from 'node:crypto';
 import { Compile } from 'typebox/compile';
-import { type PaymentCompleted, paymentCompleted } from '../../catalog/events/outside.ts';
-import { topics } from '../../catalog/topics.ts';
+import { couponIssued, paymentCompleted } from '../../catalog/events/outside.ts';
 import { MusterError } from '../base/errors.ts';
 import type { IncomingRecord } from '../kafka/kafka.ts';
-import { readEvent } from '../kafka/records.ts';
+import { headerText, readEvent } from '../kafka/records.ts';
+import type { PublishedEvent } from '../store/event-log.ts';
 
-export interface OutsideEvent {
-  /** ce_id, else topic-partition-offset: the webhook's Idempotency-Key. */
-  readonly id: string;
-  readonly payment: PaymentCompleted;
-  /** SHA-256 of the record's value. */
-  readonly bodyHash: Buffer;
-  /** When it happened, by the event's own word; UTC ms. */
-  readonly publishedAtMs: number;
+export interface OutsideEvent extends PublishedEvent {
+  /** Path of the webhook; its Idempotency-Key is the id: ce_id, else topic-partition-offset. */
+  readonly path: string;
 }
 
-const isPayment = Compile(paymentCompleted);
-const eventType = topics.externalEvents.event.type;
+/** By type: what it looks like, where it is told, and the field that says what it is about. */
+const kinds = {
+  PaymentCompleted: {
+    check: Compile(paymentCompleted),
+    fields: Object.keys(paymentCompleted.properties),
+    path: '/webhooks/payment-completed',
+    subject: 'orderId',
+  },
+  CouponIssued: {
+    check: Compile(couponIssued),
+    fields: Object.keys(couponIssued.properties),
+    path: '/webhooks/coupon-issued',
+    subject: 'couponId',
+  },
+} as const;
 
 /**
- * The event of a record. Throws, without a word of its content: MUSTER_EMPTY_VALUE, MUSTER_JSON_INVALID,
- * MUSTER_EVENT_TYPE, MUSTER_EVENT_ID or MUSTER_FIELD_INVALID.
+ * The event of a record; one without a type is a PaymentCompleted. Throws, without a word of its content:
+ * MUSTER_EMPTY_VALUE, MUSTER_JSON_INVALID, MUSTER_EVENT_TYPE, MUSTER_EVENT_ID or MUSTER_FIELD_INVALID.
  */
 export function readOutsideEvent(record: IncomingRecord): OutsideEvent {
-  const { id, type, timeMs } = readEvent(record);
+  const { id, type = 'PaymentCompleted', timeMs } = readEvent(record);
   if (record.value === null) throw new MusterError('MUSTER_EMPTY_VALUE', 'the record has no value');
-  if (type !== undefined && type !== eventType)
-    throw new MusterError('MUSTER_EVENT_TYPE', `the type of the event is not ${eventType}`);
+  if (!Object.hasOwn(kinds, type))
+    throw new MusterError(
+      'MUSTER_EVENT_TYPE',
+      `the type of the event is none of ${Object.keys(kinds).join(', ')}`,
+    );
+  const { check, fields, path, subject } = kinds[type as keyof typeof kinds];
   // It becomes an HTTP header.
   if (!/^[\x21-\x7e]{1,200}$/.test(id))
     throw new MusterError('MUSTER_EVENT_ID', 'the event id is not 1 to 200 visible ASCII characters');
@@ -38,20 +49,20 @@ export function readOutsideEvent(record: IncomingRecord): OutsideEvent {
   } catch {
     throw new MusterError('MUSTER_JSON_INVALID', 'the value is not JSON');
   }
-  if (!isPayment.Check(value)) {
-    const fields = new Set(
-      isPayment
-        .Errors(value)
-        .map(({ instancePath }) => instancePath.slice(1).replaceAll('/', '.') || 'value'),
-    );
+  if (!check.Check(value)) {
+    const wrong = check
+      .Errors(value)
+      .map(({ instancePath }) => instancePath.slice(1).replaceAll('/', '.') || 'value');
     // Paths of an unknown field would repeat what the sender wrote.
-    const known = [...fields].filter((field) => /^(value|paymentId|orderId|amount|timestamp)\b/.test(field));
-    throw new MusterError('MUSTER_FIELD_INVALID', `not a ${eventType}: see ${known.join(', ') || 'value'}`);
+    const known = new Set(wrong.filter((field) => ['value', ...fields].includes(field.split('.')[0]!)));
+    throw new MusterError('MUSTER_FIELD_INVALID', `not a ${type}: see ${[...known].join(', ') || 'value'}`);
   }
   return {
     id,
-    payment: value,
-    bodyHash: createHash('sha256').update(record.value).digest(),
+    type,
+    path,
+    subject: headerText(record, 'ce_subject')?.slice(0, 200) ?? (value as Record<string, string>)[subject]!,
+    body: record.value,
     // A clock that is out of all reason must not reach a column of times.
     publishedAtMs: timeMs > Date.UTC(2000, 0) && timeMs < Date.UTC(2200, 0) ? timeMs : record.timestampMs,
   };

@@ -12,18 +12,20 @@ import { counter, durationHistogram, gauge } from '../base/metrics.ts';
 import { consumeEvents, type EventConsumer, type HandledEvent } from '../kafka/handle.ts';
 import type { Kafka } from '../kafka/kafka.ts';
 import type { Worker } from '../platform/worker.ts';
-import { groupCommit } from '../store/group-commit.ts';
-import { type EventState, stateAfter } from './delivery.ts';
-import { type OutsideEvent, readOutsideEvent } from './event.ts';
 import {
+  type AttemptEnd,
   type Beginning,
   beginAttemptOf,
   beginFirstAttempts,
   completeEvents,
   countTroubles,
   logFailure,
-  noteEvent,
-} from './store.ts';
+  logForeign,
+} from '../store/event-log.ts';
+import type { EventState } from '../store/event-states.ts';
+import { groupCommit } from '../store/group-commit.ts';
+import { stateAfter } from './delivery.ts';
+import { type OutsideEvent, readOutsideEvent } from './event.ts';
 import { postWebhook, type WebhookOptions } from './webhook.ts';
 
 const config = Type.Object({
@@ -120,7 +122,7 @@ export async function deliverEvents(options: DeliveryOptions): Promise<EventCons
     { most: concurrency, waiting: concurrency },
   );
   const complete = groupCommit(
-    async (taken: readonly { readonly eventId: string; readonly status: number }[]) => {
+    async (taken: readonly ({ readonly eventId: string } & AttemptEnd)[]) => {
       await completeEvents(db, taken);
       return taken;
     },
@@ -134,7 +136,7 @@ export async function deliverEvents(options: DeliveryOptions): Promise<EventCons
       entered('PUBLISHED');
       return 1;
     }
-    if (await noteEvent(db, beginning.event)) entered('PUBLISHED');
+    if (await logForeign(db, beginning.event)) entered('PUBLISHED');
     return beginAttemptOf(db, beginning);
   }
 
@@ -144,12 +146,13 @@ export async function deliverEvents(options: DeliveryOptions): Promise<EventCons
     if (attempt === undefined) return;
     entered('IN_PROGRESS');
     const startedMs = performance.now();
-    const answer = await postWebhook(webhook, { idempotencyKey: data.id, body: data.payment, attempt });
+    const { id, path, body } = data;
+    const answer = await postWebhook(webhook, { path, idempotencyKey: id, body, attempt });
     attempts.inc({ outcome: answer.outcome });
     durations.observe({ outcome: answer.outcome }, (performance.now() - startedMs) / 1_000);
     const wanted = stateAfter(answer, putOff, group.retryDelaysMs.length);
     if (wanted === 'COMPLETED') {
-      await complete({ eventId: data.id, status: answer.status! });
+      await complete({ eventId: data.id, ...answer });
       entered(wanted);
       return;
     }

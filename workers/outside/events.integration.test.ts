@@ -4,14 +4,18 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import test from 'ava';
-import { type Kysely, sql } from 'kysely';
+import type { Kysely } from 'kysely';
 import type { PaymentCompleted } from '../../catalog/events/outside.ts';
+import { topics as catalogTopics } from '../../catalog/topics.ts';
+import type { DatabaseSettings } from '../base/config.ts';
 import { replayDeadLetters } from '../kafka/dead-letters.ts';
 import type { Kafka, OutgoingRecord, Producer } from '../kafka/kafka.ts';
 import { eventRecord, headerText } from '../kafka/records.ts';
 import { eventually, readTopic, testKafka, uniqueName } from '../kafka/testing.ts';
-import { serverSettings } from '../store/database.fixture.ts';
-import { openDatabase } from '../store/database.ts';
+import { scratchDatabase } from '../store/database.fixture.ts';
+import { transaction } from '../store/database.ts';
+import { findEvent } from '../store/event-log.ts';
+import { appendOutbox } from '../store/outbox.ts';
 import {
   createDeliveryTopics,
   type DeliverySpec,
@@ -19,7 +23,6 @@ import {
   spawnOutsideWorld,
   startDelivery,
 } from './delivery.fixture.ts';
-import { findEvent } from './store.ts';
 
 /** All ids of this run begin so. */
 const run = uniqueName('outside');
@@ -33,6 +36,8 @@ const payment = (orderId: string, amountMinor = 59_000): PaymentCompleted => ({
 
 let world: Awaited<ReturnType<typeof spawnOutsideWorld>>;
 let db: Kysely<unknown>;
+let settings: DatabaseSettings;
+let drop: () => Promise<void>;
 let kafka: Kafka;
 let producer: Producer;
 let remove: () => Promise<void>;
@@ -51,6 +56,7 @@ function eventOf(topic: string, id: string, data: unknown = payment(id)): Outgoi
     type: 'PaymentCompleted',
     source: '/test',
     id,
+    subject: id,
     timeMs: Date.now(),
     data,
   });
@@ -61,24 +67,26 @@ const allAre = async (ids: readonly string[], state: string) =>
   (await Promise.all(ids.map(stateOf))).every((each) => each === state);
 
 test.before(async () => {
-  db = openDatabase({ settings: serverSettings });
+  ({ db, settings, drop } = await scratchDatabase('outside'));
   kafka = testKafka();
   producer = await kafka.producer('test');
   ({ remove } = await createDeliveryTopics(shared));
   world = await spawnOutsideWorld();
-  delivery = await startDelivery({ ...shared, baseUrl: world.baseUrl, timeoutMs: 10_000 }, (error) => {
-    throw error;
-  });
+  delivery = await startDelivery(
+    { ...shared, baseUrl: world.baseUrl, timeoutMs: 10_000 },
+    settings,
+    (error) => {
+      throw error;
+    },
+  );
   await eventually('ready', () => delivery.ready(), longMs);
 });
 test.after.always(async () => {
   await world?.kill();
   try {
     await delivery?.stop();
-    await sql`DELETE FROM outside_failed_attempt WHERE event_id LIKE ${`${run}%`}`.execute(db);
-    await sql`DELETE FROM outside_event WHERE event_id LIKE ${`${run}%`}`.execute(db);
   } finally {
-    await db.destroy();
+    await drop?.();
     await kafka.close();
     await remove?.();
   }
@@ -99,7 +107,7 @@ test.serial(
     };
     const topics = await createDeliveryTopics(spec);
     t.teardown(topics.remove);
-    const running = await startDelivery(spec, (error) => t.fail(error.message));
+    const running = await startDelivery(spec, settings, (error) => t.fail(error.message));
     t.teardown(() => running.stop());
     const ids = Array.from({ length: 12 }, (_, n) => `${run}-down-${n}`);
     await world.kill();
@@ -130,6 +138,27 @@ test.serial(
     }
   },
 );
+
+test.serial('an event of ours is in the log with its publishing, before anybody has read it', async (t) => {
+  const id = `${run}-decided`;
+  const decide = (fails: boolean) =>
+    transaction(db, async (trx) => {
+      await appendOutbox(trx, [{ ...eventOf(catalogTopics.externalEvents.name, id), key: id }]);
+      if (fails) throw new Error('decided otherwise');
+    });
+  await t.throwsAsync(decide(true), { message: 'decided otherwise' });
+  t.is(await stateOf(id), undefined);
+  await decide(false);
+  const { event, data } = await found(id);
+  t.like(event, { state: 'PUBLISHED', type: 'PaymentCompleted', subject: id, attempts: 0, inDoubt: false });
+  t.deepEqual(data, payment(id));
+  t.is(event.firstSeenAt, null);
+  // Its record comes, in the same words: the first attempt begins.
+  await world.behave({ mode: 'ok' });
+  await producer.send([eventOf(shared.topic, id)]);
+  await eventually('completed', async () => (await stateOf(id)) === 'COMPLETED', longMs);
+  t.is((await found(id)).event.attempts, 1);
+});
 
 test.serial('a lost answer is asked for again with the same key, and the work is done once', async (t) => {
   const id = `${run}-lost`;
@@ -187,7 +216,7 @@ test.serial(
     ]);
     for (const record of dead) t.notRegex(headerText(record, 'muster-error-reason')!, /won|user:|ümlaut/);
     t.is((await world.received(good[0]!))?.attempts.length, 1);
-    t.is((await found(good[0]!)).event.orderId, good[0]!);
+    t.is((await found(good[0]!)).event.subject, good[0]!);
   },
 );
 
@@ -251,7 +280,7 @@ test.serial(
     };
     const topics = await createDeliveryTopics(spec);
     t.teardown(topics.remove);
-    const running = await startDelivery(spec, (error) => t.fail(error.message));
+    const running = await startDelivery(spec, settings, (error) => t.fail(error.message));
     t.teardown(() => running.stop());
     const hanging = `${run}-hanging`;
     const others = Array.from({ length: 40 }, (_, n) => `${run}-beside-${n}`);
@@ -288,7 +317,7 @@ test.serial(
     const id = `${run}-crash`;
     await world.behave({ mode: 'slow', delayMs: 20_000, first: 1 });
     await producer.send([eventOf(spec.topic, id)]);
-    const child = spawnDelivery(spec);
+    const child = spawnDelivery(spec, settings);
     t.teardown(() => void child.kill('SIGKILL'));
     await eventually(
       'the work is done, not answered yet',
@@ -296,7 +325,7 @@ test.serial(
       longMs,
     );
     child.kill('SIGKILL');
-    const second = await startDelivery(spec, (error) => t.fail(error.message));
+    const second = await startDelivery(spec, settings, (error) => t.fail(error.message));
     t.teardown(() => second.stop());
     await eventually('completed', async () => (await stateOf(id)) === 'COMPLETED', longMs);
     const receipt = await world.received(id);

@@ -3,8 +3,9 @@ import type { FastifyInstance } from 'fastify';
 import type { Kysely } from 'kysely';
 import { type Static, Type } from 'typebox';
 import { errorBody, HttpError } from '../http/errors.ts';
-import { eventStates, outcomes } from './delivery.ts';
-import { type EventRow, type FailedAttempt, findEvent, listEvents } from './store.ts';
+import { type EventRow, type FailedAttempt, findEvent, listEvents } from '../store/event-log.ts';
+import { eventStates } from '../store/event-states.ts';
+import { outcomes } from './delivery.ts';
 
 const time = (description: string) =>
   Type.Union([Type.String({ format: 'date-time' }), Type.Null()], { description });
@@ -16,22 +17,20 @@ const state = Type.Enum([...eventStates], { description: 'where the event stands
 const eventBody = Type.Object(
   {
     eventId: Type.String({ description: 'the Idempotency-Key of its webhooks' }),
-    type: Type.Literal('payment-completed'),
+    type: Type.String({ description: 'PaymentCompleted or CouponIssued' }),
+    subject: Type.String({ description: 'what it is about: the id of the order, of the coupon' }),
     state,
     inDoubt: Type.Boolean({
       description:
         'true: a webhook was sent and its answer is not known, so the receiver may or may not have done the work',
     }),
     attempts: Type.Integer({ description: 'how many webhooks were begun' }),
-    orderId: Type.String(),
-    paymentId: Type.String(),
-    amount: Type.Object({ amountMinor: Type.Integer(), currency: Type.String() }),
     lastOutcome: Type.Union([...outcomes.map((outcome) => Type.Literal(outcome)), Type.Null()], {
       description: 'how the last attempt ended',
     }),
     lastStatus: status,
     publishedAt: time('when the event says that it happened'),
-    firstSeenAt: time('when it was read from the topic'),
+    firstSeenAt: time('when it was read from the topic; null: not yet'),
     attemptedAt: time('when the last attempt began'),
     nextAttemptAt: time('not before then the next one; only in state FAILED'),
     endedAt: time('when it was completed or given up'),
@@ -43,6 +42,7 @@ const eventBody = Type.Object(
 const eventWithAttempts = Type.Intersect([
   eventBody,
   Type.Object({
+    data: Type.Object({}, { additionalProperties: true, description: 'what it says, as the webhook does' }),
     failedAttempts: Type.Array(
       Type.Object({
         attempt: Type.Integer(),
@@ -71,19 +71,15 @@ export function registerEventRoutes(http: FastifyInstance, database: () => Promi
     async (request) => {
       const { eventId } = request.params as { eventId: string };
       const found = await findEvent(await database(), eventId);
-      if (found === undefined)
-        throw new HttpError(
-          404,
-          'MUSTER_NOT_FOUND',
-          'no such event was read from external-events; one that was published a moment ago may still come',
-        );
-      return { ...shownEvent(found.event), failedAttempts: found.failedAttempts.map(shownAttempt) };
+      if (found === undefined) throw new HttpError(404, 'MUSTER_NOT_FOUND', 'there is no such event');
+      const { event, data } = found;
+      return { ...shownEvent(event), data, failedAttempts: found.failedAttempts.map(shownAttempt) };
     },
   );
 
   const query = Type.Object({
-    orderId: Type.Optional(
-      Type.String({ minLength: 1, maxLength: 200, description: 'events of this order' }),
+    subject: Type.Optional(
+      Type.String({ minLength: 1, maxLength: 200, description: 'events about this order, this coupon' }),
     ),
     state: Type.Optional(state),
     limit: Type.Integer({ minimum: 1, maximum: 500, default: 50 }),
@@ -93,7 +89,7 @@ export function registerEventRoutes(http: FastifyInstance, database: () => Promi
     {
       config: { callers: ['operator'] },
       schema: {
-        summary: 'Events for systems outside, newest first, of an order or in a state',
+        summary: 'Events for systems outside, newest first, about something or in a state',
         tags: ['outside'],
         querystring: query,
         response: { 200: Type.Object({ events: Type.Array(eventBody) }), 422: errorBody, 503: errorBody },
@@ -101,27 +97,17 @@ export function registerEventRoutes(http: FastifyInstance, database: () => Promi
     },
     async (request) => {
       const filter = request.query as Static<typeof query>;
-      if (filter.orderId === undefined && filter.state === undefined)
+      if (filter.subject === undefined && filter.state === undefined)
         throw new HttpError(422, 'MUSTER_VALIDATION', 'the query is not valid', [
-          { field: 'orderId', reason: 'name orderId, or state' },
+          { field: 'subject', reason: 'name subject, or state' },
         ]);
       return { events: (await listEvents(await database(), filter)).map(shownEvent) };
     },
   );
 }
 
-function shownEvent(row: EventRow) {
-  const { eventId, state, inDoubt, attempts, outcome, status, ...rest } = row;
-  return {
-    eventId,
-    type: 'payment-completed',
-    state,
-    inDoubt,
-    attempts,
-    lastOutcome: outcome,
-    lastStatus: status,
-    ...rest,
-  };
+function shownEvent({ outcome, status, ...rest }: EventRow) {
+  return { ...rest, lastOutcome: outcome, lastStatus: status };
 }
 
 function shownAttempt({ attempt, startedAt, endedAt, outcome, status }: FailedAttempt) {

@@ -16,7 +16,15 @@ async function answerOf(
     server.close();
   });
   const baseUrl = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-  return postWebhook({ baseUrl, timeoutMs }, { idempotencyKey: 'e-1', body: { orderId: 'o' }, attempt: 1 });
+  return postWebhook(
+    { baseUrl, timeoutMs },
+    {
+      path: '/webhooks/payment-completed',
+      idempotencyKey: 'e-1',
+      body: Buffer.from('{"orderId":"o"}'),
+      attempt: 1,
+    },
+  );
 }
 
 test('the body goes to the path of its event with the idempotency key', async (t) => {
@@ -70,7 +78,7 @@ test('nobody there: nothing was sent, so there is no doubt', async (t) => {
   await new Promise((resolve) => server.close(resolve));
   const answer = await postWebhook(
     { baseUrl: `http://127.0.0.1:${port}`, timeoutMs: 30_000 },
-    { idempotencyKey: 'e-1', body: {}, attempt: 1 },
+    { path: '/x', idempotencyKey: 'e-1', body: Buffer.from('{}'), attempt: 1 },
   );
   t.deepEqual(answer, { outcome: 'network', status: null, inDoubt: false });
 });

@@ -11,7 +11,6 @@ export interface WebhookOptions {
   readonly timeoutMs: number;
 }
 
-const path = '/webhooks/payment-completed';
 const tracer = trace.getTracer('muster/outside');
 
 /** Failures of which it is certain that the request was not sent. */
@@ -30,8 +29,16 @@ const notSent = new Set([
  */
 export async function postWebhook(
   { baseUrl, timeoutMs }: WebhookOptions,
-  webhook: { readonly idempotencyKey: string; readonly body: unknown; readonly attempt: number },
+  webhook: {
+    /** From the base address on. */
+    readonly path: string;
+    readonly idempotencyKey: string;
+    /** JSON. */
+    readonly body: Buffer;
+    readonly attempt: number;
+  },
 ): Promise<Answer> {
+  const { path } = webhook;
   const url = new URL(`${baseUrl}${path}`);
   const span = tracer.startSpan(`POST ${path}`, {
     kind: SpanKind.CLIENT,
@@ -54,7 +61,7 @@ export async function postWebhook(
       'idempotency-key': webhook.idempotencyKey,
       'user-agent': 'muster-webhooks/1',
     },
-    JSON.stringify(webhook.body),
+    webhook.body,
   );
   if (answer.status !== null) span.setAttribute('http.response.status_code', answer.status);
   if (answer.outcome !== '2xx') {
@@ -69,7 +76,7 @@ async function send(
   url: URL,
   timeoutMs: number,
   headers: Record<string, string>,
-  body: string,
+  body: Buffer,
 ): Promise<Answer> {
   const signal = AbortSignal.timeout(timeoutMs);
   try {

@@ -9,8 +9,8 @@ import { allTopics } from '../../catalog/topics.ts';
 import { createLog } from '../base/log.ts';
 import { countUnpublished, listCoupons } from '../coupon/store.ts';
 import { analyticsSettings, prepareAnalytics } from '../order/analytics.ts';
-import { countTroubles, listEvents } from '../outside/store.ts';
 import { scratchDatabase } from '../store/database.fixture.ts';
+import { countTroubles, listEvents } from '../store/event-log.ts';
 import { cleanTable, startRetention } from '../store/retention.ts';
 
 test.beforeEach((t) => t.timeout(120_000));
@@ -93,7 +93,7 @@ test('what tells a repeat from something new outlives every record that can come
       ),
     ),
   );
-  for (const name of ['muster_once', 'coupon_request', 'outside_event', 'sale'])
+  for (const name of ['muster_once', 'coupon_request', 'muster_event', 'sale'])
     for (const { days } of tables.find((table) => table.name === name)!.rules)
       t.true(days * 86_400_000 > longestMs, name);
 });
@@ -131,7 +131,7 @@ test('what is older than it is kept goes, and nothing else; three at once do it 
         await add(rule, 1_300, rule.days + 1);
         await add(rule, 7, rule.days - 1);
       }
-      const undecided = { coupon_request: 'PENDING', outside_event: 'FAILED' }[table.name];
+      const undecided = { coupon_request: 'PENDING', muster_event: 'FAILED' }[table.name];
       if (undecided !== undefined) await add(table.rules[0]!, 5, 4_000, undecided);
       const stay = 7 * table.rules.length + (undecided === undefined ? 0 : 5);
       const told: number[] = [];
@@ -172,7 +172,7 @@ test('what is asked every few seconds does not read a whole table', async (t) =>
   const own = await databases('polls');
   try {
     const table = (name: string) => tables.find((each) => each.name === name)!;
-    const events = table('outside_event');
+    const events = table('muster_event');
     await fill(own, events, events.rules[0]!, { from: 1, count: 20_000, ageDays: 5 });
     await fill(own, events, events.rules[0]!, { from: 20_001, count: 50, ageDays: 1, value: 'DEAD_LETTER' });
     const requests = table('coupon_request');
@@ -181,7 +181,7 @@ test('what is asked every few seconds does not read a whole table', async (t) =>
       countTroubles,
       newestEvents: (db) => listEvents(db, { limit: 50 }),
       newestDeadLetters: (db) => listEvents(db, { state: 'DEAD_LETTER', limit: 50 }),
-      eventsOfOrder: (db) => listEvents(db, { orderId: '17', limit: 50 }),
+      eventsOfOrder: (db) => listEvents(db, { subject: '17', limit: 50 }),
       countUnpublished,
       listCoupons: (db) => listCoupons(db, 50),
     };

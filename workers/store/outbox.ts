@@ -16,6 +16,7 @@ import { gauge } from '../base/metrics.ts';
 import { type Headers, murmur2, type OutgoingRecord, type Producer } from '../kafka/kafka.ts';
 import { type MessageSpan, startLaterSend } from '../kafka/tracing-kafka.ts';
 import { onCommit, transaction } from './database.ts';
+import { logPublished } from './event-log.ts';
 
 /** As many as rows in muster_outbox_shard. */
 const shardCount = 8;
@@ -30,7 +31,7 @@ const relays = new Set<(shards: readonly number[]) => void>();
 /**
  * Adds records to the outbox within a transaction: they are published if and only if it commits. Order per topic and
  * key is the order of ids; two transactions on one key must therefore be ordered by a lock on their business row taken
- * before. The trace goes on in the records. Throws MUSTER_RECORD_TOO_LARGE.
+ * before. The trace goes on in the records. Those of a topic with an event log are logged as PUBLISHED. Throws MUSTER_RECORD_TOO_LARGE.
  */
 export async function appendOutbox<DB>(
   trx: Transaction<DB>,
@@ -58,6 +59,7 @@ export async function appendOutbox<DB>(
       INSERT INTO muster_outbox (shard, topic, record_key, value, headers, created_at)
       VALUES ${sql.join(rows.slice(from, from + 500))}`.execute(trx);
   }
+  await logPublished(trx, records);
   onCommit(trx, () => {
     for (const wake of relays) wake([...shards]);
   });
