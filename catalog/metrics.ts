@@ -17,7 +17,13 @@ export const metrics = {
     deadLetters: 'muster_dead_letters_total',
     retries: 'muster_retries_total',
   },
-  http: { requestDuration: 'http_server_request_duration_seconds' },
+  http: {
+    requestDuration: 'http_server_request_duration_seconds',
+    /** Calls to systems outside. Labels client, outcome. */
+    clientCalls: 'http_client_calls_total',
+    /** Label client: 1 while it is left alone because its calls have failed. */
+    clientBreakerOpen: 'http_client_breaker_open',
+  },
   outbox: { pending: 'muster_outbox_pending', oldestAgeSeconds: 'muster_outbox_oldest_age_seconds' },
   tables: {
     /** Label table. */

@@ -1,0 +1,229 @@
+/**
+ * Calls to systems outside. They fail in ways of their own, so a call answers how it ended and never rejects: a status, or no
+ * answer in time, or no connection; and whether it is in doubt, which means that the other side may have done the work.
+ *
+ * What is tried again is what the other side can know again (a GET, or a call with an idempotency key), and no more of it than
+ * a share of all calls: retries must not double the load of a system that is on its knees. One that has failed for a while is
+ * left alone by the circuit breaker (cockatiel).
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { context, propagation, SpanKind, SpanStatusCode, trace } from '@opentelemetry/api';
+import {
+  BrokenCircuitError,
+  CircuitState,
+  ConsecutiveBreaker,
+  circuitBreaker,
+  handleWhenResult,
+} from 'cockatiel';
+import type { Registry } from 'prom-client';
+// Not fetch(): it costs twice the processor time.
+import { request } from 'undici';
+import { metrics } from '../../catalog/metrics.ts';
+import { counter, gauge } from '../base/metrics.ts';
+
+export const outcomes = ['2xx', '3xx', '4xx', '5xx', 'timeout', 'network', 'breaker'] as const;
+/** `breaker`: not sent, because the other side is known to be down. */
+export type Outcome = (typeof outcomes)[number];
+
+/** How a call ended. */
+export interface Answer {
+  readonly outcome: Outcome;
+  /** HTTP status; null when there was no answer. */
+  readonly status: number | null;
+  /** True when a request may have reached the other side and no answer came back. */
+  readonly inDoubt: boolean;
+}
+
+export interface Call {
+  readonly method: 'GET' | 'POST' | 'PUT' | 'DELETE';
+  /** Below the base address; it is shown in traces, so it must hold nothing personal. */
+  readonly path: string;
+  readonly body?: unknown;
+  /** The same for every attempt of a piece of work: the other side does it once. */
+  readonly idempotencyKey?: string;
+  /** Attempts of this piece of work before this call. Default 0. */
+  readonly sentBefore?: number;
+  /** Also to a system that is known to be down: for what has a schedule of its own. */
+  readonly evenIfDown?: boolean;
+}
+
+export interface OutgoingOptions {
+  /** Of the system outside, in metrics. */
+  readonly name: string;
+  /** Base address, without a slash at the end. */
+  readonly baseUrl: string;
+  /** Longest wait for the answer of a call, its tries together. */
+  readonly timeoutMs: number;
+  readonly registry: Registry;
+  /** Most requests of a call. Default 1: the caller tries again, or nobody does. */
+  readonly tries?: number;
+  /** Calls in a row that fail before the other side counts as down. Default 10. */
+  readonly failuresInARow?: number;
+  /** How long it is left alone then, before a call finds out whether it is back. Default 30,000. */
+  readonly leftAloneMs?: number;
+}
+
+export interface Outgoing {
+  /** Never rejects. */
+  call(call: Call): Promise<Answer>;
+  /** False: a call would not be sent now. */
+  isUp(): boolean;
+}
+
+const tracer = trace.getTracer('muster/http');
+const userAgent = 'muster/1';
+/** Of all calls, this share may be tried again; so many at once after a quiet time. */
+const retryShare = 0.1;
+const retriesAtOnce = 10;
+
+/** Failures of which it is certain that the request was not sent. */
+const notSent = new Set([
+  'ECONNREFUSED',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'UND_ERR_CONNECT_TIMEOUT',
+]);
+
+export function createOutgoing(options: OutgoingOptions): Outgoing {
+  const { name, registry, tries = 1, leftAloneMs = 30_000 } = options;
+  const calls = counter(registry, {
+    name: metrics.http.clientCalls,
+    help: 'Calls to systems outside, by how they ended.',
+    labelNames: ['client', 'outcome'],
+  });
+  const open = gauge(registry, {
+    name: metrics.http.clientBreakerOpen,
+    help: '1 while a system outside is left alone because its calls have failed.',
+    labelNames: ['client'],
+  });
+  const inARow = new ConsecutiveBreaker(options.failuresInARow ?? 10);
+  const breaker = circuitBreaker(handleWhenResult(isDown), { halfOpenAfter: leftAloneMs, breaker: inARow });
+  let downSinceMs = 0;
+  open.set({ client: name }, 0);
+  breaker.onBreak(() => {
+    downSinceMs = Date.now();
+    open.set({ client: name }, 1);
+  });
+  breaker.onReset(() => open.set({ client: name }, 0));
+  let retriesLeft = retriesAtOnce;
+
+  async function attempts(call: Call): Promise<Answer> {
+    const endMs = Date.now() + options.timeoutMs;
+    retriesLeft = Math.min(retriesAtOnce, retriesLeft + retryShare);
+    let inDoubt = false;
+    for (let n = 1; ; n += 1) {
+      const answer = await send(
+        options.baseUrl,
+        { ...call, sentBefore: (call.sentBefore ?? 0) + n - 1 },
+        endMs,
+      );
+      inDoubt = answer.outcome !== '2xx' && (inDoubt || answer.inDoubt);
+      // Not all at the same moment.
+      const waitMs = 100 * 2 ** (n - 1) * (0.5 + Math.random());
+      const again = n < tries && mayBeRepeated(call) && isWorthRetrying(answer);
+      if (!again || retriesLeft < 1 || Date.now() + waitMs >= endMs) return { ...answer, inDoubt };
+      retriesLeft -= 1;
+      await sleep(waitMs);
+    }
+  }
+
+  return {
+    async call(call) {
+      let answer: Answer;
+      try {
+        answer = await breaker.execute(() => attempts(call));
+      } catch (error) {
+        if (!(error instanceof BrokenCircuitError)) throw error;
+        answer = call.evenIfDown
+          ? await attempts(call)
+          : { outcome: 'breaker', status: null, inDoubt: false };
+        if (call.evenIfDown && !isDown(answer)) {
+          inARow.success();
+          // cockatiel's way to close a breaker from outside.
+          breaker.isolate().dispose();
+        }
+      }
+      calls.inc({ client: name, outcome: answer.outcome });
+      return answer;
+    },
+    isUp: () =>
+      breaker.state === CircuitState.Closed ||
+      (breaker.state === CircuitState.Open && Date.now() >= downSinceMs + leftAloneMs),
+  };
+}
+
+/** An answer that says "not now" or "not you" comes from a system that is up. */
+function isDown(answer: unknown): boolean {
+  const { outcome } = answer as Answer;
+  return outcome === '5xx' || outcome === 'timeout' || outcome === 'network';
+}
+
+const mayBeRepeated = ({ method, idempotencyKey }: Call) => method === 'GET' || idempotencyKey !== undefined;
+
+/** A refusal (3xx, 4xx) stays one however often it is asked for; 408 and 429 say "not now". */
+export function isWorthRetrying({ outcome, status }: Answer): boolean {
+  if (outcome === '3xx' || outcome === '4xx') return status === 408 || status === 429;
+  return outcome !== '2xx';
+}
+
+async function send(baseUrl: string, call: Call, endMs: number): Promise<Answer> {
+  const { method, path, idempotencyKey, sentBefore = 0 } = call;
+  const url = new URL(`${baseUrl}${path}`);
+  const span = tracer.startSpan(`${method} ${path}`, {
+    kind: SpanKind.CLIENT,
+    attributes: {
+      'http.request.method': method,
+      'url.template': path,
+      'server.address': url.hostname,
+      'server.port': Number(url.port || (url.protocol === 'https:' ? 443 : 80)),
+      ...(sentBefore > 0 ? { 'http.request.resend_count': sentBefore } : {}),
+    },
+  });
+  const headers: Record<string, string> = { 'user-agent': userAgent };
+  propagation.inject(trace.setSpan(context.active(), span), headers);
+  if (call.body !== undefined) headers['content-type'] = 'application/json';
+  if (idempotencyKey !== undefined) headers['idempotency-key'] = idempotencyKey;
+  const answer = await answerTo(url, call, headers, Math.max(1, endMs - Date.now()));
+  if (answer.status !== null) span.setAttribute('http.response.status_code', answer.status);
+  if (answer.outcome !== '2xx') {
+    span.setAttribute('error.type', answer.status === null ? answer.outcome : String(answer.status));
+    span.setStatus({ code: SpanStatusCode.ERROR });
+  }
+  span.end();
+  return answer;
+}
+
+async function answerTo(
+  url: URL,
+  { method, body }: Call,
+  headers: Record<string, string>,
+  timeoutMs: number,
+): Promise<Answer> {
+  const signal = AbortSignal.timeout(timeoutMs);
+  try {
+    const { statusCode, body: rest } = await request(url, {
+      method,
+      headers,
+      signal,
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    });
+    // The status says it all; the rest is read only so that the connection can be used again.
+    await rest.dump({ limit: 65_536 }).catch(() => undefined);
+    return { outcome: outcomeOfStatus(statusCode), status: statusCode, inDoubt: false };
+  } catch (error) {
+    if (signal.aborted) return { outcome: 'timeout', status: null, inDoubt: true };
+    return {
+      outcome: 'network',
+      status: null,
+      inDoubt: !notSent.has(String((error as { code?: unknown }).code)),
+    };
+  }
+}
+
+function outcomeOfStatus(status: number): Outcome {
+  if (status >= 500) return '5xx';
+  if (status >= 400) return '4xx';
+  return status >= 300 ? '3xx' : '2xx';
+}
