@@ -92,7 +92,6 @@ export function dataAlerts(environment: Environment): RuleGroup {
         severity: 'ticket',
         expr: `time() - max by (table) (${tables.cleanedTime}) > ${lateSeconds}`,
         for: '10m',
-        keepFiringFor: '1m',
         summary: 'Nothing has cleaned table {{ $labels.table }} for {{ $value | humanizeDuration }}.',
         meaning:
           'Rows are kept longer than was promised, personal data among them, and the table only grows.',

@@ -16,6 +16,10 @@ const texts = new Map([
   ),
 ]);
 
+const documents = ['README.md', ...readdirSync(join(checkout, 'docs')).map((file) => `docs/${file}`)]
+  .filter((file) => file.endsWith('.md'))
+  .map((file) => [file, readFileSync(join(checkout, file), 'utf8')] as const);
+
 /** The command line as it is: each file of tools/verbs adds its verb. */
 const program = new Command();
 for (const file of readdirSync(join(checkout, 'tools/verbs'))) {
@@ -39,7 +43,7 @@ function calls(text: string): readonly (readonly string[])[] {
   return [...text.matchAll(/\.\/muster((?: +(?:--?)?[\w:.<>=-]*[\w>])*)/g)].map(([, words]) =>
     words!
       .trim()
-      .replace(/^--env (dev|ci|prod) /, '')
+      .replace(/^--env (dev|ci|prod|<\w+>) /, '')
       .split(/ +/),
   );
 }
@@ -54,10 +58,11 @@ function problems(words: readonly string[]): readonly string[] {
     .map((option) => `${command.name()} has no ${option}`);
 }
 
-test('runbooks and first steps call ./muster with verbs and options that it has', (t) => {
+test('runbooks, first steps and documents call ./muster with verbs and options that it has', (t) => {
   let checked = 0;
-  for (const [where, text] of texts)
+  for (const [where, text] of [...texts, ...documents])
     for (const words of calls(text)) {
+      if (words[0] === '') continue;
       t.deepEqual(problems(words), [], `${where}: ./muster ${words.join(' ')}`);
       checked += 1;
     }
