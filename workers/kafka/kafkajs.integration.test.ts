@@ -67,14 +67,31 @@ test('a send to a topic that does not exist fails at its deadline and holds nobo
   await t.throwsAsync(producer.send([{ topic, key: 'a', value: 'x'.repeat(1_300_000) }]), {
     code: 'MUSTER_KAFKA_RECORD_TOO_LARGE',
   });
-  const tooMuch = producer.send([{ topic, key: 'a', value: randomBytes(1_100_000) }]);
-  const beside = producer.send([{ topic, key: 'a', value: 'b' }]);
-  const error = await t.throwsAsync(tooMuch, { code: 'MUSTER_KAFKA_RECORD_REFUSED' });
-  t.false(isNotNow(error));
-  await t.notThrowsAsync(beside);
   await t.throwsAsync(producer.send([{ topic, key: 'a', value: 'x', partition: 7 }]), {
     code: 'MUSTER_KAFKA_SEND',
   });
+});
+
+test('what the broker refuses fails for good, and what is acked after it is written', async (t) => {
+  const topic = uniqueName('refused');
+  const made = await createTopics([{ name: topic, partitions: 1 }]);
+  const kafka = testKafka();
+  t.teardown(async () => {
+    await kafka.close();
+    await made.remove();
+  });
+  const producer = await kafka.producer('test');
+  await producer.send([{ topic, key: null, value: 'before' }]);
+  const tooMuch = producer.send([{ topic, key: null, value: randomBytes(1_100_000) }]);
+  const beside = producer.send([{ topic, key: null, value: 'beside' }]);
+  const error = await t.throwsAsync(tooMuch, { code: 'MUSTER_KAFKA_RECORD_REFUSED' });
+  t.false(isNotNow(error));
+  await beside;
+  await producer.send([{ topic, key: null, value: 'after' }]);
+  t.deepEqual(
+    (await readTopic(kafka, topic)).map(({ value }) => String(value)),
+    ['before', 'beside', 'after'],
+  );
 });
 
 test('a full buffer makes senders wait and loses nothing', async (t) => {

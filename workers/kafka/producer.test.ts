@@ -1,4 +1,5 @@
 import test from 'ava';
+import { decodeRecordSet } from './fetched-records.ts';
 import { noMetrics } from './kafka-metrics.ts';
 import type { Broker, MetadataResponse } from './kafkajs-internals.ts';
 import { startProducer } from './producer.ts';
@@ -67,5 +68,70 @@ test('a leader that refuses is asked ever less often, not as fast as it refuses'
   });
   // 50, 100, 200, then 300 ms apart, a quarter more or less.
   t.true(wire.reached.length <= 8, `${wire.reached.length} times`);
+  await producer.close();
+});
+
+/**
+ * A leader that keeps what it writes as a broker does: a batch under an id and sequence that it has is acked and not
+ * written again. Each request does as told: it is answered, or hangs until it is released, and then fails.
+ */
+function remembering() {
+  const written: string[] = [];
+  const known = new Set<string>();
+  const hanging: (() => void)[] = [];
+  let hangs = false;
+  let ids = 0;
+  const broker = {
+    initProducerId: async () => ({ producerId: String(++ids), producerEpoch: 0 }),
+    connectionPool: {
+      async send({ request }: { request: { encode(): Promise<{ buffer: Buffer }> } }) {
+        const { buffer } = await request.encode();
+        if (hangs) {
+          await new Promise<void>((resolve) => hanging.push(resolve));
+          throw new Error('no answer');
+        }
+        // Behind acks, timeout, one topic named `t` and its one partition.
+        const batchAt = 27;
+        for (const record of await decodeRecordSet(buffer.subarray(batchAt))) {
+          const sequence = `${record.batchContext.producerId} ${buffer.readInt32BE(batchAt + 53) + record.offset}`;
+          if (!known.has(sequence)) written.push(String(record.value));
+          known.add(sequence);
+        }
+        return [{ topic: 't', partition: 0, errorCode: 0 }];
+      },
+    },
+  } as unknown as Broker;
+  return {
+    broker,
+    written,
+    hang: () => {
+      hangs = true;
+    },
+    release: () => {
+      hangs = false;
+      for (const fail of hanging.splice(0)) fail();
+    },
+  };
+}
+
+test('a send ends at its deadline while its request is under way, and what is acked after it is written', async (t) => {
+  const leader = remembering();
+  const producer = start({
+    ...wireWith(
+      () => 1,
+      async () => leader.broker,
+    ),
+    isConnected: () => true,
+  });
+  const send = (value: string, deadlineMs = 10_000) =>
+    producer.send([{ topic: 't', key: null, value }], { deadlineMs });
+  await send('first');
+  leader.hang();
+  await t.throwsAsync(send('in doubt', 100), { code: 'MUSTER_KAFKA_SEND' });
+  const later = send('later');
+  leader.release();
+  await later;
+  await send('last');
+  t.deepEqual(leader.written, ['first', 'later', 'last']);
   await producer.close();
 });

@@ -102,8 +102,13 @@ interface Partition {
   readonly queue: QueuedBatch[];
   inFlight: boolean;
   retryAt: number;
-  producer: { readonly id: bigint; readonly epoch: number } | undefined;
+  producer: ProducerIdentity | undefined;
   nextSequence: number;
+}
+
+interface ProducerIdentity {
+  readonly id: bigint;
+  readonly epoch: number;
 }
 
 interface TopicState {
@@ -142,7 +147,9 @@ export function startProducer(options: ProducerOptions): Producer {
   const tickets = new Set<Ticket>();
   const waitingForRoom: { readonly bytes: number; readonly admit: () => void }[] = [];
   let heldBytes = 0;
-  let identity: Promise<{ readonly id: bigint; readonly epoch: number }> | undefined;
+  let identity: Promise<ProducerIdentity> | undefined;
+  /** What `identity` has come to. */
+  let identityKnown: ProducerIdentity | undefined;
   let refreshing: Promise<void> | undefined;
   let lastLearnedMs = 0;
   let pumpScheduled = false;
@@ -512,7 +519,6 @@ export function startProducer(options: ProducerOptions): Producer {
           code,
         });
         forgetIdentity(partition);
-        identity = undefined;
         again(partition, errorFromCode(code));
       } else if (retriable.has(code)) {
         refresh = true;
@@ -543,6 +549,7 @@ export function startProducer(options: ProducerOptions): Producer {
           .then(({ producerId, producerEpoch }) => ({ id: BigInt(producerId), epoch: producerEpoch }));
         try {
           partition.producer = await identity;
+          identityKnown = partition.producer;
         } catch (error) {
           identity = undefined;
           throw error;
@@ -576,7 +583,15 @@ export function startProducer(options: ProducerOptions): Producer {
     }
   }
 
+  /**
+   * The partition goes on under another producer id, which begins at sequence 0 again. Under the same id the broker would
+   * take a batch for one that it has long had, and ack it without writing it.
+   */
   function forgetIdentity(partition: Partition): void {
+    if (partition.producer !== undefined && partition.producer === identityKnown) {
+      identity = undefined;
+      identityKnown = undefined;
+    }
     partition.producer = undefined;
     for (const batch of partition.queue) batch.identity = undefined;
   }
