@@ -38,7 +38,8 @@ export interface Call {
   readonly method: 'GET' | 'POST' | 'PUT' | 'DELETE';
   /** Below the base address; it is shown in traces, so it must hold nothing personal. */
   readonly path: string;
-  readonly body?: unknown;
+  /** JSON. */
+  readonly body?: string | Buffer;
   /** The same for every attempt of a piece of work: the other side does it once. */
   readonly idempotencyKey?: string;
   /** Attempts of this piece of work before this call. Default 0. */
@@ -66,8 +67,11 @@ export interface OutgoingOptions {
 export interface Outgoing {
   /** Never rejects. */
   call(call: Call): Promise<Answer>;
-  /** False: a call would not be sent now. */
-  isUp(): boolean;
+  /**
+   * Whether work may begin that needs a call. While the other side is down: once in a while, to find out whether it is back
+   * (who is told so is the one who tries), else not.
+   */
+  mayCall(): boolean;
 }
 
 const tracer = trace.getTracer('muster/http');
@@ -100,10 +104,10 @@ export function createOutgoing(options: OutgoingOptions): Outgoing {
   });
   const inARow = new ConsecutiveBreaker(options.failuresInARow ?? 10);
   const breaker = circuitBreaker(handleWhenResult(isDown), { halfOpenAfter: leftAloneMs, breaker: inARow });
-  let downSinceMs = 0;
+  let nextTryMs = 0;
   open.set({ client: name }, 0);
   breaker.onBreak(() => {
-    downSinceMs = Date.now();
+    nextTryMs = Date.now() + leftAloneMs;
     open.set({ client: name }, 1);
   });
   breaker.onReset(() => open.set({ client: name }, 0));
@@ -148,9 +152,12 @@ export function createOutgoing(options: OutgoingOptions): Outgoing {
       calls.inc({ client: name, outcome: answer.outcome });
       return answer;
     },
-    isUp: () =>
-      breaker.state === CircuitState.Closed ||
-      (breaker.state === CircuitState.Open && Date.now() >= downSinceMs + leftAloneMs),
+    mayCall() {
+      if (breaker.state === CircuitState.Closed) return true;
+      if (Date.now() < nextTryMs) return false;
+      nextTryMs = Date.now() + leftAloneMs;
+      return true;
+    },
   };
 }
 
@@ -207,7 +214,7 @@ async function answerTo(
       method,
       headers,
       signal,
-      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+      ...(body === undefined ? {} : { body }),
     });
     // The status says it all; the rest is read only so that the connection can be used again.
     await rest.dump({ limit: 65_536 }).catch(() => undefined);

@@ -9,6 +9,7 @@ import { metrics as names } from '../../catalog/metrics.ts';
 import { MusterError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import { counter, durationHistogram, gauge } from '../base/metrics.ts';
+import { createOutgoing } from '../http/outgoing.ts';
 import { consumeEvents, type EventConsumer, type HandledEvent } from '../kafka/handle.ts';
 import type { Kafka } from '../kafka/kafka.ts';
 import type { Worker } from '../platform/worker.ts';
@@ -26,7 +27,6 @@ import type { EventState } from '../store/event-states.ts';
 import { groupCommit } from '../store/group-commit.ts';
 import { stateAfter } from './delivery.ts';
 import { type OutsideEvent, readOutsideEvent } from './event.ts';
-import { postWebhook, type WebhookOptions } from './webhook.ts';
 
 const config = Type.Object({
   OUTSIDE_WEBHOOK_URL: Type.String({
@@ -89,7 +89,8 @@ export interface DeliveryOptions {
   readonly log: Logger;
   readonly registry: Registry;
   readonly group: ConsumerGroup;
-  readonly webhook: WebhookOptions;
+  /** The receiver: its base address without a slash at the end, and the longest wait for an answer. */
+  readonly webhook: { readonly baseUrl: string; readonly timeoutMs: number };
   onFatal(error: Error): void;
 }
 
@@ -112,6 +113,7 @@ export async function deliverEvents(options: DeliveryOptions): Promise<EventCons
     labelNames: ['outcome'],
   });
   const entered = (state: EventState) => states.inc({ state });
+  const receiver = createOutgoing({ name: 'webhooks', registry, ...webhook });
 
   // What the webhooks under way have to say to the log shares statements and commits.
   const beginFirst = groupCommit(
@@ -147,7 +149,16 @@ export async function deliverEvents(options: DeliveryOptions): Promise<EventCons
     entered('IN_PROGRESS');
     const startedMs = performance.now();
     const { id, path, body } = data;
-    const answer = await postWebhook(webhook, { path, idempotencyKey: id, body, attempt });
+    const answer = await receiver.call({
+      method: 'POST',
+      path,
+      // The same for every attempt of an event: a receiver that keeps to it does the work once.
+      idempotencyKey: id,
+      body,
+      sentBefore: attempt - 1,
+      // An event that was attempted keeps the schedule of its retries.
+      evenIfDown: true,
+    });
     attempts.inc({ outcome: answer.outcome });
     durations.observe({ outcome: answer.outcome }, (performance.now() - startedMs) / 1_000);
     const wanted = stateAfter(answer, putOff, group.retryDelaysMs.length);

@@ -3,9 +3,9 @@ import type { FastifyInstance } from 'fastify';
 import type { Kysely } from 'kysely';
 import { type Static, Type } from 'typebox';
 import { errorBody, HttpError } from '../http/errors.ts';
+import { outcomes } from '../http/outgoing.ts';
 import { type EventRow, type FailedAttempt, findEvent, listEvents } from '../store/event-log.ts';
 import { eventStates } from '../store/event-states.ts';
-import { outcomes } from './delivery.ts';
 
 const time = (description: string) =>
   Type.Union([Type.String({ format: 'date-time' }), Type.Null()], { description });
