@@ -7,6 +7,7 @@ import type {
   RequestRows,
   RequestStore,
 } from '../../workers/coupon/requests.ts';
+import { logPublished } from './event-log.ts';
 import type { Life } from './kafka.ts';
 import type { Row, Rows, SimulatedStore, Transaction } from './store.ts';
 import type { World } from './world.ts';
@@ -175,8 +176,12 @@ function rowsOf(
     findHolders: (asked) =>
       trx.statement([], (rows) => {
         const held = asked.map(({ couponId, userId }) => holderKey(couponId, userId));
-        return new Set(held.filter((holder) => rows.get('holder', holder) !== undefined));
+        const holders = new Set(held.filter((holder) => rows.get('holder', holder) !== undefined));
+        decidedIn = nextDecision();
+        return { holders, nowMs: world.now() };
       }),
+
+    logPublished: (records) => logPublished(trx, records),
 
     takeStock: (couponId, count) =>
       trx.statement([['coupon', couponId]], (rows) => {
@@ -211,12 +216,6 @@ function rowsOf(
           .map((id) => ({ id, ...rows.get<HistoryRow>('history', id)! }))
           .filter(({ requestId }) => wanted.has(requestId));
         return new Map(found.map(({ id, requestId }) => [requestId, id]));
-      }),
-
-    nowMs: () =>
-      trx.statement([], () => {
-        decidedIn = nextDecision();
-        return world.now();
       }),
   };
 }

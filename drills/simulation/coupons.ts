@@ -14,6 +14,7 @@ import { deadLetterSuffix } from '../../workers/kafka/dead-letters.ts';
 import { partitionFor } from '../../workers/kafka/kafka.ts';
 import { eventRecord } from '../../workers/kafka/records.ts';
 import { type DecidedRow, type HistoryRow, simulatedRequests } from './coupon-rows.ts';
+import { wrongEventLog } from './event-log.ts';
 import { type Life, silentLog, simulateKafka } from './kafka.ts';
 import { processes } from './processes.ts';
 import { type Script, simulateRedis } from './redis.ts';
@@ -220,7 +221,15 @@ export async function couponScenario(world: World, bug?: CouponBug): Promise<rea
   // --- what came out ------------------------------------------------------------------------------------------------
 
   function wrongs(): string[] {
-    return [...wrongStock(), ...wrongOutcomes(), ...wrongDecisions(), ...wrongOrder(), ...wrongLetters()];
+    const issued = new Set(store.keys('history'));
+    return [
+      ...wrongStock(),
+      ...wrongEventLog(store, kafka, issued),
+      ...wrongOutcomes(),
+      ...wrongDecisions(),
+      ...wrongOrder(),
+      ...wrongLetters(),
+    ];
   }
 
   function wrongStock(): string[] {

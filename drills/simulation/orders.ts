@@ -19,6 +19,7 @@ import {
 import { addScript } from '../../workers/order/ranking.ts';
 import { startRanking } from '../../workers/order/ranking-worker.ts';
 import { groupCommit } from '../../workers/store/group-commit.ts';
+import { wrongEventLog } from './event-log.ts';
 import { type Life, silentLog, simulateKafka } from './kafka.ts';
 import { type PaymentRow, simulatedPayments } from './order-rows.ts';
 import { processes } from './processes.ts';
@@ -372,7 +373,8 @@ export async function orderScenario(world: World, bug?: OrderBug): Promise<reado
       if (versions.some((event) => event.version !== 2) || (versions.length === 0) !== (version === 1))
         found.push(`${productId}: events ${versions.map((event) => event.version)} at version ${version}`);
     }
-    return [...found, ...wrongOrder()];
+    const decided = new Set(paid.map(({ paymentId }) => paymentId));
+    return [...found, ...wrongEventLog(store, kafka, decided), ...wrongOrder()];
   }
 
   /** Who pays, hears that it is paid and pays again, has the events in that order. */

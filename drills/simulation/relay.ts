@@ -2,6 +2,7 @@
 import { isNotNow } from '../../workers/base/errors.ts';
 import { type OutgoingRecord, type Producer, partitionFor } from '../../workers/kafka/kafka.ts';
 import type { OutboxRecord } from '../../workers/store/outbox.ts';
+import { logPublished } from './event-log.ts';
 import type { Life } from './kafka.ts';
 import type { Reader, SimulatedStore, Transaction } from './store.ts';
 import type { World } from './world.ts';
@@ -24,6 +25,7 @@ export async function appendOutbox(trx: Transaction, records: readonly OutboxRec
   await trx.statement([], (rows) => {
     for (const record of records) rows.add('outbox', record);
   });
+  await logPublished(trx, records);
 }
 
 /** Publishes what is in the outbox, and forgets it when it is acked. Several at once share the shards. */

@@ -34,13 +34,15 @@ export function testOrdering(name: Ordering['name'], id: string): Ordering {
     requestTopic: `${id}.requests`,
     successTopic: success,
     failureTopic: name === 'user' ? success : `${id}.failed`,
+    outsideTopic: `${id}.outside`,
     group: { ...base.group, id: `${id}.group` },
   };
 }
 
 /** The topics of an ordering and their dead letters. */
 function topicsOf(ordering: Ordering): readonly { readonly name: string; readonly partitions: number }[] {
-  const names = [...new Set([ordering.requestTopic, ordering.successTopic, ordering.failureTopic])];
+  const { requestTopic, successTopic, failureTopic, outsideTopic } = ordering;
+  const names = [...new Set([requestTopic, successTopic, failureTopic, outsideTopic])];
   return names.flatMap((name) => [
     { name, partitions: ordering.name === 'user' ? 3 : 5 },
     { name: `${name}.dlq`, partitions: 1 },

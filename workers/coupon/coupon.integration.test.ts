@@ -11,16 +11,19 @@ import { eventRecord, headerText } from '../kafka/records.ts';
 import { eventually, readTopic, testKafka, testLog, uniqueName } from '../kafka/testing.ts';
 import { countOf, scratchDatabase } from '../store/database.fixture.ts';
 import { openDatabase } from '../store/database.ts';
+import { findEvent, listEvents } from '../store/event-log.ts';
 import { runCouponRush } from '../traffic/coupons.ts';
 import { openOutcomeStream, type SeenOutcome } from '../traffic/outcome-stream.ts';
 import {
   createCouponTopics,
+  pseudonymKey,
   spawnIssuing,
   startApi,
   startIssuing,
   testOrdering,
   testRedis,
 } from './coupon.fixture.ts';
+import { issuedRecord } from './events.ts';
 import { startIntake } from './intake.ts';
 import { redisLocks } from './lock.ts';
 import type { Ordering } from './ordering.ts';
@@ -332,7 +335,20 @@ test.serial('every reason is told, with times, and no topic of outcomes names a 
   t.true(Date.parse(times.decidedAt!) >= Date.parse(times.requestedAt!));
   t.is(times.notifiedAt, undefined);
   t.like(await get(url, `/coupons/${small}`), { name: 'small', stock: 1, issued: 1 });
-  for (const topic of [ordering.successTopic, ordering.failureTopic])
+  const outside = (await readTopic(kafka, ordering.outsideTopic)).map(({ headers, value }) => ({
+    type: String(headers.ce_type),
+    id: String(headers.ce_id),
+    data: JSON.parse(String(value)) as Record<string, string>,
+  }));
+  const { couponHistoryId } = answers.get('SUCCESS')! as { couponHistoryId: string };
+  const told = outside.filter(({ data }) => data.couponId === small);
+  t.like(told[0], { type: 'CouponIssued', id: couponHistoryId, data: { couponHistoryId, couponId: small } });
+  t.is(new Set(told.map(({ id }) => id)).size, 1, 'systems outside hear of those who got it');
+  t.like(await findEvent(db, couponHistoryId), {
+    event: { state: 'PUBLISHED', subject: small },
+    data: told[0]!.data,
+  });
+  for (const topic of [ordering.successTopic, ordering.failureTopic, ordering.outsideTopic])
     for (const { key, value, headers } of await readTopic(kafka, topic))
       t.false(
         `${key} ${value} ${JSON.stringify(Object.values(headers).map(String))}`.includes('person-of-reasons'),
@@ -494,13 +510,20 @@ test.serial(
     }
     // Each batch twice, side by side: the same requests, delivered twice at the same time.
     const decided = await Promise.all(
-      Array.from({ length: 20 }, (_, index) => decideRequests(store, batches[index >> 1]!)),
+      Array.from({ length: 20 }, (_, index) =>
+        decideRequests(store, batches[index >> 1]!, (winner) => issuedRecord(winner, pseudonymKey)),
+      ),
     );
     for (const couponId of couponIds) {
       const counted = await reconcile(db, couponId);
       t.is(counted.issued, counted.stock);
       t.is(counted.historyRows, counted.stock);
       t.is(counted.succeeded, counted.stock);
+      t.is(
+        (await listEvents(db, { subject: couponId, limit: 50 })).length,
+        counted.stock,
+        'in the event log',
+      );
       t.is(counted.usersTwice, 0);
       t.is(counted.pending, 0);
       t.is(counted.requests, 50);

@@ -18,6 +18,7 @@ import type { Batch, IncomingRecord, Kafka, PartitionConsumer, Producer, RawReco
 import { eventRecord, headerText } from '../kafka/records.ts';
 import { reasonOf } from '../kafka/retry.ts';
 import { inSpan, type MessageSpan, startProcess, startSend } from '../kafka/tracing-kafka.ts';
+import { issuedRecord } from './events.ts';
 import type { Locks } from './lock.ts';
 import type { Ordering } from './ordering.ts';
 import { type Decided, decideRequests, type NewRequest, type RequestStore } from './requests.ts';
@@ -126,6 +127,8 @@ export async function startHandler(options: HandlerOptions): Promise<Handler> {
     }
   }
 
+  const outside = (winner: Decided) => issuedRecord(winner, options.pseudonymKey);
+
   async function decideAndTell(
     understood: readonly { record: IncomingRecord; request: NewRequest }[],
     spans: ReadonlyMap<string, MessageSpan>,
@@ -138,6 +141,7 @@ export async function startHandler(options: HandlerOptions): Promise<Handler> {
         decideRequests(
           store,
           list.map(({ request }) => request),
+          outside,
         ),
       );
     try {
@@ -174,9 +178,12 @@ export async function startHandler(options: HandlerOptions): Promise<Handler> {
         ...(span === undefined ? {} : { traceparent: span.traceparent }),
       });
     });
+    const issued = decided
+      .filter(({ couponHistoryId }) => couponHistoryId !== undefined)
+      .map((winner) => ({ ...outside(winner), topic: ordering.outsideTopic }));
     try {
       await context.with(trace.deleteSpan(context.active()), () =>
-        producer.send([...results, ...deadLetters], { deadlineMs: 10_000 }),
+        producer.send([...results, ...issued, ...deadLetters], { deadlineMs: 10_000 }),
       );
       for (const span of sends) span.end();
     } catch (error) {

@@ -21,7 +21,12 @@ const config = Type.Object({
 export const worker: Worker<typeof config> = {
   name: 'coupon-issue',
   consumes: [groups.couponIssue, groups.couponRequest],
-  produces: [topics.couponIssueSucceeded, topics.couponIssueFailed, topics.couponResults],
+  produces: [
+    topics.couponIssueSucceeded,
+    topics.couponIssueFailed,
+    topics.couponResults,
+    topics.externalEvents,
+  ],
   config,
   async start({ config, database, fail, kafka, log, metrics: registry, redis, secrets }) {
     const outcomes = counter(registry, {

@@ -13,6 +13,8 @@ export interface Ordering {
   readonly group: ConsumerGroup;
   readonly successTopic: string;
   readonly failureTopic: string;
+  /** Where systems outside are told of coupons handed out. */
+  readonly outsideTopic: string;
   requestKey(request: CouponRequest): string;
   resultKey(result: CouponResult): string;
 }
@@ -24,6 +26,7 @@ export const orderings: Readonly<Record<Ordering['name'], Ordering>> = {
     group: groups.couponIssue,
     successTopic: topics.couponIssueSucceeded.name,
     failureTopic: topics.couponIssueFailed.name,
+    outsideTopic: topics.externalEvents.name,
     requestKey: ({ couponId }) => couponId,
     resultKey: ({ couponId }) => couponId,
   },
@@ -33,6 +36,7 @@ export const orderings: Readonly<Record<Ordering['name'], Ordering>> = {
     group: groups.couponRequest,
     successTopic: topics.couponResults.name,
     failureTopic: topics.couponResults.name,
+    outsideTopic: topics.externalEvents.name,
     requestKey: ({ userId }) => `user:${userId}`,
     // A result topic is an output: the user is a pseudonym there, in the key, too.
     resultKey: ({ user }) => `user:${user}`,

@@ -6,6 +6,7 @@
 import type { CouponReason, CouponRequest } from '../../catalog/events/coupon.ts';
 import { MusterError } from '../base/errors.ts';
 import { uuidV7 } from '../base/ids.ts';
+import type { OutboxRecord } from '../store/outbox.ts';
 import { type Asked, type CouponState, decide } from './issue.ts';
 
 export interface NewRequest extends CouponRequest {
@@ -75,17 +76,18 @@ export interface RequestRows {
   findCoupons(couponIds: readonly string[]): Promise<ReadonlyMap<string, CouponState>>;
   /** The same, locked one after the other in the order of their ids. */
   lockCoupons(couponIds: readonly string[]): Promise<ReadonlyMap<string, CouponState>>;
-  /** holderKey() of those of the asked coupons that their users hold. */
-  findHolders(asked: readonly Pick<Asked, 'couponId' | 'userId'>[]): Promise<ReadonlySet<string>>;
+  /** holderKey() of those of the asked coupons that their users hold; and the store's clock then, UTC ms. */
+  findHolders(
+    asked: readonly Pick<Asked, 'couponId' | 'userId'>[],
+  ): Promise<{ readonly holders: ReadonlySet<string>; readonly nowMs: number }>;
   /** Counts that many more as issued; false, and nothing done, when that is more than the stock. */
   takeStock(couponId: string, count: number): Promise<boolean>;
   /** Adds the coupons handed out to the history. Rejects when a user has the coupon already. */
   addHistory(winners: readonly Decided[]): Promise<void>;
   /** History ids by request id. */
   findHistory(requestIds: readonly string[]): Promise<ReadonlyMap<string, string>>;
-
-  /** The store's clock, UTC ms. */
-  nowMs(): Promise<number>;
+  /** Rows of the event log, PUBLISHED. */
+  logPublished(records: readonly OutboxRecord[]): Promise<void>;
 }
 
 /** Makes the requests durable (PENDING), and with them the note that they are still to be published. */
@@ -122,11 +124,15 @@ export async function publishForgotten(
  * The truth are takeStock() and the history that holds nobody twice; the row lock on a coupon only puts those who compete
  * for it in a queue. A coupon that is sold out stays so: it is not locked any more.
  *
+ * `issuedRecord`: what systems outside are told of a coupon handed out; its row of the event log commits, too, and who asked
+ * for the decision publishes it.
+ *
  * Throws MUSTER_DUPLICATE_ID_OTHER_BODY when a request id is known with another user or coupon.
  */
 export async function decideRequests(
   store: RequestStore,
   requests: readonly NewRequest[],
+  issuedRecord: (winner: Decided) => OutboxRecord,
 ): Promise<readonly Decided[]> {
   const wanted = new Map(requests.map((request) => [request.requestId, request]));
   return store.transaction(async (rows) => {
@@ -141,7 +147,7 @@ export async function decideRequests(
     }
     const distinct = [...wanted.values()];
     const isPending = ({ requestId }: NewRequest) => log.get(requestId)!.status === 'PENDING';
-    const fresh = await decidePending(rows, distinct.filter(isPending), log);
+    const fresh = await decidePending(rows, distinct.filter(isPending), log, issuedRecord);
     const before = await toldBefore(
       rows,
       distinct.filter((request) => !isPending(request)),
@@ -169,6 +175,7 @@ async function decidePending(
   rows: RequestRows,
   pending: readonly NewRequest[],
   log: ReadonlyMap<string, RequestRow>,
+  issuedRecord: (winner: Decided) => OutboxRecord,
 ): Promise<readonly Decided[]> {
   if (pending.length === 0) return [];
   const asked = pending.map((request) => ({
@@ -176,9 +183,10 @@ async function decidePending(
     requestedAtMs: log.get(request.requestId)!.requestedAtMs,
   }));
   const coupons = await couponsOf(rows, [...new Set(asked.map(({ couponId }) => couponId))]);
-  const holders = await rows.findHolders(asked.filter(({ couponId }) => coupons.has(couponId)));
+  const { holders, nowMs: decidedAtMs } = await rows.findHolders(
+    asked.filter(({ couponId }) => coupons.has(couponId)),
+  );
   const decisions = decide(asked, coupons, holders);
-  const decidedAtMs = await rows.nowMs();
   const decided = asked.map((request, index): Decided => {
     const decision = decisions[index]!;
     const { requestId, userId, couponId, requestedAtMs } = request;
@@ -193,10 +201,9 @@ async function decidePending(
       decidedAtMs,
     };
   });
-  await handOut(
-    rows,
-    decided.filter(({ couponHistoryId }) => couponHistoryId !== undefined),
-  );
+  const winners = decided.filter(({ couponHistoryId }) => couponHistoryId !== undefined);
+  await handOut(rows, winners);
+  if (winners.length > 0) await rows.logPublished(winners.map(issuedRecord));
   for (const [reason, list] of Map.groupBy(decided, (each) => each.reason))
     await rows.settleRequests(
       list.map(({ requestId }) => requestId),

@@ -6,6 +6,7 @@ import { type Kysely, type RawBuilder, sql, type Transaction } from 'kysely';
 import type { CouponReason } from '../../catalog/events/coupon.ts';
 import { uuidV7 } from '../base/ids.ts';
 import { transaction } from '../store/database.ts';
+import { logPublished } from '../store/event-log.ts';
 import { type OnceCall, once } from '../store/once.ts';
 import { type CouponState, holderKey } from './issue.ts';
 import type { NewRequest, RequestRow, RequestRows, RequestStore } from './requests.ts';
@@ -221,14 +222,24 @@ function rowsOf(trx: Transaction<unknown>): RequestRows {
     lockCoupons: (couponIds) => readCoupons(couponIds, sql`FOR UPDATE`),
 
     async findHolders(asked) {
-      if (asked.length === 0) return new Set();
       const conditions = [...Map.groupBy(asked, ({ couponId }) => couponId)].map(
         ([couponId, list]) =>
           sql`(coupon_id = ${couponId} AND user_id IN (${sql.join([...new Set(list.map(({ userId }) => userId))].map(userBytes))}))`,
       );
-      const { rows } = await sql<{ coupon_id: string; user_id: Buffer }>`
-        SELECT coupon_id, user_id FROM coupon_history WHERE ${sql.join(conditions, sql` OR `)}`.execute(trx);
-      return new Set(rows.map(({ coupon_id, user_id }) => holderKey(coupon_id, user_id.toString('utf8'))));
+      const { rows } = await sql<{ now: Date | null; coupon_id: string; user_id: Buffer }>`
+        SELECT UTC_TIMESTAMP(3) AS now, NULL AS coupon_id, NULL AS user_id
+        ${
+          conditions.length === 0
+            ? sql``
+            : sql`UNION ALL SELECT NULL, coupon_id, user_id FROM coupon_history WHERE ${sql.join(conditions, sql` OR `)}`
+        }`.execute(trx);
+      const held = rows.filter(({ now }) => now === null);
+      return {
+        holders: new Set(
+          held.map(({ coupon_id, user_id }) => holderKey(coupon_id, user_id.toString('utf8'))),
+        ),
+        nowMs: rows.find(({ now }) => now !== null)!.now!.getTime(),
+      };
     },
 
     async takeStock(couponId, count) {
@@ -257,10 +268,7 @@ function rowsOf(trx: Transaction<unknown>): RequestRows {
       return new Map(rows.map((row) => [uuidOfBytes(row.request_id), uuidOfBytes(row.coupon_history_id)]));
     },
 
-    async nowMs() {
-      const { rows } = await sql<{ now: Date }>`SELECT UTC_TIMESTAMP(3) AS now`.execute(trx);
-      return rows[0]!.now.getTime();
-    },
+    logPublished: (records) => logPublished(trx, records),
   };
 }
 
