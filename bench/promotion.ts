@@ -182,12 +182,16 @@ async function latency(context: Context, seconds: number): Promise<unknown> {
     },
     onBatch(batch) {
       const nowMs = performance.now();
-      for (const { key, value } of batch.records) {
-        const id = String(key);
+      for (const { value } of batch.records) {
+        const answer = JSON.parse(String(value)) as {
+          purchaseId: string;
+          version: number;
+          promotion_affect: number;
+        };
+        const id = answer.purchaseId;
         if (!sentMs.has(id)) continue;
         const seen = batch.topic === topics.promotion.name ? promotedMs : answeredMs;
         if (!seen.has(id)) seen.set(id, nowMs);
-        const answer = JSON.parse(String(value)) as { version: number; promotion_affect: number };
         const best = affect.get(id);
         if (best === undefined || answer.version > best.version)
           affect.set(id, { version: answer.version, affect: answer.promotion_affect });

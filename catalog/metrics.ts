@@ -38,6 +38,7 @@ export const metrics = {
     acts: 'promotion_acts_total',
     corrections: 'promotion_corrections_total',
     duplicates: 'promotion_duplicates_total',
+    late: 'promotion_late_records_total',
     rejected: 'promotion_rejected_total',
     pendingMisses: 'promotion_pending_misses',
     joinLatency: 'promotion_join_latency_seconds',

@@ -99,7 +99,7 @@ const promotionTopics = {
   purchaseEnriched: {
     ...standard,
     name: 'purchase_enriched',
-    key: 'purchase id',
+    key: '<pseudonym of the user>:<purchase id>',
     event: { type: 'EnrichedPurchase', schema: enrichedPurchase },
     owner: 'promotion',
     description: 'Every purchase with promotion_affect 1 or 0; corrections follow with a higher version.',
@@ -108,7 +108,7 @@ const promotionTopics = {
   promotion: {
     ...standard,
     name: 'promotion',
-    key: 'purchase id',
+    key: '<pseudonym of the user>:<purchase id>',
     event: { type: 'PromotionLogic', schema: promotionLogic },
     owner: 'promotion',
     description: 'The purchases that a promotion affected, re-published for those who act on them.',

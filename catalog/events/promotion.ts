@@ -34,7 +34,7 @@ export const money = Type.Object(
 /** A purchase, standardised, before masking: input topic `purchase`. */
 export const purchase = Type.Object(
   {
-    purchaseId: id('business id of the purchase; a consumer keys effects by it'),
+    purchaseId: id('business id of the purchase, its user’s own: another user may have the same'),
     userId: id('the buyer, in clear: input topics only'),
     productId: id('product bought'),
     productName: Type.Optional(Type.String({ maxLength: 500, description: 'trimmed, Unicode NFC' })),
@@ -79,7 +79,7 @@ const promotionTouch = Type.Object(
 export type PromotionTouch = Static<typeof promotionTouch>;
 
 const enrichedFields = {
-  purchaseId: id('effects are keyed by it'),
+  purchaseId: id('effects are keyed by it and the user, as the record is'),
   version: Type.Integer({
     minimum: 1,
     description:

@@ -35,6 +35,8 @@ const ranking = { process: 'commerce', load: { orders: { rate: 40 } } } as const
 const orders = { process: 'api', load: { orders: { rate: 40 } } } as const;
 
 const join = 'workers/promotion/join.ts';
+const joinState = 'workers/promotion/join-state.ts';
+const joinAnswers = 'workers/promotion/join-answers.ts';
 const joinWorker = 'workers/promotion/join-worker.ts';
 const couponStore = 'workers/coupon/store.ts';
 const couponHandler = 'workers/coupon/handler.ts';
@@ -102,7 +104,7 @@ export const bugs: readonly SeededBug[] = [
     about: 'offsets are committed as records are read, not when their answers are acked',
     edits: [
       {
-        file: join,
+        file: 'workers/promotion/join-runs.ts',
         find: 'while (done < queue.length && queue[done]!.open === 0) done += 1;',
         put: 'done = queue.length;',
       },
@@ -130,7 +132,7 @@ export const bugs: readonly SeededBug[] = [
     ...promotion,
     name: 'window-end-excluded',
     about: 'an act of exactly five minutes before does not count',
-    edits: [{ file: join, find: 'purchasedMs - windowMs,', put: 'purchasedMs - windowMs + 1,' }],
+    edits: [{ file: joinState, find: 'purchasedMs - windowMs,', put: 'purchasedMs - windowMs + 1,' }],
     caughtAs: ['wrong'],
     simulated: { scenario: 'promotion' },
   },
@@ -141,8 +143,8 @@ export const bugs: readonly SeededBug[] = [
     edits: [
       {
         file: join,
-        find: '          reconsider(purchase, ticket);',
-        put: 'if (purchase.heldBy !== undefined) reconsider(purchase, ticket);',
+        find: '          reconsider(purchase, run);',
+        put: 'if (purchase.heldBy !== undefined) reconsider(purchase, run);',
       },
     ],
     caughtAs: ['wrong'],
@@ -155,8 +157,8 @@ export const bugs: readonly SeededBug[] = [
     edits: [
       {
         file: join,
-        find: 'else if (count + 1 > purchase.version) answer(purchase, count + 1, touches, ticket);',
-        put: 'else if (count + 1 > purchase.version) answer(purchase, 1, touches, ticket);',
+        find: 'else if (count + 1 > purchase.version) answer(purchase, count + 1, touches, run);',
+        put: 'else if (count + 1 > purchase.version) answer(purchase, 1, touches, run);',
       },
     ],
     caughtAs: ['order', 'wrong'],
@@ -169,7 +171,7 @@ export const bugs: readonly SeededBug[] = [
     edits: [
       {
         file: 'workers/promotion/join-restore.ts',
-        find: 'records += await restoreSource(slot, one, Math.min(first, slot.start[one]), deps);',
+        find: 'records += await restoreSource(task, one, Math.min(first, task.start[one]), deps);',
         put: '',
       },
     ],
@@ -183,11 +185,11 @@ export const bugs: readonly SeededBug[] = [
     about: 'one send in ten fails, and nobody looks',
     edits: [
       {
-        file: joinWorker,
+        file: joinAnswers,
         find: 'await producer.send(records, { deadlineMs: 30_000 });',
         put: "if (Math.random() < 0.1) throw new Error('the send fails'); await producer.send(records, { deadlineMs: 30_000 });",
       },
-      { file: joinWorker, find: 'if (slot.dead || stopping) return false;', put: 'return true;' },
+      { file: joinAnswers, find: 'if (task.dead || stopping) return false;', put: 'return true;' },
     ],
     caughtAs: ['lost', 'committed-beyond'],
     simulated: { scenario: 'promotion' },
@@ -197,7 +199,7 @@ export const bugs: readonly SeededBug[] = [
     load: { promotion: { rate: 100, poisonShare: 0.05 } },
     name: 'not-understood-dropped',
     about: 'what cannot be understood gets no dead letter',
-    edits: [{ file: joinWorker, find: 'sent.push(refused(one, record, result.rejection));', put: '' }],
+    edits: [{ file: joinWorker, find: 'sent.push(refused(record, result.rejection));', put: '' }],
     caughtAs: ['lost'],
     simulated: { scenario: 'promotion' },
   },
@@ -208,8 +210,8 @@ export const bugs: readonly SeededBug[] = [
     edits: [
       {
         file: joinWorker,
-        find: 'if (partitionOf(value.userId) !== slot.partition) {',
-        put: 'if (partitionOf(value.userId) < 0) {',
+        find: 'if (!staysAt(task.partition, record, home)) {',
+        put: 'if (home.partition < 0) {',
       },
     ],
     caughtAs: ['wrong'],
@@ -235,8 +237,8 @@ export const bugs: readonly SeededBug[] = [
     about: 'answers name the user and not the pseudonym',
     edits: [
       {
-        file: joinWorker,
-        find: 'pseudonym(secrets.pseudonymKey, purchase.userId)',
+        file: joinAnswers,
+        find: 'pseudonym(pseudonymKey, purchase.userId)',
         put: 'purchase.userId',
       },
     ],

@@ -9,7 +9,10 @@ const width = 3;
 /** Acts per block, at most. A user with more acts than this gets blocks. */
 const blockActs = 256;
 
-/** [spare, time, appended, what, time, appended, what, ...]: the first number is the owner's to use. */
+/**
+ * [spare, time, appended, what, time, appended, what, ...], sorted by time, what and append time: the first number is the
+ * owner's to use. The same act (time and what) may be there several times, appended at different times.
+ */
 type Small = number[];
 
 interface Block {
@@ -17,6 +20,8 @@ interface Block {
   data: number[];
   minAppendedMs: number;
   maxAppendedMs: number;
+  /** Some act may be there more than once. An act never begins in one block and ends in the next. */
+  hasCopies: boolean;
 }
 
 export interface BlockedActs {
@@ -26,7 +31,7 @@ export interface BlockedActs {
 
 export type UserActs = Small | BlockedActs;
 
-/** What a window holds: the number of acts and the nearest of them as time, what, time, what, ... (latest first). */
+/** What a window holds: the number of different acts and the nearest of them as time, what, time, what, ... (latest first). */
 export interface Found {
   count: number;
   readonly nearest: number[];
@@ -59,19 +64,57 @@ function lowerBound(data: readonly number[], start: number, timeMs: number, what
   return start + low * width;
 }
 
+/** Whether the same act is there already, whenever it was appended. */
+export function hasAct(acts: UserActs, timeMs: number, what: number): boolean {
+  const data = Array.isArray(acts) ? acts : acts.blocks[blockFor(acts.blocks, timeMs, what)]!.data;
+  const at = lowerBound(data, Array.isArray(acts) ? 1 : 0, timeMs, what);
+  return isSame(data, at, timeMs, what);
+}
+
+function isSame(data: readonly number[], at: number, timeMs: number, what: number): boolean {
+  return data[at] === timeMs && data[at + 2] === what;
+}
+
 /**
- * Adds an act. Returns the acts to keep from now on (the form may change), or undefined when the same act (time and
- * what) was there already: the first copy stays.
+ * Where an act is to be inserted; -1 when it says nothing new: it is there with this append time, or between two that
+ * are at most `spanMs` apart. The outer ones of three so near are enough: one that the new one makes superfluous is
+ * overwritten (-1, too).
+ */
+function placeFor(
+  data: number[],
+  start: number,
+  timeMs: number,
+  appendedMs: number,
+  what: number,
+  spanMs: number,
+): number {
+  const first = lowerBound(data, start, timeMs, what);
+  let at = first;
+  while (isSame(data, at, timeMs, what) && data[at + 1]! < appendedMs) at += width;
+  const before = (steps: number) => (at - steps * width < first ? Number.NaN : data[at - steps * width + 1]!);
+  const after = (steps: number) =>
+    isSame(data, at + steps * width, timeMs, what) ? data[at + steps * width + 1]! : Number.NaN;
+  if (after(0) === appendedMs || after(0) - before(1) <= spanMs) return -1;
+  if (appendedMs - before(2) <= spanMs) data[at - width + 1] = appendedMs;
+  else if (after(1) - appendedMs <= spanMs) data[at + 1] = appendedMs;
+  else return at;
+  return -1;
+}
+
+/**
+ * Adds an act and returns the acts to keep from now on (the form may change). Copies of one act that were appended at
+ * different times are kept as far as any window of append time of `spanMs` or longer tells them apart.
  */
 export function addAct(
   acts: UserActs,
   timeMs: number,
   appendedMs: number,
   what: number,
-): UserActs | undefined {
+  spanMs: number,
+): UserActs {
   if (Array.isArray(acts)) {
-    const at = lowerBound(acts, 1, timeMs, what);
-    if (acts[at] === timeMs && acts[at + 2] === what) return undefined;
+    const at = placeFor(acts, 1, timeMs, appendedMs, what, spanMs);
+    if (at < 0) return acts;
     const length = acts.length;
     if (length <= 1 + 64 * width) {
       // An exact copy: growing in place would reserve room for 17 numbers and more.
@@ -91,21 +134,30 @@ export function addAct(
   const index = blockFor(blocks, timeMs, what);
   const block = blocks[index]!;
   const { data } = block;
-  const at = lowerBound(data, 0, timeMs, what);
-  if (data[at] === timeMs && data[at + 2] === what) return undefined;
-  if (at === data.length) data.push(timeMs, appendedMs, what);
-  else data.splice(at, 0, timeMs, appendedMs, what);
+  const at = placeFor(data, 0, timeMs, appendedMs, what, spanMs);
+  if (at >= 0) {
+    block.hasCopies ||= isSame(data, at, timeMs, what) || isSame(data, at - width, timeMs, what);
+    if (at === data.length) data.push(timeMs, appendedMs, what);
+    else data.splice(at, 0, timeMs, appendedMs, what);
+  }
   if (appendedMs < block.minAppendedMs) block.minAppendedMs = appendedMs;
   if (appendedMs > block.maxAppendedMs) block.maxAppendedMs = appendedMs;
   if (data.length > blockActs * width) {
-    const half = (blockActs >>> 1) * width;
+    const half = middleOf(data, 0);
     blocks.splice(index, 1, newBlock(data.slice(0, half)), newBlock(data.slice(half)));
   }
   return acts;
 }
 
+/** Where to cut in two, not within the copies of one act. */
+function middleOf(data: readonly number[], start: number): number {
+  let at = start + (blockActs >>> 1) * width;
+  while (isSame(data, at, data[at - width]!, data[at - width + 2]!)) at += width;
+  return at;
+}
+
 function toBlocks(acts: Small): BlockedActs {
-  const half = 1 + (blockActs >>> 1) * width;
+  const half = middleOf(acts, 1);
   return { spare: acts[0]!, blocks: [newBlock(acts.slice(1, half)), newBlock(acts.slice(half))] };
 }
 
@@ -117,7 +169,10 @@ function newBlock(data: number[]): Block {
     if (appended < minAppendedMs) minAppendedMs = appended;
     if (appended > maxAppendedMs) maxAppendedMs = appended;
   }
-  return { data, minAppendedMs, maxAppendedMs };
+  let hasCopies = false;
+  for (let at = width; at < data.length; at += width)
+    hasCopies ||= isSame(data, at, data[at - width]!, data[at - width + 2]!);
+  return { data, minAppendedMs, maxAppendedMs, hasCopies };
 }
 
 /** The last block that begins at or before (time, what), else the first. */
@@ -153,10 +208,11 @@ export function findActs(
   }
   const { blocks } = acts;
   for (let index = blockFor(blocks, toMs, Number.POSITIVE_INFINITY); index >= 0; index -= 1) {
-    const { data, minAppendedMs: low, maxAppendedMs: high } = blocks[index]!;
+    const { data, hasCopies, minAppendedMs: low, maxAppendedMs: high } = blocks[index]!;
     const last = data[data.length - width]!;
     if (last < fromMs) break;
-    const whole = data[0]! >= fromMs && last <= toMs && low >= minAppendedMs && high <= maxAppendedMs;
+    const whole =
+      !hasCopies && data[0]! >= fromMs && last <= toMs && low >= minAppendedMs && high <= maxAppendedMs;
     const { nearest } = found;
     // Once enough are listed, a block that lies within the window altogether is counted without looking.
     if (whole && nearest.length >= limit * 2 && nearest[nearest.length - 2]! > last)
@@ -177,14 +233,20 @@ function scan(
   found: Found,
 ): void {
   const { nearest } = found;
+  let countedTime = Number.NaN;
+  let countedWhat = Number.NaN;
   let at = lowerBound(data, start, toMs, Number.POSITIVE_INFINITY) - width;
   for (; at >= start; at -= width) {
     const time = data[at]!;
     if (time < fromMs) return;
     const appended = data[at + 1]!;
     if (appended < minAppendedMs || appended > maxAppendedMs) continue;
+    const what = data[at + 2]!;
+    if (time === countedTime && what === countedWhat) continue;
+    countedTime = time;
+    countedWhat = what;
     found.count += 1;
-    if (nearest.length < limit * 2 || nearest[nearest.length - 2] === time) nearest.push(time, data[at + 2]!);
+    if (nearest.length < limit * 2 || nearest[nearest.length - 2] === time) nearest.push(time, what);
   }
 }
 

@@ -77,7 +77,7 @@ export function take(
     if (!isEnriched.Check(value)) return;
     analysis.purchase(
       {
-        purchaseId: value.purchaseId,
+        purchaseId: `${value.user}:${value.purchaseId}`,
         version: value.version,
         timeMs: Date.parse(value.purchasedAt),
         ageBand: value.ageBand,

@@ -3,7 +3,8 @@ import fc from 'fast-check';
 import Value from 'typebox/value';
 import { enrichedPurchase, promotionLogic } from '../../catalog/events/promotion.ts';
 import { answerJson, answerRecords } from './enriched.ts';
-import type { Answer, HeldPurchase } from './join.ts';
+import type { Answer } from './join.ts';
+import type { HeldPurchase } from './join-state.ts';
 
 const text = fc.oneof(
   fc.string({ minLength: 1, maxLength: 30 }),
@@ -34,8 +35,8 @@ const anyAnswer: fc.Arbitrary<Answer> = fc
     version: touches.length + 1,
     touches,
     correction: false,
-    ticket: { source: 0, nextOffset: 1, open: 1 },
-    otherTicket: undefined,
+    run: { source: 0, nextOffset: 1, open: 1 },
+    heldBy: undefined,
   }));
 const user = `u_${'A'.repeat(22)}`;
 
@@ -70,8 +71,8 @@ test('a hit goes to both topics under one id, a miss to one', (t) => {
         answer.touches.length > 0 ? ['purchase_enriched', 'promotion'] : ['purchase_enriched'],
       );
       for (const { key, headers } of records) {
-        t.is(key, answer.purchase.purchaseId);
-        t.is(headers?.ce_id as string, `${answer.purchase.purchaseId}:${answer.version}`);
+        t.is(key, `${user}:${answer.purchase.purchaseId}`);
+        t.is(headers?.ce_id as string, `${key}:${answer.version}`);
       }
       t.is(records[0]!.headers?.traceparent as string, 'a');
     }),

@@ -37,8 +37,9 @@ const constant = {
 };
 
 /**
- * One record for `purchase_enriched`, and one for `promotion` when affected; both keyed by purchase id. ce_id is
- * `<purchase id>:<version>` and ce_time the purchase's own time: the same answer always makes the same record.
+ * One record for `purchase_enriched`, and one for `promotion` when affected; both keyed by `<pseudonym>:<purchase id>`,
+ * because two users may have the same foreign purchase id. ce_id is `<key>:<version>` and ce_time the purchase's own
+ * time: the same answer always makes the same record.
  */
 export function answerRecords(
   answer: Answer,
@@ -47,11 +48,12 @@ export function answerRecords(
 ): OutgoingRecord[] {
   const { purchase, version, touches } = answer;
   const value = Buffer.from(answerJson(answer, user));
-  const id = `${purchase.purchaseId}:${version}`;
+  const key = `${user}:${purchase.purchaseId}`;
+  const id = `${key}:${version}`;
   const time = new Date(purchase.purchasedMs).toISOString();
   const record = (topic: string, type: Buffer, traceparent: string | undefined): OutgoingRecord => ({
     topic,
-    key: purchase.purchaseId,
+    key,
     value,
     headers: {
       ce_specversion: constant.specversion,

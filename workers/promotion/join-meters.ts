@@ -3,11 +3,14 @@ import type { Registry } from 'prom-client';
 import type { PromoBehavior, Purchase } from '../../catalog/events/promotion.ts';
 import { metrics as names, promotionLatencyBuckets } from '../../catalog/metrics.ts';
 import { counter, durationHistogram, gauge } from '../base/metrics.ts';
-import type { Answer, Source } from './join.ts';
+import type { Answer, JoinOptions } from './join.ts';
 import { type Outcome, topicOf } from './join-records.ts';
+import type { Source } from './join-runs.ts';
 
 /** The join's metrics, all by names of the catalog. */
-export function createJoinMeters(registry: Registry) {
+export type JoinMeters = ReturnType<typeof createJoinMeters>;
+
+export function createJoinMeters(registry: Registry, { graceMs }: Pick<JoinOptions, 'graceMs'>) {
   const purchases = counter(registry, {
     name: names.promotion.purchases,
     help: 'Purchases answered, by whether a promotion affected them (first answer).',
@@ -25,6 +28,11 @@ export function createJoinMeters(registry: Registry) {
   const duplicates = counter(registry, {
     name: names.promotion.duplicates,
     help: 'Records that said nothing new.',
+    labelNames: ['topic'],
+  });
+  const late = counter(registry, {
+    name: names.promotion.late,
+    help: 'Records appended more than the grace after they happened: acts and purchases that belong together may have missed each other.',
     labelNames: ['topic'],
   });
   const rejected = counter(registry, {
@@ -49,7 +57,9 @@ export function createJoinMeters(registry: Registry) {
   });
   const labels = { hit: { promotion_affect: '1' }, miss: { promotion_affect: '0' } } as const;
   return {
-    outcome(one: Source, outcome: Outcome, value: Purchase | PromoBehavior) {
+    /** `tookMs`: from when it happened to its append. */
+    outcome(one: Source, outcome: Outcome, value: Purchase | PromoBehavior, tookMs: number) {
+      if (tookMs > graceMs) late.inc({ topic: topicOf[one] });
       if (outcome === 'duplicate') duplicates.inc({ topic: topicOf[one] });
       else if (outcome === 'new') acts.inc({ action: (value as PromoBehavior).action });
     },

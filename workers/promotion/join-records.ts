@@ -4,7 +4,8 @@ import { groups } from '../../catalog/groups.ts';
 import { topics } from '../../catalog/topics.ts';
 import type { HeaderValue, IncomingRecord, OutgoingRecord } from '../kafka/kafka.ts';
 import type { Rejection, Standardised } from './fields.ts';
-import { type Join, type Source, source, type Ticket } from './join.ts';
+import type { Join } from './join.ts';
+import { type ReadRun, type Source, source, sources } from './join-runs.ts';
 import { isPublicId } from './mask.ts';
 import { parseJson, standardisePromoBehavior, standardisePurchase } from './standardise.ts';
 import { parseUtcMs } from './time.ts';
@@ -12,8 +13,6 @@ import { parseUtcMs } from './time.ts';
 /** What the join made of a record. */
 export type Outcome = ReturnType<Join['act']> | ReturnType<Join['purchase']>;
 
-/** The four sources, in the order of their numbers. */
-export const sources = [source.purchase, source.purchaseByUser, source.act, source.actByUser] as const;
 /** Topic of a source. */
 export const topicOf = [
   topics.purchase.name,
@@ -22,15 +21,16 @@ export const topicOf = [
   topics.promoBehaviorByUser.name,
 ] as const;
 /** Source that a topic is. */
-export const sourceOf = new Map<string, Source>(sources.map((from) => [topicOf[from], from]));
+export const sourceOf = new Map<string, Source>(sources.map((from) => [topicOf[from] as string, from]));
 
 const maxDeadLetterBytes = 900_000;
 const appendedAtHeader = 'muster-appended-at';
+const movedAmongHeader = 'muster-moved-among';
 
 export const otherBody: Rejection = {
   code: 'MUSTER_DUPLICATE_ID_OTHER_BODY',
   field: 'purchaseId',
-  reason: 'a purchase with this id and another content came before',
+  reason: 'a purchase of this user with this id and another content came before',
 };
 
 /** The record in standard form, or why it cannot be understood. A zone-less time is in `timeZone`. */
@@ -57,23 +57,43 @@ export function understand(
   });
 }
 
+/** When it happened, by its own word; UTC ms. */
+export function happenedMs(value: Purchase | PromoBehavior): number {
+  return parseUtcMs('purchasedAt' in value ? value.purchasedAt : value.actedAt);
+}
+
+/** When a record of a source was first appended: a moved one brings the time of its original. */
+export function firstAppendedMs(one: Source, record: IncomingRecord): number {
+  return one === source.purchase || one === source.act ? record.timestampMs : appendedMsOf(record);
+}
+
 /** Gives a record in standard form to the join; `trace`: the traceparent that its answer will carry. */
-export function feed(
+export function takeIn(
   join: Join,
-  ticket: Ticket,
-  one: Source,
-  record: IncomingRecord,
+  run: ReadRun,
   value: Purchase | PromoBehavior,
-  trace: string | undefined,
+  times: { readonly happenedMs: number; readonly appendedMs: number; readonly nowMs: number },
+  trace?: string,
 ): Outcome {
-  const appendedMs =
-    one === source.purchase || one === source.act ? record.timestampMs : appendedMsOf(record);
-  if (one >= source.act) {
-    const act = value as PromoBehavior;
-    return join.act(ticket, act.userId, act.promotionId, act.action, parseUtcMs(act.actedAt), appendedMs);
-  }
-  const purchase = value as Purchase;
-  return join.purchase(ticket, purchase, parseUtcMs(purchase.purchasedAt), appendedMs, Date.now(), trace);
+  const { happenedMs, appendedMs, nowMs } = times;
+  return 'purchaseId' in value
+    ? join.purchase(run, value, happenedMs, appendedMs, nowMs, trace)
+    : join.act(value.userId, value.promotionId, value.action, happenedMs, appendedMs);
+}
+
+/** Where the user of a record belongs, of how many partitions. */
+export interface Home {
+  readonly partition: number;
+  readonly among: number;
+}
+
+/**
+ * Whether a record that was read from a partition is joined there: it is its user's, or it was moved here by somebody who
+ * knew of as many partitions or more. Without that two members that disagree, while partitions are added, would pass it
+ * to each other for ever.
+ */
+export function staysAt(partition: number, record: IncomingRecord, home: Home): boolean {
+  return home.partition === partition || movedAmong(record) >= home.among;
 }
 
 /** The record as a dead letter: its bytes (the first 900 kB) and headers, with the reason. */
@@ -99,18 +119,20 @@ export function deadLetter(one: Source, record: IncomingRecord, rejection: Rejec
 
 /**
  * The record in standard form on its way to the partition of its user. Its id and its append time go with it, and
- * traceparent `sentWith`, else its own.
+ * traceparent `sentWith`, else its own. It says among how many partitions its home was chosen.
  */
-export function forwarded(
+export function moved(
   one: Source,
   record: IncomingRecord,
   value: Purchase | PromoBehavior,
+  home: Home,
   sentWith: string | undefined,
 ): OutgoingRecord {
   const isPurchase = one < source.act;
   const traceparent = sentWith ?? textHeader(record, 'traceparent');
   return {
     topic: isPurchase ? topics.purchaseByUser.name : topics.promoBehaviorByUser.name,
+    partition: home.partition,
     key: value.userId,
     value: JSON.stringify(value),
     headers: {
@@ -122,6 +144,7 @@ export function forwarded(
       'content-type': 'application/json',
       'muster-source': textHeader(record, 'muster-source') ?? positionOf(record),
       [appendedAtHeader]: String(appendedMsOf(record)),
+      [movedAmongHeader]: String(home.among),
       ...(traceparent === undefined ? {} : { traceparent }),
     },
   };
@@ -137,7 +160,14 @@ function positionOf({ topic, partition, offset }: IncomingRecord): string {
   return `${topic}-${partition}-${offset}`;
 }
 
-/** When a record was first appended: a forwarded one brings the time of its original. */
+/** Among how many partitions a record was moved to its user's; 0: it was not. */
+function movedAmong(record: IncomingRecord): number {
+  if (record.headers[movedAmongHeader] === undefined) return 0;
+  const text = textHeader(record, movedAmongHeader);
+  return text !== undefined && /^\d{1,6}$/.test(text) ? Number(text) : 0;
+}
+
+/** When a record was first appended: a moved one brings the time of its original. */
 export function appendedMsOf(record: IncomingRecord): number {
   const text =
     record.headers[appendedAtHeader] === undefined ? undefined : textHeader(record, appendedAtHeader);

@@ -2,97 +2,97 @@
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'winston';
 import type { IncomingRecord, Kafka } from '../kafka/kafka.ts';
-import { type Join, type JoinOptions, restoreFrom, type Source, type Ticket } from './join.ts';
-import { appendedMsOf, feed, sources, topicOf, understand } from './join-records.ts';
+import { type JoinOptions, restoreFrom } from './join.ts';
+import {
+  appendedMsOf,
+  firstAppendedMs,
+  type Home,
+  happenedMs,
+  staysAt,
+  takeIn,
+  topicOf,
+  understand,
+} from './join-records.ts';
+import { type ReadRun, type Source, sources } from './join-runs.ts';
+import type { JoinTask } from './join-task.ts';
 
 /** What is appended after a question for the ends may be stamped this much before our clock's time. */
 export const clockSkewMs = 5_000;
-
-/** The part of a slot that reading back needs. */
-export interface RestorableSlot {
-  readonly partition: number;
-  readonly join: Join;
-  /** Highest end offset heard of, by source. */
-  readonly queues: readonly [{ end: number }, { end: number }, { end: number }, { end: number }];
-  /** Where reading begins; everything below was done in an earlier life. */
-  readonly start: readonly [number, number, number, number];
-  readonly low: readonly [number, number, number, number];
-  restored: boolean;
-  /** Taken away meanwhile. */
-  dead: boolean;
-}
 
 export interface RestoreDeps {
   readonly kafka: Kafka;
   readonly log: Logger;
   readonly options: JoinOptions;
   readonly timeZone: string;
-  /** Partition of a user. */
-  readonly partitionOf: (userId: string) => number;
+  readonly homeOf: (userId: string) => Home;
 }
 
 /**
- * Reads the state of all slots back, beside the new data, which waits in the queues. Tries for as long as one of the
- * slots lives; `done` is called as each slot is there.
+ * Reads the state of all tasks back, beside the new data, which waits in the queues. Tries for as long as one of the
+ * tasks lives; `done` is called as each task is there.
  */
-export async function restoreSlots<S extends RestorableSlot>(
-  list: readonly S[],
+export async function restoreTasks(
+  list: readonly JoinTask[],
   deps: RestoreDeps,
-  done: (slot: S) => void,
+  done: (task: JoinTask) => void,
 ): Promise<void> {
   const { kafka, log } = deps;
-  const beganMs = Date.now();
+  const beganMs = performance.now();
   let records = 0;
   for (let pauseMs = 200; ; pauseMs = Math.min(pauseMs * 2, 3_000)) {
-    if (list.every((slot) => slot.dead)) return;
+    if (list.every((task) => task.dead)) return;
     try {
       const from = await restoreTimes(list, deps);
       const offsets = await Promise.all(
         topicOf.map((topic, index) => kafka.admin.offsetsAt(topic, index < 2 ? from.purchaseMs : from.actMs)),
       );
       await Promise.all(
-        list.map(async (slot) => {
-          if (slot.restored || slot.dead) return;
+        list.map(async (task) => {
+          if (task.restored || task.dead) return;
           for (const one of sources) {
-            const first = Math.max(slot.low[one], offsets[one]!.get(slot.partition) ?? slot.start[one]);
-            records += await restoreSource(slot, one, Math.min(first, slot.start[one]), deps);
-            slot.join.startAt(one, slot.start[one]);
+            const first = Math.max(task.low[one], offsets[one]!.get(task.partition) ?? task.start[one]);
+            records += await restoreSource(task, one, Math.min(first, task.start[one]), deps);
+            task.join.startAt(one, task.start[one]);
           }
-          if (slot.dead) return;
-          slot.join.restored();
-          slot.restored = true;
-          done(slot);
+          if (task.dead) return;
+          task.join.restored();
+          task.restored = true;
+          done(task);
         }),
       );
-      log.info('state read back', { records, tookMs: Date.now() - beganMs, slots: list.length });
+      log.info('state read back', {
+        records,
+        tookMs: Math.round(performance.now() - beganMs),
+        tasks: list.length,
+      });
       return;
     } catch (error) {
       // What was read stays: reading it again changes nothing.
-      if (list.every((slot) => slot.dead)) return;
+      if (list.every((task) => task.dead)) return;
       log.warn('the state could not be read back, trying again', { error });
       await sleep(pauseMs);
     }
   }
 }
 
-/** How far back both sides must be read, for the slot that needs most. */
+/** How far back both sides must be read, for the task that needs most. */
 async function restoreTimes(
-  list: readonly RestorableSlot[],
+  list: readonly JoinTask[],
   { kafka, options }: RestoreDeps,
 ): Promise<{ purchaseMs: number; actMs: number }> {
   const nowMs = Date.now() - clockSkewMs;
   let purchaseMs = nowMs;
   let actMs = nowMs;
   await Promise.all(
-    list.map(async (slot) => {
+    list.map(async (task) => {
       const uncommitted = await Promise.all(
         sources.map(async (from) => {
-          const at = slot.start[from];
+          const at = task.start[from];
           // Nothing was ever committed: nothing is to be read back.
-          if (at === slot.low[from] && sources.every((one) => slot.start[one] === slot.low[one]))
+          if (at === task.low[from] && sources.every((one) => task.start[one] === task.low[one]))
             return nowMs;
-          if (at >= slot.queues[from].end) return nowMs;
-          for await (const [first] of kafka.read(topicOf[from], slot.partition, at, at + 1))
+          if (at >= task.queues[from].end) return nowMs;
+          for await (const [first] of kafka.read(topicOf[from], task.partition, at, at + 1))
             if (first !== undefined) return appendedMsOf(first);
           return nowMs;
         }),
@@ -106,25 +106,20 @@ async function restoreTimes(
 }
 
 /** Feeds [from, start) of a source into the state. Returns the number of records. */
-async function restoreSource(
-  slot: RestorableSlot,
-  one: Source,
-  from: number,
-  deps: RestoreDeps,
-): Promise<number> {
+async function restoreSource(task: JoinTask, one: Source, from: number, deps: RestoreDeps): Promise<number> {
   const { kafka, log } = deps;
-  const to = slot.start[one];
+  const to = task.start[one];
   let position = from;
   let records = 0;
-  for (let idle = 0; position < to && !slot.dead; ) {
+  for (let idle = 0; position < to && !task.dead; ) {
     const before = position;
-    for await (const chunk of kafka.read(topicOf[one], slot.partition, position, to)) {
-      if (slot.dead) return records;
+    for await (const chunk of kafka.read(topicOf[one], task.partition, position, to)) {
+      if (task.dead) return records;
       const last = chunk.at(-1);
       if (last === undefined) continue;
-      const ticket = slot.join.begin(one, last.offset + 1);
-      for (const record of chunk) restoreRecord(slot, ticket, one, record, deps);
-      slot.join.finish(ticket, last.timestampMs, Date.now());
+      const run = task.join.begin(one, last.offset + 1);
+      for (const record of chunk) restoreRecord(task, run, one, record, deps);
+      task.join.finish(run, last.timestampMs, 0);
       records += chunk.length;
       position = last.offset + 1;
       await nextTurn();
@@ -136,7 +131,7 @@ async function restoreSource(
       if (idle >= 3) {
         log.warn('part of the state was not found', {
           topic: topicOf[one],
-          partition: slot.partition,
+          partition: task.partition,
           position,
           to,
         });
@@ -148,13 +143,18 @@ async function restoreSource(
 }
 
 function restoreRecord(
-  slot: RestorableSlot,
-  ticket: Ticket,
+  task: JoinTask,
+  run: ReadRun,
   one: Source,
   record: IncomingRecord,
-  { timeZone, partitionOf }: RestoreDeps,
+  { timeZone, homeOf }: RestoreDeps,
 ): void {
   const result = understand(one, record, timeZone);
-  if (!result.ok || partitionOf(result.value.userId) !== slot.partition) return;
-  feed(slot.join, ticket, one, record, result.value, undefined);
+  if (!result.ok || !staysAt(task.partition, record, homeOf(result.value.userId))) return;
+  const { value } = result;
+  takeIn(task.join, run, value, {
+    happenedMs: happenedMs(value),
+    appendedMs: firstAppendedMs(one, record),
+    nowMs: 0,
+  });
 }

@@ -180,7 +180,10 @@ test.serial(
       [`${run}-a`, 2],
       [`${run}-b`, 3],
     ] as const) {
-      const found = await until(async () => (await promotion()).find(({ key }) => key === id), id);
+      const found = await until(
+        async () => (await promotion()).find(({ value }) => value.purchaseId === id),
+        id,
+      );
       t.true(Date.now() - sentMs < 2_000, `${Date.now() - sentMs} ms`);
       t.true(Value.Check(promotionLogic, found.value));
       t.deepEqual(found.value.promotions, [
@@ -188,9 +191,12 @@ test.serial(
       ]);
       t.deepEqual(found.value.price, { amountMinor: 10_000, currency: 'KRW' });
       t.is(found.value.cardLast4, '1234');
-      t.is(found.headers.ce_id, `${id}:2`);
+      t.regex(String(found.headers.ce_id), new RegExp(`^u_[\\w-]{22}:${id}:2$`));
       t.is(found.headers.ce_type, 'PromotionLogic');
-      const other = await until(async () => (await enriched()).find(({ key }) => key === id), id);
+      const other = await until(
+        async () => (await enriched()).find(({ value }) => value.purchaseId === id),
+        id,
+      );
       t.true(Value.Check(enrichedPurchase, other.value));
       t.false(String(other.raw).includes(`user-${run}`));
     }
@@ -205,7 +211,7 @@ test.serial(
     const user = `user-${run}-c`;
     await producer.send([purchaseRecord(`${run}-c`, user, now)]);
     const answers = async (count: number) => {
-      const list = (await enriched()).filter(({ key }) => key === `${run}-c`);
+      const list = (await enriched()).filter(({ value }) => value.purchaseId === `${run}-c`);
       return list.length >= count ? list : undefined;
     };
     const [first] = await until(() => answers(1), 'the answer');
@@ -277,7 +283,10 @@ test.serial(
     }
     const acts = await until(async () => (await deadActs()).find(({ key }) => key === user), 'a dead act');
     t.is(acts.headers['muster-error-code'], 'MUSTER_FIELD_INVALID');
-    await until(async () => (await enriched()).find(({ key }) => key === `${run}-d`), 'the good one');
+    await until(
+      async () => (await enriched()).find(({ value }) => value.purchaseId === `${run}-d`),
+      'the good one',
+    );
   },
 );
 
@@ -321,9 +330,10 @@ test.serial(
       async () => {
         const best = new Map<string, Seen>();
         for (const one of await enriched()) {
-          const known = best.get(one.key);
+          const id = String(one.value.purchaseId);
+          const known = best.get(id);
           if (known === undefined || (one.value.version as number) >= (known.value.version as number))
-            best.set(one.key, one);
+            best.set(id, one);
         }
         for (const [id, { promotions }] of expected)
           if (best.get(id)?.value.version !== promotions.length + 1) return undefined;

@@ -4,8 +4,8 @@
  *
  * Four sources feed it: the two input topics and their repartition topics. Two kinds of time are kept apart:
  * - event time decides what belongs together: act in [purchase - window, purchase], both ends included;
- * - append time (the broker's stamp) bounds lateness: an act counts when it was appended at most `graceMs` after its
- *   purchase and at most window + grace before it. State is dropped by the other side's position in append time, never
+ * - append time (the broker's stamp) bounds lateness: an act counts when it, or a copy of it, was appended at most `graceMs`
+ *   after its purchase and at most window + grace before it. State is dropped by the other side's position in append time, never
  *   by the wall clock, so that a backlog of an hour is joined as rightly as live data.
  *
  * Version of an answer = 1 + the number of distinct acts it stands on. Acts only ever come to be known, so the highest
@@ -19,25 +19,12 @@
  *
  * Restoring: there is no changelog; the input topics are. After an assignment the records below the committed offsets
  * are read again from `restoreFrom(...)` on while `restoring`; they fill the state and answer nothing, because a
- * committed offset means that what the record led to is acked. See tickets.
+ * committed offset means that what the record led to is acked (join-runs.ts).
  */
-import type { AgeBand, PromotionTouch, Purchase } from '../../catalog/events/promotion.ts';
-import {
-  actCount,
-  addAct,
-  dropActsBefore,
-  eachWhat,
-  findActs,
-  firstAct,
-  setSpare,
-  spareOf,
-  type UserActs,
-} from './acts.ts';
-
-/** Sources of a partition, as indexes. */
-export const source = { purchase: 0, purchaseByUser: 1, act: 2, actByUser: 3 } as const;
-export type Source = (typeof source)[keyof typeof source];
-const sources: readonly Source[] = [0, 1, 2, 3];
+import type { PromotionTouch, Purchase } from '../../catalog/events/promotion.ts';
+import { createMisses } from './join-misses.ts';
+import { createReadRuns, type ReadRun, type Source, source } from './join-runs.ts';
+import { createActStore, createPurchaseStore, type HeldPurchase, sameContent } from './join-state.ts';
 
 export interface JoinOptions {
   /** How long before a purchase an act counts. */
@@ -62,42 +49,6 @@ export const joinDefaults: JoinOptions = {
 
 /** Beyond the rule's own bounds, state is kept this much longer, so that its edges never depend on when it is dropped. */
 const keepMarginMs = 60_000;
-const bucketMs = 60_000;
-
-/** A run of records of one source; its offset may be committed when nothing is open any more. */
-export interface Ticket {
-  readonly source: Source;
-  /** Offset after the last record. */
-  readonly nextOffset: number;
-  open: number;
-}
-
-/** What is kept of a purchase: enough to answer again, in far less room than the record took. */
-export interface HeldPurchase {
-  readonly purchaseId: string;
-  /** In clear: never leaves this process. */
-  readonly userId: string;
-  readonly productId: string;
-  readonly productName: string | undefined;
-  readonly quantity: number;
-  readonly amountMinor: number;
-  readonly currency: string;
-  readonly ageBand: AgeBand | undefined;
-  readonly cardLast4: string | undefined;
-  readonly purchasedMs: number;
-  readonly appendedMs: number;
-  /** W3C traceparent of the record, to carry the trace on. */
-  readonly trace: string | undefined;
-  /** Highest version answered in this life; 0: none (held, or restored). */
-  version: number;
-  /** Answers on their way. */
-  unacked: number;
-  dirty: boolean;
-  /** Set while it waits as a miss. */
-  heldBy: Ticket | undefined;
-  /** Tickets of repeated records that wait until the answers on their way are acked. */
-  followers: Ticket[] | undefined;
-}
 
 export interface Answer {
   readonly purchase: HeldPurchase;
@@ -106,8 +57,10 @@ export interface Answer {
   readonly touches: readonly PromotionTouch[];
   /** A later word on a purchase that was answered before. */
   readonly correction: boolean;
-  readonly ticket: Ticket;
-  readonly otherTicket: Ticket | undefined;
+  /** The run that led to it. */
+  readonly run: ReadRun;
+  /** The run that the purchase came in, when it was held. */
+  readonly heldBy: ReadRun | undefined;
 }
 
 export type PurchaseOutcome = 'hit' | 'held' | 'duplicate' | 'conflict' | 'restored';
@@ -120,9 +73,9 @@ export interface Join {
   /** Where reading of a source begins, so that one with nothing new has a position too. */
   startAt(from: Source, offset: number): void;
   /** Begins a run of records of a source; `finish` must follow. */
-  begin(from: Source, nextOffset: number): Ticket;
+  begin(from: Source, nextOffset: number): ReadRun;
   purchase(
-    ticket: Ticket,
+    run: ReadRun,
     record: Purchase,
     purchasedMs: number,
     appendedMs: number,
@@ -130,7 +83,6 @@ export interface Join {
     trace?: string,
   ): PurchaseOutcome;
   act(
-    ticket: Ticket,
     userId: string,
     promotionId: string,
     action: 'click' | 'view',
@@ -138,10 +90,10 @@ export interface Join {
     appendedMs: number,
   ): ActOutcome;
   /** Ends a run: positions move on (`appendedMs`: of its last record), corrections are made, state is dropped. */
-  finish(ticket: Ticket, appendedMs: number, nowMs: number): void;
+  finish(run: ReadRun, appendedMs: number, nowMs: number): void;
   /** Keeps a run's offset from being committed until `release`: for dead letters and forwarded records. */
-  retain(ticket: Ticket): void;
-  release(ticket: Ticket): void;
+  retain(run: ReadRun): void;
+  release(run: ReadRun): void;
   /** End offsets of the act sources, observed by a request that began at `askedMs` (same clock as nowMs). */
   observeEnds(askedMs: number, actEnd: number, actByUserEnd: number): void;
   /** A source was read to its end: everything that comes later is appended after `appendedMs`. */
@@ -188,221 +140,87 @@ export function restoreFrom(
   return { purchaseMs, actMs };
 }
 
-/** The join of one partition. */
+/** The join of one partition. `nowMs` is of one clock that never steps back; append times are the brokers'. */
 export function createJoin(options: JoinOptions): Join {
-  const { windowMs, graceMs, missHoldMs, skewMs, maxListedActs } = options;
+  const { windowMs, graceMs, missHoldMs, skewMs } = options;
   const reachMs = windowMs + graceMs;
-
-  const actsByUser = new Map<string, UserActs>();
-  const purchasesById = new Map<string, HeldPurchase>();
-  /** Sorted by event time. */
-  const purchasesByUser = new Map<string, HeldPurchase[]>();
-
-  // What is dropped when: users and purchases by the minute of their append time.
-  const userBuckets = new Map<number, string[]>();
-  const purchaseBuckets = new Map<number, HeldPurchase[]>();
-  let oldestUserBucket = Number.POSITIVE_INFINITY;
-  let oldestPurchaseBucket = Number.POSITIVE_INFINITY;
-
-  const promotions = createNames();
-  const productIds = createPool();
-  const currencies = createPool();
-
-  let restoring = true;
+  const acts = createActStore(options);
+  const purchases = createPurchaseStore();
+  const misses = createMisses(missHoldMs);
+  const runs = createReadRuns();
   const nextOffsets: (number | undefined)[] = [undefined, undefined, undefined, undefined];
-  const appendPositions = [
-    Number.NEGATIVE_INFINITY,
-    Number.NEGATIVE_INFINITY,
-    Number.NEGATIVE_INFINITY,
-    Number.NEGATIVE_INFINITY,
-  ];
-  const tickets: Ticket[][] = [[], [], [], []];
-
+  const appendPositions = [0, 0, 0, 0].fill(Number.NEGATIVE_INFINITY);
+  let restoring = true;
   let dirty: HeldPurchase[] = [];
   let answers: Answer[] = [];
-
-  // Misses in the order they came; `targets` say which ends cover those before `upTo`.
-  let held: { readonly purchase: HeldPurchase; readonly sinceMs: number }[] = [];
-  let heldHead = 0;
-  let heldBase = 0;
-  let heldCount = 0;
   let last: HeldPurchase | undefined;
-  const targets: { readonly upTo: number; readonly act: number; readonly actByUser: number }[] = [];
 
-  function look(purchase: HeldPurchase): { count: number; touches: PromotionTouch[] } {
-    const acts = actsByUser.get(purchase.userId);
-    if (acts === undefined) return { count: 0, touches: [] };
-    const { purchasedMs, appendedMs } = purchase;
-    const { count, nearest } = findActs(
-      acts,
-      purchasedMs - windowMs,
-      purchasedMs,
-      appendedMs - reachMs,
-      appendedMs + graceMs,
-      maxListedActs,
-    );
-    const touches: PromotionTouch[] = [];
-    let ties = false;
-    for (let i = 0; i < nearest.length; i += 2) {
-      const what = nearest[i + 1]!;
-      if (i > 0 && nearest[i] === nearest[i - 2]) ties = true;
-      touches.push({
-        promotionId: promotions.name(what >>> 1),
-        action: (what & 1) === 0 ? 'click' : 'view',
-        secondsBefore: (purchasedMs - nearest[i]!) / 1000,
-      });
-    }
-    if (ties)
-      touches.sort(
-        (a, b) =>
-          a.secondsBefore - b.secondsBefore ||
-          (a.promotionId < b.promotionId
-            ? -1
-            : a.promotionId > b.promotionId
-              ? 1
-              : a.action < b.action
-                ? -1
-                : 1),
-      );
-    if (touches.length > maxListedActs) touches.length = maxListedActs;
-    return { count, touches };
-  }
-
-  function answer(purchase: HeldPurchase, version: number, touches: PromotionTouch[], ticket: Ticket): void {
+  function answer(purchase: HeldPurchase, version: number, touches: PromotionTouch[], run: ReadRun): void {
     const { heldBy } = purchase;
-    ticket.open += 1;
-    // The hold's own share of its ticket goes over to the answer.
-    const otherTicket = heldBy;
+    run.open += 1;
+    // The hold's own share of its run goes over to the answer.
     if (heldBy !== undefined) {
       purchase.heldBy = undefined;
-      heldCount -= 1;
+      misses.answered();
     }
-    answers.push({
-      purchase,
-      version,
-      touches,
-      correction: heldBy === undefined && purchase.version > 0,
-      ticket,
-      otherTicket,
-    });
+    const correction = heldBy === undefined && purchase.version > 0;
+    answers.push({ purchase, version, touches, correction, run, heldBy });
     purchase.version = version;
     purchase.unacked += 1;
   }
 
   /** Answers when there is more to say than before; else waits with what is on its way. */
-  function reconsider(purchase: HeldPurchase, ticket: Ticket): void {
-    const { count, touches } = look(purchase);
-    if (count === 0 && purchase.heldBy !== undefined) follow(purchase, ticket);
-    else if (count + 1 > purchase.version) answer(purchase, count + 1, touches, ticket);
-    else if (purchase.unacked > 0) follow(purchase, ticket);
+  function reconsider(purchase: HeldPurchase, run: ReadRun): void {
+    const { count, touches } = acts.find(purchase);
+    if (count === 0 && purchase.heldBy !== undefined) follow(purchase, run);
+    else if (count + 1 > purchase.version) answer(purchase, count + 1, touches, run);
+    else if (purchase.unacked > 0) follow(purchase, run);
   }
 
-  function follow(purchase: HeldPurchase, ticket: Ticket): void {
-    ticket.open += 1;
-    if (purchase.followers === undefined) purchase.followers = [ticket];
-    else purchase.followers.push(ticket);
+  function follow(purchase: HeldPurchase, run: ReadRun): void {
+    run.open += 1;
+    if (purchase.followers === undefined) purchase.followers = [run];
+    else purchase.followers.push(run);
   }
 
-  function remember(purchase: HeldPurchase): void {
-    purchasesById.set(purchase.purchaseId, purchase);
-    const own = purchasesByUser.get(purchase.userId);
-    if (own === undefined) purchasesByUser.set(purchase.userId, [purchase]);
-    else own.splice(firstAtOrAfter(own, purchase.purchasedMs + 1), 0, purchase);
-    bucketPurchase(purchase, Math.floor(purchase.appendedMs / bucketMs));
-  }
-
-  function bucketPurchase(purchase: HeldPurchase, bucket: number): void {
-    const list = purchaseBuckets.get(bucket);
-    if (list === undefined) {
-      purchaseBuckets.set(bucket, [purchase]);
-      if (bucket < oldestPurchaseBucket) oldestPurchaseBucket = bucket;
-    } else list.push(purchase);
-  }
-
-  function forget(purchase: HeldPurchase): void {
-    purchasesById.delete(purchase.purchaseId);
-    const own = purchasesByUser.get(purchase.userId);
-    if (own === undefined) return;
-    let at = firstAtOrAfter(own, purchase.purchasedMs);
-    while (at < own.length && own[at] !== purchase) at += 1;
-    if (at === own.length) return;
-    if (own.length === 1) purchasesByUser.delete(purchase.userId);
-    else own.splice(at, 1);
-  }
-
-  function bucketUser(userId: string, bucket: number): void {
-    const list = userBuckets.get(bucket);
-    if (list === undefined) {
-      userBuckets.set(bucket, [userId]);
-      if (bucket < oldestUserBucket) oldestUserBucket = bucket;
-    } else list.push(userId);
+  function repeated(known: HeldPurchase, run: ReadRun): PurchaseOutcome {
+    // A restored one may stand on a copy while this, the first one, was never answered for: answer once more.
+    if (restoring) return 'duplicate';
+    if (known.version === 0 && known.heldBy === undefined) reconsider(known, run);
+    else if (known.heldBy !== undefined || known.unacked > 0) follow(known, run);
+    return 'duplicate';
   }
 
   function dropOld(): void {
-    const acts = Math.min(appendPositions[2]!, appendPositions[3]!);
-    const purchases = Math.min(appendPositions[0]!, appendPositions[1]!);
-    const purchaseBound = acts - graceMs - keepMarginMs;
-    while ((oldestPurchaseBucket + 1) * bucketMs <= purchaseBound) {
-      const list = purchaseBuckets.get(oldestPurchaseBucket);
-      purchaseBuckets.delete(oldestPurchaseBucket);
-      for (const purchase of list ?? [])
-        if (purchase.heldBy !== undefined) bucketPurchase(purchase, Math.ceil(purchaseBound / bucketMs));
-        else forget(purchase);
-      oldestPurchaseBucket = oldest(purchaseBuckets);
-    }
+    const ofActs = Math.min(appendPositions[source.act]!, appendPositions[source.actByUser]!);
+    const ofPurchases = Math.min(appendPositions[source.purchase]!, appendPositions[source.purchaseByUser]!);
+    const purchaseBound = ofActs - graceMs - keepMarginMs;
+    purchases.dropBefore(purchaseBound);
     // Purchases that are still kept may be answered again: their acts must be here.
-    const actBound = Math.min(purchases, acts - graceMs - keepMarginMs) - reachMs - keepMarginMs;
-    let dropped = false;
-    while ((oldestUserBucket + 1) * bucketMs <= actBound) {
-      const bucketEnd = (oldestUserBucket + 1) * bucketMs;
-      const list = userBuckets.get(oldestUserBucket);
-      userBuckets.delete(oldestUserBucket);
-      for (const userId of list ?? []) {
-        const own = actsByUser.get(userId);
-        if (own === undefined) continue;
-        const left = dropActsBefore(own, bucketEnd);
-        if (left === undefined) actsByUser.delete(userId);
-        else if (left !== own) actsByUser.set(userId, left);
-      }
-      oldestUserBucket = oldest(userBuckets);
-      dropped = true;
-    }
-    if (dropped && promotions.size() > 20_000) {
-      const live = new Set<number>();
-      for (const own of actsByUser.values()) eachWhat(own, (what) => live.add(what >>> 1));
-      promotions.keepOnly(live);
-    }
+    acts.dropBefore(Math.min(ofPurchases, purchaseBound) - reachMs - keepMarginMs);
   }
 
-  /** Whether all acts that were there before this miss came have been read. */
-  function passed(from: 2 | 3, purchase: HeldPurchase, end: number | undefined): boolean {
+  /** Whether all acts that were there before a miss came have been read. */
+  function passed(from: Source, purchase: HeldPurchase, end: number | undefined): boolean {
     if (appendPositions[from]! > purchase.appendedMs + skewMs) return true;
     if (end === undefined) return false;
     return end === 0 || (nextOffsets[from] ?? 0) >= end;
   }
 
   function answerMisses(nowMs: number): void {
-    while (heldHead < held.length) {
-      const { purchase, sinceMs } = held[heldHead]!;
-      if (purchase.heldBy !== undefined) {
-        const index = heldBase + heldHead;
-        while (targets.length > 0 && targets[0]!.upTo <= index) targets.shift();
-        const target = targets[0];
-        const over =
-          nowMs - sinceMs >= missHoldMs ||
-          (passed(2, purchase, target?.act) && passed(3, purchase, target?.actByUser));
-        if (!over) break;
-        const ticket = purchase.heldBy;
-        const { count, touches } = look(purchase);
-        answer(purchase, count + 1, touches, ticket);
-      }
-      heldHead += 1;
-    }
-    if (heldHead === held.length || (heldHead > 1024 && heldHead * 2 > held.length)) {
-      held = held.slice(heldHead);
-      heldBase += heldHead;
-      heldHead = 0;
-    }
+    misses.takeOver(
+      nowMs,
+      (purchase, ends) =>
+        passed(source.act, purchase, ends?.act) && passed(source.actByUser, purchase, ends?.actByUser),
+      (purchase) => {
+        const { count, touches } = acts.find(purchase);
+        answer(purchase, count + 1, touches, purchase.heldBy!);
+      },
+    );
+  }
+
+  function movedTo(from: Source, appendedMs: number): void {
+    if (appendedMs > appendPositions[from]!) appendPositions[from] = appendedMs;
   }
 
   return {
@@ -415,121 +233,58 @@ export function createJoin(options: JoinOptions): Join {
     startAt(from, offset) {
       nextOffsets[from] = offset;
     },
-    begin(from, nextOffset) {
-      const ticket: Ticket = { source: from, nextOffset, open: 1 };
-      if (!restoring) tickets[from]!.push(ticket);
-      return ticket;
-    },
-    purchase(ticket, record, purchasedMs, appendedMs, nowMs, trace) {
-      const known = purchasesById.get(record.purchaseId);
-      if (known !== undefined) {
-        if (!sameContent(known, record, purchasedMs)) return 'conflict';
-        if (restoring) return 'duplicate';
-        // A restored one may stand on a copy while this, the first one, was never answered for: answer once more.
-        if (known.version === 0 && known.heldBy === undefined) {
-          reconsider(known, ticket);
-        } else if (known.heldBy !== undefined || known.unacked > 0) follow(known, ticket);
-        return 'duplicate';
-      }
-      const purchase: HeldPurchase = {
-        purchaseId: record.purchaseId,
-        userId: record.userId,
-        productId: productIds(record.productId),
-        productName: record.productName === undefined ? undefined : productIds(record.productName),
-        quantity: record.quantity,
-        amountMinor: record.price.amountMinor,
-        currency: currencies(record.price.currency),
-        ageBand: record.ageBand === undefined ? undefined : (currencies(record.ageBand) as AgeBand),
-        cardLast4: record.cardLast4,
-        purchasedMs,
-        appendedMs,
-        trace,
-        version: 0,
-        unacked: 0,
-        dirty: false,
-        heldBy: undefined,
-        followers: undefined,
-      };
-      remember(purchase);
+    begin: (from, nextOffset) => runs.begin(from, nextOffset, !restoring),
+    purchase(run, record, purchasedMs, appendedMs, nowMs, trace) {
+      const known = purchases.find(record.userId, record.purchaseId);
+      if (known !== undefined)
+        return sameContent(known, record, purchasedMs) ? repeated(known, run) : 'conflict';
+      const purchase = purchases.add(record, purchasedMs, appendedMs, trace);
       last = purchase;
       if (restoring) return 'restored';
-      const { count, touches } = look(purchase);
+      const { count, touches } = acts.find(purchase);
       if (count > 0) {
-        answer(purchase, count + 1, touches, ticket);
+        answer(purchase, count + 1, touches, run);
         return 'hit';
       }
-      ticket.open += 1;
-      purchase.heldBy = ticket;
-      heldCount += 1;
-      held.push({ purchase, sinceMs: nowMs });
+      run.open += 1;
+      purchase.heldBy = run;
+      misses.hold(purchase, nowMs);
       return 'held';
     },
-    act(_ticket, userId, promotionId, action, actedMs, appendedMs) {
-      const what = promotions.number(promotionId) * 2 + (action === 'click' ? 0 : 1);
-      const bucket = Math.floor(appendedMs / bucketMs);
-      const acts = actsByUser.get(userId);
-      let outcome: ActOutcome = 'new';
-      if (acts === undefined) {
-        actsByUser.set(userId, firstAct(bucket, actedMs, appendedMs, what));
-        bucketUser(userId, bucket);
-      } else {
-        const grown = addAct(acts, actedMs, appendedMs, what);
-        if (grown === undefined) outcome = 'duplicate';
-        else {
-          if (spareOf(grown) !== bucket) {
-            setSpare(grown, bucket);
-            bucketUser(userId, bucket);
-          }
-          if (grown !== acts) actsByUser.set(userId, grown);
-        }
-      }
-      if (restoring) return outcome;
-      const own = purchasesByUser.get(userId);
-      if (own === undefined) return outcome;
-      for (let i = firstAtOrAfter(own, actedMs); i < own.length; i += 1) {
-        const purchase = own[i]!;
-        if (purchase.purchasedMs > actedMs + windowMs) break;
-        if (purchase.dirty) continue;
-        if (appendedMs < purchase.appendedMs - reachMs || appendedMs > purchase.appendedMs + graceMs)
-          continue;
-        purchase.dirty = true;
-        dirty.push(purchase);
-      }
-      return outcome;
+    act(userId, promotionId, action, actedMs, appendedMs) {
+      const isNew = acts.add(userId, promotionId, action, actedMs, appendedMs);
+      if (!restoring)
+        purchases.eachOf(userId, actedMs, actedMs + windowMs, (purchase) => {
+          if (purchase.dirty) return;
+          if (appendedMs < purchase.appendedMs - reachMs || appendedMs > purchase.appendedMs + graceMs)
+            return;
+          purchase.dirty = true;
+          dirty.push(purchase);
+        });
+      return isNew ? 'new' : 'duplicate';
     },
-    finish(ticket, appendedMs, nowMs) {
-      const from = ticket.source;
-      nextOffsets[from] = ticket.nextOffset;
-      if (appendedMs > appendPositions[from]!) appendPositions[from] = appendedMs;
+    finish(run, appendedMs, nowMs) {
+      nextOffsets[run.source] = run.nextOffset;
+      movedTo(run.source, appendedMs);
       if (dirty.length > 0) {
         for (const purchase of dirty) {
           purchase.dirty = false;
-          reconsider(purchase, ticket);
+          reconsider(purchase, run);
         }
         dirty = [];
       }
-      ticket.open -= 1;
+      run.open -= 1;
       if (!restoring) answerMisses(nowMs);
       dropOld();
     },
-    retain(ticket) {
-      ticket.open += 1;
+    retain(run) {
+      run.open += 1;
     },
-    release(ticket) {
-      ticket.open -= 1;
+    release(run) {
+      run.open -= 1;
     },
-    observeEnds(askedMs, act, actByUser) {
-      // Covers those that were held before the question was asked.
-      let index = held.length;
-      while (index > heldHead && held[index - 1]!.sinceMs > askedMs) index -= 1;
-      const upTo = heldBase + index;
-      const last = targets[targets.length - 1];
-      if (index > heldHead && (last === undefined || upTo > last.upTo))
-        targets.push({ upTo, act, actByUser });
-    },
-    caughtUp(from, appendedMs) {
-      if (appendedMs > appendPositions[from]!) appendPositions[from] = appendedMs;
-    },
+    observeEnds: (askedMs, act, actByUser) => misses.observeEnds(askedMs, { act, actByUser }),
+    caughtUp: movedTo,
     tick(nowMs) {
       if (!restoring) answerMisses(nowMs);
       dropOld();
@@ -539,117 +294,21 @@ export function createJoin(options: JoinOptions): Join {
       if (taken.length > 0) answers = [];
       return taken;
     },
-    acked({ purchase, ticket, otherTicket }) {
-      ticket.open -= 1;
-      if (otherTicket !== undefined) otherTicket.open -= 1;
+    acked({ purchase, run, heldBy }) {
+      run.open -= 1;
+      if (heldBy !== undefined) heldBy.open -= 1;
       purchase.unacked -= 1;
       if (purchase.unacked === 0 && purchase.followers !== undefined) {
         for (const follower of purchase.followers) follower.open -= 1;
         purchase.followers = undefined;
       }
     },
-    commits(commit) {
-      for (const from of sources) {
-        const queue = tickets[from]!;
-        let done = 0;
-        while (done < queue.length && queue[done]!.open === 0) done += 1;
-        if (done === 0) continue;
-        const { nextOffset } = queue[done - 1]!;
-        queue.splice(0, done);
-        commit(from, nextOffset);
-      }
-    },
+    commits: runs.commits,
     lastPurchase: () => last,
-    heldCount: () => heldCount,
+    heldCount: misses.count,
     position: (from) => nextOffsets[from],
     appendPosition: (from) => appendPositions[from]!,
-    waitsForEnds() {
-      if (heldCount === 0) return false;
-      const last = targets[targets.length - 1];
-      return last === undefined || last.upTo < heldBase + held.length;
-    },
-    counts() {
-      let acts = 0;
-      for (const own of actsByUser.values()) acts += actCount(own);
-      return { held: heldCount, purchases: purchasesById.size, users: actsByUser.size, acts };
-    },
-  };
-}
-
-function oldest(buckets: ReadonlyMap<number, unknown>): number {
-  let least = Number.POSITIVE_INFINITY;
-  for (const bucket of buckets.keys()) if (bucket < least) least = bucket;
-  return least;
-}
-
-/** First index whose purchase was made at or after a time. */
-function firstAtOrAfter(purchases: readonly HeldPurchase[], timeMs: number): number {
-  let low = 0;
-  let high = purchases.length;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if (purchases[middle]!.purchasedMs < timeMs) low = middle + 1;
-    else high = middle;
-  }
-  return low;
-}
-
-function sameContent(known: HeldPurchase, record: Purchase, purchasedMs: number): boolean {
-  return (
-    known.userId === record.userId &&
-    known.purchasedMs === purchasedMs &&
-    known.productId === record.productId &&
-    known.productName === record.productName &&
-    known.quantity === record.quantity &&
-    known.amountMinor === record.price.amountMinor &&
-    known.currency === record.price.currency &&
-    known.ageBand === record.ageBand &&
-    known.cardLast4 === record.cardLast4
-  );
-}
-
-/** Numbers for names, so that an act holds 8 bytes instead of a string. */
-function createNames() {
-  const numbers = new Map<string, number>();
-  const names: string[] = [];
-  let free: number[] = [];
-  return {
-    number(name: string): number {
-      const known = numbers.get(name);
-      if (known !== undefined) return known;
-      const number = free.pop() ?? names.length;
-      names[number] = name;
-      numbers.set(name, number);
-      return number;
-    },
-    name: (number: number): string => names[number]!,
-    size: () => numbers.size,
-    keepOnly(live: ReadonlySet<number>): void {
-      free = [];
-      for (let number = 0; number < names.length; number += 1) {
-        if (live.has(number)) continue;
-        numbers.delete(names[number]!);
-        names[number] = '';
-        free.push(number);
-      }
-    },
-  };
-}
-
-/** One copy of equal strings, of the last few thousand. */
-function createPool(): (text: string) => string {
-  const size = 4_096;
-  let young = new Map<string, string>();
-  let old = new Map<string, string>();
-  return (text) => {
-    const known = young.get(text);
-    if (known !== undefined) return known;
-    const kept = old.get(text) ?? text;
-    if (young.size >= size) {
-      old = young;
-      young = new Map();
-    }
-    young.set(kept, kept);
-    return kept;
+    waitsForEnds: misses.waitForEnds,
+    counts: () => ({ held: misses.count(), purchases: purchases.count(), ...acts.counts() }),
   };
 }

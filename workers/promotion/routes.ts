@@ -213,8 +213,10 @@ export function registerInputRoutes(http: FastifyInstance, options: InputRoutesO
       userOf(request, result.value.userId);
       const record = inputRecord(kind, result.value, { id, source: '/muster/promotion-api', nowMs });
       if ('purchaseId' in result.value) {
-        const { purchaseId } = result.value;
-        const known = contents.get(purchaseId);
+        const { purchaseId, userId } = result.value;
+        // A purchase id is its user's.
+        const key = JSON.stringify([userId, purchaseId]);
+        const known = contents.get(key);
         if (known !== undefined && known !== record.value) {
           problems.push({
             ...position,
@@ -224,7 +226,7 @@ export function registerInputRoutes(http: FastifyInstance, options: InputRoutesO
           });
           return;
         }
-        contents.set(purchaseId, record.value as string);
+        contents.set(key, record.value as string);
         ids.push(purchaseId);
       } else ids.push(id);
       records.push(record);
