@@ -45,10 +45,16 @@ const pseudonym = Type.String({
 const tags = ['ranking and analytics'];
 const answers = (body: TSchema) => ({ 200: body, 422: errorBody, 503: errorBody });
 
-export function registerFiguresRoutes(http: FastifyInstance, options: FiguresRoutesOptions): void {
-  const app = http.withTypeProvider<TypeBoxTypeProvider>();
-  const { analytics } = options;
+const typed = (http: FastifyInstance) => http.withTypeProvider<TypeBoxTypeProvider>();
+type App = ReturnType<typeof typed>;
 
+export function registerFiguresRoutes(http: FastifyInstance, options: FiguresRoutesOptions): void {
+  const app = typed(http);
+  registerRanking(app, options);
+  registerAnalytics(app, options);
+}
+
+function registerRanking(app: App, options: FiguresRoutesOptions): void {
   app.get(
     '/ranking/products',
     {
@@ -104,7 +110,9 @@ export function registerFiguresRoutes(http: FastifyInstance, options: FiguresRou
       return reply.code(202).send({ orders: offsets.reduce((sum, { low, high }) => sum + high - low, 0) });
     },
   );
+}
 
+function registerAnalytics(app: App, { analytics }: FiguresRoutesOptions): void {
   app.get(
     '/analytics/sales',
     {

@@ -55,33 +55,17 @@ export interface OrderRoutesOptions {
   readonly registry: Registry;
 }
 
-export function registerOrderRoutes(http: FastifyInstance, options: OrderRoutesOptions): void {
-  const app = http.withTypeProvider<TypeBoxTypeProvider>();
-  const { database, pseudonymKey } = options;
-  const orders = counter(options.registry, { name: metrics.order.orders, help: 'Orders placed.' });
-  const payments = counter(options.registry, {
-    name: metrics.order.payments,
-    help: 'Requests to pay, by outcome: COMPLETED, REPEATED (the same request again), UNAVAILABLE or the reason of refusal.',
-    labelNames: ['outcome'],
-  });
-  /** Throws 404 also when it is another customer's. */
-  async function ownOrder(request: Pick<FastifyRequest, 'principal'>, orderId: string): Promise<OrderView> {
-    const order = await findOrder(await database(), orderId);
-    const only = onlyOf(request);
-    if (order === undefined || (only !== undefined && order.user !== pseudonym(pseudonymKey, only)))
-      throw new HttpError(404, 'MUSTER_ORDER_UNKNOWN', 'there is no such order');
-    return order;
-  }
-  const place = groupCommit(
-    async (placements: readonly OrderPlacement[]) => placeOrders(await database(), placements, Date.now()),
-    { most: 100, waiting: 2_000 },
-  );
-  const store = paymentStore(database);
-  const pay = groupCommit((calls: readonly PaymentCall[]) => payOrders(store, calls, Date.now()), {
-    most: 100,
-    waiting: 2_000,
-  });
+const typed = (http: FastifyInstance) => http.withTypeProvider<TypeBoxTypeProvider>();
+type App = ReturnType<typeof typed>;
 
+export function registerOrderRoutes(http: FastifyInstance, options: OrderRoutesOptions): void {
+  const app = typed(http);
+  registerProducts(app, options);
+  registerOrders(app, options);
+  registerPaying(app, options);
+}
+
+function registerProducts(app: App, { database, pseudonymKey }: OrderRoutesOptions): void {
   app.post(
     '/products',
     {
@@ -166,6 +150,28 @@ export function registerOrderRoutes(http: FastifyInstance, options: OrderRoutesO
       return changed.product;
     },
   );
+}
+
+/** Throws 404 also when it is another customer's. */
+async function ownOrder(
+  { database, pseudonymKey }: OrderRoutesOptions,
+  request: Pick<FastifyRequest, 'principal'>,
+  orderId: string,
+): Promise<OrderView> {
+  const order = await findOrder(await database(), orderId);
+  const only = onlyOf(request);
+  if (order === undefined || (only !== undefined && order.user !== pseudonym(pseudonymKey, only)))
+    throw new HttpError(404, 'MUSTER_ORDER_UNKNOWN', 'there is no such order');
+  return order;
+}
+
+function registerOrders(app: App, options: OrderRoutesOptions): void {
+  const { database, pseudonymKey } = options;
+  const placed = counter(options.registry, { name: metrics.order.orders, help: 'Orders placed.' });
+  const place = groupCommit(
+    async (placements: readonly OrderPlacement[]) => placeOrders(await database(), placements, Date.now()),
+    { most: 100, waiting: 2_000 },
+  );
 
   app.post(
     '/orders',
@@ -201,10 +207,10 @@ export function registerOrderRoutes(http: FastifyInstance, options: OrderRoutesO
       const { userId, items } = request.body;
       const user = pseudonym(pseudonymKey, userOf(request, userId));
       const call = onceOf(request, 'order', pseudonymKey, { user });
-      const placed = await place({ user, items, call });
-      if (!placed.ok) throw refused(placed.refusal);
-      orders.inc();
-      const { orderId, total, status } = placed.order;
+      const answer = await place({ user, items, call });
+      if (!answer.ok) throw refused(answer.refusal);
+      placed.inc();
+      const { orderId, total, status } = answer.order;
       return reply.code(201).send({ orderId, totalAmount: total, status });
     },
   );
@@ -237,8 +243,22 @@ export function registerOrderRoutes(http: FastifyInstance, options: OrderRoutesO
         },
       },
     },
-    async (request) => orderView(await ownOrder(request, request.params.orderId)),
+    async (request) => orderView(await ownOrder(options, request, request.params.orderId)),
   );
+}
+
+function registerPaying(app: App, options: OrderRoutesOptions): void {
+  const { database, pseudonymKey } = options;
+  const payments = counter(options.registry, {
+    name: metrics.order.payments,
+    help: 'Requests to pay, by outcome: COMPLETED, REPEATED (the same request again), UNAVAILABLE or the reason of refusal.',
+    labelNames: ['outcome'],
+  });
+  const store = paymentStore(database);
+  const pay = groupCommit((calls: readonly PaymentCall[]) => payOrders(store, calls, Date.now()), {
+    most: 100,
+    waiting: 2_000,
+  });
 
   app.post(
     '/orders/:orderId/pay',
@@ -276,7 +296,7 @@ export function registerOrderRoutes(http: FastifyInstance, options: OrderRoutesO
     },
     async (request) => {
       const { params } = request;
-      if (onlyOf(request) !== undefined) await ownOrder(request, params.orderId);
+      if (onlyOf(request) !== undefined) await ownOrder(options, request, params.orderId);
       const { method, amount, card } = request.body.paymentInfo;
       const digits = card?.replace(/[ -]/g, '');
       // Whose key it is, is known with the order.
