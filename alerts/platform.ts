@@ -5,7 +5,7 @@ import { metrics } from '../catalog/metrics.ts';
 import { risen } from './expressions.ts';
 import { at, gone, growing, type RecordingRule, type RuleGroup, rule } from './rule.ts';
 
-const { coupon, messaging, outbox, process, prometheus, http, recorded } = metrics;
+const { messaging, outbox, process, prometheus, http, recorded } = metrics;
 const topicLabel = 'messaging_destination_name';
 
 export function platformAlerts(environment: Environment): RuleGroup {
@@ -201,8 +201,8 @@ export function platformAlerts(environment: Environment): RuleGroup {
       rule({
         name: 'OutboxStuck',
         severity: 'page',
-        // Coupon requests have notes of their own instead of outbox rows.
-        expr: `max(${outbox.oldestAgeSeconds}) > ${limits.outboxAgeSeconds} or max(${coupon.unpublishedOldestAge}) > ${limits.outboxAgeSeconds}`,
+        // Events in order, requests for coupons and overdue timers alike.
+        expr: `max(${outbox.oldestAgeSeconds}) > ${limits.outboxAgeSeconds}`,
         for: '1m',
         summary: 'The oldest unpublished event has waited {{ $value | humanizeDuration }}.',
         meaning:
@@ -215,14 +215,6 @@ export function platformAlerts(environment: Environment): RuleGroup {
             {
               when: 'nothing is published any more',
               series: { [`${outbox.oldestAgeSeconds}{process="commerce"}`]: [at(0, '2m'), growing(1)] },
-              trueFrom: '195s',
-            },
-            {
-              when: 'requests for coupons are stored and not published',
-              series: {
-                [`${outbox.oldestAgeSeconds}{process="api"}`]: [at(0)],
-                [`${coupon.unpublishedOldestAge}{process="api"}`]: [at(0, '2m'), growing(1)],
-              },
               trueFrom: '195s',
             },
           ],

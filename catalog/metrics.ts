@@ -24,7 +24,11 @@ export const metrics = {
     /** Label client: 1 while it is left alone because its calls have failed. */
     clientBreakerOpen: 'http_client_breaker_open',
   },
-  outbox: { pending: 'muster_outbox_pending', oldestAgeSeconds: 'muster_outbox_oldest_age_seconds' },
+  outbox: {
+    pending: 'muster_outbox_pending',
+    oldestAgeSeconds: 'muster_outbox_oldest_age_seconds',
+    timerLateness: 'muster_timer_lateness_seconds',
+  },
   tables: {
     /** Label table. */
     deletedRows: 'muster_retention_deleted_rows_total',
@@ -59,8 +63,6 @@ export const metrics = {
     pushLatency: 'coupon_push_latency_seconds',
     pushClients: 'coupon_push_clients',
     /** Requests durable and not known to be on their topic: their number is that of group commits, and their oldest age. */
-    unpublishedBatches: 'coupon_unpublished_batches',
-    unpublishedOldestAge: 'coupon_unpublished_oldest_age_seconds',
     /** Per coupon, read from the store of truth: issued may never exceed stock. */
     issued: 'coupon_issued',
     stock: 'coupon_stock',

@@ -55,7 +55,7 @@ export const tables: readonly Table[] = [
     name: 'coupon_unpublished',
     database: 'shop',
     rules: [],
-    why: 'A row goes when Kafka has acked what it notes.',
+    why: 'Of an earlier version: what it left is moved to the outbox.',
   },
   {
     name: 'shop_product',
@@ -128,6 +128,12 @@ export const tables: readonly Table[] = [
     database: 'shop',
     rules: [],
     why: 'A row goes when Kafka has acked it.',
+  },
+  {
+    name: 'muster_outbox_due',
+    database: 'shop',
+    rules: [],
+    why: 'A row goes when Kafka has acked it; a timer stays until its time has come.',
   },
   {
     name: 'muster_outbox_shard',

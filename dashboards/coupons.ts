@@ -132,13 +132,7 @@ export const coupons = (environment: Environment) =>
                 },
               ],
             }),
-            series({
-              title: 'Not on their topic yet',
-              description:
-                'Age of the oldest request that is durable and not known to be published. Growing: the brokers stand still; nothing is lost.',
-              unit: 's',
-              queries: [{ expr: `max(${coupon.unpublishedOldestAge})`, legend: 'oldest' }],
-            }),
+            signals.outboxBacklog(),
             signals.deadLettersAndRetries(topicsOf('coupon')),
           ],
         ],

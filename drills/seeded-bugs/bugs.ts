@@ -40,7 +40,7 @@ const joinAnswers = 'workers/promotion/join-answers.ts';
 const joinWorker = 'workers/promotion/join-worker.ts';
 const couponStore = 'workers/coupon/store.ts';
 const couponHandler = 'workers/coupon/handler.ts';
-const outbox = 'workers/store/outbox.ts';
+const relay = 'workers/store/relay.ts';
 
 /** The result of a transaction is given out before its commit, and one commit in five fails. */
 const givenOutBeforeCommit: Edit = {
@@ -389,13 +389,13 @@ export const bugs: readonly SeededBug[] = [
     about: 'one row of the outbox in twenty is deleted and was not sent',
     edits: [
       {
-        file: outbox,
-        find: 'await sendRows(producer, rows);',
-        put: 'await sendRows(producer, rows.filter(() => Math.random() >= 0.05));',
+        file: relay,
+        find: 'await send(producer, records, orderedDeadlineMs);',
+        put: 'await send(producer, records.filter(() => Math.random() >= 0.05), orderedDeadlineMs);',
       },
     ],
     caughtAs: ['untold'],
-    simulated: { scenario: 'orders', bug: 'outboxForgottenBeforeAck' },
+    simulated: { scenario: 'orders' },
   },
   {
     ...orders,
@@ -403,14 +403,12 @@ export const bugs: readonly SeededBug[] = [
     about: 'one row of the outbox in ten is sent three seconds later than those after it',
     edits: [
       {
-        file: outbox,
-        find: 'rows.sort((a, b) => a.shard - b.shard || compareIds(a.id, b.id));',
-        put: `rows.sort((a, b) => a.shard - b.shard || compareIds(a.id, b.id));
-    const seen = (globalThis.seenRows ??= new Map());
-    for (const { id } of rows) if (!seen.has(id)) seen.set(id, Date.now());
-    const due = rows.filter(({ id }) => Number(id) % 10 > 0 || Date.now() - seen.get(id) > 3_000);
-    rows.splice(0, rows.length, ...due);
-    if (rows.length === 0) return { more: [], missed };`,
+        file: relay,
+        find: 'const heads = await rows.heads(held, rowsPerShard);',
+        put: `const seen = (globalThis.seenRows ??= new Map());
+      const all = await rows.heads(held, rowsPerShard);
+      for (const { id } of all) if (!seen.has(id)) seen.set(id, Date.now());
+      const heads = all.filter(({ id }) => Number(id) % 10 > 0 || Date.now() - seen.get(id) > 3_000);`,
       },
     ],
     caughtAs: ['order'],

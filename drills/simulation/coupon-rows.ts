@@ -1,14 +1,9 @@
 /** The rows that coupons are decided by in the simulated store: what workers/coupon/store.ts says in SQL, said again. */
 import { type CouponState, holderKey } from '../../workers/coupon/issue.ts';
-import type {
-  NewRequest,
-  RequestBatch,
-  RequestRow,
-  RequestRows,
-  RequestStore,
-} from '../../workers/coupon/requests.ts';
+import type { NewRequest, RequestRow, RequestRows, RequestStore } from '../../workers/coupon/requests.ts';
 import { logPublished } from './event-log.ts';
 import type { Life } from './kafka.ts';
+import { appendUnordered } from './relay.ts';
 import type { Row, Rows, SimulatedStore, Transaction } from './store.ts';
 import type { World } from './world.ts';
 
@@ -17,8 +12,8 @@ export interface CouponRowsBugs {
   readonly lockOnly?: boolean;
   /** What was decided is decided again. */
   readonly decidedNotAsked?: boolean;
-  /** No note says what is still to be published. */
-  readonly noNote?: boolean;
+  /** What is to be published is in memory only. */
+  readonly notInOutbox?: boolean;
   /** Validity is judged by the time of handling. */
   readonly judgedByHandling?: boolean;
 }
@@ -29,10 +24,6 @@ export interface DecidedRow extends RequestRow {
   readonly decidedIn: number;
   /** Its place in the transaction. */
   readonly decidedAs: number;
-}
-
-export interface Note extends RequestBatch {
-  readonly createdAtMs: number;
 }
 
 export interface HistoryRow {
@@ -54,14 +45,6 @@ export function simulatedRequests(
   };
   return (life) => ({
     transaction: (work) => store.transaction(life, (trx) => work(rowsOf(world, trx, nextDecision, bugs))),
-    deleteNotes: (batchIds) => store.transaction(life, (trx) => deleteNotes(trx, batchIds)),
-  });
-}
-
-async function deleteNotes(trx: Transaction, batchIds: readonly string[]): Promise<void> {
-  if (batchIds.length === 0) return;
-  await trx.statement(rowsIn('note', batchIds), (rows) => {
-    for (const id of batchIds) rows.delete('note', id);
   });
 }
 
@@ -137,35 +120,10 @@ function rowsOf(
         }
       }),
 
-    addNote: ({ batchId, requests }) =>
-      trx.statement([['note', batchId]], (rows) => {
-        const note: Note = {
-          batchId,
-          requests: requests.map(({ requestId, userId, couponId, traceparent }) => ({
-            requestId,
-            userId,
-            couponId,
-            traceparent,
-          })),
-          createdAtMs: world.now(),
-        };
-        if (bugs.noNote !== true) rows.set('note', batchId, note);
-      }),
-
-    async lockNotes({ olderThanMs, limit }) {
-      const got = await trx.lockFree(
-        (rows) =>
-          rows
-            .keys('note')
-            .filter((id) => rows.get<Note>('note', id)!.createdAtMs < world.now() - olderThanMs)
-            .toSorted()
-            .map((id) => ['note', id] as const),
-        limit,
-      );
-      return trx.statement([], (rows) => got.map(([table, id]) => rows.get<Note>(table, id)!));
-    },
-
-    deleteNotes: (batchIds) => deleteNotes(trx, batchIds),
+    appendUnordered: async (records) =>
+      bugs.notInOutbox === true
+        ? { id: '0', records, timer: undefined }
+        : appendUnordered(world, trx, records),
 
     findCoupons: (couponIds) => trx.statement([], (rows) => coupons(rows, couponIds)),
     lockCoupons: (couponIds) =>

@@ -1,5 +1,5 @@
 /**
- * Coupons in the simulation: intake, notes, the deciding worker with its locks in Redis and its outcomes, in both
+ * Coupons in the simulation: intake, outbox, the deciding worker with its locks in Redis and its outcomes, in both
  * orderings. People ask, several processes take in and decide, and all of them die, freeze and come back between any two
  * steps; then what the store, the topics and the answers say must agree, to the last request.
  */
@@ -13,11 +13,13 @@ import { orderings } from '../../workers/coupon/ordering.ts';
 import { deadLetterSuffix } from '../../workers/kafka/dead-letters.ts';
 import { partitionFor } from '../../workers/kafka/kafka.ts';
 import { eventRecord } from '../../workers/kafka/records.ts';
+import type { Relay } from '../../workers/store/relay.ts';
 import { type DecidedRow, type HistoryRow, simulatedRequests } from './coupon-rows.ts';
 import { wrongEventLog } from './event-log.ts';
 import { type Life, silentLog, simulateKafka } from './kafka.ts';
 import { processes } from './processes.ts';
 import { type Script, simulateRedis } from './redis.ts';
+import { relayOutbox, unpublished } from './relay.ts';
 import { simulateStore } from './store.ts';
 import type { World } from './world.ts';
 
@@ -28,8 +30,9 @@ export const couponBugs = [
   'lockOnly',
   'decidedNotAsked',
   'judgedByHandling',
-  'noNote',
-  'noteDeletedBeforeAck',
+  'notInOutbox',
+  'outboxForgottenBeforeAck',
+  'takenRowsForgotten',
 ] as const;
 export type CouponBug = (typeof couponBugs)[number];
 
@@ -70,19 +73,15 @@ export async function couponScenario(world: World, bug?: CouponBug): Promise<rea
   /** Users and coupons whose requests also came on partitions that are not theirs: no order is promised for them. */
   const unordered = new Set<string>();
 
-  const apis = processes<Intake>(world, {
+  const apis = processes<{ readonly intake: Intake; readonly relay: Relay }>(world, {
     name: 'api',
     most: 2,
     async begin(life) {
-      const producer = await kafka.client(life).producer('coupon-api');
-      return startIntake({
-        store: requestsOf(life),
-        producer: bug === 'noteDeletedBeforeAck' ? unacked(producer) : producer,
-        ordering,
-        log: silentLog,
-      });
+      const producer = await kafka.client(life).producer('outbox');
+      const relay = relayOutbox(world, { life, store, producer }, bugs);
+      return { intake: startIntake({ store: requestsOf(life), relay, ordering }), relay };
     },
-    stop: (intake) => intake.stop(),
+    stop: ({ relay }) => relay.stop(),
   });
 
   const deciders = processes(world, {
@@ -141,7 +140,7 @@ export async function couponScenario(world: World, bug?: CouponBug): Promise<rea
       const couponId = world.chance(0.05) ? 'unknown' : world.pick(couponIds);
       const request = { requestId: uuidV7(world.now()), userId, couponId };
       const home = partitionFor(Buffer.from(ordering.requestKey(request)), kafka.partitions);
-      const intake = world.pick([...apis.alive(), undefined])?.work;
+      const intake = world.pick([...apis.alive(), undefined])?.work?.intake;
       switch (world.int(0, 19)) {
         case 0: {
           // A producer that knows nothing of keys, and sends twice.
@@ -200,7 +199,7 @@ export async function couponScenario(world: World, bug?: CouponBug): Promise<rea
   await finished();
   return wrongs();
 
-  /** Until every note is gone and every request is committed. */
+  /** Until the outbox is empty and every request is committed. */
   async function finished(): Promise<void> {
     const untilMs = world.now() + 180_000;
     for (;;) {
@@ -210,9 +209,10 @@ export async function couponScenario(world: World, bug?: CouponBug): Promise<rea
           (kafka.committed(ordering.group.id, ordering.requestTopic, partition) ?? 0) <
           kafka.end(ordering.requestTopic, partition),
       );
-      const notes = store.keys('note').length;
-      if (behind.length === 0 && notes === 0) break;
-      if (world.now() > untilMs) throw new Error(`stuck: partitions ${behind.join(', ')}; ${notes} notes`);
+      const untold = unpublished(world, store);
+      if (behind.length === 0 && untold === 0) break;
+      if (world.now() > untilMs)
+        throw new Error(`stuck: partitions ${behind.join(', ')}; ${untold} in the outbox`);
     }
     // A member that was put out may still be at work.
     await world.sleep(5_000);
@@ -360,14 +360,4 @@ export async function couponScenario(world: World, bug?: CouponBug): Promise<rea
       ...[...letters].filter((text) => !refused.includes(text)).map((text) => `${text} is a dead letter`),
     ];
   }
-}
-
-/** A producer that tells everything as acked at once. */
-function unacked<P extends { send(...args: never[]): Promise<void> }>(producer: P): P {
-  return {
-    ...producer,
-    async send(...args: never[]) {
-      producer.send(...args).catch(() => undefined);
-    },
-  };
 }

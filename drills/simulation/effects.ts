@@ -11,7 +11,7 @@ import { consumeEvents } from '../../workers/kafka/handle.ts';
 import { eventRecord } from '../../workers/kafka/records.ts';
 import { type Life, silentLog, simulateKafka } from './kafka.ts';
 import { processes } from './processes.ts';
-import { appendOutbox, relayOutbox } from './relay.ts';
+import { appendOutbox, relayOutbox, unpublished } from './relay.ts';
 import { simulateStore, type Transaction } from './store.ts';
 import type { World } from './world.ts';
 
@@ -94,7 +94,7 @@ export async function effectsScenario(world: World, bug?: EffectsBug): Promise<r
         if (bug === 'inboxOutsideTransaction') await store.transaction(life, first);
       },
     });
-    world.spawn(() => relayOutbox(world, { life, store, producer }, bugs));
+    relayOutbox(world, { life, store, producer }, bugs);
   }
 
   async function comesIn(): Promise<void> {
@@ -151,7 +151,7 @@ export async function effectsScenario(world: World, bug?: EffectsBug): Promise<r
           (partition) => (kafka.committed(group.id, topic, partition) ?? 0) < kafka.end(topic, partition),
         ),
       );
-      const untold = store.keys('outbox').length;
+      const untold = unpublished(world, store);
       if (behind.length === 0 && untold === 0) break;
       if (world.now() > untilMs) throw new Error(`stuck: ${behind.join(', ')}; ${untold} in the outbox`);
       await world.sleep(200);

@@ -352,6 +352,8 @@ export function simulateKafka(world: World, partitions: number, bugs: KafkaBugs 
     /** The tail of each partition's queue: one request in flight at a time. */
     const tails = new Map<string, Promise<unknown>>();
 
+    const tooLate = () => unreachable('MUSTER_KAFKA_SEND', 'not acked within the deadline');
+
     async function sendTo(
       topic: string,
       partition: number,
@@ -367,7 +369,7 @@ export function simulateKafka(world: World, partitions: number, bugs: KafkaBugs 
       // One that freezes may have its request out, or not.
       if (life.frozen && world.chance(0.5)) while (life.frozen) await world.sleep(100);
       // Nobody waits for it any more, and it was never on its way.
-      if (world.now() >= deadlineAtMs) return;
+      if (world.now() >= deadlineAtMs) throw tooLate();
       // A process that dies may die before or after its request is out.
       if (life.dead && world.chance(0.5)) await never;
       if (goesWrong(0.02)) {
@@ -389,9 +391,7 @@ export function simulateKafka(world: World, partitions: number, bugs: KafkaBugs 
       await world.sleep(deadlineMs);
       while (life.frozen) await world.sleep(100);
       if (life.dead) await never;
-      return [
-        { status: 'rejected', reason: unreachable('MUSTER_KAFKA_SEND', 'not acked within the deadline') },
-      ];
+      return [{ status: 'rejected', reason: tooLate() }];
     }
 
     return {

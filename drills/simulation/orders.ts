@@ -24,7 +24,7 @@ import { type Life, silentLog, simulateKafka } from './kafka.ts';
 import { type PaymentRow, simulatedPayments } from './order-rows.ts';
 import { processes } from './processes.ts';
 import { type Script, simulateRedis } from './redis.ts';
-import { relayOutbox } from './relay.ts';
+import { relayOutbox, unpublished } from './relay.ts';
 import { simulateStore } from './store.ts';
 import type { World } from './world.ts';
 
@@ -93,7 +93,7 @@ export async function orderScenario(world: World, bug?: OrderBug): Promise<reado
     most: 2,
     async begin(life: Life) {
       const producer = await kafka.client(life).producer('outbox');
-      world.spawn(() => relayOutbox(world, { life, store, producer }, bugs));
+      relayOutbox(world, { life, store, producer }, bugs);
       const payments = simulatedPayments(store, life, bugs);
       return groupCommit((calls: readonly PaymentCall[]) => payOrders(payments, calls, Date.now()), {
         most: 100,
@@ -261,7 +261,7 @@ export async function orderScenario(world: World, bug?: OrderBug): Promise<reado
     const partitions = Array.from({ length: kafka.partitions }, (_, partition) => partition);
     for (;;) {
       await world.sleep(200);
-      const untold = store.keys('outbox').length;
+      const untold = unpublished(world, store);
       const positions = redis.all(`${ranking}:positions`);
       const behind = partitions
         .map((partition) => ({

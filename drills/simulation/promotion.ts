@@ -62,7 +62,7 @@ export async function promotionScenario(world: World, bug?: PromotionBug): Promi
       metrics: emptyRegistry(),
       secrets: { pseudonymKey },
       http: undefined as never,
-      relayOutbox: () => {},
+      relayOutbox: async () => ({ publish() {} }),
       database: () => Promise.reject(new Error('the join needs no database')),
       redis: () => Promise.reject(new Error('the join needs no Redis')),
       fail(error) {

@@ -1,26 +1,41 @@
-/** The outbox in the simulated store, and its relay: what workers/store/outbox.ts says in SQL, said again. */
-import { isNotNow } from '../../workers/base/errors.ts';
-import { type OutgoingRecord, type Producer, partitionFor } from '../../workers/kafka/kafka.ts';
+/** The rows of the outbox in the simulated store, for the real relay: what workers/store/outbox.ts says in SQL, said again. */
+import { Registry } from 'prom-client';
+import { type Producer, partitionFor } from '../../workers/kafka/kafka.ts';
 import type { OutboxRecord } from '../../workers/store/outbox.ts';
+import {
+  type DueRow,
+  type OutboxRows,
+  type OutboxStore,
+  type Relay,
+  startOutboxRelay,
+  takenForMs,
+} from '../../workers/store/relay.ts';
 import { logPublished } from './event-log.ts';
-import type { Life } from './kafka.ts';
-import type { Reader, SimulatedStore, Transaction } from './store.ts';
+import { type Life, silentLog } from './kafka.ts';
+import type { Reader, Row, SimulatedStore, Transaction } from './store.ts';
 import type { World } from './world.ts';
 
 export interface RelayBugs {
-  /** Rows are deleted before they are acked. */
+  /** What is sent counts as acked at once. */
   readonly outboxForgottenBeforeAck?: boolean;
   /** Rows are deleted by the range of their ids: one with a smaller id may have been committed since. */
   readonly outboxDeletedByRange?: boolean;
+  /** A relay that takes due rows deletes them then, before anything is acked. */
+  readonly takenRowsForgotten?: boolean;
 }
 
-const shardCount = 3;
+const shards = [0, 1, 2];
 const rowsPerShard = 5;
-const shards = Array.from({ length: shardCount }, (_, shard) => String(shard));
 const shardOf = ({ topic, key }: OutboxRecord) =>
-  String(partitionFor(Buffer.from(`${topic}\0${key}`), shardCount));
+  partitionFor(Buffer.from(`${topic}\0${key}`), shards.length);
 
-/** Adds records to the outbox within a transaction. */
+interface StoredDue {
+  readonly dueAtMs: number | undefined;
+  readonly takeAtMs: number;
+  readonly records: readonly OutboxRecord[];
+}
+
+/** Adds records to the outbox within a transaction, in order. */
 export async function appendOutbox(trx: Transaction, records: readonly OutboxRecord[]): Promise<void> {
   await trx.statement([], (rows) => {
     for (const record of records) rows.add('outbox', record);
@@ -28,54 +43,120 @@ export async function appendOutbox(trx: Transaction, records: readonly OutboxRec
   await logPublished(trx, records);
 }
 
-/** Publishes what is in the outbox, and forgets it when it is acked. Several at once share the shards. */
-export async function relayOutbox(
+/** Adds a row that its process publishes from memory. */
+export async function appendUnordered(
+  world: World,
+  trx: Transaction,
+  records: readonly OutboxRecord[],
+): Promise<DueRow> {
+  return trx.statement([], (rows) => {
+    const row: StoredDue = { dueAtMs: undefined, takeAtMs: world.now() + takenForMs, records };
+    return { id: rows.add('due', row), records, timer: undefined };
+  });
+}
+
+/** How many rows are still to be published; timers whose time has not come are not. */
+export function unpublished(world: World, store: SimulatedStore): number {
+  const due = store.keys('due').map((id) => store.get<StoredDue>('due', id)!);
+  return store.keys('outbox').length + due.filter(({ dueAtMs = 0 }) => dueAtMs <= world.now()).length;
+}
+
+/** Publishes what is in the outbox. Several at once share the work. */
+export function relayOutbox(
   world: World,
   { life, store, producer }: { life: Life; store: SimulatedStore; producer: Pick<Producer, 'send'> },
   bugs: RelayBugs = {},
-): Promise<void> {
-  const inOrder = (rows: Reader) => rows.keys('outbox').toSorted((a, b) => Number(a) - Number(b));
-  const recordOf = (rows: Reader, id: string) => rows.get<OutboxRecord>('outbox', id)!;
+): Relay {
+  const registry = new Registry();
+  registry.setContentType(Registry.OPENMETRICS_CONTENT_TYPE as never);
+  return startOutboxRelay({
+    store: outboxStore(world, store, life, bugs),
+    producer: bugs.outboxForgottenBeforeAck === true ? ackedAtOnce(producer) : producer,
+    registry,
+    log: silentLog,
+    rowsPerShard,
+  });
+}
 
-  async function step(trx: Transaction): Promise<readonly OutgoingRecord[]> {
-    const held = await trx.lockFree(() => shards.map((shard) => ['shard', shard]));
-    const found = await trx.statement([], (rows) =>
-      held.flatMap(([, shard]) =>
-        inOrder(rows)
-          .map((id) => ({ shard, id, record: recordOf(rows, id) }))
-          .filter(({ record }) => shardOf(record) === shard)
-          .slice(0, rowsPerShard),
-      ),
-    );
-    if (found.length === 0) return [];
-    const records = found.map(({ record }) => record);
-    if (bugs.outboxForgottenBeforeAck !== true) await producer.send(records);
-    const ids = found.map(({ id }) => id);
-    const last = Math.max(...ids.map(Number));
-    const doomed = await trx.statement([], (rows) =>
-      bugs.outboxDeletedByRange === true
-        ? inOrder(rows).filter(
-            (id) => Number(id) <= last && held.some(([, shard]) => shard === shardOf(recordOf(rows, id))),
-          )
-        : ids,
-    );
-    await trx.statement(
-      doomed.map((id) => ['outbox', id]),
+function outboxStore(world: World, store: SimulatedStore, life: Life, bugs: RelayBugs): OutboxStore {
+  const isDue = (rows: Reader, id: string) => {
+    return rows.get<StoredDue>('due', id)!.takeAtMs <= world.now();
+  };
+  const remove = (trx: Transaction, table: string, ids: readonly string[]) =>
+    trx.statement(
+      ids.map((id): Row => [table, id]),
       (rows) => {
-        for (const id of doomed) rows.delete('outbox', id);
+        for (const id of ids) rows.delete(table, id);
       },
     );
-    return records;
-  }
+  return {
+    transaction: (work) => store.transaction(life, (trx) => work(rowsOf(trx))),
+    waiting: async (lane) =>
+      lane === 'ordered' ? store.keys('outbox').length > 0 : store.keys('due').some((id) => isDue(store, id)),
+    removeDue: (ids) => store.transaction(life, (trx) => remove(trx, 'due', ids)),
+    backlog: async () => ({ pending: unpublished(world, store), oldestAgeSeconds: 0 }),
+  };
 
-  for (;;) {
-    await world.sleep(world.int(50, 300));
-    if (life.dead) return;
-    try {
-      const records = await store.transaction(life, step);
-      if (bugs.outboxForgottenBeforeAck === true) await producer.send(records);
-    } catch (error) {
-      if (!isNotNow(error)) throw error;
-    }
+  function rowsOf(trx: Transaction): OutboxRows {
+    const inOrder = (rows: Reader) => rows.keys('outbox').toSorted((a, b) => Number(a) - Number(b));
+    const recordOf = (rows: Reader, id: string) => rows.get<OutboxRecord>('outbox', id)!;
+    return {
+      async lockShards(wanted = shards) {
+        const held = await trx.lockFree(() => wanted.map((shard) => ['shard', String(shard)]));
+        return held.map(([, shard]) => Number(shard));
+      },
+
+      heads: (held, limit) =>
+        trx.statement([], (rows) =>
+          held.flatMap((shard) =>
+            inOrder(rows)
+              .map((id) => ({ shard, id, record: recordOf(rows, id) }))
+              .filter(({ record }) => shardOf(record) === shard)
+              .slice(0, limit),
+          ),
+        ),
+
+      async removeOrdered(sent) {
+        const ids = sent.map(({ id }) => id);
+        const last = Math.max(...ids.map(Number));
+        const held = new Set(sent.map(({ shard }) => shard));
+        const doomed = await trx.statement([], (rows) =>
+          bugs.outboxDeletedByRange === true
+            ? inOrder(rows).filter((id) => Number(id) <= last && held.has(shardOf(recordOf(rows, id))))
+            : ids,
+        );
+        await remove(trx, 'outbox', doomed);
+      },
+
+      async takeDue({ rows: most, forMs }) {
+        const got = await trx.lockFree(
+          (rows) =>
+            rows
+              .keys('due')
+              .filter((id) => isDue(rows, id))
+              .map((id): Row => ['due', id]),
+          most,
+        );
+        return trx.statement(got, (rows) =>
+          got.map(([table, id]): DueRow => {
+            const row = rows.get<StoredDue>(table, id)!;
+            const { dueAtMs, records } = row;
+            if (bugs.takenRowsForgotten === true) rows.delete(table, id);
+            else rows.set(table, id, { ...row, takeAtMs: world.now() + forMs } satisfies StoredDue);
+            const timer = dueAtMs === undefined ? undefined : { dueAtMs, lateMs: world.now() - dueAtMs };
+            return { id, records, timer };
+          }),
+        );
+      },
+    };
   }
+}
+
+/** A producer that tells everything as acked at once. */
+function ackedAtOnce(producer: Pick<Producer, 'send'>): Pick<Producer, 'send'> {
+  return {
+    async send(...args) {
+      producer.send(...args).catch(() => undefined);
+    },
+  };
 }

@@ -21,7 +21,7 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
   },
   coupons: {
     about:
-      'intake, notes, locks and the deciding worker: stock, one decision each, told as decided, in order',
+      'intake, outbox, locks and the deciding worker: stock, one decision each, told as decided, in order',
     bugs: couponBugs,
     run: (world, bug) => couponScenario(world, bug as CouponBug | undefined),
   },

@@ -24,7 +24,7 @@ for (const [scenario, { bugs }] of Object.entries(scenarios)) {
 
 for (const [scenario, bug] of [
   ['promotion', 'readsNothingBack'],
-  ['coupons', 'noNote'],
+  ['coupons', 'notInOutbox'],
   ['orders', 'rankingOrdersForgotten'],
 ] as const)
   test.serial(`${scenario}: a failing seed fails again, step by step`, async (t) => {

@@ -22,8 +22,8 @@ export interface Rows extends Reader {
   set(table: string, key: string, value: unknown): void;
   /** Needs the lock of the row. */
   delete(table: string, key: string): void;
-  /** Adds a row under the next number, which is drawn now and not at the commit. */
-  add(table: string, value: unknown): void;
+  /** Adds a row under the next number, which is drawn now and not at the commit; answers it. */
+  add(table: string, value: unknown): string;
 }
 
 export interface Transaction {
@@ -123,6 +123,7 @@ export function simulateStore(world: World, bugs: StoreBugs = {}): SimulatedStor
       add(table, value) {
         lastNumber += 1;
         own(table).set(String(lastNumber), value);
+        return String(lastNumber);
       },
     };
   }

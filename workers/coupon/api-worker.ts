@@ -6,11 +6,11 @@ import { topics } from '../../catalog/topics.ts';
 import { counter, durationHistogram, gauge } from '../base/metrics.ts';
 import { createMailboxes } from '../http/mailbox.ts';
 import type { Worker, WorkerDeps } from '../platform/worker.ts';
-import { startIntake } from './intake.ts';
-import { orderingSetting, orderings } from './ordering.ts';
+import { requestRecords, startIntake } from './intake.ts';
+import { type Ordering, orderingSetting, orderings } from './ordering.ts';
 import { startPusher } from './push.ts';
 import { registerRoutes } from './routes.ts';
-import { countUnpublished, requestStore, stockLevels } from './store.ts';
+import { adoptNotes, requestStore, stockLevels } from './store.ts';
 
 const config = Type.Object({
   ...orderingSetting,
@@ -36,7 +36,7 @@ export const worker: Worker<typeof config> = {
   produces: [topics.couponIssue, topics.couponRequests],
   config,
   async start(deps) {
-    const { config, database, fail, http, kafka, log, metrics: registry, secrets } = deps;
+    const { config, database, fail, http, kafka, log, metrics: registry, relayOutbox, secrets } = deps;
     const ordering = orderings[config.COUPON_ORDERING];
     const requests = counter(registry, {
       name: metrics.coupon.requests,
@@ -48,12 +48,12 @@ export const worker: Worker<typeof config> = {
       help: 'From the durable request to the push to its client.',
     });
     const mailboxes = createMailboxes();
-    const producer = await kafka.producer('coupon-api', { lingerMs: 30 });
+    // For dead letters.
+    const producer = await kafka.producer('coupon-api');
     const intake = startIntake({
       store: requestStore(database),
-      producer,
+      relay: await relayOutbox(),
       ordering,
-      log,
       onAccepted: (count) => requests.inc({ ordering: ordering.name }, count),
     });
     const pusher = await startPusher({
@@ -75,14 +75,14 @@ export const worker: Worker<typeof config> = {
       pseudonymKey: secrets.pseudonymKey,
       maxClients: config.COUPON_MAX_CLIENTS,
     });
-    const measuring = measure(deps, () => streams.size);
+    const measuring = measure(deps, ordering, () => streams.size);
     log.info('takes in requests for coupons', { ordering: ordering.name });
     return {
       ready: pusher.ready,
       waitingFor: () => 'an assignment of partitions',
       async stop() {
         clearInterval(measuring);
-        await Promise.all([intake.stop(), pusher.stop()]);
+        await pusher.stop();
         await producer.close();
       },
     };
@@ -91,6 +91,7 @@ export const worker: Worker<typeof config> = {
 
 function measure(
   { database, metrics: registry, log }: Pick<WorkerDeps, 'database' | 'metrics' | 'log'>,
+  ordering: Ordering,
   clients: () => number,
 ): NodeJS.Timeout {
   const perCoupon = (name: string, help: string) => gauge(registry, { name, help, labelNames: ['coupon'] });
@@ -100,21 +101,12 @@ function measure(
     name: metrics.coupon.pushClients,
     help: 'Clients that wait for outcomes here.',
   });
-  const batches = gauge(registry, {
-    name: metrics.coupon.unpublishedBatches,
-    help: 'Group commits of requests that are not known to be on their topic.',
-  });
-  const oldest = gauge(registry, {
-    name: metrics.coupon.unpublishedOldestAge,
-    help: 'Age of the oldest of them; 0 when there is none.',
-  });
   const look = async () => {
     pushClients.set(clients());
     try {
       const db = await database();
-      const unpublished = await countUnpublished(db);
-      batches.set(unpublished.batches);
-      oldest.set(unpublished.oldestSeconds);
+      const adopted = await adoptNotes(db, (requests) => requestRecords(requests, ordering));
+      if (adopted > 0) log.info('took over requests of an earlier version', { requests: adopted });
       const levels = await stockLevels(db, measuredCoupons);
       issued.reset();
       stock.reset();

@@ -14,7 +14,9 @@ import type { Kafka } from '../kafka/kafka.ts';
 import { createTopics, eventually, testKafka, testLog } from '../kafka/testing.ts';
 import { serverSettings } from '../store/database.fixture.ts';
 import { openDatabase } from '../store/database.ts';
+import { outboxStore } from '../store/outbox.ts';
 import { connectRedis } from '../store/redis.ts';
+import { startOutboxRelay } from '../store/relay.ts';
 import { startHandler } from './handler.ts';
 import { startIntake } from './intake.ts';
 import { type Locks, noLocks, redisLocks } from './lock.ts';
@@ -94,7 +96,13 @@ export async function startApi(options: {
   });
   const mailboxes = createMailboxes();
   const producer = await kafka.producer('test-api');
-  const intake = startIntake({ store: requestStore(database), producer, ordering, log: testLog });
+  const relay = startOutboxRelay({
+    store: outboxStore(db),
+    producer,
+    registry: createRegistry(),
+    log: testLog,
+  });
+  const intake = startIntake({ store: requestStore(database), relay, ordering });
   const pusher = await startPusher({
     kafka,
     producer,
@@ -110,7 +118,7 @@ export async function startApi(options: {
     url: `http://127.0.0.1:${http.address().port}`,
     ready: pusher.ready,
     async stop() {
-      await Promise.all([intake.stop(), pusher.stop()]);
+      await Promise.all([relay.stop(), pusher.stop()]);
       await producer.close();
       await http.close(500);
     },

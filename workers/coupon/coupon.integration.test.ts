@@ -5,6 +5,7 @@ import { type Kysely, sql } from 'kysely';
 import type { CouponResult } from '../../catalog/events/coupon.ts';
 import type { DatabaseSettings } from '../base/config.ts';
 import { uuidV7 } from '../base/ids.ts';
+import { createRegistry } from '../base/metrics.ts';
 import { asOperator, operatorToken } from '../http/testing.ts';
 import type { Kafka, Producer } from '../kafka/kafka.ts';
 import { eventRecord, headerText } from '../kafka/records.ts';
@@ -12,6 +13,8 @@ import { eventually, readTopic, testKafka, testLog, uniqueName } from '../kafka/
 import { countOf, scratchDatabase } from '../store/database.fixture.ts';
 import { openDatabase } from '../store/database.ts';
 import { findEvent, listEvents } from '../store/event-log.ts';
+import { outboxStore } from '../store/outbox.ts';
+import { type DueRow, startOutboxRelay } from '../store/relay.ts';
 import { runCouponRush } from '../traffic/coupons.ts';
 import { openOutcomeStream, type SeenOutcome } from '../traffic/outcome-stream.ts';
 import {
@@ -24,11 +27,11 @@ import {
   testRedis,
 } from './coupon.fixture.ts';
 import { issuedRecord } from './events.ts';
-import { startIntake } from './intake.ts';
+import { requestRecords, startIntake } from './intake.ts';
 import { redisLocks } from './lock.ts';
 import type { Ordering } from './ordering.ts';
 import { acceptRequests, decideRequests } from './requests.ts';
-import { createCoupon, findRequest, reconcile, requestStore } from './store.ts';
+import { adoptNotes, createCoupon, findRequest, reconcile, requestStore } from './store.ts';
 
 const patienceMs = 60_000;
 const ids = { user: uniqueName('coupon-user'), coupon: uniqueName('coupon-coupon') };
@@ -503,11 +506,7 @@ test.serial(
         traceparent: undefined,
       })),
     );
-    for (const requests of batches) {
-      const batchId = uuidV7(Date.now());
-      await acceptRequests(store, { batchId, requests });
-      await store.deleteNotes([batchId]);
-    }
+    for (const requests of batches) await acceptRequests(store, requests, []);
     // Each batch twice, side by side: the same requests, delivered twice at the same time.
     const decided = await Promise.all(
       Array.from({ length: 20 }, (_, index) =>
@@ -543,49 +542,61 @@ test.serial(
   'what is durable is published, though Kafka was away and the process that took it in is gone',
   async (t) => {
     const couponId = await createCoupon(db, { name: 'left behind', stock: 1 });
+    const store = outboxStore(db);
     const away = { send: async () => Promise.reject(new Error('no broker answers')) };
-    const first = startIntake({
+    const first = startOutboxRelay({ store, producer: away, registry: createRegistry(), log: testLog });
+    const intake = startIntake({
       store: requestStore(async () => db),
-      producer: away,
+      relay: first,
       ordering: both.user,
-      log: testLog,
-      forgottenAfterMs: 3_600_000,
     });
-    const requestId = await first.request({ userId: 'left-behind', couponId });
+    const requestId = await intake.request({ userId: 'left-behind', couponId });
     t.like(await findRequest(db, requestId), { status: 'PENDING' });
     await first.stop();
-    t.is(await countOf(db, 'coupon_unpublished'), 1);
-    const second = startIntake({
-      store: requestStore(async () => db),
-      producer,
-      ordering: both.user,
-      log: testLog,
-      forgottenAfterMs: 0,
-    });
+    const left = async () => countOf(db, 'muster_outbox_due');
+    t.true((await left()) >= 1);
+    // As if the time of that send had passed.
+    await sql`UPDATE muster_outbox_due SET take_at = UTC_TIMESTAMP(3)`.execute(db);
+    const second = startOutboxRelay({ store, producer, registry: createRegistry(), log: testLog });
     t.teardown(() => second.stop());
-    await eventually(
-      'it is on its topic',
-      async () => {
-        const records = await readTopic(kafka, both.user.requestTopic);
-        return records.some((record) => headerText(record, 'ce_id') === requestId);
-      },
-      patienceMs,
-    );
-    await eventually(
-      'the note is gone',
-      async () => (await countOf(db, 'coupon_unpublished')) === 0,
-      patienceMs,
-    );
+    await eventually('it is on its topic', () => isOnTopic(requestId), patienceMs);
+    await eventually('the row is gone', async () => (await left()) === 0, patienceMs);
   },
 );
+
+test.serial('requests that an earlier version left unpublished are taken over', async (t) => {
+  const requestId = uuidV7(Date.now());
+  const note = JSON.stringify([[requestId, 'earlier', 'no-such-coupon', null]]);
+  await sql`
+    INSERT INTO coupon_unpublished (batch_id, requests, created_at)
+    VALUES (${Buffer.alloc(16, 1)}, ${note}, UTC_TIMESTAMP(3) - INTERVAL 40 SECOND)`.execute(db);
+  const adopt = () => adoptNotes(db, (requests) => requestRecords(requests, both.user));
+  t.is(await adopt(), 1);
+  t.is(await adopt(), 0);
+  await sql`UPDATE muster_outbox_due SET take_at = UTC_TIMESTAMP(3)`.execute(db);
+  const relay = startOutboxRelay({
+    store: outboxStore(db),
+    producer,
+    registry: createRegistry(),
+    log: testLog,
+  });
+  t.teardown(() => relay.stop());
+  await eventually('it is on its topic', () => isOnTopic(requestId), patienceMs);
+});
+
+async function isOnTopic(requestId: string): Promise<boolean> {
+  const records = await readTopic(kafka, both.user.requestTopic);
+  return records.some((record) => headerText(record, 'ce_id') === requestId);
+}
 
 test.serial('while the database is away nothing is accepted; many at once share few commits', async (t) => {
   const gone = openDatabase({ settings: { ...settings, MYSQL_PORT: 1 }, acquireTimeoutMs: 500 });
   t.teardown(() => gone.destroy());
-  const options = { producer: { send: async () => {} }, ordering: both.user, log: testLog };
+  const published: DueRow[] = [];
+  const relay = { publish: (row: DueRow) => void published.push(row) };
+  const options = { relay, ordering: both.user };
   const refused = startIntake({ ...options, store: requestStore(async () => gone) });
   await t.throwsAsync(refused.request({ userId: 'nobody', couponId: 'c' }), { code: 'MUSTER_DATABASE_DOWN' });
-  await refused.stop();
 
   const commits: number[] = [];
   const intake = startIntake({
@@ -598,14 +609,14 @@ test.serial('while the database is away nothing is accepted; many at once share 
       intake.request({ userId: `crowd-${index}`, couponId: 'no-such-coupon' }),
     ),
   );
-  await intake.stop();
   t.is(new Set(accepted).size, 400);
   t.is(
     commits.reduce((sum, count) => sum + count, 0),
     400,
   );
   t.true(commits.length < 40, `${commits.length} commits`);
-  t.is(await countOf(db, 'coupon_unpublished'), 0);
+  t.is(published.flatMap(({ records }) => records).length, 400);
+  await sql`DELETE FROM muster_outbox_due`.execute(db);
 });
 
 test.serial('a lock keeps a second handler waiting, and without Redis work goes on at once', async (t) => {

@@ -1,21 +1,17 @@
 /**
- * What happens to requests in which transaction: taken in with a note that they are to be published, published when
- * nobody did, decided together with their effect. Rows come and go through a port: store.ts says it in SQL, the
+ * What happens to requests in which transaction: taken in together with what is to be published of them, decided together
+ * with their effect. Rows come and go through a port: store.ts says it in SQL, the
  * simulation in memory (drills/simulation).
  */
 import type { CouponReason, CouponRequest } from '../../catalog/events/coupon.ts';
 import { MusterError } from '../base/errors.ts';
 import { uuidV7 } from '../base/ids.ts';
 import type { OutboxRecord } from '../store/outbox.ts';
+import type { DueRow } from '../store/relay.ts';
 import { type Asked, type CouponState, decide } from './issue.ts';
 
 export interface NewRequest extends CouponRequest {
   readonly traceparent: string | undefined;
-}
-
-export interface RequestBatch {
-  readonly batchId: string;
-  readonly requests: readonly NewRequest[];
 }
 
 /** A row of the event log: what is not PENDING any more was decided. */
@@ -45,8 +41,6 @@ export interface RequestStore {
    * transaction was committed.
    */
   transaction<T>(work: (rows: RequestRows) => Promise<T>): Promise<T>;
-  /** Deletes notes in a statement of its own. */
-  deleteNotes(batchIds: readonly string[]): Promise<void>;
 }
 
 /** Rows within one transaction. What is not locked may be changed by others before the next question. */
@@ -64,13 +58,8 @@ export interface RequestRows {
     decidedAtMs: number,
   ): Promise<void>;
 
-  addNote(batch: RequestBatch): Promise<void>;
-  /** Notes older than that, oldest first, locked; those that another transaction holds are passed over. */
-  lockNotes(options: {
-    readonly olderThanMs: number;
-    readonly limit: number;
-  }): Promise<readonly RequestBatch[]>;
-  deleteNotes(batchIds: readonly string[]): Promise<void>;
+  /** Published if and only if the transaction commits, in no order. */
+  appendUnordered(records: readonly OutboxRecord[]): Promise<DueRow>;
 
   /** Those that there are by coupon id, as committed just now. */
   findCoupons(couponIds: readonly string[]): Promise<ReadonlyMap<string, CouponState>>;
@@ -90,29 +79,15 @@ export interface RequestRows {
   logPublished(records: readonly OutboxRecord[]): Promise<void>;
 }
 
-/** Makes the requests durable (PENDING), and with them the note that they are still to be published. */
-export async function acceptRequests(store: RequestStore, batch: RequestBatch): Promise<void> {
-  await store.transaction(async (rows) => {
-    await rows.addRequests(batch.requests);
-    await rows.addNote(batch);
-  });
-}
-
-/**
- * Publishes batches that are older than `olderThanMs`, whoever took them in, oldest first. `publish` resolves to whether
- * Kafka has acked the batch: only then its note goes. Several replicas at once share the work. Resolves to how many went
- * out.
- */
-export async function publishForgotten(
+/** Makes the requests durable (PENDING), and with them the records that are to be published; resolves to those. */
+export async function acceptRequests(
   store: RequestStore,
-  options: { readonly olderThanMs: number; readonly limit: number },
-  publish: (batch: RequestBatch) => Promise<boolean>,
-): Promise<number> {
+  requests: readonly NewRequest[],
+  records: readonly OutboxRecord[],
+): Promise<DueRow> {
   return store.transaction(async (rows) => {
-    const acked: string[] = [];
-    for (const batch of await rows.lockNotes(options)) if (await publish(batch)) acked.push(batch.batchId);
-    await rows.deleteNotes(acked);
-    return acked.length;
+    await rows.addRequests(requests);
+    return rows.appendUnordered(records);
   });
 }
 

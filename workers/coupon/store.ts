@@ -8,6 +8,7 @@ import { uuidV7 } from '../base/ids.ts';
 import { transaction } from '../store/database.ts';
 import { logPublished } from '../store/event-log.ts';
 import { type OnceCall, once } from '../store/once.ts';
+import { appendUnordered, type OutboxRecord } from '../store/outbox.ts';
 import { type CouponState, holderKey } from './issue.ts';
 import type { NewRequest, RequestRow, RequestRows, RequestStore } from './requests.ts';
 
@@ -122,13 +123,7 @@ interface LogRow {
 export function requestStore(database: () => Promise<Kysely<unknown>>): RequestStore {
   return {
     transaction: async (work) => transaction(await database(), (trx) => work(rowsOf(trx))),
-    deleteNotes: async (batchIds) => deleteNotes(await database(), batchIds),
   };
-}
-
-async function deleteNotes(db: Db, batchIds: readonly string[]): Promise<void> {
-  if (batchIds.length === 0) return;
-  await sql`DELETE FROM coupon_unpublished WHERE batch_id IN (${ids(batchIds)})`.execute(db);
 }
 
 function rowsOf(trx: Transaction<unknown>): RequestRows {
@@ -184,39 +179,7 @@ function rowsOf(trx: Transaction<unknown>): RequestRows {
         WHERE request_id IN (${ids(requestIds)})`.execute(trx);
     },
 
-    async addNote({ batchId, requests }) {
-      const note = JSON.stringify(
-        requests.map(({ requestId, userId, couponId, traceparent }) => [
-          requestId,
-          userId,
-          couponId,
-          traceparent ?? null,
-        ]),
-      );
-      await sql`
-        INSERT INTO coupon_unpublished (batch_id, requests, created_at)
-        VALUES (${bytesOf(batchId)}, ${Buffer.from(note)}, UTC_TIMESTAMP(3))`.execute(trx);
-    },
-
-    async lockNotes({ olderThanMs, limit }) {
-      const { rows } = await sql<{ batch_id: Buffer; requests: Buffer }>`
-        SELECT batch_id, requests FROM coupon_unpublished
-        WHERE created_at < UTC_TIMESTAMP(3) - INTERVAL ${olderThanMs * 1_000} MICROSECOND
-        ORDER BY batch_id LIMIT ${limit} FOR UPDATE SKIP LOCKED`.execute(trx);
-      return rows.map(({ batch_id, requests }) => ({
-        batchId: uuidOfBytes(batch_id),
-        requests: (JSON.parse(requests.toString('utf8')) as [string, string, string, string | null][]).map(
-          ([requestId, userId, couponId, traceparent]) => ({
-            requestId,
-            userId,
-            couponId,
-            traceparent: traceparent ?? undefined,
-          }),
-        ),
-      }));
-    },
-
-    deleteNotes: (batchIds) => deleteNotes(trx, batchIds),
+    appendUnordered: (records) => appendUnordered(trx, records),
 
     findCoupons: (couponIds) => readCoupons(couponIds, sql``),
     lockCoupons: (couponIds) => readCoupons(couponIds, sql`FOR UPDATE`),
@@ -272,14 +235,35 @@ function rowsOf(trx: Transaction<unknown>): RequestRows {
   };
 }
 
-/** Batches that are not known to be published: how many, and the age of the oldest in seconds (0: there is none). */
-export async function countUnpublished(
-  db: Db,
-): Promise<{ readonly batches: number; readonly oldestSeconds: number }> {
-  const { rows } = await sql<{ batches: number; age: number | string | null }>`
-    SELECT COUNT(*) AS batches, TIMESTAMPDIFF(MICROSECOND, MIN(created_at), UTC_TIMESTAMP(3)) / 1000000 AS age
-    FROM coupon_unpublished`.execute(db);
-  return { batches: Number(rows[0]!.batches), oldestSeconds: Math.max(0, Number(rows[0]!.age ?? 0)) };
+/**
+ * Moves requests to the outbox that an earlier version has taken in and not published: its notes had a table of their own,
+ * and it may run beside this one while that is deployed. Resolves to how many requests. Goes with that table.
+ */
+export async function adoptNotes(
+  db: Kysely<unknown>,
+  recordsOf: (requests: readonly NewRequest[]) => readonly OutboxRecord[],
+): Promise<number> {
+  return transaction(db, async (trx) => {
+    const { rows } = await sql<{ batch_id: Buffer; requests: Buffer }>`
+      SELECT batch_id, requests FROM coupon_unpublished
+      WHERE created_at < UTC_TIMESTAMP(3) - INTERVAL 30 SECOND
+      ORDER BY batch_id LIMIT 20 FOR UPDATE SKIP LOCKED`.execute(trx);
+    if (rows.length === 0) return 0;
+    const requests = rows.flatMap((row) =>
+      (JSON.parse(row.requests.toString('utf8')) as [string, string, string, string | null][]).map(
+        ([requestId, userId, couponId, traceparent]): NewRequest => ({
+          requestId,
+          userId,
+          couponId,
+          traceparent: traceparent ?? undefined,
+        }),
+      ),
+    );
+    await appendUnordered(trx, recordsOf(requests));
+    const done = rows.map(({ batch_id }) => batch_id);
+    await sql`DELETE FROM coupon_unpublished WHERE batch_id IN (${sql.join(done)})`.execute(trx);
+    return requests.length;
+  });
 }
 
 // ---- telling

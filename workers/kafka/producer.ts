@@ -575,7 +575,10 @@ export function startProducer(options: ProducerOptions): Producer {
   function dropAbandoned(partition: Partition): QueuedBatch | undefined {
     for (;;) {
       const batch = partition.queue[0];
-      if (batch === undefined || batch.tickets.some(({ ticket }) => !ticket.done)) return batch;
+      // By the time, too: after a freeze of this process a send may go on before it is told that its deadline has passed.
+      const now = Date.now();
+      if (batch === undefined || batch.tickets.some(({ ticket }) => !ticket.done && ticket.deadlineAt > now))
+        return batch;
       // It may have been written: what follows must not build on its sequence number.
       if (batch.attempts > 0) forgetIdentity(partition);
       partition.queue.shift();

@@ -26,7 +26,7 @@ export const worker: Worker<typeof databaseSettings> = {
       registry,
     });
     registerFiguresRoutes(http, { redis, kafka, analytics });
-    relayOutbox();
+    await relayOutbox();
     return {
       ready: () => true,
       stop: () => analytics.destroy(),

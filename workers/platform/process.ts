@@ -23,6 +23,7 @@ import { startTelemetry, type Telemetry } from '../base/telemetry.ts';
 import { type Http, type Readiness, startHttp } from '../http/server.ts';
 import type { TrustedKeys } from '../http/tokens.ts';
 import type { Kafka } from '../kafka/kafka.ts';
+import type { Relay } from '../store/relay.ts';
 import type { Started, Worker } from './worker.ts';
 
 export type ConnectKafka = (options: {
@@ -56,7 +57,7 @@ export async function runProcess(options: ProcessOptions): Promise<void> {
   let kafka: Kafka | undefined;
   let database: Promise<Kysely<unknown>> | undefined;
   let redis: Promise<RedisClientType> | undefined;
-  let relay: Promise<{ stop(): Promise<void> }> | undefined;
+  let relay: Promise<Relay> | undefined;
   let starting: Promise<unknown> | undefined;
   let ending = false;
 
@@ -178,7 +179,7 @@ export async function runProcess(options: ProcessOptions): Promise<void> {
           },
           relayOutbox: () => {
             relay ??= startRelay(platform, { kafka: connected, registry, log });
-            relay.catch(fail);
+            return relay;
           },
           // Not there for workers that use Kafka only; nor do they use it.
           secrets: { pseudonymKey: Buffer.from(platform.PSEUDONYM_KEY ?? '', 'hex') },
@@ -234,18 +235,28 @@ async function connectDatabase(settings: PlatformSettings): Promise<Kysely<unkno
 async function startRelay(
   settings: PlatformSettings,
   { kafka, registry, log }: { readonly kafka: Kafka; readonly registry: Registry; readonly log: Logger },
-): Promise<{ stop(): Promise<void> }> {
-  const [{ openDatabase }, { startOutboxRelay }] = await Promise.all([
+): Promise<Relay> {
+  const [{ openDatabase }, { outboxStore }, { startOutboxRelay }] = await Promise.all([
     import('../store/database.ts'),
     import('../store/outbox.ts'),
+    import('../store/relay.ts'),
   ]);
   const producer = await kafka.producer('outbox');
-  const db = openDatabase({ settings, connections: 2 });
-  const relay = startOutboxRelay({ db, producer, registry, log: log.child({ worker: 'outbox' }) });
+  // Those without an order are many and can wait a moment for each other.
+  const unordered = await kafka.producer('outbox-unordered', { lingerMs: 30 });
+  const db = openDatabase({ settings, connections: 3 });
+  const relay = startOutboxRelay({
+    store: outboxStore(db),
+    producer,
+    unordered,
+    registry,
+    log: log.child({ worker: 'outbox' }),
+  });
   return {
+    publish: relay.publish,
     async stop() {
       await relay.stop();
-      await producer.close();
+      await Promise.all([producer.close(), unordered.close()]);
       await db.destroy();
     },
   };

@@ -8,6 +8,7 @@ import type { Logger } from 'winston';
 import type { ConsumerGroup } from '../../catalog/groups.ts';
 import type { Topic } from '../../catalog/topics.ts';
 import type { Kafka } from '../kafka/kafka.ts';
+import type { Relay } from '../store/relay.ts';
 
 export interface Worker<Config extends TObject = TObject> {
   readonly name: string;
@@ -37,7 +38,7 @@ export interface WorkerDeps<Config = Record<string, unknown>> {
   database(): Promise<Kysely<unknown>>;
   redis(): Promise<RedisClientType>;
   /** Publishes the outbox in this process from now on, one relay for all its workers: for those that append to it. */
-  relayOutbox(): void;
+  relayOutbox(): Promise<Pick<Relay, 'publish'>>;
   readonly secrets: { readonly pseudonymKey: Buffer };
   /** Ends the process non-zero after a drain: the worker can no longer make progress. */
   fail(error: Error): void;

@@ -44,7 +44,7 @@ async function start(t: ExecutionContext, workers: readonly unknown[], config: R
         metrics: registry,
         database: () => Promise.reject(new Error('not here')),
         redis: () => Promise.reject(new Error('not here')),
-        relayOutbox: () => {},
+        relayOutbox: async () => ({ publish() {} }),
         secrets: { pseudonymKey },
         fail: (error) => t.fail(String(error)),
       } satisfies WorkerDeps),

@@ -35,7 +35,7 @@ async function serve(t: ExecutionContext, workers: readonly unknown[] = [apiWork
     metrics: registry,
     database: () => Promise.reject(new Error('not here')),
     redis: () => Promise.reject(new Error('not here')),
-    relayOutbox: () => {},
+    relayOutbox: async () => ({ publish() {} }),
     secrets: { pseudonymKey },
     fail: (error: Error) => failures.push(error),
   } satisfies WorkerDeps;

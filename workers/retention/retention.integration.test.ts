@@ -7,10 +7,11 @@ import { metrics } from '../../catalog/metrics.ts';
 import { type RetentionRule, type Table, tables } from '../../catalog/tables.ts';
 import { allTopics } from '../../catalog/topics.ts';
 import { createLog } from '../base/log.ts';
-import { countUnpublished, listCoupons } from '../coupon/store.ts';
+import { listCoupons } from '../coupon/store.ts';
 import { analyticsSettings, prepareAnalytics } from '../order/analytics.ts';
 import { scratchDatabase } from '../store/database.fixture.ts';
 import { countTroubles, listEvents } from '../store/event-log.ts';
+import { outboxStore } from '../store/outbox.ts';
 import { cleanTable, startRetention } from '../store/retention.ts';
 
 test.beforeEach((t) => t.timeout(120_000));
@@ -182,7 +183,7 @@ test('what is asked every few seconds does not read a whole table', async (t) =>
       newestEvents: (db) => listEvents(db, { limit: 50 }),
       newestDeadLetters: (db) => listEvents(db, { state: 'DEAD_LETTER', limit: 50 }),
       eventsOfOrder: (db) => listEvents(db, { subject: '17', limit: 50 }),
-      countUnpublished,
+      outbox: (db) => outboxStore(db).backlog(),
       listCoupons: (db) => listCoupons(db, 50),
     };
     for (const [name, poll] of Object.entries(polls)) {

@@ -49,7 +49,7 @@ export async function scratchSchema(name: string): Promise<{
 }
 
 const dropTables =
-  'DROP TABLE IF EXISTS muster_once, muster_outbox, muster_outbox_shard, muster_migration, test_effect';
+  'DROP TABLE IF EXISTS muster_once, muster_outbox, muster_outbox_due, muster_outbox_shard, muster_migration, test_effect';
 
 /** A migrated scratch schema with a table `test_effect (id, n)` for effects. */
 export async function scratchDatabase(name: string) {

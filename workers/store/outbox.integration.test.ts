@@ -2,22 +2,26 @@
 import { Writable } from 'node:stream';
 import test from 'ava';
 import { type Kysely, sql } from 'kysely';
-import { Registry } from 'prom-client';
+import type { DatabaseSettings } from '../base/config.ts';
 import { createLog } from '../base/log.ts';
+import { createRegistry } from '../base/metrics.ts';
 import type { OutgoingRecord } from '../kafka/kafka.ts';
 import { countOf, scratchDatabase } from './database.fixture.ts';
-import { transaction } from './database.ts';
-import { appendOutbox, type RelayOptions, startOutboxRelay } from './outbox.ts';
+import { openDatabase, transaction } from './database.ts';
+import { appendOutbox, appendUnordered, cancelTimer, outboxStore, setTimer } from './outbox.ts';
+import { type RelayOptions, startOutboxRelay } from './relay.ts';
 
 let db: Kysely<unknown>;
+let settings: DatabaseSettings;
 let drop: () => Promise<void>;
 
 test.before(async () => {
-  ({ db, drop } = await scratchDatabase('outbox'));
+  ({ db, settings, drop } = await scratchDatabase('outbox'));
 });
 test.after.always(() => drop?.());
 test.beforeEach(async () => {
   await sql`DELETE FROM muster_outbox`.execute(db);
+  await sql`DELETE FROM muster_outbox_due`.execute(db);
 });
 
 const quiet = createLog({
@@ -28,9 +32,16 @@ const quiet = createLog({
 
 function relay(
   send: (records: readonly OutgoingRecord[]) => Promise<void>,
-  options: Partial<RelayOptions<unknown>> = {},
+  options: Partial<RelayOptions> = {},
 ) {
-  return startOutboxRelay({ db, producer: { send }, registry: new Registry(), log: quiet, ...options });
+  const store = outboxStore(db);
+  return startOutboxRelay({
+    store,
+    producer: { send: send as never },
+    registry: createRegistry(),
+    log: quiet,
+    ...options,
+  });
 }
 
 const append = (records: { key: string; value: string }[]) =>
@@ -174,7 +185,7 @@ test.serial('the backlog and the age of its oldest row are measured', async (t) 
     { key: 'b', value: '2' },
   ]);
   await sql`UPDATE muster_outbox SET created_at = UTC_TIMESTAMP(3) - INTERVAL 90 SECOND`.execute(db);
-  const registry = new Registry();
+  const registry = createRegistry();
   const running = relay(() => Promise.reject(new Error('away')), { registry });
   let text = '';
   await until(async () => {
@@ -192,3 +203,216 @@ test.serial('a record that could never be sent is refused when it is written', a
   });
   t.is(await countOf(db, 'muster_outbox'), 0);
 });
+
+test.serial(
+  'a relay whose lock ends while it sends deletes nothing, and what follows stays in order',
+  async (t) => {
+    const sent: { by: string; value: string }[] = [];
+    let thaw = () => {};
+    const frozen = new Promise<void>((resolve) => {
+      thaw = resolve;
+    });
+    const own = openDatabase({ settings, connections: 1 });
+    t.teardown(() => own.destroy());
+    const id = await sql<{ id: number }>`SELECT CONNECTION_ID() AS id`.execute(own);
+    let sending = false;
+    const hangs = relay(
+      async (records) => {
+        sending = true;
+        await frozen;
+        sent.push(...records.map(({ value }) => ({ by: 'frozen', value: String(value) })));
+      },
+      { store: outboxStore(own), pollMs: 10 },
+    );
+    await append([{ key: 'k', value: '1' }]);
+    await until(() => sending);
+    // What the server does with one that is silent for too long (wait_timeout).
+    await sql`KILL ${sql.lit(Number(id.rows[0]!.id))}`.execute(db);
+    const follows = relay(
+      async (records) => {
+        sent.push(...records.map(({ value }) => ({ by: 'next', value: String(value) })));
+      },
+      { pollMs: 10 },
+    );
+    await append([{ key: 'k', value: '2' }]);
+    await until(() => sent.length === 2);
+    await follows.stop();
+    await append([{ key: 'k', value: '3' }]);
+    thaw();
+    await until(async () => (await countOf(db, 'muster_outbox')) === 0);
+    await hangs.stop();
+    t.deepEqual(sent.slice(0, 3), [
+      { by: 'next', value: '1' },
+      { by: 'next', value: '2' },
+      // A repeat; the first copies are in order.
+      { by: 'frozen', value: '1' },
+    ]);
+    t.is(sent.at(-1)!.value, '3');
+  },
+);
+
+// ---- without an order: from memory, and left behind
+
+const appendRow = (values: readonly string[]) =>
+  transaction(db, (trx) =>
+    appendUnordered(
+      trx,
+      values.map((value) => ({ topic: 'out', key: value, value, headers: { raw: Buffer.from([0, 255]) } })),
+    ),
+  );
+const letTimePass = (seconds: number) =>
+  sql`UPDATE muster_outbox_due SET take_at = take_at - INTERVAL ${seconds} SECOND,
+    due_at = due_at - INTERVAL ${seconds} SECOND`.execute(db);
+
+test.serial(
+  'a row for all records of a commit is published from memory, and goes when it is acked',
+  async (t) => {
+    const sent: OutgoingRecord[] = [];
+    const running = relay(async (records) => {
+      sent.push(...records);
+    });
+    const row = await appendRow(['1', '2', '3']);
+    t.is(await countOf(db, 'muster_outbox_due'), 1);
+    running.publish(row);
+    await until(async () => (await countOf(db, 'muster_outbox_due')) === 0);
+    await running.stop();
+    t.deepEqual(
+      sent.map(({ value }) => String(value)),
+      ['1', '2', '3'],
+    );
+  },
+);
+
+test.serial(
+  'what a dead process left behind is published by another, as it was given, and once',
+  async (t) => {
+    const sent: OutgoingRecord[] = [];
+    const send = async (records: readonly OutgoingRecord[]) => {
+      sent.push(...records);
+    };
+    const relays = [relay(send, { pollMs: 10 }), relay(send, { pollMs: 10 })];
+    await transaction(db, (trx) => appendUnordered(trx, [{ topic: 'out', key: null, value: null }]));
+    await Promise.all(Array.from({ length: 50 }, (_, index) => appendRow([`${index}`])));
+    // Whoever took it in may still be at it.
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    t.is(sent.length, 0);
+    await letTimePass(15);
+    await until(async () => (await countOf(db, 'muster_outbox_due')) === 0);
+    await Promise.all(relays.map((each) => each.stop()));
+    t.is(sent.length, 51);
+    t.is(new Set(sent.map(({ value }) => String(value))).size, 51);
+    t.deepEqual(sent.find(({ key }) => key !== null)!.headers, { raw: Buffer.from([0, 255]) });
+    t.is(sent.find(({ key }) => key === null)!.value, null);
+  },
+);
+
+// ---- timers
+
+const hourMs = 3_600_000;
+const timer = (value: string, dueInMs: number) =>
+  transaction(db, (trx) => setTimer(trx, [{ topic: 'out', key: 'k', value }], dueInMs));
+
+test.serial(
+  'a timer fires when its time has come by the clock of the database, once, and tells how late',
+  async (t) => {
+    const sent: OutgoingRecord[] = [];
+    const send = async (records: readonly OutgoingRecord[]) => {
+      sent.push(...records);
+    };
+    const registry = createRegistry();
+    await timer('later', hourMs);
+    await timer('now', 0);
+    const relays = [relay(send, { pollMs: 10, registry }), relay(send, { pollMs: 10 })];
+    await until(() => sent.length === 1);
+    t.is(String(sent[0]!.value), 'now');
+    await until(async () => (await countOf(db, 'muster_outbox_due')) === 1);
+    // The clock is a second short of it, and then a minute past it.
+    await letTimePass(3_590);
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    t.is(sent.length, 1);
+    await letTimePass(70);
+    await until(async () => (await countOf(db, 'muster_outbox_due')) === 0);
+    await Promise.all(relays.map((each) => each.stop()));
+    t.deepEqual(
+      sent.map(({ value }) => String(value)),
+      ['now', 'later'],
+    );
+    const lateMs = Number(sent[1]!.headers!['muster-timer-late-ms']);
+    t.true(lateMs >= 60_000 && lateMs < 80_000, String(lateMs));
+    t.regex(String(sent[1]!.headers!['muster-timer-due']), /^\d{4}-\d\d-\d\dT[\d:.]+Z$/);
+  },
+);
+
+test.serial('a timer of a transaction that rolls back never fires', async (t) => {
+  await t.throwsAsync(
+    transaction(db, async (trx) => {
+      await setTimer(trx, [{ topic: 'out', key: 'k', value: 'no' }], 0);
+      throw new Error('no');
+    }),
+  );
+  t.is(await countOf(db, 'muster_outbox_due'), 0);
+});
+
+test.serial(
+  'a timer that was cancelled never fires; one that was taken to be fired cannot be cancelled',
+  async (t) => {
+    const sent: string[] = [];
+    let release = () => {};
+    const held = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    const cancelled = await timer('cancelled', 0);
+    t.true(await transaction(db, (trx) => cancelTimer(trx, cancelled)));
+    t.false(await transaction(db, (trx) => cancelTimer(trx, cancelled)));
+    const kept = await timer('kept', 0);
+    await t.throwsAsync(
+      transaction(db, async (trx) => {
+        t.true(await cancelTimer(trx, kept));
+        throw new Error('rolled back');
+      }),
+    );
+    let sending = false;
+    const running = relay(
+      async (records) => {
+        sending = true;
+        await held;
+        sent.push(...records.map(({ value }) => String(value)));
+      },
+      { pollMs: 10 },
+    );
+    await until(() => sending);
+    t.false(await transaction(db, (trx) => cancelTimer(trx, kept)));
+    release();
+    await until(async () => (await countOf(db, 'muster_outbox_due')) === 0);
+    await running.stop();
+    t.deepEqual(sent, ['kept']);
+  },
+);
+
+test.serial('two thousand timers due at once: each fires, none twice, with two relays', async (t) => {
+  const sent: string[] = [];
+  const send = async (records: readonly OutgoingRecord[]) => {
+    sent.push(...records.map(({ value }) => String(value)));
+  };
+  await transaction(db, async (trx) => {
+    for (let n = 0; n < 2_000; n++) await setTimer(trx, [{ topic: 'out', key: 'k', value: String(n) }], 0);
+  });
+  const relays = [relay(send, { pollMs: 10 }), relay(send, { pollMs: 10 })];
+  await until(async () => (await countOf(db, 'muster_outbox_due')) === 0, 60_000);
+  await Promise.all(relays.map((each) => each.stop()));
+  t.is(sent.length, 2_000);
+  t.is(new Set(sent).size, 2_000);
+});
+
+test.serial(
+  'the backlog counts what ought to be published by now, and no timer before its time',
+  async (t) => {
+    await timer('later', hourMs);
+    await timer('overdue', 0);
+    await appendRow(['1']);
+    await append([{ key: 'a', value: '1' }]);
+    const { pending, oldestAgeSeconds } = await outboxStore(db).backlog();
+    t.is(pending, 3);
+    t.true(oldestAgeSeconds < 60);
+  },
+);

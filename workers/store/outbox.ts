@@ -1,55 +1,59 @@
 /**
- * The outbox: records to publish are rows of the transaction that decides them; a relay publishes the rows after the
- * commit. At least once (a crash between sending and deleting sends again), in order per topic and key.
+ * The outbox: records to publish are rows of the transaction that decides them; a relay (relay.ts) publishes what has
+ * committed. At least once: a crash between an ack and the deletion of a row publishes it again, so consumers are
+ * idempotent. There are three ways in:
  *
- * Rows are spread over shards by topic and key. A relay locks the shards it works on (SKIP LOCKED), so that several
- * relays share the work and a key is never in two hands. The lock ends with the relay's connection, and the
- * server ends the connection of a relay that hangs (wait_timeout, database.ts).
+ * - `appendOutbox`: in order per topic and key. The first copies of a key's records lie on their topic in the order of
+ *   their rows; a copy that comes again may follow newer records. Rows are spread over shards by topic and key; a relay
+ *   locks the shards it works on and reads each in order, so a key is never in two hands.
+ * - `appendUnordered`: one row for all records of a transaction, which this process publishes from its memory right after
+ *   the commit (`Relay.publish`). Cheaper, and no order is promised: of two commits either may be published first, and
+ *   what a dead process left follows seconds later.
+ * - `setTimer`: published when its time has come, never before, by the database's clock and no other. A step of that
+ *   clock moves all timers with it; what any other host's clock says, crashes and freezes change nothing but lateness.
  */
 import { context, propagation } from '@opentelemetry/api';
 import { type Kysely, sql, type Transaction } from 'kysely';
-import type { Registry } from 'prom-client';
-import { metrics } from '../../catalog/metrics.ts';
 import { MusterError } from '../base/errors.ts';
-import type { Logger } from '../base/log.ts';
-import { gauge } from '../base/metrics.ts';
-import { type Headers, murmur2, type OutgoingRecord, type Producer } from '../kafka/kafka.ts';
-import { type MessageSpan, startLaterSend } from '../kafka/tracing-kafka.ts';
+import { type Headers, murmur2, type OutgoingRecord } from '../kafka/kafka.ts';
 import { onCommit, transaction } from './database.ts';
 import { logPublished } from './event-log.ts';
+import {
+  type DueRow,
+  type OrderedRow,
+  type OutboxRows,
+  type OutboxStore,
+  takenForMs,
+  wakeRelays,
+} from './relay.ts';
 
 /** As many as rows in muster_outbox_shard. */
 const shardCount = 8;
 /** Below Kafka's default limit of a batch (1 MiB), so that no row can ever be too long to send. */
 const maxRecordBytes = 900_000;
+/** Below what a server takes in one statement (16 MiB). */
+const maxRowBytes = 8_000_000;
 
 export type OutboxRecord = Omit<OutgoingRecord, 'partition'>;
 
-/** Relays of this process, to be woken by a commit. */
-const relays = new Set<(shards: readonly number[]) => void>();
-
 /**
- * Adds records to the outbox within a transaction: they are published if and only if it commits. Order per topic and
- * key is the order of ids; two transactions on one key must therefore be ordered by a lock on their business row taken
- * before. The trace goes on in the records. Those of a topic with an event log are logged as PUBLISHED. Throws MUSTER_RECORD_TOO_LARGE.
+ * Adds records to the outbox within a transaction: they are published if and only if it commits, in order per topic and
+ * key. That order is the order of ids; two transactions on one key must therefore be ordered by a lock on their business
+ * row taken before. The trace goes on in the records. Those of a topic with an event log are logged as PUBLISHED.
+ * Throws MUSTER_RECORD_TOO_LARGE.
  */
 export async function appendOutbox<DB>(
   trx: Transaction<DB>,
   records: readonly OutboxRecord[],
 ): Promise<void> {
   if (records.length === 0) return;
-  const carrier: Record<string, string> = {};
-  propagation.inject(context.active(), carrier);
+  const carrier = traceCarrier();
   const shards = new Set<number>();
   const rows = records.map((record) => {
     const key = record.key === null ? null : Buffer.from(record.key as string);
     const value = record.value === null ? null : Buffer.from(record.value as string);
     const headers = JSON.stringify(encodeHeaders({ ...carrier, ...record.headers }));
-    if ((key?.length ?? 0) > 1_024 || (value?.length ?? 0) + headers.length > maxRecordBytes)
-      throw new MusterError(
-        'MUSTER_RECORD_TOO_LARGE',
-        `a record for ${record.topic} has more than ${maxRecordBytes} bytes, or its key more than 1024`,
-      );
+    checkSize(record.topic, key?.length ?? 0, (value?.length ?? 0) + headers.length);
     const shard = shardOf(record.topic, key);
     shards.add(shard);
     return sql`(${shard}, ${record.topic}, ${key}, ${value}, ${headers}, UTC_TIMESTAMP(3))`;
@@ -60,9 +64,85 @@ export async function appendOutbox<DB>(
       VALUES ${sql.join(rows.slice(from, from + 500))}`.execute(trx);
   }
   await logPublished(trx, records);
-  onCommit(trx, () => {
-    for (const wake of relays) wake([...shards]);
-  });
+  onCommit(trx, () => wakeRelays([...shards]));
+}
+
+/**
+ * Adds records, all of them in one row, within a transaction: they are published if and only if it commits. Give the row
+ * to `Relay.publish` after the commit; without that it goes out with the relay that finds it, up to a quarter of a minute
+ * later. Throws MUSTER_RECORD_TOO_LARGE.
+ */
+export async function appendUnordered<DB>(
+  trx: Transaction<DB>,
+  records: readonly OutboxRecord[],
+): Promise<DueRow> {
+  const id = await insertDue(trx, records, undefined);
+  await logPublished(trx, records);
+  return { id, records, timer: undefined };
+}
+
+/**
+ * Publishes records `dueInMs` after now, by the database's clock, if the transaction commits. They carry the headers
+ * `muster-timer-due` (ISO-8601) and `muster-timer-late-ms`. Resolves to the timer's id, for cancelTimer().
+ */
+export async function setTimer<DB>(
+  trx: Transaction<DB>,
+  records: readonly OutboxRecord[],
+  dueInMs: number,
+): Promise<string> {
+  return insertDue(trx, records, dueInMs);
+}
+
+/**
+ * Takes a timer back within a transaction. True: it will never fire, if the transaction commits. False: it has fired, is
+ * about to, or was cancelled before; whoever consumes it must bear that it comes.
+ */
+export async function cancelTimer<DB>(trx: Transaction<DB>, id: string): Promise<boolean> {
+  const { numAffectedRows } = await sql`
+    DELETE FROM muster_outbox_due WHERE id = ${id} AND take_at = due_at`.execute(trx);
+  return numAffectedRows === 1n;
+}
+
+async function insertDue<DB>(
+  trx: Transaction<DB>,
+  records: readonly OutboxRecord[],
+  dueInMs: number | undefined,
+): Promise<string> {
+  const carrier = traceCarrier();
+  const text = JSON.stringify(
+    records.map(({ topic, key, value, headers }) => {
+      const own = encodeHeaders({ ...carrier, ...headers });
+      const size = (value?.length ?? 0) + JSON.stringify(own).length;
+      checkSize(topic, key?.length ?? 0, size);
+      return [topic, encode(key), encode(value), own];
+    }),
+  );
+  if (text.length > maxRowBytes)
+    throw new MusterError(
+      'MUSTER_RECORD_TOO_LARGE',
+      `the records take ${text.length} bytes together, more than the ${maxRowBytes} of one row`,
+    );
+  const now = sql`UTC_TIMESTAMP(3)`;
+  const after = (ms: number) => sql`${now} + INTERVAL ${Math.ceil(ms) * 1_000} MICROSECOND`;
+  const times = dueInMs === undefined ? [sql`NULL`, after(takenForMs)] : [after(dueInMs), after(dueInMs)];
+  const { insertId } = await sql`
+    INSERT INTO muster_outbox_due (due_at, take_at, records, created_at)
+    VALUES (${sql.join(times)}, ${text}, ${now})`.execute(trx);
+  return String(insertId);
+}
+
+function traceCarrier(): Record<string, string> {
+  const carrier: Record<string, string> = {};
+  propagation.inject(context.active(), carrier);
+  return carrier;
+}
+
+function checkSize(topic: string, keyBytes: number, otherBytes: number): void {
+  if (keyBytes > 1_024 || otherBytes > maxRecordBytes)
+    throw new MusterError(
+      'MUSTER_RECORD_TOO_LARGE',
+      `a record for ${topic} has more than ${maxRecordBytes} bytes, or its key more than 1024`,
+    );
 }
 
 function shardOf(topic: string, key: Buffer | null): number {
@@ -70,26 +150,28 @@ function shardOf(topic: string, key: Buffer | null): number {
   return (hash >>> 0) % shardCount;
 }
 
-function encodeHeaders(headers: Headers): Record<string, string | { base64: string }> {
-  return Object.fromEntries(
-    Object.entries(headers).map(([name, value]) => [
-      name,
-      typeof value === 'string' ? value : { base64: value.toString('base64') },
-    ]),
-  );
+type Encoded = string | null | { readonly base64: string };
+
+function encode(value: Uint8Array | string | null): Encoded {
+  return value === null || typeof value === 'string'
+    ? value
+    : { base64: Buffer.from(value).toString('base64') };
 }
 
-function decodeHeaders(text: Buffer): Headers {
-  const stored = JSON.parse(text.toString('utf8')) as Record<string, string | { base64: string }>;
-  return Object.fromEntries(
-    Object.entries(stored).map(([name, value]) => [
-      name,
-      typeof value === 'string' ? value : Buffer.from(value.base64, 'base64'),
-    ]),
-  );
+const decode = (value: Encoded) =>
+  value === null || typeof value === 'string' ? value : Buffer.from(value.base64, 'base64');
+
+function encodeHeaders(headers: Headers): Record<string, Encoded> {
+  return Object.fromEntries(Object.entries(headers).map(([name, value]) => [name, encode(value)]));
 }
 
-interface Row {
+function decodeHeaders(stored: Record<string, Encoded>): Headers {
+  return Object.fromEntries(Object.entries(stored).map(([name, value]) => [name, decode(value)!]));
+}
+
+// ---- what the relay reads and deletes
+
+interface StoredRow {
   readonly shard: number;
   /** A string above 2^53. */
   readonly id: number | string;
@@ -99,180 +181,125 @@ interface Row {
   readonly headers: Buffer;
 }
 
-export interface RelayOptions<DB> {
-  readonly db: Kysely<DB>;
-  readonly producer: Pick<Producer, 'send'>;
-  readonly registry: Registry;
-  readonly log: Logger;
-  /** How often rows of other processes are looked for. Default 200. */
-  readonly pollMs?: number;
-  /** Most rows of one shard in one step. Default 250. */
-  readonly rowsPerShard?: number;
+interface StoredDue {
+  readonly id: number | string;
+  readonly records: Buffer;
+  readonly due_at: Date | null;
+  readonly late_us: number | string | null;
 }
 
-export interface Relay {
-  /** Finishes the running step and ends; rows that are left go out with the next relay. */
-  stop(): Promise<void>;
-}
-
-/**
- * Publishes the outbox until stopped. A commit in this process wakes it at once; the rest it finds by polling. While
- * the database or Kafka is away it tries again, ever more slowly up to 5 s.
- */
-export function startOutboxRelay<DB>(options: RelayOptions<DB>): Relay {
-  const { log } = options;
-  const pollMs = options.pollMs ?? 200;
-  let stopped = false;
-  let failures = 0;
-  const asked = new Set<number>();
-  let wakeUp: (() => void) | undefined;
-
-  const wake = (shards: readonly number[]) => {
-    for (const shard of shards) asked.add(shard);
-    if (failures === 0) wakeUp?.();
-  };
-  relays.add(wake);
-
-  const sleep = (ms: number) =>
-    new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, ms);
-      wakeUp = () => {
-        clearTimeout(timer);
-        resolve();
-      };
-    }).finally(() => {
-      wakeUp = undefined;
-    });
-
-  async function run(): Promise<void> {
-    let lastPollMs = 0;
-    while (!stopped) {
-      const all = Date.now() - lastPollMs >= pollMs;
-      if (all) lastPollMs = Date.now();
-      const wanted = all ? undefined : [...asked];
-      asked.clear();
-      try {
-        const step = await relayStep(options, wanted);
-        failures = 0;
-        for (const shard of step.more) asked.add(shard);
-        // Rows of ours in a shard that another relay holds: it may have looked before our commit.
-        if (wanted !== undefined && step.missed.length > 0 && !stopped) {
-          for (const shard of step.missed) asked.add(shard);
-          await sleep(5);
-        }
-      } catch (error) {
-        failures++;
-        if (failures === 1 || failures % 20 === 0)
-          log.warn('the outbox could not be published; trying again', { failures, error });
-        await sleep(Math.min(5_000, 100 * 2 ** Math.min(failures, 6)));
-        lastPollMs = 0;
-        continue;
-      }
-      if (asked.size === 0 && !stopped) await sleep(Math.max(1, pollMs - (Date.now() - lastPollMs)));
-    }
-  }
-  const running = run();
-  const measuring = measureOutbox(options);
+export function outboxStore<DB>(db: Kysely<DB>): OutboxStore {
   return {
-    async stop() {
-      stopped = true;
-      relays.delete(wake);
-      measuring.stop();
-      wakeUp?.();
-      await running;
+    transaction: (work) => transaction(db, (trx) => work(rowsOf(trx))),
+
+    async waiting(lane) {
+      const { rows } = await (lane === 'ordered'
+        ? sql`SELECT 1 FROM muster_outbox LIMIT 1`
+        : sql`SELECT 1 FROM muster_outbox_due WHERE take_at <= UTC_TIMESTAMP(3) LIMIT 1`
+      ).execute(db);
+      return rows.length > 0;
+    },
+
+    async removeDue(ids) {
+      // In one with a retry: it may meet the locks of a relay that takes rows.
+      await transaction(db, (trx) =>
+        sql`DELETE FROM muster_outbox_due WHERE id IN (${sql.join(ids)})`.execute(trx),
+      );
+    },
+
+    async backlog() {
+      const now = sql`UTC_TIMESTAMP(3)`;
+      const { rows } = await sql<{ pending: number; age: string | number | null }>`
+        SELECT COUNT(*) AS pending,
+          TIMESTAMPDIFF(MICROSECOND, MIN(since), ${now}) / 1000000 AS age
+        FROM (
+          SELECT created_at AS since FROM muster_outbox
+          UNION ALL
+          SELECT COALESCE(due_at, created_at) FROM muster_outbox_due
+          WHERE take_at <= ${now} + INTERVAL ${takenForMs * 1_000} MICROSECOND
+            AND (due_at IS NULL OR due_at <= ${now})
+        ) AS waiting`.execute(db);
+      return { pending: Number(rows[0]!.pending), oldestAgeSeconds: Math.max(0, Number(rows[0]!.age ?? 0)) };
     },
   };
 }
 
-/** Locks shards, reads the head of each, sends, deletes, commits. Returns shards with more rows and shards held by others. */
-async function relayStep<DB>(
-  { db, producer, rowsPerShard = 250 }: RelayOptions<DB>,
-  wanted: readonly number[] | undefined,
-): Promise<{ readonly more: readonly number[]; readonly missed: readonly number[] }> {
-  if (wanted?.length === 0) return { more: [], missed: [] };
-  return transaction(db, async (trx) => {
-    const locked = await sql<{ shard: number }>`
-      SELECT shard FROM muster_outbox_shard
-      ${wanted === undefined ? sql`` : sql`WHERE shard IN (${sql.join(wanted)})`}
-      ORDER BY shard FOR UPDATE SKIP LOCKED`.execute(trx);
-    const held = locked.rows.map((row) => row.shard);
-    const missed = (wanted ?? []).filter((shard) => !held.includes(shard));
-    if (held.length === 0) return { more: [], missed };
-    const heads = held.map(
-      (shard) => sql`
-        (SELECT shard, id, topic, record_key, value, headers FROM muster_outbox
-         WHERE shard = ${shard} ORDER BY id LIMIT ${rowsPerShard})`,
-    );
-    const { rows } = await sql<Row>`${sql.join(heads, sql` UNION ALL `)}`.execute(trx);
-    if (rows.length === 0) return { more: [], missed };
-    // UNION ALL promises no order of its own.
-    rows.sort((a, b) => a.shard - b.shard || compareIds(a.id, b.id));
-    await sendRows(producer, rows);
-    const byShard = [...Map.groupBy(rows, (row) => row.shard)];
-    const sent = byShard.map(
-      // By ids, not by a range: a row with a smaller id may have been committed since.
-      ([shard, own]) => sql`(shard = ${shard} AND id IN (${sql.join(own.map(({ id }) => id))}))`,
-    );
-    await sql`DELETE FROM muster_outbox WHERE ${sql.join(sent, sql` OR `)}`.execute(trx);
-    return {
-      more: byShard.filter(([, own]) => own.length === rowsPerShard).map(([shard]) => shard),
-      missed,
-    };
-  });
+function rowsOf<DB>(trx: Transaction<DB>): OutboxRows {
+  return {
+    async lockShards(wanted) {
+      const { rows } = await sql<{ shard: number }>`
+        SELECT shard FROM muster_outbox_shard
+        ${wanted === undefined ? sql`` : sql`WHERE shard IN (${sql.join(wanted)})`}
+        ORDER BY shard FOR UPDATE SKIP LOCKED`.execute(trx);
+      return rows.map(({ shard }) => shard);
+    },
+
+    async heads(shards, limit) {
+      const heads = shards.map(
+        (shard) => sql`
+          (SELECT shard, id, topic, record_key, value, headers FROM muster_outbox
+           WHERE shard = ${shard} ORDER BY id LIMIT ${limit})`,
+      );
+      const { rows } = await sql<StoredRow>`${sql.join(heads, sql` UNION ALL `)}`.execute(trx);
+      // UNION ALL promises no order of its own.
+      rows.sort((a, b) => a.shard - b.shard || compareIds(a.id, b.id));
+      return rows.map(({ shard, id, topic, record_key: key, value, headers }) => ({
+        shard,
+        id: String(id),
+        record: { topic, key, value, headers: decodeHeaders(JSON.parse(headers.toString('utf8'))) },
+      }));
+    },
+
+    async removeOrdered(rows: readonly OrderedRow[]) {
+      const sent = [...Map.groupBy(rows, ({ shard }) => shard)].map(
+        // By ids, not by a range: a row with a smaller id may have been committed since.
+        ([shard, own]) => sql`(shard = ${shard} AND id IN (${sql.join(own.map(({ id }) => id))}))`,
+      );
+      await sql`DELETE FROM muster_outbox WHERE ${sql.join(sent, sql` OR `)}`.execute(trx);
+    },
+
+    async takeDue({ rows: most, bytes: mostBytes, forMs }) {
+      const found = await sql<{ id: number | string; bytes: number }>`
+        SELECT id, LENGTH(records) AS bytes FROM muster_outbox_due
+        WHERE take_at <= UTC_TIMESTAMP(3) ORDER BY take_at LIMIT ${most} FOR UPDATE SKIP LOCKED`.execute(trx);
+      let bytes = 0;
+      const ids = found.rows
+        .filter((row, index) => {
+          bytes += row.bytes;
+          return index === 0 || bytes <= mostBytes;
+        })
+        .map(({ id }) => id);
+      if (ids.length === 0) return [];
+      const these = sql`WHERE id IN (${sql.join(ids)})`;
+      await sql`
+        UPDATE muster_outbox_due SET take_at = UTC_TIMESTAMP(3) + INTERVAL ${forMs * 1_000} MICROSECOND
+        ${these}`.execute(trx);
+      const { rows } = await sql<StoredDue>`
+        SELECT id, records, due_at, TIMESTAMPDIFF(MICROSECOND, due_at, UTC_TIMESTAMP(3)) AS late_us
+        FROM muster_outbox_due ${these}`.execute(trx);
+      return rows.map((row) => ({
+        id: String(row.id),
+        records: decodeRecords(row.records),
+        timer:
+          row.due_at === null
+            ? undefined
+            : { dueAtMs: row.due_at.getTime(), lateMs: Math.max(0, Number(row.late_us) / 1_000) },
+      }));
+    },
+  };
 }
 
-/** Each record goes on in the trace of the work that made it, with the time that it took to get out. */
-async function sendRows(producer: Pick<Producer, 'send'>, rows: readonly Row[]): Promise<void> {
-  const spans: MessageSpan[] = [];
-  const records = rows.map((row) => {
-    const headers = decodeHeaders(row.headers);
-    const span = startLaterSend(row.topic, headers, 'outbox');
-    if (span !== undefined) spans.push(span);
-    return {
-      topic: row.topic,
-      key: row.record_key,
-      value: row.value,
-      headers: span === undefined ? headers : { ...headers, traceparent: span.traceparent },
-    };
-  });
-  try {
-    await producer.send(records);
-    for (const span of spans) span.end();
-  } catch (error) {
-    for (const span of spans) span.end(error);
-    throw error;
-  }
+function decodeRecords(stored: Buffer): readonly OutboxRecord[] {
+  const list = JSON.parse(stored.toString('utf8')) as [string, Encoded, Encoded, Record<string, Encoded>][];
+  return list.map(([topic, key, value, headers]) => ({
+    topic,
+    key: decode(key),
+    value: decode(value),
+    headers: decodeHeaders(headers),
+  }));
 }
 
 function compareIds(a: number | string, b: number | string): number {
   const difference = BigInt(a) - BigInt(b);
   return difference < 0n ? -1 : difference > 0n ? 1 : 0;
-}
-
-/** Keeps muster_outbox_pending and muster_outbox_oldest_age_seconds up to date; every relay reports the same numbers. */
-function measureOutbox<DB>({ db, registry, log }: RelayOptions<DB>): { stop(): void } {
-  const pending = gauge(registry, {
-    name: metrics.outbox.pending,
-    help: 'Records in the outbox that are not published yet.',
-  });
-  const oldest = gauge(registry, {
-    name: metrics.outbox.oldestAgeSeconds,
-    help: 'Age of the oldest record in the outbox; 0 when it is empty.',
-  });
-  const measure = async () => {
-    try {
-      const { rows } = await sql<{ pending: number; age: string | number | null }>`
-        SELECT (SELECT COUNT(*) FROM muster_outbox) AS pending,
-          (SELECT TIMESTAMPDIFF(MICROSECOND, created_at, UTC_TIMESTAMP(3)) / 1000000
-           FROM muster_outbox ORDER BY id LIMIT 1) AS age`.execute(db);
-      pending.set(Number(rows[0]!.pending));
-      oldest.set(Math.max(0, Number(rows[0]!.age ?? 0)));
-    } catch (error) {
-      log.debug('the outbox could not be measured', { error });
-    }
-  };
-  void measure();
-  const timer = setInterval(measure, 5_000);
-  timer.unref();
-  return { stop: () => clearInterval(timer) };
 }

@@ -1,0 +1,98 @@
+/** The relay over a store in memory and producers that hang and fail, as real ones do at their worst moments. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import test from 'ava';
+import { NotNowError } from '../base/errors.ts';
+import { createRegistry } from '../base/metrics.ts';
+import type { OutgoingRecord } from '../kafka/kafka.ts';
+import { testLog } from '../kafka/testing.ts';
+import { type DueRow, type OutboxStore, startOutboxRelay } from './relay.ts';
+
+/** Due rows with a clock of their own: `free` says whose time has come. */
+function memoryStore(rows: readonly DueRow[], free: (row: DueRow) => boolean) {
+  const left = new Map(rows.map((row) => [row.id, row]));
+  const ready = () => [...left.values()].filter(free);
+  let looks = 0;
+  const store: OutboxStore = {
+    transaction: (work) =>
+      work({
+        lockShards: async () => [],
+        heads: async () => [],
+        removeOrdered: async () => {},
+        takeDue: async () => ready(),
+      }),
+    async waiting(lane) {
+      looks += 1;
+      return lane === 'due' && ready().length > 0;
+    },
+    removeDue: async (ids) => ids.forEach((id) => void left.delete(id)),
+    backlog: async () => ({ pending: left.size, oldestAgeSeconds: 0 }),
+  };
+  return { left, store, looks: () => looks };
+}
+
+const row = (id: string, topic = 'out'): DueRow => ({
+  id,
+  records: [{ topic, key: id, value: id }],
+  timer: undefined,
+});
+
+function relay(store: OutboxStore, send: (records: readonly OutgoingRecord[]) => Promise<void>) {
+  return startOutboxRelay({
+    store,
+    producer: { send: send as never },
+    registry: createRegistry(),
+    log: testLog,
+    pollMs: 5,
+  });
+}
+
+async function until(what: () => boolean): Promise<void> {
+  const endMs = Date.now() + 20_000;
+  while (!what()) {
+    if (Date.now() > endMs) throw new Error('did not happen in time');
+    await sleep(5);
+  }
+}
+
+const tooLate = () => new NotNowError('MUSTER_KAFKA_SEND', 'not acked within the deadline');
+
+test('what is published from memory and hangs until its send gives up is published all the same, and stays until then', async (t) => {
+  const one = row('1');
+  let free = false;
+  const { left, store, looks } = memoryStore([one], () => free);
+  const sent: string[] = [];
+  let giveUp: (() => void) | undefined;
+  const running = relay(store, async (records) => {
+    if (giveUp === undefined)
+      await new Promise<void>((_, reject) => {
+        giveUp = () => reject(tooLate());
+      });
+    sent.push(...records.map(({ value }) => String(value)));
+    free = false;
+  });
+  running.publish(one);
+  await until(() => giveUp !== undefined);
+  // The search for what was left behind passes while the first send hangs, and much that was acked is deleted meanwhile.
+  const seen = looks();
+  await until(() => looks() > seen + 10);
+  await sleep(300);
+  t.is(left.size, 1, 'nothing is acked yet');
+  giveUp!();
+  free = true;
+  await until(() => sent.length > 0);
+  t.deepEqual(sent, ['1']);
+  await until(() => left.size === 0);
+  await running.stop();
+});
+
+test('a row that cannot be sent holds up no other, and is the only one that stays', async (t) => {
+  const taken = new Set<string>();
+  const { left, store } = memoryStore([row('1'), row('2', 'nowhere'), row('3')], ({ id }) => !taken.has(id));
+  const running = relay(store, async (records) => {
+    for (const { value } of records) taken.add(String(value));
+    if (records.some(({ topic }) => topic === 'nowhere')) throw tooLate();
+  });
+  await until(() => left.size === 1);
+  await running.stop();
+  t.deepEqual([...left.keys()], ['2']);
+});
