@@ -8,7 +8,7 @@ import { Registry } from 'prom-client';
 import { groups } from '../../catalog/groups.ts';
 import { topics } from '../../catalog/topics.ts';
 import { isNotNow } from '../../workers/base/errors.ts';
-import { newId } from '../../workers/order/ids.ts';
+import { uuidV7 } from '../../workers/base/ids.ts';
 import { type Order, priceOrder } from '../../workers/order/order.ts';
 import {
   type PaymentCall,
@@ -145,7 +145,7 @@ export async function orderScenario(world: World, bug?: OrderBug): Promise<reado
     const { lines, total } = priced;
     // A user as the schema wants one.
     const user = `u_${String(world.int(0, 4)).repeat(22)}`;
-    return { orderId: newId(world.now()), user, status: 'PENDING', lines, total };
+    return { orderId: uuidV7(world.now()), user, status: 'PENDING', lines, total };
   });
   for (const order of orders) store.put('order', order.orderId, order);
 
@@ -167,7 +167,7 @@ export async function orderScenario(world: World, bug?: OrderBug): Promise<reado
         idempotencyKey,
         requestHash: `${order.orderId} ${amountMinor}`,
         amount: { amountMinor, currency: order.total.currency },
-        paymentId: newId(world.now()),
+        paymentId: uuidV7(world.now()),
         method: 'card',
         cardLast4: undefined,
         traceparent: undefined,

@@ -4,6 +4,7 @@
  */
 import { type OnceRows, onceAll } from '../store/once.ts';
 import type { OutboxRecord } from '../store/outbox.ts';
+import { paidRecords, productRecord } from './events.ts';
 import {
   decidePayments,
   type Order,
@@ -13,7 +14,6 @@ import {
   refusedKey,
   unknownOrder,
 } from './order.ts';
-import { paidRecords, productRecord } from './records.ts';
 
 export interface PaymentCall extends PaymentRequest {
   /** Of the order's customer: two customers may use the same one, one customer for two orders may not. */

@@ -9,6 +9,7 @@ import { Type } from 'typebox';
 import { money } from '../../catalog/events/promotion.ts';
 import { metrics } from '../../catalog/metrics.ts';
 import { isNotNow } from '../base/errors.ts';
+import { uuidV7 } from '../base/ids.ts';
 import { counter } from '../base/metrics.ts';
 import { isCurrency, type Money } from '../base/money.ts';
 import { pseudonym } from '../base/pseudonym.ts';
@@ -17,7 +18,6 @@ import { idempotencyKey, needKey, onceOf } from '../http/idempotent.ts';
 import { onlyOf, userOf } from '../http/principals.ts';
 import { traceparentOf } from '../kafka/tracing-kafka.ts';
 import { groupCommit } from '../store/group-commit.ts';
-import { newId } from './ids.ts';
 import type { Refusal } from './order.ts';
 import { type PaymentCall, payOrders } from './payments.ts';
 import {
@@ -312,7 +312,7 @@ function registerPaying(app: App, options: OrderRoutesOptions): void {
           idempotencyKey: call.key,
           requestHash: String(call.body),
           amount: inUse(amount, 'paymentInfo.amount'),
-          paymentId: newId(Date.now()),
+          paymentId: uuidV7(Date.now()),
           method,
           cardLast4: digits?.slice(-4),
           traceparent: span.isRecording() ? traceparentOf(context) : undefined,

@@ -1,11 +1,12 @@
 /** Products, orders and payments in SQL: the truth about what is sold and paid. */
 
 import { type Kysely, type Selectable, sql, type Transaction } from 'kysely';
+import { uuidV7 } from '../base/ids.ts';
 import type { Money } from '../base/money.ts';
 import { transaction } from '../store/database.ts';
 import { type OnceCall, once, onceAll, onceRows } from '../store/once.ts';
 import { appendOutbox } from '../store/outbox.ts';
-import { newId } from './ids.ts';
+import { productRecord } from './events.ts';
 import {
   type ChangedProduct,
   changeProduct,
@@ -20,7 +21,6 @@ import {
   unknownProduct,
 } from './order.ts';
 import type { PaymentRows, PaymentStore, VersionedProduct } from './payments.ts';
-import { productRecord } from './records.ts';
 
 interface ProductTable {
   product_id: string;
@@ -69,7 +69,7 @@ export async function createProduct(
   nowMs: number,
 ): Promise<Product> {
   const create = async (trx: Transaction<OrderTables>) => {
-    const created = { ...product, productId: newId(nowMs) };
+    const created = { ...product, productId: uuidV7(nowMs) };
     await trx
       .insertInto('shop_product')
       .values({
@@ -193,7 +193,7 @@ async function insertOrders(
     const priced = priceOrder(items, prices);
     if (!priced.ok) return priced;
     const { lines, total } = priced;
-    return { ok: true, order: { orderId: newId(nowMs), user, status: 'PENDING', lines, total } };
+    return { ok: true, order: { orderId: uuidV7(nowMs), user, status: 'PENDING', lines, total } };
   });
   const rows = placed.flatMap((one) =>
     one.ok

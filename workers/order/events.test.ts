@@ -3,9 +3,8 @@ import Value from 'typebox/value';
 import { orderCompleted, orderConfirmed } from '../../catalog/events/order.ts';
 import { paymentCompleted } from '../../catalog/events/outside.ts';
 import { topics } from '../../catalog/topics.ts';
-import { readOrderCompleted, readProductEvent } from './events.ts';
+import { paidRecords, productRecord, readOrderCompleted, readProductEvent } from './events.ts';
 import type { Order } from './order.ts';
-import { paidRecords, productRecord } from './records.ts';
 
 const user = `u_${'A'.repeat(22)}`;
 const order: Order = {
