@@ -84,7 +84,8 @@ export async function runSeededBug(bug: SeededBug, options: SeededBugsOptions): 
         const started = await startBuggy({
           bug: bug.name,
           workers: spec.workers,
-          variables: { ...variables, ...spec.env },
+          // The console is one of the API's workers.
+          variables: { ...variables, TOKEN_SIGNING_KEY: secrets.tokenSigningKey, ...spec.env },
           name,
           logFile: join(logs, `${bug.name}-${index + 1}.log`),
           signal,

@@ -6,7 +6,7 @@ import type { CouponResult } from '../../catalog/events/coupon.ts';
 import type { DatabaseSettings } from '../base/config.ts';
 import { uuidV7 } from '../base/ids.ts';
 import { createRegistry } from '../base/metrics.ts';
-import { asOperator, operatorToken } from '../http/testing.ts';
+import { asOperator, operatorToken, tokenOf } from '../http/testing.ts';
 import type { Kafka, Producer } from '../kafka/kafka.ts';
 import { eventRecord, headerText } from '../kafka/records.ts';
 import { eventually, readTopic, testKafka, testLog, uniqueName } from '../kafka/testing.ts';
@@ -390,6 +390,8 @@ test.serial('a WebSocket tells outcomes, too, and refuses what it does not under
   const messages: { type: string; data?: SeenOutcome }[] = [];
   const socket = new WebSocket(
     `${url.replace('http', 'ws')}/coupons/ws?userId=${encodeURIComponent('소켓 user')}`,
+    // As a browser does it, which cannot send a header.
+    ['muster', `bearer.${operatorToken}`],
   );
   t.teardown(() => socket.close());
   socket.addEventListener('message', ({ data }) => messages.push(JSON.parse(String(data))));
@@ -399,7 +401,7 @@ test.serial('a WebSocket tells outcomes, too, and refuses what it does not under
   t.like(messages[1], { type: 'coupon-outcome', data: { requestId, couponId, outcome: 'SUCCESS' } });
 
   const refused = async (path: string) => {
-    const bad = new WebSocket(`${url.replace('http', 'ws')}${path}`);
+    const bad = new WebSocket(`${url.replace('http', 'ws')}${path}`, ['muster', `bearer.${operatorToken}`]);
     return new Promise<string>((resolve) => {
       bad.addEventListener('error', () => resolve('error'));
       bad.addEventListener('open', () => resolve('open'));
@@ -447,7 +449,7 @@ test.serial('a coupon that is made twice under one key is one coupon', async (t)
   const make = async (name: string, key: string) => {
     const answer = await fetch(`${url}/coupons`, {
       method: 'POST',
-      headers: { 'content-type': 'application/json', 'idempotency-key': key },
+      headers: { ...asOperator, 'content-type': 'application/json', 'idempotency-key': key },
       body: JSON.stringify({ name, stock: 3 }),
     });
     return { status: answer.status, text: await answer.text() };
@@ -652,4 +654,60 @@ test.serial('a lock keeps a second handler waiting, and without Redis work goes 
   const never = redisLocks(() => Promise.reject(new Error('redis is away')), testLog);
   t.is(await never.with([key], async () => 'done'), 'done');
   await never.stop();
+});
+
+test.serial('a customer asks for himself, and sees and hears nothing of another', async (t) => {
+  const ordering = both.user;
+  const url = await api(t, ordering);
+  const couponId = await createCoupon(db, { name: 'mine', stock: 5 });
+  const call = async (token: string | undefined, method: string, path: string, body?: object) => {
+    const answer = await fetch(`${url}${path}`, {
+      method,
+      headers: {
+        ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
+        ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+      },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    });
+    const json = (await answer.json().catch(() => ({}))) as {
+      requestId?: string;
+      requests?: { requestId: string }[];
+      error?: { code: string };
+    };
+    return { status: answer.status, code: json.error?.code, json };
+  };
+  const [mine, other] = await Promise.all([tokenOf('customer', 'u1'), tokenOf('customer', 'u2')]);
+
+  const asked = await call(mine, 'POST', '/coupons/issue', { couponId });
+  t.is(asked.status, 202);
+  t.is((await call(mine, 'POST', '/coupons/issue', { userId: 'u1', couponId })).status, 202);
+  t.is((await call(mine, 'POST', '/coupons/issue', { userId: 'u2', couponId })).code, 'MUSTER_FORBIDDEN');
+  t.is((await call(undefined, 'POST', '/coupons/issue', { couponId })).status, 401);
+
+  const path = `/coupons/requests/${asked.json.requestId}`;
+  t.is((await call(mine, 'GET', path)).status, 200);
+  t.is((await call(other, 'GET', path)).code, 'MUSTER_COUPON_REQUEST_UNKNOWN');
+  t.is((await call(mine, 'GET', '/coupons/requests')).json.requests?.length, 2);
+  t.is((await call(other, 'GET', '/coupons/requests')).json.requests?.length, 0);
+
+  for (const closed of ['/coupons/requests', '/coupons/events']) {
+    t.is((await call(mine, 'GET', `${closed}?userId=u2`)).code, 'MUSTER_FORBIDDEN', closed);
+    t.is((await call(undefined, 'GET', `${closed}?userId=u2`)).status, 401, closed);
+  }
+  const acks = { userId: 'u1', ids: [asked.json.requestId] };
+  t.is((await call(other, 'POST', '/coupons/events/acks', acks)).code, 'MUSTER_FORBIDDEN');
+  t.is((await call(mine, 'POST', '/coupons', { name: 'mine', stock: 1 })).code, 'MUSTER_FORBIDDEN');
+
+  const listen = (query: string, protocols: string[]) =>
+    new Promise<string>((resolve) => {
+      const socket = new WebSocket(`${url.replace('http', 'ws')}/coupons/ws${query}`, protocols);
+      socket.addEventListener('message', ({ data }) => {
+        resolve((JSON.parse(String(data)) as { type: string }).type);
+        socket.close();
+      });
+      socket.addEventListener('error', () => resolve('refused'));
+    });
+  t.is(await listen('', ['muster', `bearer.${mine}`]), 'ready');
+  t.is(await listen('?userId=u2', ['muster', `bearer.${mine}`]), 'refused');
+  t.is(await listen('?userId=anybody', []), 'refused');
 });

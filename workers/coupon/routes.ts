@@ -8,7 +8,7 @@ import { pseudonym } from '../base/pseudonym.ts';
 import { errorBody, HttpError } from '../http/errors.ts';
 import { idempotencyKey, onceOf } from '../http/idempotent.ts';
 import { type Mailboxes, messageOf } from '../http/mailbox.ts';
-import { userOf } from '../http/principals.ts';
+import { onlyOf, userOf } from '../http/principals.ts';
 import { createStreams, type Reader, type StreamLimits, type Streams } from '../http/realtime.ts';
 import { groupCommit } from '../store/group-commit.ts';
 import type { Intake } from './intake.ts';
@@ -62,7 +62,10 @@ const couponBody = Type.Object({
   createdAt: time('created'),
 });
 const newRequest = Type.Object(
-  { userId: couponUserId, couponId },
+  {
+    userId: Type.Optional({ ...couponUserId, description: 'who asks; a customer may leave it out' }),
+    couponId,
+  },
   {
     additionalProperties: false,
     examples: [{ userId: 'user-000123', couponId: '019a9f3c-5b1e-7c3e-9a57-0d3f9f3c5b1e' }],
@@ -129,7 +132,7 @@ function registerCoupons(http: FastifyInstance, { database, pseudonymKey }: Rout
   http.post(
     '/coupons',
     {
-      config: { callers: 'anyone' },
+      config: { callers: ['merchant', 'operator'] },
       schema: {
         summary: 'Create a coupon',
         tags,
@@ -203,7 +206,7 @@ function registerRequests(http: FastifyInstance, { database, intake }: RoutesOpt
   http.post(
     '/coupons/issue',
     {
-      config: { callers: 'anyone' },
+      config: { callers: ['customer', 'operator'] },
       schema: {
         summary: 'Ask for a coupon',
         description:
@@ -222,15 +225,16 @@ function registerRequests(http: FastifyInstance, { database, intake }: RoutesOpt
     },
     async (request, reply) => {
       const asked = request.body as Static<typeof newRequest>;
-      checkUserId(asked.userId);
-      return reply.code(202).send({ requestId: await intake.request(asked), status: 'PENDING' });
+      const userId = userAsked(request, asked.userId);
+      const requestId = await intake.request({ userId, couponId: asked.couponId });
+      return reply.code(202).send({ requestId, status: 'PENDING' });
     },
   );
 
   http.get(
     '/coupons/requests/:requestId',
     {
-      config: { callers: 'anyone' },
+      config: { callers: ['customer', 'operator'] },
       schema: {
         summary: 'What became of a request',
         tags,
@@ -239,7 +243,8 @@ function registerRequests(http: FastifyInstance, { database, intake }: RoutesOpt
       },
     },
     async (request) => {
-      const logged = await findRequest(await database(), (request.params as { requestId: string }).requestId);
+      const { requestId } = request.params as { requestId: string };
+      const logged = await findRequest(await database(), requestId, onlyOf(request));
       if (logged === undefined)
         throw new HttpError(404, 'MUSTER_COUPON_REQUEST_UNKNOWN', 'there is no request of this id');
       return requestAnswer(logged);
@@ -249,7 +254,7 @@ function registerRequests(http: FastifyInstance, { database, intake }: RoutesOpt
   http.get(
     '/coupons/requests',
     {
-      config: { callers: 'anyone' },
+      config: { callers: ['customer', 'operator'] },
       schema: {
         summary: 'A user’s newest requests',
         description:
@@ -281,7 +286,7 @@ function registerOutcomes(http: FastifyInstance, options: RoutesOptions): Stream
   http.post(
     '/coupons/events/acks',
     {
-      config: { callers: 'anyone' },
+      config: { callers: ['customer', 'operator'] },
       schema: {
         summary: 'Acknowledge outcomes',
         description:
@@ -319,7 +324,7 @@ function registerOutcomes(http: FastifyInstance, options: RoutesOptions): Stream
   streams.route({
     path: '/coupons/events',
     transport: 'events',
-    callers: 'anyone',
+    callers: ['customer', 'operator'],
     open,
     schema: {
       summary: 'Outcomes of a user’s requests, live',
@@ -335,7 +340,7 @@ function registerOutcomes(http: FastifyInstance, options: RoutesOptions): Stream
   streams.route({
     path: '/coupons/ws',
     transport: 'websocket',
-    callers: 'anyone',
+    callers: ['customer', 'operator'],
     open,
     schema: {
       summary: 'Outcomes of a user’s requests, live, over a WebSocket',

@@ -303,8 +303,15 @@ const logged = sql`
   SELECT r.*, h.coupon_history_id FROM coupon_request r
   LEFT JOIN coupon_history h ON h.request_id = r.request_id`;
 
-export async function findRequest(db: Db, requestId: string): Promise<LoggedRequest | undefined> {
-  const { rows } = await sql<LoggedRow>`${logged} WHERE r.request_id = ${bytesOf(requestId)}`.execute(db);
+export async function findRequest(
+  db: Db,
+  requestId: string,
+  /** Only when it is this user's. */
+  only?: string,
+): Promise<LoggedRequest | undefined> {
+  const whose = only === undefined ? sql`` : sql`AND r.user_id = ${userBytes(only)}`;
+  const { rows } = await sql<LoggedRow>`
+    ${logged} WHERE r.request_id = ${bytesOf(requestId)} ${whose}`.execute(db);
   return rows[0] && loggedOf(rows[0]);
 }
 

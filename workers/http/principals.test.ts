@@ -305,6 +305,15 @@ test('a WebSocket is held to Host, Origin and token like any request', async (t)
   t.is(await open(`${url}/elsewhere`, bearer(token)), '404');
 });
 
+test('a stream lasts no longer than the token that opened it', async (t) => {
+  const url = await serve(t);
+  // exp is in whole seconds: this one ends within the next two.
+  const headers = bearer(await tokenOf('customer', 'u1', 2_000));
+  const socket = new WebSocket(`${url.replace('http', 'ws')}/ws`, { headers });
+  const code = await new Promise((resolve) => socket.once('close', resolve));
+  t.is(code, 1001);
+});
+
 test('a client that offers another protocol than WebSocket gets a plain answer', async (t) => {
   const url = await serve(t);
   const answer = await get(`${url}/open`, { connection: 'Upgrade, HTTP2-Settings', upgrade: 'h2c' });

@@ -89,6 +89,8 @@ const failed: Message = {
 const maxClientBytes = 16 * 1024;
 /** Time for a goodbye to arrive and to be answered. */
 const goodbyeMs = 1_000;
+/** Of setTimeout; whoever holds a longer token comes back once in 24 days. */
+const longestTimerMs = 2 ** 31 - 1;
 
 /** Routes of streams that share their limits. */
 export function createStreams(http: FastifyInstance, options: StreamLimits): Streams {
@@ -107,10 +109,16 @@ export function createStreams(http: FastifyInstance, options: StreamLimits): Str
       );
     const reader = route.open(request);
     size += 1;
+    let expiry: NodeJS.Timeout | undefined;
     return {
       ...reader,
+      begin(connection) {
+        expiry = endWithToken(request, connection);
+        return reader.begin(connection);
+      },
       left() {
         size -= 1;
+        clearTimeout(expiry);
         reader.left();
       },
     };
@@ -160,6 +168,13 @@ export function createStreams(http: FastifyInstance, options: StreamLimits): Str
       );
     },
   };
+}
+
+/** A stream lasts no longer than the token that opened it: its client comes back with another one. */
+function endWithToken({ principal }: FastifyRequest, connection: Connection): NodeJS.Timeout | undefined {
+  if (principal === undefined) return undefined;
+  const leftMs = Math.min(principal.expiresAtMs - Date.now(), longestTimerMs);
+  return setTimeout(() => connection.end(), Math.max(0, leftMs)).unref();
 }
 
 const endings = new WeakMap<ServerResponse, () => void>();

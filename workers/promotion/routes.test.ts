@@ -280,7 +280,7 @@ function listen(t: ExecutionContext, url: string, headers: Record<string, string
   let ended = false;
   const reading = (async () => {
     const answer = await fetch(url, {
-      headers: { accept: 'text/event-stream', ...headers },
+      headers: { ...asOperator, accept: 'text/event-stream', ...headers },
       signal: ending.signal,
     });
     let text = '';

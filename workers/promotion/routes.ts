@@ -271,7 +271,7 @@ export function registerStreamRoutes(http: FastifyInstance, options: StreamRoute
     streams.route({
       path,
       transport: 'events',
-      callers: 'anyone',
+      callers: ['merchant', 'operator'],
       validatorCompiler: acceptAll,
       schema: {
         summary: words.summary,

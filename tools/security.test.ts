@@ -1,0 +1,58 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import test from 'ava';
+import { checkout } from '../environment/paths.ts';
+import { createLog } from '../workers/base/log.ts';
+import { createRegistry } from '../workers/base/metrics.ts';
+import { registerRoutes as registerCouponRoutes } from '../workers/coupon/routes.ts';
+import type { Callers } from '../workers/http/principals.ts';
+import { startHttp } from '../workers/http/server.ts';
+import { testKeys } from '../workers/http/testing.ts';
+import { registerFiguresRoutes } from '../workers/order/figures-routes.ts';
+import { registerOrderRoutes } from '../workers/order/routes.ts';
+import { registerEventRoutes } from '../workers/outside/routes.ts';
+import { registerReactionRoute } from '../workers/promotion/analysis-worker.ts';
+import { registerInputRoutes, registerStreamRoutes } from '../workers/promotion/routes.ts';
+
+/** The table of docs/security.md, from the routes themselves. */
+async function tableOfRoutes(): Promise<string> {
+  const registry = createRegistry();
+  const http = await startHttp({
+    host: '127.0.0.1',
+    port: 0,
+    processName: 'api',
+    version: '1',
+    log: createLog({ process: 'api', level: 'error' }),
+    registry,
+    readiness: () => ({ ready: true, reasons: [] }),
+    tokens: testKeys,
+  });
+  const rows: string[] = [];
+  http.app.addHook('onRoute', ({ method, url, config }) => {
+    const callers = (config as { callers: Callers }).callers;
+    const path = url.replace(/:(\w+)/g, '{$1}');
+    rows.push(`| \`${method} ${path}\` | ${callers === 'anyone' ? 'anyone' : callers.join(', ')} |`);
+  });
+  // Only what they register is looked at: nothing is called.
+  const anything = {
+    registry,
+    pseudonymKey: Buffer.alloc(32),
+    maxClients: 1,
+    timeZone: 'Asia/Seoul',
+  } as never;
+  registerInputRoutes(http.app as never, anything);
+  registerStreamRoutes(http.app as never, anything);
+  registerReactionRoute(http.app as never, anything, () => true);
+  registerCouponRoutes(http.app as never, anything);
+  registerOrderRoutes(http.app as never, anything);
+  registerFiguresRoutes(http.app as never, anything);
+  registerEventRoutes(http.app as never, anything);
+  await http.close(0);
+  return `| route | for |\n|---|---|\n${rows.join('\n')}`;
+}
+
+test('docs/security.md says of every route of the API who may call it', async (t) => {
+  const text = await readFile(join(checkout, 'docs/security.md'), 'utf8');
+  const told = /<!-- routes[^>]*-->\n\n([\s\S]*?)\n\n/.exec(text)?.[1];
+  t.is(told, await tableOfRoutes());
+});
