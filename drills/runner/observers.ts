@@ -22,7 +22,7 @@ const probeDeadlineMs = 60_000;
  * own probes only.
  */
 export async function startProber(kafka: Kafka): Promise<Prober> {
-  const producer = await kafka.producer('drill-probe', { deadlineMs: probeDeadlineMs });
+  const producer = await kafka.producer('drill-probe', { deliveryTimeoutMs: probeDeadlineMs });
   const instance = randomBytes(8).toString('hex');
   const attempts: Attempt[] = [];
   const underWay = new Set<Promise<void>>();

@@ -71,9 +71,9 @@ export const worker: Worker<typeof config> = {
     registerGauges(registry, { expected, book, recovery, now, seenBrokers: () => seenBrokers });
 
     const producer = await kafka.producer('canary', {
-      deadlineMs: probeRules.goodWithinMs,
+      deliveryTimeoutMs: probeRules.goodWithinMs,
       // A batch that nobody waits for any more is dropped as a whole: small ones, so that they end soon.
-      maxBatchBytes: 1_024,
+      batchBytes: 1_024,
       bufferBytes: 64 * 1_024,
     });
     const follower = kafka.follow({

@@ -16,6 +16,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Link } from '@opentelemetry/api';
 import type { EachBatchPayload, Kafka as KafkaJs } from 'kafkajs';
 import type { Logger } from 'winston';
+import { consumerProfile } from '../../catalog/clients.ts';
 import { isNotNow, MusterError } from '../base/errors.ts';
 import { type Holdings, slotAssigner } from './assigner.ts';
 import { followCoordinator } from './coordinator.ts';
@@ -35,8 +36,7 @@ export interface ConsumerDeps {
   readonly metrics: KafkaMetrics;
 }
 
-export const sessionTimeoutMs = 10_000;
-const heartbeatIntervalMs = 3_000;
+const { sessionTimeoutMs, heartbeatIntervalMs, rebalanceTimeoutMs, maxWaitMs, fetchBytes } = consumerProfile;
 const commitEveryMs = 250;
 /** A handler may hold kafkajs' fetch loop this long; after that its partition is paused instead. */
 const patienceMs = 250;
@@ -81,11 +81,11 @@ export async function startConsumer(
     ] as unknown as NonNullable<Parameters<KafkaJs['consumer']>[0]>['partitionAssigners'] & object,
     sessionTimeout: sessionTimeoutMs,
     heartbeatInterval: heartbeatIntervalMs,
-    rebalanceTimeout: 10_000,
-    maxWaitTimeInMs: options.gatherMs ?? 500,
+    rebalanceTimeout: rebalanceTimeoutMs,
+    maxWaitTimeInMs: options.gatherMs ?? maxWaitMs,
     minBytes: options.gatherMs === undefined ? 1 : 64 * 1024,
-    maxBytesPerPartition: 512 * 1024,
-    maxBytes: 4 * 1024 * 1024,
+    maxBytesPerPartition: fetchBytes.partition,
+    maxBytes: fetchBytes.request,
     metadataMaxAge: 60_000,
     allowAutoTopicCreation: false,
     retry: {

@@ -194,15 +194,12 @@ export interface ClusterReader {
   close(): Promise<void>;
 }
 
+/** Where a producer differs from the profile of catalog/clients.ts. */
 export interface ProducerSettings {
-  /** Least time between two requests to one broker; a send after a pause of that length leaves at once. Default 5. */
   readonly lingerMs?: number;
-  /** Uncompressed bytes after which a batch is closed. Default 256 KiB. */
-  readonly maxBatchBytes?: number;
-  /** Bytes held for records not yet acked; beyond it send() waits. Default 32 MiB. */
+  readonly batchBytes?: number;
   readonly bufferBytes?: number;
-  /** Deadline of a send that names none. Default 2 minutes. */
-  readonly deadlineMs?: number;
+  readonly deliveryTimeoutMs?: number;
 }
 
 export interface FollowOptions {

@@ -1,4 +1,5 @@
 /** The Kafka port over kafkajs 2.2.4. The only door to kafkajs for everything outside of this folder. */
+import { connectionTimeoutMs, producerProfile, retryMs, silentAfterMs } from '../../catalog/clients.ts';
 import './kafkajs-patches.ts';
 import kafkajs, { type Kafka as KafkaJs } from 'kafkajs';
 import type { Registry } from 'prom-client';
@@ -27,17 +28,14 @@ export interface KafkaOptions {
   readonly memberDirectory?: string | undefined;
 }
 
-/** Connecting to a living broker takes milliseconds; a dead address must not hold a retry up. */
-const connectionTimeoutMs = 1_000;
-const requestTimeoutMs = 5_000;
-/** A produce that hangs longer is sent again, possibly to another leader; its sequence keeps it from doubling. */
-const produceTimeoutMs = 3_000;
-/** A follower leaves a broker that is silent for so long: it waits for its fetches 200 ms at most. */
-const followTimeoutMs = 1_500;
-/** A monitor asks again soon; one broker that hangs must not hold its view of the others up. */
-const monitorTimeoutMs = 3_000;
 /** kafkajs' defaults wait up to 30 s a retry, and others again under NODE_ENV=test. */
-const retry = { initialRetryTime: 50, maxRetryTime: 300, multiplier: 2, factor: 0.2, retries: 12 };
+const retry = {
+  initialRetryTime: retryMs.first,
+  maxRetryTime: retryMs.longest,
+  multiplier: 2,
+  factor: 0.2,
+  retries: 12,
+};
 
 /** Connects lazily: nothing happens on the network before the first use. */
 export function connectKafka(options: KafkaOptions): Kafka {
@@ -54,7 +52,7 @@ export function connectKafka(options: KafkaOptions): Kafka {
       brokers: [...options.brokers],
       clientId,
       connectionTimeout: connectionTimeoutMs,
-      requestTimeout: requestTimeoutMs,
+      requestTimeout: silentAfterMs.request,
       enforceRequestTimeout: true,
       retry,
       logLevel: logLevel.WARN,
@@ -69,7 +67,7 @@ export function connectKafka(options: KafkaOptions): Kafka {
       connectionTimeoutMs,
       requestTimeoutMs: requestMs,
     });
-  const reading = wire(requestTimeoutMs);
+  const reading = wire(silentAfterMs.request);
   const { admin, closeAdmin } = adminOver(root, reading);
   const memberships = openMemberships(options.memberDirectory, reading, log);
 
@@ -77,7 +75,7 @@ export function connectKafka(options: KafkaOptions): Kafka {
     admin,
     async producer(name, settings = {}) {
       const producer = startProducer({
-        wire: wire(produceTimeoutMs),
+        wire: wire(producerProfile.requestTimeoutMs),
         clientId: `${clientId}-${name}`,
         log,
         metrics,
@@ -95,13 +93,13 @@ export function connectKafka(options: KafkaOptions): Kafka {
       return consumer;
     },
     cluster() {
-      const cluster = openCluster(wire(monitorTimeoutMs));
+      const cluster = openCluster(wire(silentAfterMs.monitoring));
       clusters.add(cluster);
       return cluster;
     },
     read: (topic, partition, from, to) => readPartition(reading, topic, partition, from, to),
     follow(followOptions) {
-      const follower = followTopic(wire(followTimeoutMs), log, followOptions);
+      const follower = followTopic(wire(silentAfterMs.following), log, followOptions);
       followers.add(follower);
       return follower;
     },

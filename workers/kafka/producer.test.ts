@@ -42,7 +42,7 @@ function wireWith(leader: () => number, reachFirst: () => Promise<Broker>): Wire
 }
 
 const start = (wire: Wire) =>
-  startProducer({ wire, clientId: 'test', log: testLog, metrics: noMetrics, deadlineMs: 20_000 });
+  startProducer({ wire, clientId: 'test', log: testLog, metrics: noMetrics, deliveryTimeoutMs: 20_000 });
 
 test('a leader that does not answer holds nothing up once there is another', async (t) => {
   let asked = 0;
