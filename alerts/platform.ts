@@ -5,7 +5,7 @@ import { metrics } from '../catalog/metrics.ts';
 import { risen } from './expressions.ts';
 import { at, gone, growing, type RecordingRule, type RuleGroup, rule } from './rule.ts';
 
-const { messaging, outbox, process, prometheus, http, recorded } = metrics;
+const { messaging, order, outbox, process, prometheus, http, recorded } = metrics;
 const topicLabel = 'messaging_destination_name';
 
 export function platformAlerts(environment: Environment): RuleGroup {
@@ -196,6 +196,38 @@ export function platformAlerts(environment: Environment): RuleGroup {
             },
           ],
           live: { cause: 'failing webhook' },
+        },
+      }),
+      rule({
+        name: 'RankingPartial',
+        severity: 'ticket',
+        expr: `max(${order.rankingPartial}) == 1`,
+        for: '1m',
+        summary: 'The ranking of products lacks orders that nobody has any more.',
+        meaning: 'Best-sellers are shown with too small numbers, perhaps in the wrong order.',
+        firstStep: './muster logs commerce: since when, and why had the data platform not read the orders?',
+        runbook: 'alerts/runbooks/RankingPartial.md',
+        inhibitedBy: ['RedisDown'],
+        proof: {
+          fires: [
+            {
+              when: 'one of two workers has seen it',
+              series: {
+                [`${order.rankingPartial}{instance="commerce"}`]: [at(0, '2m'), at(1)],
+                [`${order.rankingPartial}{instance="commerce-2"}`]: [at(0)],
+              },
+              trueFrom: '2m',
+            },
+          ],
+          staysQuiet: [
+            {
+              when: 'the ranking is whole, and was not for half a minute',
+              series: {
+                [`${order.rankingPartial}{instance="commerce"}`]: [at(0, '2m'), at(1, '30s'), at(0)],
+              },
+            },
+          ],
+          live: { notLive: 'would delete orders of a topic' },
         },
       }),
       rule({

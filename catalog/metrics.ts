@@ -72,6 +72,8 @@ export const metrics = {
     /** By outcome COMPLETED or the reason of refusal. */
     payments: 'order_payments_total',
     rankingEvents: 'order_ranking_events_total',
+    /** 1 while the ranking lacks orders that nobody has any more. */
+    rankingPartial: 'order_ranking_partial',
     analyticsEvents: 'order_analytics_events_total',
     productEvents: 'order_product_events_total',
   },

@@ -107,6 +107,7 @@ export function simulateRedis(world: World, scripts: ReadonlyMap<string, Script>
         eval: (script: string, given: { keys: string[]; arguments: string[] }) =>
           command(life, () => scripts.get(script)!(data, given.keys, given.arguments)),
         hGetAll: (key: string) => command(life, () => Object.fromEntries(data.all(key))),
+        exists: (key: string) => command(life, () => (data.all(key).size > 0 ? 1 : 0)),
       };
       return client as unknown as RedisClientType;
     },

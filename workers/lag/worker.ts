@@ -65,6 +65,8 @@ export const worker: Worker<typeof config> = {
   consumes: [],
   produces: [],
   kafkaOnly: true,
+  // Grown it was 164 instead of 140 MiB resident at 1,000 partitions x 50 groups, and no pass was shorter for it.
+  staysSmall: true,
   config,
   async start({ config, kafka, log, metrics: registry }) {
     // Each pass and each scrape leaves garbage of many times what stays. V8 would let the heap grow to twice of that

@@ -10,7 +10,15 @@ import { groups } from '../../catalog/groups.ts';
 import { topics } from '../../catalog/topics.ts';
 import type { DatabaseSettings } from '../base/config.ts';
 import type { Kafka, OutgoingRecord, Producer } from '../kafka/kafka.ts';
-import { createTopics, eventually, readTopic, testKafka, testLog, uniqueName } from '../kafka/testing.ts';
+import {
+  createTopics,
+  deleteRecords,
+  eventually,
+  readTopic,
+  testKafka,
+  testLog,
+  uniqueName,
+} from '../kafka/testing.ts';
 import { scratchDatabase, serverSettings } from '../store/database.fixture.ts';
 import { openDatabase } from '../store/database.ts';
 import { closeRedis, connectRedis } from '../store/redis.ts';
@@ -26,8 +34,9 @@ import {
 import { startAnalytics } from './analytics-worker.ts';
 import type { DataPlatformOptions } from './data-platform.ts';
 import { startProductEvents } from './product-events-worker.ts';
-import { clearRanking, topProducts } from './ranking.ts';
+import { clearRanking, isPartial, topProducts } from './ranking.ts';
 import { startRanking } from './ranking-worker.ts';
+import { salesHistory } from './sales-history.ts';
 
 /** On a loaded machine a rebalance alone may take many seconds. */
 const patienceMs = 60_000;
@@ -105,6 +114,12 @@ async function scene(t: ExecutionContext, like: 'orderCompleted' | 'productEvent
           key,
           redis: from,
           group: { ...groups.orderRanking, id: `${name}-ranking`, topics: [topic] },
+          history: salesHistory(
+            kafka,
+            name,
+            { ...groups.orderAnalytics, id: `${name}-orderAnalytics` },
+            analytics,
+          ),
         }),
       ),
     analytics: () => stopAtEnd(startAnalytics(platform('orderAnalytics'))),
@@ -364,6 +379,54 @@ test.serial(
     t.deepEqual(at.failures, []);
   },
 );
+
+test.serial(
+  'a ranking that Redis lost when the topic had lost its beginning is restored from the data platform, and goes on',
+  async (t) => {
+    t.timeout(180_000);
+    const run = randomUUID().slice(0, 8);
+    const at = await scene(t);
+    await sql`DELETE FROM sale`.execute(analytics);
+    await sql`DELETE FROM sale_item`.execute(analytics);
+    const platform = at.analytics();
+    const orders = Array.from({ length: 400 }, (_, index) => orderOf(index, run));
+    await at.ranking();
+    await at.send(orders.slice(0, 300).map(recordOf));
+    await rankingIs(t, at.key, orders.slice(0, 300));
+    const stored = async () => {
+      const committed = await kafka.admin.committed(`${at.name}-orderAnalytics`, at.name);
+      const logs = await kafka.admin.offsets(at.name);
+      return logs.every(({ partition, high }) => (committed.get(partition) ?? 0) === high);
+    };
+    await eventually('the data platform has all', stored, patienceMs);
+    for (const { partition, high } of await kafka.admin.offsets(at.name))
+      await deleteRecords(at.name, partition, Math.floor(high / 2));
+
+    // Emptied while the worker runs; the data platform stands still, and what comes meanwhile is counted once.
+    await platform.stop();
+    await clearRanking(redis, 3, at.key);
+    await at.send(orders.slice(300).map(recordOf));
+    await rankingIs(t, at.key, orders);
+    t.false(await isPartial(redis, at.key));
+    t.deepEqual(at.failures, []);
+  },
+);
+
+test.serial('a ranking that lacks orders which nobody has any more says so', async (t) => {
+  t.timeout(180_000);
+  const run = randomUUID().slice(0, 8);
+  const at = await scene(t);
+  const orders = Array.from({ length: 100 }, (_, index) => orderOf(index, run));
+  await at.send(orders.map(recordOf));
+  // No data platform has read them.
+  for (const { partition, high } of await kafka.admin.offsets(at.name))
+    await deleteRecords(at.name, partition, Math.floor(high / 2));
+  await at.ranking();
+  await eventually('it is marked', () => isPartial(redis, at.key), patienceMs);
+  const sold = async () => Object.values(await ranked(at.key)).reduce((sum, n) => sum + n, 0);
+  await eventually('what is left is counted', async () => (await sold()) > 0, patienceMs);
+  t.deepEqual(at.failures, []);
+});
 
 test.serial('the data platform keeps products as their newest event says', async (t) => {
   t.timeout(120_000);

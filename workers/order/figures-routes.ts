@@ -15,7 +15,7 @@ import {
   salesByProduct,
   salesOverTime,
 } from './analytics.ts';
-import { clearRanking, topProducts } from './ranking.ts';
+import { clearRanking, isPartial, topProducts } from './ranking.ts';
 
 const dayMs = 86_400_000;
 
@@ -68,16 +68,16 @@ function registerRanking(app: App, options: FiguresRoutesOptions): void {
             products: Type.Array(
               Type.Object({ rank: Type.Integer(), productId: Type.String(), quantity: Type.Integer() }),
             ),
+            partial: Type.Boolean({ description: 'orders are missing that nobody has any more' }),
           }),
         ),
       },
     },
-    async ({ query }) => ({
-      products: (await topProducts(await options.redis(), query.limit)).map((product, index) => ({
-        rank: index + 1,
-        ...product,
-      })),
-    }),
+    async ({ query }) => {
+      const redis = await options.redis();
+      const [products, partial] = await Promise.all([topProducts(redis, query.limit), isPartial(redis)]);
+      return { products: products.map((product, index) => ({ rank: index + 1, ...product })), partial };
+    },
   );
 
   app.post(
@@ -85,27 +85,15 @@ function registerRanking(app: App, options: FiguresRoutesOptions): void {
     {
       config: { callers: ['operator'] },
       schema: {
-        summary: 'Empty the ranking and count it anew from topic order-completed',
+        summary: 'Empty the ranking and make it anew',
         description:
-          'For operators. Refused when the topic no longer holds its beginning, because the new ranking would lack what is gone, unless `partial` is true.',
+          'For operators. From topic order-completed; when that no longer holds its beginning, from the sums of the data platform. `partial` of GET /ranking/products says when neither knows all orders.',
         tags,
-        body: Type.Object({ partial: Type.Optional(Type.Boolean({ default: false })) }),
-        response: {
-          202: Type.Object({ orders: Type.Integer() }),
-          409: errorBody,
-          422: errorBody,
-          503: errorBody,
-        },
+        response: { 202: Type.Object({ orders: Type.Integer() }), 503: errorBody },
       },
     },
-    async ({ body }, reply) => {
+    async (_request, reply) => {
       const offsets = await options.kafka.admin.offsets(topics.orderCompleted.name);
-      if (body.partial !== true && offsets.some(({ low }) => low > 0))
-        throw new HttpError(
-          409,
-          'MUSTER_RANKING_HISTORY_GONE',
-          'the topic no longer holds all orders; send "partial": true to count only those that it holds',
-        );
       await clearRanking(await options.redis(), offsets.length);
       return reply.code(202).send({ orders: offsets.reduce((sum, { low, high }) => sum + high - low, 0) });
     },

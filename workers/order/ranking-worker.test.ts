@@ -54,6 +54,7 @@ async function scene() {
   const asked = <T>(work: () => T): Promise<T> =>
     state.away ? Promise.reject(new NotNowError('MUSTER_REDIS_DOWN', 'away')) : Promise.resolve(work());
   const client = {
+    exists: () => asked(() => 0),
     hGetAll: () => asked(() => (state.at === undefined ? {} : { 0: String(state.at) })),
     eval: (_script: string, { arguments: args }: { arguments: string[] }) =>
       asked(() => {
@@ -92,6 +93,7 @@ async function scene() {
     group: groups.orderRanking,
     kafka,
     redis: async () => client as unknown as RedisClientType,
+    history: { sums: async () => undefined },
     log,
     registry: new Registry(),
     fail(error) {

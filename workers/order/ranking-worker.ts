@@ -2,37 +2,63 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Registry } from 'prom-client';
 import type { RedisClientType } from 'redis';
-import { Type } from 'typebox';
 import type { Logger } from 'winston';
 import type { OrderCompleted } from '../../catalog/events/order.ts';
 import { type ConsumerGroup, groups } from '../../catalog/groups.ts';
 import { metrics } from '../../catalog/metrics.ts';
 import { topics } from '../../catalog/topics.ts';
-import { counter } from '../base/metrics.ts';
+import { databaseSettings } from '../base/config.ts';
+import { counter, gauge } from '../base/metrics.ts';
 import type { Kafka } from '../kafka/kafka.ts';
 import type { Started, Worker } from '../platform/worker.ts';
+import { openDatabase } from '../store/database.ts';
+import { type AnalyticsTables, analyticsSettings } from './analytics.ts';
 import { consumeBatches } from './consume.ts';
 import { readOrderCompleted } from './events.ts';
-import { addToRanking, forgetPosition, rankingPositions } from './ranking.ts';
-
-const config = Type.Object({});
+import {
+  addToRanking,
+  forgetPosition,
+  isPartial,
+  markPartial,
+  rankingPositions,
+  restoreRanking,
+} from './ranking.ts';
+import { type SalesHistory, salesHistory } from './sales-history.ts';
 
 /** How often an idle worker looks whether the ranking is still where it left it. */
 const lookEveryMs = 2_000;
 
-export const worker: Worker<typeof config> = {
+export const worker: Worker<typeof databaseSettings> = {
   name: 'order-ranking',
   consumes: [groups.orderRanking],
   produces: [topics.orderCompletedDlq],
-  config,
-  start: ({ kafka, redis, log, metrics: registry, fail }) =>
-    startRanking({ group: groups.orderRanking, kafka, redis, log, registry, fail }),
+  config: databaseSettings,
+  async start({ config: settings, kafka, redis, log, metrics: registry, fail }) {
+    const group = groups.orderRanking;
+    // Connects only when the ranking must be restored.
+    const analytics = openDatabase<AnalyticsTables>({
+      settings: analyticsSettings(settings),
+      connections: 1,
+      queryTimeoutMs: 120_000,
+    });
+    const history = salesHistory(kafka, group.topics[0]!.name, groups.orderAnalytics, analytics);
+    const ranking = await startRanking({ group, kafka, redis, history, log, registry, fail });
+    return {
+      ...ranking,
+      async stop() {
+        await ranking.stop();
+        await analytics.destroy();
+      },
+    };
+  },
 };
 
 export interface RankingOptions {
   readonly group: ConsumerGroup;
   readonly kafka: Kafka;
   redis(): Promise<RedisClientType>;
+  /** What is left of orders that the topic no longer holds. */
+  readonly history: SalesHistory;
   readonly log: Logger;
   readonly registry: Registry;
   fail(error: Error): void;
@@ -49,6 +75,11 @@ export async function startRanking(options: RankingOptions): Promise<Started> {
     help: 'Orders that came to the ranking, by outcome COUNTED or REPEATED.',
     labelNames: ['outcome'],
   });
+  const partial = gauge(options.registry, {
+    name: metrics.order.rankingPartial,
+    help: '1 while the ranking lacks orders that neither its topic nor the data platform has.',
+  });
+  partial.set(0);
   /** Where we believe the ranking to be; undefined: at nothing. Partitions that are ours only. */
   const positions = new Map<number, number | undefined>();
   const busy = new Set<number>();
@@ -124,6 +155,11 @@ export async function startRanking(options: RankingOptions): Promise<Started> {
   ): Promise<{ readonly at: number | undefined; readonly from: number }> {
     const { low = 0, high = 0 } =
       (await kafka.admin.offsets(topic)).find((one) => one.partition === partition) ?? {};
+    if ((at ?? 0) < low) {
+      const recovered = await recover(partition, at);
+      if (undone === at) undone = recovered;
+      at = recovered;
+    }
     if (at === undefined) return { at, from: low };
     if (at <= high) return { at, from: Math.max(low, Math.min(at, undone ?? low)) };
     log.error(
@@ -136,6 +172,30 @@ export async function startRanking(options: RankingOptions): Promise<Started> {
     );
     await forgetPosition(await options.redis(), partition, key);
     return { at: undefined, from: low };
+  }
+
+  /** Orders are gone from the topic that the ranking has not counted, or has lost: where it is when they are made up for. */
+  async function recover(partition: number, at: number | undefined): Promise<number | undefined> {
+    const client = await options.redis();
+    const now = (await rankingPositions(client, key)).get(partition);
+    // Another partition, or another worker, has done it.
+    if (now !== at) return now;
+    const sums = await options.history.sums();
+    if (sums === undefined) {
+      log.error('the ranking lacks orders that neither its topic nor the data platform has: it is partial', {
+        partition,
+        at,
+      });
+      await markPartial(client, key);
+      return at;
+    }
+    if (await restoreRanking(client, sums, { partition, at }, key))
+      log.warn('the ranking lacked orders that its topic no longer holds: restored from the data platform', {
+        partition,
+        at,
+        products: sums.quantities.size,
+      });
+    return (await rankingPositions(client, key)).get(partition);
   }
 
   async function follow(
@@ -155,7 +215,9 @@ export async function startRanking(options: RankingOptions): Promise<Started> {
   async function look(): Promise<void> {
     const epoch = epochNow;
     const before = new Map(positions);
-    const known = await rankingPositions(await options.redis(), key);
+    const client = await options.redis();
+    partial.set((await isPartial(client, key)) ? 1 : 0);
+    const known = await rankingPositions(client, key);
     for (const [partition, believed] of before) {
       const at = known.get(partition);
       if (epoch !== epochNow || busy.has(partition) || positions.get(partition) !== believed) continue;

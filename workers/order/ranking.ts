@@ -7,15 +7,18 @@
  * noting it, is found among the last orders of its partition: repeats come close behind the original.
  */
 
+import { randomUUID } from 'node:crypto';
 import type { RedisClientType } from 'redis';
 import type { OrderCompleted } from '../../catalog/events/order.ts';
 import { isNotNow, NotNowError } from '../base/errors.ts';
+import type { SalesSums } from './sales-history.ts';
 
 const defaultKey = 'ranking:products';
 /** Orders remembered per partition: some 110 bytes each, 7 MB in all; ten seconds' worth at ten times the design load. */
 const remembered = 20_000;
 
 const positionsOf = (key: string) => `${key}:positions`;
+const partialOf = (key: string) => `${key}:partial`;
 const recentOf = (key: string, partition: number) => `${key}:recent:${partition}`;
 
 /** KEYS: counts, positions, recent orders. ARGV: partition, expected position, next position, orders to remember, then per order its offset, id, number of products and those as id and quantity. */
@@ -98,14 +101,88 @@ export async function forgetPosition(
   );
 }
 
-/** Empties the ranking; whoever fills it begins again at the beginning of the topic. */
+/** KEYS: counts, positions, mark; then pairs of a key and what is staged for it. ARGV: partition, its position so far. */
+const restoreScript = `
+if (redis.call('HGET', KEYS[2], ARGV[1]) or '') ~= ARGV[2] then return 0 end
+redis.call('DEL', KEYS[3])
+for i = 4, #KEYS, 2 do
+  redis.call('DEL', KEYS[i])
+  if redis.call('EXISTS', KEYS[i + 1]) == 1 then
+    redis.call('RENAME', KEYS[i + 1], KEYS[i])
+    redis.call('PERSIST', KEYS[i])
+  end
+end
+return 1`;
+
+/** Elements of one command while a ranking is staged. */
+const stagedAtOnce = 1_000;
+
+/**
+ * Replaces the ranking, all of it at one moment, if it is still at `at` in the partition (undefined: has nothing of it).
+ * False when somebody else was faster.
+ */
+export async function restoreRanking(
+  redis: RedisClientType,
+  { quantities, next, newest }: SalesSums,
+  { partition, at }: { readonly partition: number; readonly at: number | undefined },
+  key = defaultKey,
+): Promise<boolean> {
+  const stage = `${key}:staged:${randomUUID()}`;
+  const stageSet = async (name: string, members: readonly { value: string; score: number }[]) => {
+    for (let from = 0; from < members.length; from += stagedAtOnce) {
+      await redis.zAdd(name, members.slice(from, from + stagedAtOnce));
+      await redis.expire(name, 600);
+    }
+  };
+  return asked(async () => {
+    await stageSet(
+      stage,
+      [...quantities].map(([value, score]) => ({ value, score })),
+    );
+    await redis.hSet(
+      positionsOf(stage),
+      Object.fromEntries([...next].map(([each, offset]) => [String(each), String(offset)])),
+    );
+    await redis.expire(positionsOf(stage), 600);
+    // Which partition an order is in nobody says: each remembers all, as older than any that it has still to read.
+    for (const [each, offset] of next)
+      await stageSet(
+        recentOf(stage, each),
+        newest.map((value, index) => ({ value, score: offset - newest.length + index })),
+      );
+    const done = await redis.eval(restoreScript, {
+      keys: [
+        key,
+        positionsOf(key),
+        partialOf(key),
+        ...[key, stage],
+        ...[positionsOf(key), positionsOf(stage)],
+        ...[...next.keys()].flatMap((each) => [recentOf(key, each), recentOf(stage, each)]),
+      ],
+      arguments: [String(partition), at === undefined ? '' : String(at)],
+    });
+    return Number(done) === 1;
+  });
+}
+
+/** Notes that the ranking lacks orders, until it is emptied or restored. */
+export async function markPartial(redis: RedisClientType, key = defaultKey): Promise<void> {
+  await asked(() => redis.set(partialOf(key), '1'));
+}
+
+/** Whether it lacks orders that were on the topic once. */
+export async function isPartial(redis: RedisClientType, key = defaultKey): Promise<boolean> {
+  return (await asked(() => redis.exists(partialOf(key)))) === 1;
+}
+
+/** Empties the ranking; whoever fills it begins again: at the beginning of the topic, or with the data platform’s sums. */
 export async function clearRanking(
   redis: RedisClientType,
   partitions: number,
   key = defaultKey,
 ): Promise<void> {
   const recent = Array.from({ length: partitions }, (_, partition) => recentOf(key, partition));
-  await asked(() => redis.del([key, positionsOf(key), ...recent]));
+  await asked(() => redis.del([key, positionsOf(key), partialOf(key), ...recent]));
 }
 
 export interface RankedProduct {

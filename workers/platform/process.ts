@@ -193,7 +193,7 @@ export async function runProcess(options: ProcessOptions): Promise<void> {
     if (ending) return;
     await http.open();
     dropBootGarbage();
-    growWhenBusy();
+    if (!workers.some(({ staysSmall }) => staysSmall === true)) growWhenBusy();
   } catch (error) {
     if (!ending) fail(error instanceof Error ? error : new Error(String(error)));
   }

@@ -22,6 +22,8 @@ export interface Worker<Config extends TObject = TObject> {
    * KAFKA_BROKERS as the only setting that must be there.
    */
   readonly kafkaOnly?: true;
+  /** Its memory counts for more than its time: a process with it in keeps V8's young generation small, busy or not. */
+  readonly staysSmall?: true;
   /** Its own settings (environment variables), beside those of the platform; validated at boot. */
   readonly config: Config;
   start(deps: WorkerDeps<Static<Config>>): Promise<Started>;
