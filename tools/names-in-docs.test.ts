@@ -25,18 +25,22 @@ const code = new Set(
 const suffix = /_(bucket|sum|count|\d+[smhd])$/;
 const foreign = new Set(['innodb_trx', 'pipeThrough', 'XDG_STATE_HOME', 'XDG_CACHE_HOME']);
 
-/** Names as only code has them (COUPON_LOCK, promo_behavior, dataDiskBytes), between backticks or in a block of code. */
+const upper = /^[A-Z][A-Z0-9]*(_[A-Z0-9]+)+$/;
+const snake = /^[a-z][a-z0-9]*(_[a-z0-9]+)+$/;
+const camel = /^[a-z]+([A-Z][a-z0-9]+)+$/;
+
+/** Names as only code has them: COUPON_LOCK, promo_behavior; between backticks dataDiskBytes, too (a block has variables). */
 function namesIn(text: string): readonly string[] {
-  const parts = [...text.matchAll(/```(\w*)\n([\s\S]*?)```|`([^`\n]+)`/g)]
+  const names = [...text.matchAll(/```(\w*)\n([\s\S]*?)```|`([^`\n]+)`/g)]
     .filter(([, language]) => language !== 'mermaid')
-    .map(([, , block, words]) => block ?? words!);
-  const words = parts
-    // An option of curl, an id, and what is only the end of a name.
-    .map((part) => part.replaceAll(/(^| )-{1,2}[\w-]+|[\da-f]{6,}-[\da-f-]+|…\w+/g, ' '))
-    .flatMap((part) => part.match(/(?<![\w$…<>:-])[A-Za-z]\w*(?![\w…*<-])/g) ?? []);
-  return [...new Set(words)].filter((word) =>
-    /^[A-Z][A-Z0-9]*(_[A-Z0-9]+)+$|^[a-z][a-z0-9]*(_[a-z0-9]+)+$|^[a-z]+([A-Z][a-z0-9]+)+$/.test(word),
-  );
+    .flatMap(([, , block, quoted]) => {
+      // An option of curl, an id, and what is only the end of a name.
+      const part = (block ?? quoted!).replaceAll(/(^| )-{1,2}[\w-]+|[\da-f]{6,}-[\da-f-]+|…\w+/g, ' ');
+      const words = part.match(/(?<![\w$…<>:-])[A-Za-z]\w*(?![\w…*<-])/g) ?? [];
+      const forms = block === undefined ? [upper, snake, camel] : [upper, snake];
+      return words.filter((word) => forms.some((form) => form.test(word)));
+    });
+  return [...new Set(names)];
 }
 
 function unknownIn(text: string): readonly string[] {
