@@ -11,6 +11,7 @@
  */
 import { loadavg } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { OrderBy } from '../catalog/events/coupon.ts';
 import { ensureSecrets } from '../environment/secrets.ts';
 import { hostVariables, secretsFile } from '../environment/variables.ts';
 import { databaseSettings, readSettings } from '../workers/base/config.ts';
@@ -25,7 +26,7 @@ export async function run(options: BenchOptions): Promise<void> {
   const { environment, signal } = options;
   const { setting, number } = optionsOf(options.args);
   const only = (setting('only') ?? 'rush,push').split(',');
-  const orderings = (setting('ordering') ?? 'user,coupon').split(',');
+  const orderings = (setting('ordering') ?? 'user,coupon').split(',') as OrderBy[];
   const traceRatio = setting('trace-ratio') ?? '0.1';
   const { secrets } = await ensureSecrets(secretsFile(environment));
   const variables = await hostVariables(environment, secrets);
@@ -45,7 +46,6 @@ export async function run(options: BenchOptions): Promise<void> {
         // Room for the objects of some hundred requests, so that few of them are copied.
         NODE_OPTIONS: '--max-semi-space-size=16',
         ...variables,
-        COUPON_ORDERING: ordering,
         TRACE_SAMPLE_RATIO: traceRatio,
       };
       const api = await startWorker({ worker: 'coupon-api', env, signal });
@@ -58,6 +58,7 @@ export async function run(options: BenchOptions): Promise<void> {
           apiUrl: api.url,
           token: variables.MUSTER_API_TOKEN!,
           stock: 100,
+          orderBy: ordering,
           requestsEach: 3,
           connections: number('connections', 256),
           signal,

@@ -147,8 +147,6 @@ const watching = {
   LAG_TOPICS_EXCLUDE: '^(__|test[.]|bench[.])',
   LAG_GROUPS_EXCLUDE: '^(test[.]|bench[.]|muster-dlq-replay$)',
 };
-/** What is in order for coupons: the requests of one `user`, or those of one `coupon`. Both workers must agree. */
-const couponOrdering = { COUPON_ORDERING: 'user' };
 const loopback: DockerHost = { address: '127.0.0.1', bindIp: '127.0.0.1' };
 
 /** `dev` and `ci` differ in name, ports and a few numbers; `portBase` keeps their published ports apart. */
@@ -247,7 +245,7 @@ function laptop(
           replicas: 1,
           semiSpaceMiB: 16,
           publishedPort: port(80),
-          env: { ...couponOrdering, CONSOLE_JAEGER_URL: `http://127.0.0.1:${port(16)}` },
+          env: { CONSOLE_JAEGER_URL: `http://127.0.0.1:${port(16)}` },
         },
         // State is about 0.5 KB a purchase and 0.15 KB an act for 11 and 17 minutes: 300 MiB at ten times the design load.
         { name: 'promotion', workers: ['promotion-join'], size: { memoryMiB: 640 }, replicas: 1 },
@@ -260,7 +258,6 @@ function laptop(
           size: { memoryMiB: 256 },
           replicas: 1,
           semiSpaceMiB: 8,
-          env: couponOrdering,
         },
         // Measured: 140 MiB while it works a backlog off.
         { name: 'outside', workers: ['outside-events', 'retention'], size: { memoryMiB: 224 }, replicas: 1 },
@@ -372,7 +369,6 @@ function production(): Environment {
           replicas: 1,
           semiSpaceMiB: 8,
           publishedPort: 8080,
-          env: couponOrdering,
         },
         { name: 'promotion', workers: ['promotion-join'], size: { memoryMiB: 640, cpus: 1 }, replicas: 1 },
         {
@@ -393,7 +389,6 @@ function production(): Environment {
           workers: ['order-ranking', 'order-analytics', 'product-events', 'coupon-issue'],
           size: { memoryMiB: 256, cpus: 0.5 },
           replicas: 1,
-          env: couponOrdering,
         },
         {
           name: 'outside',

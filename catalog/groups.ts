@@ -60,7 +60,7 @@ export const groups = {
     id: 'coupon-issue',
     topics: [topics.couponIssue],
     owner: 'coupon',
-    description: 'Decides requests for coupons, in order per coupon (COUPON_ORDERING=coupon).',
+    description: 'Decides requests for coupons, in order per coupon (coupons with orderBy coupon).',
     lagSecondsHigh: 2,
     // A request that waits is overtaken: trouble is waited out in place, and what never works is a dead letter.
     retryDelaysMs: [],
@@ -69,7 +69,7 @@ export const groups = {
     id: 'coupon-request',
     topics: [topics.couponRequests],
     owner: 'coupon',
-    description: 'Decides requests for coupons, in order per user (COUPON_ORDERING=user).',
+    description: 'Decides requests for coupons, in order per user (coupons with orderBy user).',
     lagSecondsHigh: 2,
     retryDelaysMs: [],
   },

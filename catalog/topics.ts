@@ -116,7 +116,7 @@ const promotionTopics = {
   },
 } satisfies Record<string, Topic>;
 
-/** One slice with two ordering keys (environment variable COUPON_ORDERING): `coupon` over the first three, `user` over the others. */
+/** One slice with two ordering keys, chosen for each coupon (`orderBy`): `coupon` over the first three, `user` over the others. */
 const couponTopics = {
   couponIssue: {
     ...standard,

@@ -1,15 +1,13 @@
 /**
  * Coupons on the deployed environment (`./muster test e2e` deploys `ci` and sets the variables): one trace from the
- * request to the push, and rushes in both orders while the deciding workers are killed three times and Redis and MySQL
- * are crashed. The deployed workers are in order by user; those in order by coupon run beside them on this machine.
+ * request to the push, and rushes in both orders side by side while the deciding worker is killed three times and Redis and MySQL
+ * are crashed.
  */
-import { type ChildProcess, spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { once } from 'node:events';
-import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
-import type { CouponResult } from '../catalog/events/coupon.ts';
+import type { CouponResult, OrderBy } from '../catalog/events/coupon.ts';
 import { topics } from '../catalog/topics.ts';
 import { run } from '../environment/children.ts';
 import { containersOf, docker } from '../environment/docker.ts';
@@ -114,52 +112,6 @@ async function crash(alias: string): Promise<void> {
   );
 }
 
-interface HostProcess {
-  readonly url: string;
-  kill(): Promise<void>;
-}
-
-let port = 28_400 + Math.floor(Math.random() * 90);
-
-/** A worker of ours as a process of this machine, in order by coupon. */
-async function startOnHost(worker: string): Promise<HostProcess> {
-  port += 1;
-  const url = `http://127.0.0.1:${port}`;
-  const child = spawn(process.execPath, [join(import.meta.dirname, '../workers/main.ts'), worker], {
-    // Its log (errors only) belongs to what a failed test shows.
-    stdio: ['ignore', 2, 'inherit'],
-    env: {
-      ...process.env,
-      COUPON_ORDERING: 'coupon',
-      PROCESS_NAME: `e2e-${worker}`,
-      HTTP_HOST: '127.0.0.1',
-      HTTP_PORT: String(port),
-      LOG_LEVEL: 'error',
-    },
-  });
-  children.add(child);
-  const ended = once(child, 'exit');
-  await eventually(
-    `${worker} is ready`,
-    async () => {
-      if (child.exitCode !== null) throw new Error(`${worker} ended with ${child.exitCode}`);
-      return fetch(`${url}/readyz`).then(
-        ({ ok }) => ok,
-        () => false,
-      );
-    },
-    patienceMs,
-  );
-  return {
-    url,
-    async kill() {
-      children.delete(child);
-      child.kill('SIGKILL');
-      await ended;
-    },
-  };
-}
-
 async function agrees(
   t: ExecutionContext,
   report: CouponRushReport,
@@ -207,14 +159,13 @@ test.serial(
     const resultTopics = new Map<string, Ends>();
     for (const { name } of [topics.couponResults, topics.couponIssueSucceeded, topics.couponIssueFailed])
       resultTopics.set(name, await endsOf(kafka, name));
-    const hostApi = await startOnHost('coupon-api');
-    let hostIssue = await startOnHost('coupon-issue');
     const ending = new AbortController();
     t.teardown(() => ending.abort());
-    const rush = (url: string, name: string) =>
+    const rush = (orderBy: OrderBy) =>
       runCouponRush({
-        apiUrl: url,
+        apiUrl,
         token: apiToken,
+        orderBy,
         stock: 100,
         users: 1_200,
         requestsEach: 3,
@@ -222,21 +173,16 @@ test.serial(
         watchers: 20,
         retryForMs: patienceMs,
         answersWithinMs: patienceMs,
-        userPrefix: `${person}-${name}`,
+        userPrefix: `${person}-${orderBy}`,
         signal: ending.signal,
       });
-    const rushes = Promise.all([rush(apiUrl, 'user'), rush(hostApi.url, 'coupon')]);
+    const rushes = Promise.all([rush('user'), rush('coupon')]);
     // A rejection is looked at below.
     rushes.catch(() => undefined);
     // MySQL early, so that it is in the rush on a slow machine, too.
     for (const then of ['mysql', 'redis', undefined]) {
       await sleep(3_000);
-      await Promise.all([
-        crash('commerce'),
-        hostIssue.kill().then(async () => {
-          hostIssue = await startOnHost('coupon-issue');
-        }),
-      ]);
+      await crash('commerce');
       if (then === undefined) continue;
       await sleep(2_000);
       await crash(then);
@@ -244,8 +190,6 @@ test.serial(
     const [byUser, byCoupon] = await rushes;
     await agrees(t, byUser, resultTopics);
     await agrees(t, byCoupon, resultTopics);
-    await hostIssue.kill();
-    await hostApi.kill();
   },
 );
 

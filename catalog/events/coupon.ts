@@ -5,6 +5,10 @@ import { type Static, Type } from 'typebox';
 export const couponReasons = ['OUT_OF_STOCK', 'DUPLICATE', 'EXPIRED', 'NOT_FOUND'] as const;
 export type CouponReason = (typeof couponReasons)[number];
 
+/** What is handled in order for a coupon: the requests of each user, or all of that coupon. Chosen when it is created. */
+export const orderBys = ['user', 'coupon'] as const;
+export type OrderBy = (typeof orderBys)[number];
+
 const uuid = (description: string) =>
   Type.String({ pattern: '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$', description });
 const utcTime = (description: string) =>

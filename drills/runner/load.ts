@@ -1,5 +1,6 @@
 /** The load of a drill: known ids through the real entrances, and what the checkers say of it afterwards. */
 import type { Environment } from '../../catalog/environments.ts';
+import { type OrderBy, orderBys } from '../../catalog/events/coupon.ts';
 import { type Reconciliation, reconcile } from '../../workers/coupon/store.ts';
 import type { Kafka } from '../../workers/kafka/kafka.ts';
 import { openDatabase } from '../../workers/store/database.ts';
@@ -120,23 +121,30 @@ export async function startLoad(
       ? undefined
       : sendEdges({ apiUrl, token, run, userPrefix: person, retryForMs, signal });
   const requestsEach = 2;
-  const rush =
-    drill.coupons === undefined
-      ? undefined
-      : runCouponRush({
-          apiUrl,
-          token,
-          stock: drill.coupons.stock,
-          rate: drill.coupons.rate,
-          users: Math.ceil((drill.coupons.rate * drill.loadMs) / 1_000 / requestsEach),
-          requestsEach,
-          watchers: 20,
-          userPrefix: person,
-          retryForMs,
-          answersWithinMs: retryForMs,
-          signal,
-          onProgress: ({ accepted }) => coupons.at(accepted),
-        });
+  const acceptedBy = new Map<OrderBy, number>();
+  /** Two coupons side by side, one in each order, that share the rate and the stock. */
+  const rush = orderBys.map((orderBy) => {
+    if (drill.coupons === undefined) return undefined;
+    const rate = drill.coupons.rate / orderBys.length;
+    return runCouponRush({
+      apiUrl,
+      token,
+      orderBy,
+      stock: Math.ceil(drill.coupons.stock / orderBys.length),
+      rate,
+      users: Math.ceil((rate * drill.loadMs) / 1_000 / requestsEach),
+      requestsEach,
+      watchers: 10,
+      userPrefix: `${person}-${orderBy}`,
+      retryForMs,
+      answersWithinMs: retryForMs,
+      signal,
+      onProgress({ accepted }) {
+        acceptedBy.set(orderBy, accepted);
+        coupons.at([...acceptedBy.values()].reduce((sum, count) => sum + count, 0));
+      },
+    });
+  });
   const shopping =
     drill.orders === undefined
       ? undefined
@@ -158,10 +166,10 @@ export async function startLoad(
   const shopIsOpen = AbortSignal.any([signal, AbortSignal.timeout(drill.loadMs)]);
   const changes = drill.orders === undefined ? [] : changePrices(apiUrl, token, run, shopIsOpen);
 
-  const all = Promise.all([traffic, rush, shopping, edges, changes]);
+  const all = Promise.all([traffic, Promise.all(rush), shopping, edges, changes]);
   const done = all.then(async ([sent, told, sold]) => {
     await producer?.close();
-    return resultOf(sent, told, sold, [coupons, orders]);
+    return resultOf(sent, given(told), sold, [coupons, orders]);
   });
   // Whoever waits for it sees it fail; until then it must not be nobody's.
   done.catch(() => undefined);
@@ -185,8 +193,8 @@ export async function startLoad(
         const mark = marked(promotionWatch.topics);
         verdicts.push(await judgePromotion(kafka, mark, commits, inputs, options));
       }
-      if (told !== undefined) {
-        const inputs = { told, personal, reconciled: () => reconciled(told.couponId, variables) };
+      for (const one of given(told)) {
+        const inputs = { told: one, personal, reconciled: () => reconciled(one.couponId, variables) };
         verdicts.push(await judgeCoupons(kafka, marked(couponWatch.topics), commits, inputs, options));
       }
       judged.abort();
@@ -235,9 +243,11 @@ async function reconciled(
   }
 }
 
+const given = <T>(list: readonly (T | undefined)[]): readonly T[] => list.filter((one) => one !== undefined);
+
 function resultOf(
   sent: TrafficReport | undefined,
-  told: CouponRushReport | undefined,
+  told: readonly CouponRushReport[],
   sold: OrdersReport | undefined,
   followed: readonly ReturnType<typeof followProgress>[],
 ): LoadResult {
@@ -254,20 +264,21 @@ function resultOf(
   const tries = (problems: Readonly<Record<string, number>> | undefined) =>
     Object.values(problems ?? {}).reduce((sum, count) => sum + count, 0);
   const placed = sold === undefined ? 0 : sold.paid + sold.refused + sold.failed;
-  const timed = sold?.payMs ?? told?.acceptMs;
+  const timed = sold?.payMs ?? told[0]?.acceptMs;
+  const sumOf = (count: (one: CouponRushReport) => number) => told.reduce((sum, one) => sum + count(one), 0);
   return {
     attempts,
     purchases,
     stalls: followed.flatMap((one) => one.stalls()),
     curves: followed.flatMap((one) => one.curves()),
-    sent: (sent?.sent ?? 0) + (told?.requests ?? 0) + placed,
+    sent: (sent?.sent ?? 0) + sumOf(({ requests }) => requests) + placed,
     failed:
       (sent?.failed ?? 0) +
       (sent?.unexpected ?? 0) +
-      (told?.failed ?? 0) +
+      sumOf(({ failed }) => failed) +
       (sold?.failed ?? 0) +
       (sold?.refused ?? 0),
-    failedTries: tries(sent?.problems) + tries(told?.problems) + tries(sold?.problems),
+    failedTries: tries(sent?.problems) + sumOf(({ problems }) => tries(problems)) + tries(sold?.problems),
     latencyMs: timed,
   };
 }

@@ -1,4 +1,5 @@
 /** The rows that coupons are decided by in the simulated store: what workers/coupon/store.ts says in SQL, said again. */
+import type { OrderBy } from '../../catalog/events/coupon.ts';
 import { type CouponState, holderKey } from '../../workers/coupon/issue.ts';
 import type { NewRequest, RequestRow, RequestRows, RequestStore } from '../../workers/coupon/requests.ts';
 import { logPublished } from './event-log.ts';
@@ -26,6 +27,10 @@ export interface DecidedRow extends RequestRow {
   readonly decidedAs: number;
 }
 
+export interface SimulatedCoupon extends CouponState {
+  readonly orderBy: OrderBy;
+}
+
 export interface HistoryRow {
   readonly couponId: string;
   readonly userId: string;
@@ -45,6 +50,10 @@ export function simulatedRequests(
   };
   return (life) => ({
     transaction: (work) => store.transaction(life, (trx) => work(rowsOf(world, trx, nextDecision, bugs))),
+    findOrderBy: (couponId) =>
+      store.transaction(life, (trx) =>
+        trx.statement([], (rows) => rows.get<SimulatedCoupon>('coupon', couponId)?.orderBy),
+      ),
   });
 }
 

@@ -14,7 +14,7 @@ import { deadLetterSuffix } from '../../workers/kafka/dead-letters.ts';
 import { partitionFor } from '../../workers/kafka/kafka.ts';
 import { eventRecord } from '../../workers/kafka/records.ts';
 import type { Relay } from '../../workers/store/relay.ts';
-import { type DecidedRow, type HistoryRow, simulatedRequests } from './coupon-rows.ts';
+import { type DecidedRow, type HistoryRow, type SimulatedCoupon, simulatedRequests } from './coupon-rows.ts';
 import { wrongEventLog } from './event-log.ts';
 import { type Life, silentLog, simulateKafka } from './kafka.ts';
 import { processes } from './processes.ts';
@@ -37,6 +37,8 @@ export const couponBugs = [
 export type CouponBug = (typeof couponBugs)[number];
 
 const pseudonymKey = Buffer.alloc(32, 7);
+const both = Object.values(orderings);
+const resultTopics = new Set(both.flatMap(({ successTopic, failureTopic }) => [successTopic, failureTopic]));
 
 /** What the scripts of the locks do. */
 const scripts = new Map<string, Script>([
@@ -65,7 +67,6 @@ export async function couponScenario(world: World, bug?: CouponBug): Promise<rea
   const store = simulateStore(world, bugs);
   const redis = simulateRedis(world, scripts);
   const requestsOf = simulatedRequests(world, store, bugs);
-  const ordering = orderings[world.pick(['user', 'coupon'] as const)];
   const beganMs = world.now();
   /** Requests that were answered with 202, and those that a foreign producer has written: all must be decided. */
   const owed = new Set<string>();
@@ -79,7 +80,7 @@ export async function couponScenario(world: World, bug?: CouponBug): Promise<rea
     async begin(life) {
       const producer = await kafka.client(life).producer('outbox');
       const relay = relayOutbox(world, { life, store, producer }, bugs);
-      return { intake: startIntake({ store: requestsOf(life), relay, ordering }), relay };
+      return { intake: startIntake({ store: requestsOf(life), relay, orderings }), relay };
     },
     stop: ({ relay }) => relay.stop(),
   });
@@ -89,19 +90,25 @@ export async function couponScenario(world: World, bug?: CouponBug): Promise<rea
     most: 3,
     async begin(life: Life, fail) {
       const port = kafka.client(life);
-      return startHandler({
-        kafka: port,
-        store: requestsOf(life),
-        producer: await port.producer('coupon-issue'),
-        ordering,
-        locks: redisLocks(() => redis.connect(life), silentLog),
-        pseudonymKey,
-        log: silentLog,
-        maxBatch: world.pick([3, 500]),
-        onFatal: fail,
-      });
+      const producer = await port.producer('coupon-issue');
+      const locks = redisLocks(() => redis.connect(life), silentLog);
+      return Promise.all(
+        both.map((ordering) =>
+          startHandler({
+            kafka: port,
+            store: requestsOf(life),
+            producer,
+            ordering,
+            locks,
+            pseudonymKey,
+            log: silentLog,
+            maxBatch: world.pick([3, 500]),
+            onFatal: fail,
+          }),
+        ),
+      );
     },
-    stop: (handler) => handler.stop(),
+    stop: async (handlers) => void (await Promise.all(handlers.map((handler) => handler.stop()))),
   });
 
   // --- what comes in ------------------------------------------------------------------------------------------------
@@ -109,7 +116,8 @@ export async function couponScenario(world: World, bug?: CouponBug): Promise<rea
   const users = Array.from({ length: 8 }, (_, index) => `user-${index}`);
   const couponIds = ['c1', 'c2', 'c3'];
   for (const couponId of couponIds) {
-    const coupon: CouponState = {
+    const coupon: SimulatedCoupon = {
+      orderBy: world.pick(['user', 'coupon'] as const),
       stock: world.int(1, 6),
       issued: 0,
       validFromMs: world.chance(0.2) ? beganMs + world.int(0, 3_000) : undefined,
@@ -118,7 +126,11 @@ export async function couponScenario(world: World, bug?: CouponBug): Promise<rea
     store.put('coupon', couponId, coupon);
   }
 
+  const orderingFor = (couponId: string) =>
+    orderings[store.get<SimulatedCoupon>('coupon', couponId)?.orderBy ?? 'user'];
+
   function append(partition: number, data: { requestId: string; userId: string; couponId: string }): string {
+    const ordering = orderingFor(data.couponId);
     const { key, value, headers } = eventRecord({
       topic: ordering.requestTopic,
       key: ordering.requestKey(data),
@@ -139,6 +151,7 @@ export async function couponScenario(world: World, bug?: CouponBug): Promise<rea
       const userId = world.pick(users);
       const couponId = world.chance(0.05) ? 'unknown' : world.pick(couponIds);
       const request = { requestId: uuidV7(world.now()), userId, couponId };
+      const ordering = orderingFor(couponId);
       const home = partitionFor(Buffer.from(ordering.requestKey(request)), kafka.partitions);
       const intake = world.pick([...apis.alive(), undefined])?.work?.intake;
       switch (world.int(0, 19)) {
@@ -204,15 +217,17 @@ export async function couponScenario(world: World, bug?: CouponBug): Promise<rea
     const untilMs = world.now() + 180_000;
     for (;;) {
       await world.sleep(200);
-      const behind = Array.from({ length: kafka.partitions }, (_, partition) => partition).filter(
-        (partition) =>
-          (kafka.committed(ordering.group.id, ordering.requestTopic, partition) ?? 0) <
-          kafka.end(ordering.requestTopic, partition),
+      const behind = both.flatMap(({ group, requestTopic }) =>
+        Array.from({ length: kafka.partitions }, (_, partition) => partition)
+          .filter(
+            (partition) =>
+              (kafka.committed(group.id, requestTopic, partition) ?? 0) < kafka.end(requestTopic, partition),
+          )
+          .map((partition) => `${requestTopic} ${partition}`),
       );
       const untold = unpublished(world, store);
       if (behind.length === 0 && untold === 0) break;
-      if (world.now() > untilMs)
-        throw new Error(`stuck: partitions ${behind.join(', ')}; ${untold} in the outbox`);
+      if (world.now() > untilMs) throw new Error(`stuck: ${behind.join(', ')}; ${untold} in the outbox`);
     }
     // A member that was put out may still be at work.
     await world.sleep(5_000);
@@ -256,7 +271,7 @@ export async function couponScenario(world: World, bug?: CouponBug): Promise<rea
   function wrongOutcomes(): string[] {
     const found: string[] = [];
     const told = new Set<string>();
-    for (const topic of new Set([ordering.successTopic, ordering.failureTopic]))
+    for (const topic of resultTopics)
       for (const record of kafka.records(topic)) {
         const text = record.value!.toString();
         const result = JSON.parse(text) as CouponResult;
@@ -271,7 +286,8 @@ export async function couponScenario(world: World, bug?: CouponBug): Promise<rea
           found.push(`${requestId}: told ${result.reason}, and is ${row.reason}`);
         else if (result.outcome === 'SUCCESS' && (!held || held.requestId !== requestId))
           found.push(`${requestId}: told SUCCESS, and nothing is held`);
-        if (topic !== (result.outcome === 'SUCCESS' ? ordering.successTopic : ordering.failureTopic))
+        const { successTopic, failureTopic } = orderingFor(result.couponId);
+        if (topic !== (result.outcome === 'SUCCESS' ? successTopic : failureTopic))
           found.push(`${requestId}: told on ${topic}`);
         if (users.some((user) => text.includes(`"${user}"`))) found.push(`personal data in ${text}`);
       }
@@ -286,7 +302,9 @@ export async function couponScenario(world: World, bug?: CouponBug): Promise<rea
   /** The first place of each request on its topic: partition and offset. */
   function places(): Map<string, { partition: number; offset: number }> {
     const found = new Map<string, { partition: number; offset: number }>();
-    for (const { partition, offset, value } of kafka.records(ordering.requestTopic)) {
+    for (const { partition, offset, value } of both.flatMap(({ requestTopic }) =>
+      kafka.records(requestTopic),
+    )) {
       if (refused.includes(String(value))) continue;
       const { requestId } = JSON.parse(String(value)) as { requestId: string };
       if (!found.has(requestId)) found.set(requestId, { partition, offset });
@@ -325,13 +343,14 @@ export async function couponScenario(world: World, bug?: CouponBug): Promise<rea
   function wrongOrder(): string[] {
     const found: string[] = [];
     const at = places();
-    const keyOf = ({ userId, couponId }: DecidedRow) => (ordering.name === 'user' ? userId : couponId);
+    const keyOf = ({ userId, couponId }: DecidedRow) =>
+      orderingFor(couponId).name === 'user' ? userId : couponId;
     const rows = store.keys('request').map((id) => ({ id, ...store.get<DecidedRow>('request', id)! }));
     const ordered = rows
       .filter((row) => at.has(row.id) && row.status !== 'PENDING' && !unordered.has(keyOf(row)))
       .sort((a, b) => at.get(a.id)!.offset - at.get(b.id)!.offset);
     const firstTold = new Map<string, number>();
-    for (const topic of new Set([ordering.successTopic, ordering.failureTopic]))
+    for (const topic of resultTopics)
       for (const { offset, value } of kafka.records(topic)) {
         const { requestId } = JSON.parse(value!.toString()) as CouponResult;
         if (!firstTold.has(requestId)) firstTold.set(requestId, offset);
@@ -342,7 +361,7 @@ export async function couponScenario(world: World, bug?: CouponBug): Promise<rea
         if (before === undefined) continue;
         if (row.decidedIn < before.decidedIn) found.push(`${key}: ${row.id} was decided before ${before.id}`);
         const sameTopic =
-          ordering.successTopic === ordering.failureTopic ||
+          orderingFor(row.couponId).name === 'user' ||
           (row.reason === undefined) === (before.reason === undefined);
         if (sameTopic && firstTold.get(row.id)! < firstTold.get(before.id)!)
           found.push(`${key}: ${row.id} was told before ${before.id}`);
@@ -353,7 +372,9 @@ export async function couponScenario(world: World, bug?: CouponBug): Promise<rea
   /** Dead letters hold what cannot be understood and what contradicts its id, and nothing else. */
   function wrongLetters(): string[] {
     const letters = new Set(
-      kafka.records(`${ordering.requestTopic}${deadLetterSuffix}`).map(({ value }) => String(value)),
+      both.flatMap(({ requestTopic }) =>
+        kafka.records(`${requestTopic}${deadLetterSuffix}`).map(({ value }) => String(value)),
+      ),
     );
     return [
       ...refused.filter((text) => !letters.has(text)).map((text) => `no dead letter for ${text}`),

@@ -1,6 +1,7 @@
 /** `./muster traffic`: realistic load, by profiles. */
 import { join } from 'node:path';
-import { Argument, type Command } from 'commander';
+import { Argument, type Command, Option } from 'commander';
+import { type OrderBy, orderBys } from '../../catalog/events/coupon.ts';
 import { interrupted } from '../../environment/interruption.ts';
 import { MusterError } from '../../workers/base/errors.ts';
 import { parseDurationMs } from '../duration.ts';
@@ -15,6 +16,7 @@ interface Options {
   users?: string;
   requests?: string;
   stock?: string;
+  orderBy?: OrderBy;
   connections?: string;
 }
 
@@ -60,6 +62,11 @@ export function addTraffic(program: Command): void {
         .option('--steady', 'promotion: evenly instead of in bursts')
         .option('--users <n>', 'coupon-rush: how many people (default 5000)')
         .option('--requests <n>', 'coupon-rush: how often each asks (default 3)')
+        .addOption(
+          new Option('--order-by <key>', 'coupon-rush: what is handled in order (default user)').choices(
+            orderBys,
+          ),
+        )
         .option('--stock <n>', 'coupon-rush: how many coupons there are (default 100)')
         .option('--connections <n>', 'requests under way at the same time (coupon-rush: 256, orders: 64)'),
     async run(context, options, [profile = 'promotion']) {
@@ -180,6 +187,7 @@ async function couponRush({ signal, apiUrl, token }: Target, options: Options): 
     users,
     requestsEach,
     stock: numberOf('stock', options.stock, 100),
+    ...(options.orderBy === undefined ? {} : { orderBy: options.orderBy }),
     connections: numberOf('connections', options.connections, 256),
     ...(options.rate === undefined ? {} : { rate: numberOf('rate', options.rate, 1, false) }),
     signal,

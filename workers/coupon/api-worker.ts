@@ -6,14 +6,13 @@ import { topics } from '../../catalog/topics.ts';
 import { counter, durationHistogram, gauge } from '../base/metrics.ts';
 import { createMailboxes } from '../http/mailbox.ts';
 import type { Worker, WorkerDeps } from '../platform/worker.ts';
-import { requestRecords, startIntake } from './intake.ts';
-import { type Ordering, orderingSetting, orderings } from './ordering.ts';
+import { requestRecord, startIntake } from './intake.ts';
+import { orderings } from './ordering.ts';
 import { startPusher } from './push.ts';
 import { registerRoutes } from './routes.ts';
 import { adoptNotes, requestStore, stockLevels } from './store.ts';
 
 const config = Type.Object({
-  ...orderingSetting,
   PROCESS_NAME: Type.String({
     pattern: '^[a-z0-9][a-z0-9-]{0,62}$',
     description: 'names the group that reads results',
@@ -37,7 +36,6 @@ export const worker: Worker<typeof config> = {
   config,
   async start(deps) {
     const { config, database, fail, http, kafka, log, metrics: registry, relayOutbox, secrets } = deps;
-    const ordering = orderings[config.COUPON_ORDERING];
     const requests = counter(registry, {
       name: metrics.coupon.requests,
       help: 'Requests for coupons made durable.',
@@ -53,8 +51,8 @@ export const worker: Worker<typeof config> = {
     const intake = startIntake({
       store: requestStore(database),
       relay: await relayOutbox(),
-      ordering,
-      onAccepted: (count) => requests.inc({ ordering: ordering.name }, count),
+      orderings,
+      onAccepted: (orderBy, count) => requests.inc({ ordering: orderBy }, count),
     });
     const pusher = await startPusher({
       kafka,
@@ -75,8 +73,8 @@ export const worker: Worker<typeof config> = {
       pseudonymKey: secrets.pseudonymKey,
       maxClients: config.COUPON_MAX_CLIENTS,
     });
-    const measuring = measure(deps, ordering, () => streams.size);
-    log.info('takes in requests for coupons', { ordering: ordering.name });
+    const measuring = measure(deps, () => streams.size);
+    log.info('takes in requests for coupons');
     return {
       ready: pusher.ready,
       waitingFor: () => 'an assignment of partitions',
@@ -91,7 +89,6 @@ export const worker: Worker<typeof config> = {
 
 function measure(
   { database, metrics: registry, log }: Pick<WorkerDeps, 'database' | 'metrics' | 'log'>,
-  ordering: Ordering,
   clients: () => number,
 ): NodeJS.Timeout {
   const perCoupon = (name: string, help: string) => gauge(registry, { name, help, labelNames: ['coupon'] });
@@ -105,7 +102,8 @@ function measure(
     pushClients.set(clients());
     try {
       const db = await database();
-      const adopted = await adoptNotes(db, (requests) => requestRecords(requests, ordering));
+      // That version served one order, and it was by user.
+      const adopted = await adoptNotes(db, (request) => requestRecord(request, orderings.user));
       if (adopted > 0) log.info('took over requests of an earlier version', { requests: adopted });
       const levels = await stockLevels(db, measuredCoupons);
       issued.reset();

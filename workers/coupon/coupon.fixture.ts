@@ -20,7 +20,7 @@ import { startOutboxRelay } from '../store/relay.ts';
 import { startHandler } from './handler.ts';
 import { startIntake } from './intake.ts';
 import { type Locks, noLocks, redisLocks } from './lock.ts';
-import { type Ordering, orderings } from './ordering.ts';
+import { type Ordering, type Orderings, orderings } from './ordering.ts';
 import { startPusher } from './push.ts';
 import { registerRoutes } from './routes.ts';
 import { requestStore } from './store.ts';
@@ -77,12 +77,12 @@ function fail(error: Error): void {
 
 /** The API on a free port of this process. `group` names who reads the results. */
 export async function startApi(options: {
-  readonly ordering: Ordering;
+  readonly orderings: Orderings;
   readonly db: Kysely<unknown>;
   readonly kafka: Kafka;
   readonly group: string;
 }) {
-  const { ordering, db, kafka } = options;
+  const { orderings, db, kafka } = options;
   const database = async () => db;
   const http = await startHttp({
     host: '127.0.0.1',
@@ -102,13 +102,17 @@ export async function startApi(options: {
     registry: createRegistry(),
     log: testLog,
   });
-  const intake = startIntake({ store: requestStore(database), relay, ordering });
+  const intake = startIntake({ store: requestStore(database), relay, orderings });
   const pusher = await startPusher({
     kafka,
     producer,
     mailboxes,
     groupId: options.group,
-    topics: [...new Set([ordering.successTopic, ordering.failureTopic])],
+    topics: [
+      ...new Set(
+        Object.values(orderings).flatMap(({ successTopic, failureTopic }) => [successTopic, failureTopic]),
+      ),
+    ],
     log: testLog,
     onFatal: fail,
   });

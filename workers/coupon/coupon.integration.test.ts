@@ -27,7 +27,7 @@ import {
   testRedis,
 } from './coupon.fixture.ts';
 import { issuedRecord } from './events.ts';
-import { requestRecords, startIntake } from './intake.ts';
+import { requestRecord as recordOf, startIntake } from './intake.ts';
 import { redisLocks } from './lock.ts';
 import type { Ordering } from './ordering.ts';
 import { acceptRequests, decideRequests } from './requests.ts';
@@ -57,8 +57,8 @@ test.after.always(async () => {
   for (const cleanUp of cleanUps.reverse()) await cleanUp();
 });
 
-async function api(t: ExecutionContext, ordering: Ordering) {
-  const started = await startApi({ ordering, db, kafka, group: `${ids.user}.push-${++groups}` });
+async function api(t: ExecutionContext) {
+  const started = await startApi({ orderings: both, db, kafka, group: `${ids.user}.push-${++groups}` });
   t.teardown(started.stop);
   await eventually('the API reads results', started.ready, patienceMs);
   return started.url;
@@ -158,12 +158,13 @@ for (const ordering of [both.user, both.coupon]) {
   test.serial(
     `in order by ${ordering.name}: a rush hands out exactly the stock, and everybody is told`,
     async (t) => {
-      const url = await api(t, ordering);
+      const url = await api(t);
       await issuing(t, ordering);
       const report = await runCouponRush({
         apiUrl: url,
         token: operatorToken,
         stock: 100,
+        orderBy: ordering.name,
         users: 300,
         requestsEach: 3,
         connections: 32,
@@ -191,7 +192,7 @@ for (const ordering of [both.user, both.coupon]) {
     `in order by ${ordering.name}: the deciding process is killed in the rush, and all adds up`,
     async (t) => {
       t.timeout(180_000);
-      const url = await api(t, ordering);
+      const url = await api(t);
       const id = ids[ordering.name];
       let process = await spawnIssuing(ordering.name, id, settings);
       t.teardown(() => process.kill());
@@ -200,6 +201,7 @@ for (const ordering of [both.user, both.coupon]) {
         apiUrl: url,
         token: operatorToken,
         stock: 50,
+        orderBy: ordering.name,
         users: 400,
         requestsEach: 3,
         connections: 8,
@@ -297,9 +299,41 @@ for (const ordering of [both.user, both.coupon]) {
   );
 }
 
+test.serial(
+  'coupons of both orders are served at once, each by its own topics, and an order stays',
+  async (t) => {
+    const url = await api(t);
+    await issuing(t, both.user);
+    await issuing(t, both.coupon);
+    const made = async (coupon: object) => (await post(url, '/coupons', { stock: 1, ...coupon })).json;
+    const byCoupon = await made({ name: 'by coupon', orderBy: 'coupon' });
+    const byUser = await made({ name: 'by user' });
+    t.like(byCoupon, { orderBy: 'coupon' });
+    t.like(byUser, { orderBy: 'user' });
+    t.is((await post(url, '/coupons', { name: 'x', stock: 1, orderBy: 'colour' })).status, 422);
+    for (const [ordering, couponId] of [
+      [both.coupon, byCoupon.couponId!],
+      [both.user, byUser.couponId!],
+      [both.user, 'never-made'],
+    ] as const) {
+      const requestId = await ask(t, url, 'of-both', couponId);
+      await eventually(
+        'its outcome is on the topics of its order',
+        async () => (await resultsOf(ordering, couponId)).has(requestId),
+        patienceMs,
+      );
+      const requests = await readTopic(kafka, ordering.requestTopic);
+      const [own] = requests.filter((record) => headerText(record, 'ce_id') === requestId);
+      t.is(String(own?.key), ordering.requestKey({ requestId, userId: 'of-both', couponId }));
+      const other = ordering === both.user ? both.coupon : both.user;
+      t.is((await resultsOf(other, couponId)).size, 0);
+    }
+  },
+);
+
 test.serial('every reason is told, with times, and no topic of outcomes names a user', async (t) => {
   const ordering = both.user;
-  const url = await api(t, ordering);
+  const url = await api(t);
   await issuing(t, ordering);
   const made = async (coupon: object) => (await post(url, '/coupons', coupon)).json.couponId!;
   const small = await made({ name: 'small', stock: 1 });
@@ -360,7 +394,7 @@ test.serial('every reason is told, with times, and no topic of outcomes names a 
 
 test.serial('who asked in time gets the coupon, though it is over when the request is handled', async (t) => {
   const ordering = both.user;
-  const url = await api(t, ordering);
+  const url = await api(t);
   const soon = await createCoupon(db, { name: 'soon over', stock: 5, validUntilMs: Date.now() + 3_600_000 });
   const inTime = await ask(t, url, 'in-time', soon);
   // By the database's clock, whatever this host's says: over between that request and the next.
@@ -384,7 +418,7 @@ test.serial('who asked in time gets the coupon, though it is over when the reque
 
 test.serial('a WebSocket tells outcomes, too, and refuses what it does not understand', async (t) => {
   const ordering = both.user;
-  const url = await api(t, ordering);
+  const url = await api(t);
   await issuing(t, ordering);
   const couponId = await createCoupon(db, { name: 'socket', stock: 1 });
   const messages: { type: string; data?: SeenOutcome }[] = [];
@@ -416,7 +450,7 @@ test.serial(
   'what cannot be understood among the results is a dead letter, and pushing goes on',
   async (t) => {
     const ordering = both.user;
-    const url = await api(t, ordering);
+    const url = await api(t);
     await issuing(t, ordering);
     const couponId = await createCoupon(db, { name: 'after poison', stock: 1 });
     const seen: SeenOutcome[] = [];
@@ -445,7 +479,7 @@ test.serial(
 );
 
 test.serial('a coupon that is made twice under one key is one coupon', async (t) => {
-  const url = await api(t, both.user);
+  const url = await api(t);
   const make = async (name: string, key: string) => {
     const answer = await fetch(`${url}/coupons`, {
       method: 'POST',
@@ -462,7 +496,7 @@ test.serial('a coupon that is made twice under one key is one coupon', async (t)
 });
 
 test.serial('bad input is refused, field by field', async (t) => {
-  const url = await api(t, both.user);
+  const url = await api(t);
   for (const [path, body] of [
     ['/coupons', {}],
     ['/coupons', { name: 'x', stock: -1 }],
@@ -550,7 +584,7 @@ test.serial(
     const intake = startIntake({
       store: requestStore(async () => db),
       relay: first,
-      ordering: both.user,
+      orderings: both,
     });
     const requestId = await intake.request({ userId: 'left-behind', couponId });
     t.like(await findRequest(db, requestId), { status: 'PENDING' });
@@ -572,7 +606,7 @@ test.serial('requests that an earlier version left unpublished are taken over', 
   await sql`
     INSERT INTO coupon_unpublished (batch_id, requests, created_at)
     VALUES (${Buffer.alloc(16, 1)}, ${note}, UTC_TIMESTAMP(3) - INTERVAL 40 SECOND)`.execute(db);
-  const adopt = () => adoptNotes(db, (requests) => requestRecords(requests, both.user));
+  const adopt = () => adoptNotes(db, (request) => recordOf(request, both.user));
   t.is(await adopt(), 1);
   t.is(await adopt(), 0);
   await sql`UPDATE muster_outbox_due SET take_at = UTC_TIMESTAMP(3)`.execute(db);
@@ -596,7 +630,7 @@ test.serial('while the database is away nothing is accepted; many at once share 
   t.teardown(() => gone.destroy());
   const published: DueRow[] = [];
   const relay = { publish: (row: DueRow) => void published.push(row) };
-  const options = { relay, ordering: both.user };
+  const options = { relay, orderings: both };
   const refused = startIntake({ ...options, store: requestStore(async () => gone) });
   await t.throwsAsync(refused.request({ userId: 'nobody', couponId: 'c' }), { code: 'MUSTER_DATABASE_DOWN' });
 
@@ -604,7 +638,7 @@ test.serial('while the database is away nothing is accepted; many at once share 
   const intake = startIntake({
     ...options,
     store: requestStore(async () => db),
-    onAccepted: (count) => commits.push(count),
+    onAccepted: (_orderBy, count) => commits.push(count),
   });
   const accepted = await Promise.all(
     Array.from({ length: 400 }, (_, index) =>
@@ -657,8 +691,7 @@ test.serial('a lock keeps a second handler waiting, and without Redis work goes 
 });
 
 test.serial('a customer asks for himself, and sees and hears nothing of another', async (t) => {
-  const ordering = both.user;
-  const url = await api(t, ordering);
+  const url = await api(t);
   const couponId = await createCoupon(db, { name: 'mine', stock: 5 });
   const call = async (token: string | undefined, method: string, path: string, body?: object) => {
     const answer = await fetch(`${url}${path}`, {

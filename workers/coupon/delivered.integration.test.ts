@@ -36,7 +36,12 @@ test.after.always(async () => {
 });
 
 async function api(t: ExecutionContext) {
-  const started = await startApi({ ordering, db, kafka, group: `${name}.push-${++groups}` });
+  const started = await startApi({
+    orderings: { user: ordering, coupon: ordering },
+    db,
+    kafka,
+    group: `${name}.push-${++groups}`,
+  });
   let stopped = false;
   const stop = async () => {
     if (!stopped) await started.stop();
@@ -187,7 +192,12 @@ test.serial('a request that is not decided yet is listed, and cannot be acknowle
   const intakeOnly = testOrdering('user', `${name}-nobody`);
   const cleanUp = await createCouponTopics([intakeOnly]);
   t.teardown(cleanUp);
-  const started = await startApi({ ordering: intakeOnly, db, kafka, group: `${name}.nobody` });
+  const started = await startApi({
+    orderings: { user: intakeOnly, coupon: intakeOnly },
+    db,
+    kafka,
+    group: `${name}.nobody`,
+  });
   t.teardown(started.stop);
   const requestId = await ask(started.url, 'waits');
   t.is((await post(started.url, '/coupons/events/acks', { userId: 'waits', ids: [requestId] })).status, 204);

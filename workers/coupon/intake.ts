@@ -8,22 +8,22 @@
  * is handled in order is what lies on the topic.
  */
 import { context, trace } from '@opentelemetry/api';
-import type { CouponRequest } from '../../catalog/events/coupon.ts';
+import type { CouponRequest, OrderBy } from '../../catalog/events/coupon.ts';
 import { uuidV7 } from '../base/ids.ts';
 import { eventRecord } from '../kafka/records.ts';
 import { traceparentOf } from '../kafka/tracing-kafka.ts';
 import { groupCommit } from '../store/group-commit.ts';
 import type { OutboxRecord } from '../store/outbox.ts';
 import type { Relay } from '../store/relay.ts';
-import type { Ordering } from './ordering.ts';
+import { type Ordering, type Orderings, orderingOf } from './ordering.ts';
 import { acceptRequests, type NewRequest, type RequestStore } from './requests.ts';
 
 export interface IntakeOptions {
   readonly store: RequestStore;
   readonly relay: Pick<Relay, 'publish'>;
-  readonly ordering: Ordering;
-  /** Called with the number of requests of each commit. */
-  onAccepted?(requests: number): void;
+  readonly orderings: Orderings;
+  /** Called for each commit with the number of its requests, by what is in order for their coupons. */
+  onAccepted?(orderBy: OrderBy, requests: number): void;
 }
 
 export interface Intake {
@@ -34,41 +34,44 @@ export interface Intake {
   request(asked: Omit<CouponRequest, 'requestId'>): Promise<string>;
 }
 
-export function startIntake({ store, relay, ordering, onAccepted }: IntakeOptions): Intake {
+export function startIntake({ store, relay, orderings, onAccepted }: IntakeOptions): Intake {
+  const orderingFor = orderingOf(orderings, store.findOrderBy);
   const accept = groupCommit(
-    async (requests: readonly NewRequest[]) => {
-      const row = await acceptRequests(store, requests, requestRecords(requests, ordering));
+    async (asked: readonly { readonly request: NewRequest; readonly ordering: Ordering }[]) => {
+      const requests = asked.map(({ request }) => request);
+      const records = asked.map(({ request, ordering }) => requestRecord(request, ordering));
+      const row = await acceptRequests(store, requests, records);
       // Before the answers, and never failing: what is durable will be published.
       relay.publish(row);
-      onAccepted?.(requests.length);
+      for (const [name, list] of Map.groupBy(asked, ({ ordering }) => ordering.name))
+        onAccepted?.(name, list.length);
       return requests.map(({ requestId }) => requestId);
     },
     // A request that comes alone goes at once; under load commits keep their distance and grow.
     { most: 500, waiting: 10_000, everyMs: 10 },
   );
   return {
-    request({ userId, couponId }) {
+    async request({ userId, couponId }) {
+      const ordering = await orderingFor(couponId);
       const span = trace.getSpan(context.active())?.spanContext();
       const traceparent = span === undefined ? undefined : traceparentOf(span);
-      return accept({ requestId: uuidV7(Date.now()), userId, couponId, traceparent });
+      return accept({ request: { requestId: uuidV7(Date.now()), userId, couponId, traceparent }, ordering });
     },
   };
 }
 
-/** Requests as they lie on their topic, each going on in the trace that it came in. */
-export function requestRecords(requests: readonly NewRequest[], ordering: Ordering): readonly OutboxRecord[] {
-  const timeMs = Date.now();
-  return requests.map(({ requestId, userId, couponId, traceparent }) => {
-    const data: CouponRequest = { requestId, userId, couponId };
-    return eventRecord({
-      topic: ordering.requestTopic,
-      key: ordering.requestKey(data),
-      type: 'CouponRequest',
-      source: '/muster/coupon-api',
-      id: requestId,
-      timeMs,
-      data,
-      ...(traceparent === undefined ? {} : { traceparent }),
-    });
+/** A request as it lies on its topic, going on in the trace that it came in. */
+export function requestRecord(request: NewRequest, ordering: Ordering): OutboxRecord {
+  const { requestId, userId, couponId, traceparent } = request;
+  const data: CouponRequest = { requestId, userId, couponId };
+  return eventRecord({
+    topic: ordering.requestTopic,
+    key: ordering.requestKey(data),
+    type: 'CouponRequest',
+    source: '/muster/coupon-api',
+    id: requestId,
+    timeMs: Date.now(),
+    data,
+    ...(traceparent === undefined ? {} : { traceparent }),
   });
 }

@@ -7,11 +7,10 @@ import { counter, durationHistogram } from '../base/metrics.ts';
 import type { Worker } from '../platform/worker.ts';
 import { startHandler } from './handler.ts';
 import { noLocks, redisLocks } from './lock.ts';
-import { orderingSetting, orderings } from './ordering.ts';
+import { orderings } from './ordering.ts';
 import { requestStore } from './store.ts';
 
 const config = Type.Object({
-  ...orderingSetting,
   COUPON_LOCK: Type.Union([Type.Literal('redis'), Type.Literal('off')], {
     default: 'redis',
     description: 'locks per coupon and user save work; what is right is decided by the database alone',
@@ -38,29 +37,34 @@ export const worker: Worker<typeof config> = {
       name: metrics.coupon.decisionLatency,
       help: 'From the durable request to its decision, by the clock of the database.',
     });
-    const ordering = orderings[config.COUPON_ORDERING];
     const locks = config.COUPON_LOCK === 'redis' ? redisLocks(redis, log) : noLocks;
+    const store = requestStore(database);
     const producer = await kafka.producer('coupon-issue', { lingerMs: 30 });
-    const handler = await startHandler({
-      kafka,
-      store: requestStore(database),
-      producer,
-      ordering,
-      locks,
-      pseudonymKey: secrets.pseudonymKey,
-      log,
-      onDecided({ reason, requestedAtMs, decidedAtMs }) {
-        outcomes.inc({ outcome: reason === undefined ? 'SUCCESS' : 'FAILED', reason: reason ?? '' });
-        latency.observe({}, Math.max(0, decidedAtMs - requestedAtMs) / 1_000);
-      },
-      onFatal: fail,
-    });
-    log.info('decides requests for coupons', { ordering: ordering.name, lock: config.COUPON_LOCK });
+    // A group each, side by side: what is in order is a property of each coupon.
+    const handlers = await Promise.all(
+      Object.values(orderings).map((ordering) =>
+        startHandler({
+          kafka,
+          store,
+          producer,
+          ordering,
+          locks,
+          pseudonymKey: secrets.pseudonymKey,
+          log,
+          onDecided({ reason, requestedAtMs, decidedAtMs }) {
+            outcomes.inc({ outcome: reason === undefined ? 'SUCCESS' : 'FAILED', reason: reason ?? '' });
+            latency.observe({}, Math.max(0, decidedAtMs - requestedAtMs) / 1_000);
+          },
+          onFatal: fail,
+        }),
+      ),
+    );
+    log.info('decides requests for coupons', { lock: config.COUPON_LOCK });
     return {
-      ready: handler.ready,
+      ready: () => handlers.every((handler) => handler.ready()),
       waitingFor: () => 'an assignment of partitions',
       async stop() {
-        await handler.stop();
+        await Promise.all(handlers.map((handler) => handler.stop()));
         await locks.stop();
         await producer.close();
       },

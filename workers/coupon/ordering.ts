@@ -1,14 +1,14 @@
 /**
- * The ordering key as data: what is handled in order, requests of one coupon or requests of one user. Everything else is
- * one code: correctness never hangs on the order, only fairness does.
+ * The ordering key as data: what is handled in order for a coupon, its requests or those of each user. It is chosen when the
+ * coupon is created, and both are served side by side. Everything else is one code: correctness never hangs on the order,
+ * only fairness does.
  */
-import { type TProperties, Type } from 'typebox';
-import type { CouponRequest, CouponResult } from '../../catalog/events/coupon.ts';
+import type { CouponRequest, CouponResult, OrderBy } from '../../catalog/events/coupon.ts';
 import { type ConsumerGroup, groups } from '../../catalog/groups.ts';
 import { topics } from '../../catalog/topics.ts';
 
 export interface Ordering {
-  readonly name: 'coupon' | 'user';
+  readonly name: OrderBy;
   readonly requestTopic: string;
   readonly group: ConsumerGroup;
   readonly successTopic: string;
@@ -19,7 +19,9 @@ export interface Ordering {
   resultKey(result: CouponResult): string;
 }
 
-export const orderings: Readonly<Record<Ordering['name'], Ordering>> = {
+export type Orderings = Readonly<Record<OrderBy, Ordering>>;
+
+export const orderings: Orderings = {
   coupon: {
     name: 'coupon',
     requestTopic: topics.couponIssue.name,
@@ -43,10 +45,27 @@ export const orderings: Readonly<Record<Ordering['name'], Ordering>> = {
   },
 };
 
-/** The setting that both coupon workers share. */
-export const orderingSetting = {
-  COUPON_ORDERING: Type.Union([Type.Literal('coupon'), Type.Literal('user')], {
-    default: 'user',
-    description: 'what is handled in order: the requests of one coupon, or those of one user',
-  }),
-} satisfies TProperties;
+/** Coupons whose ordering is remembered: the ones asked for last. */
+const remembered = 10_000;
+
+/**
+ * Says what is in order for a coupon; an ordering never changes, so the store (`find`) is asked once per coupon. A coupon
+ * that there is not is asked for again, and goes by user: it is refused as NOT_FOUND wherever it goes.
+ */
+export function orderingOf(
+  orderings: Orderings,
+  find: (couponId: string) => Promise<OrderBy | undefined>,
+): (couponId: string) => Promise<Ordering> {
+  const known = new Map<string, Promise<OrderBy | undefined>>();
+  return async (couponId) => {
+    let asked = known.get(couponId);
+    if (asked === undefined) {
+      asked = find(couponId);
+      known.set(couponId, asked);
+      if (known.size > remembered) known.delete(known.keys().next().value!);
+      const forget = () => known.get(couponId) === asked && known.delete(couponId);
+      asked.then((orderBy) => orderBy === undefined && forget(), forget);
+    }
+    return orderings[(await asked) ?? 'user'];
+  };
+}

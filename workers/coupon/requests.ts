@@ -3,7 +3,7 @@
  * with their effect. Rows come and go through a port: store.ts says it in SQL, the
  * simulation in memory (drills/simulation).
  */
-import type { CouponReason, CouponRequest } from '../../catalog/events/coupon.ts';
+import type { CouponReason, CouponRequest, OrderBy } from '../../catalog/events/coupon.ts';
 import { MusterError } from '../base/errors.ts';
 import { uuidV7 } from '../base/ids.ts';
 import type { OutboxRecord } from '../store/outbox.ts';
@@ -41,6 +41,8 @@ export interface RequestStore {
    * transaction was committed.
    */
   transaction<T>(work: (rows: RequestRows) => Promise<T>): Promise<T>;
+  /** What is in order for a coupon; undefined: there is no such coupon. */
+  findOrderBy(couponId: string): Promise<OrderBy | undefined>;
 }
 
 /** Rows within one transaction. What is not locked may be changed by others before the next question. */

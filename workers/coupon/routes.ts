@@ -3,7 +3,7 @@ import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { Kysely } from 'kysely';
 import { type Static, Type } from 'typebox';
 import { Compile } from 'typebox/compile';
-import { couponId, couponReasons, couponUserId } from '../../catalog/events/coupon.ts';
+import { couponId, couponReasons, couponUserId, orderBys } from '../../catalog/events/coupon.ts';
 import { pseudonym } from '../base/pseudonym.ts';
 import { errorBody, HttpError } from '../http/errors.ts';
 import { idempotencyKey, onceOf } from '../http/idempotent.ts';
@@ -47,6 +47,12 @@ const newCoupon = Type.Object(
   {
     name: Type.String({ minLength: 1, maxLength: 200 }),
     stock: Type.Integer({ minimum: 0, maximum: 100_000_000, description: 'how many there are' }),
+    orderBy: Type.Optional(
+      Type.Enum([...orderBys], {
+        default: 'user',
+        description: 'what is handled in order: the requests of each user, or all of the coupon',
+      }),
+    ),
     validFrom: Type.Optional(dateTime('requests from then on count')),
     validUntil: Type.Optional(dateTime('requests before then count')),
   },
@@ -57,6 +63,7 @@ const couponBody = Type.Object({
   name: Type.String(),
   stock: Type.Integer(),
   issued: Type.Integer({ description: 'how many are handed out' }),
+  orderBy: Type.Enum([...orderBys], { description: 'what is handled in order' }),
   validFrom: Type.Optional(time('valid from')),
   validUntil: Type.Optional(time('valid until')),
   createdAt: time('created'),
@@ -142,7 +149,13 @@ function registerCoupons(http: FastifyInstance, { database, pseudonymKey }: Rout
       },
     },
     async (request, reply) => {
-      const { name, stock, validFrom, validUntil } = request.body as Static<typeof newCoupon>;
+      const {
+        name,
+        stock,
+        orderBy = 'user',
+        validFrom,
+        validUntil,
+      } = request.body as Static<typeof newCoupon>;
       const validFromMs = readTime('validFrom', validFrom);
       const validUntilMs = readTime('validUntil', validUntil);
       if (validFromMs !== undefined && validUntilMs !== undefined && validUntilMs <= validFromMs)
@@ -155,6 +168,7 @@ function registerCoupons(http: FastifyInstance, { database, pseudonymKey }: Rout
         {
           name,
           stock,
+          orderBy,
           ...(validFromMs === undefined ? {} : { validFromMs }),
           ...(validUntilMs === undefined ? {} : { validUntilMs }),
         },
@@ -382,12 +396,14 @@ function checkUserId(userId: string): void {
     ]);
 }
 
-function couponAnswer({ couponId, name, stock, issued, validFromMs, validUntilMs, createdAtMs }: Coupon) {
+function couponAnswer(coupon: Coupon) {
+  const { couponId, name, stock, issued, orderBy, validFromMs, validUntilMs, createdAtMs } = coupon;
   return {
     couponId,
     name,
     stock,
     issued,
+    orderBy,
     validFrom: iso(validFromMs),
     validUntil: iso(validUntilMs),
     createdAt: iso(createdAtMs),

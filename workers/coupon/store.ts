@@ -3,7 +3,7 @@
  * validity is judged and latencies are measured by one clock, whatever the hosts' clocks say.
  */
 import { type Kysely, type RawBuilder, sql, type Transaction } from 'kysely';
-import type { CouponReason } from '../../catalog/events/coupon.ts';
+import type { CouponReason, OrderBy } from '../../catalog/events/coupon.ts';
 import { uuidV7 } from '../base/ids.ts';
 import { transaction } from '../store/database.ts';
 import { logPublished } from '../store/event-log.ts';
@@ -30,6 +30,8 @@ const moment = (date: Date | null | undefined) => date?.getTime();
 export interface Coupon extends CouponState {
   readonly couponId: string;
   readonly name: string;
+  /** What is handled in order: the requests of each user, or all of this coupon. */
+  readonly orderBy: OrderBy;
   readonly createdAtMs: number;
 }
 
@@ -40,12 +42,14 @@ interface CouponRow {
   readonly issued: number;
   readonly valid_from: Date | null;
   readonly valid_until: Date | null;
+  readonly order_by: OrderBy;
   readonly created_at: Date;
 }
 
 const couponOf = (row: CouponRow): Coupon => ({
   couponId: row.coupon_id,
   name: row.name,
+  orderBy: row.order_by,
   stock: row.stock,
   issued: row.issued,
   validFromMs: moment(row.valid_from),
@@ -53,10 +57,10 @@ const couponOf = (row: CouponRow): Coupon => ({
   createdAtMs: row.created_at.getTime(),
 });
 
-/** Creates a coupon, once per call, and resolves to its id. */
+/** Creates a coupon, once per call, and resolves to its id. By default the requests of each user are in order. */
 export async function createCoupon(
   db: Kysely<unknown>,
-  coupon: Pick<Coupon, 'name' | 'stock'> & Partial<Pick<Coupon, 'validFromMs' | 'validUntilMs'>>,
+  coupon: Pick<Coupon, 'name' | 'stock'> & Partial<Pick<Coupon, 'orderBy' | 'validFromMs' | 'validUntilMs'>>,
   call?: OnceCall,
 ): Promise<string> {
   const date = (ms: number | undefined) => (ms === undefined ? null : new Date(ms));
@@ -64,8 +68,8 @@ export async function createCoupon(
     once(trx, call, async () => {
       const couponId = uuidV7(Date.now());
       await sql`
-        INSERT INTO coupon (coupon_id, name, stock, valid_from, valid_until, created_at)
-        VALUES (${couponId}, ${coupon.name}, ${coupon.stock}, ${date(coupon.validFromMs)}, ${date(coupon.validUntilMs)},
+        INSERT INTO coupon (coupon_id, name, stock, order_by, valid_from, valid_until, created_at)
+        VALUES (${couponId}, ${coupon.name}, ${coupon.stock}, ${coupon.orderBy ?? 'user'}, ${date(coupon.validFromMs)}, ${date(coupon.validUntilMs)},
           UTC_TIMESTAMP(3))`.execute(trx);
       return couponId;
     }),
@@ -75,6 +79,13 @@ export async function createCoupon(
 export async function findCoupon(db: Db, couponId: string): Promise<Coupon | undefined> {
   const { rows } = await sql<CouponRow>`SELECT * FROM coupon WHERE coupon_id = ${couponId}`.execute(db);
   return rows[0] && couponOf(rows[0]);
+}
+
+async function findOrderBy(db: Db, couponId: string): Promise<OrderBy | undefined> {
+  const { rows } = await sql<{
+    order_by: OrderBy;
+  }>`SELECT order_by FROM coupon WHERE coupon_id = ${couponId}`.execute(db);
+  return rows[0]?.order_by;
 }
 
 /** Newest first. */
@@ -123,6 +134,7 @@ interface LogRow {
 export function requestStore(database: () => Promise<Kysely<unknown>>): RequestStore {
   return {
     transaction: async (work) => transaction(await database(), (trx) => work(rowsOf(trx))),
+    findOrderBy: async (couponId) => findOrderBy(await database(), couponId),
   };
 }
 
@@ -241,7 +253,7 @@ function rowsOf(trx: Transaction<unknown>): RequestRows {
  */
 export async function adoptNotes(
   db: Kysely<unknown>,
-  recordsOf: (requests: readonly NewRequest[]) => readonly OutboxRecord[],
+  recordOf: (request: NewRequest) => OutboxRecord,
 ): Promise<number> {
   return transaction(db, async (trx) => {
     const { rows } = await sql<{ batch_id: Buffer; requests: Buffer }>`
@@ -259,7 +271,7 @@ export async function adoptNotes(
         }),
       ),
     );
-    await appendUnordered(trx, recordsOf(requests));
+    await appendUnordered(trx, requests.map(recordOf));
     const done = rows.map(({ batch_id }) => batch_id);
     await sql`DELETE FROM coupon_unpublished WHERE batch_id IN (${sql.join(done)})`.execute(trx);
     return requests.length;

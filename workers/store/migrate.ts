@@ -116,7 +116,8 @@ export async function migrate(
   }
 }
 
-const duplicateKeyName = 1061;
+/** Of a column, and of an index. */
+const isThere = new Set<number | undefined>([1060, 1061]);
 
 async function apply(
   connection: Connection,
@@ -128,8 +129,8 @@ async function apply(
     try {
       await connection.query(statement);
     } catch (error) {
-      // MySQL has no CREATE INDEX IF NOT EXISTS: it is there from a try that broke off after it.
-      if ((error as NodeJS.ErrnoException).errno === duplicateKeyName) continue;
+      // MySQL has no IF NOT EXISTS for these: it is there from a try that broke off after it.
+      if (isThere.has((error as NodeJS.ErrnoException).errno)) continue;
       throw new MusterError(
         'MUSTER_MIGRATION_FAILED',
         `${migration.name}, statement ${index + 1} (${statement.split('\n')[0]!.slice(0, 60)}): ${(error as Error).message}`,

@@ -1,6 +1,7 @@
 /** A rush on a coupon: many people, a few requests each, as fast as they go or at a rate; every answer is accounted for. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Pool } from 'undici';
+import type { OrderBy } from '../../catalog/events/coupon.ts';
 import { type OutcomeStream, openOutcomeStream, type SeenOutcome } from './outcome-stream.ts';
 
 export interface CouponRushOptions {
@@ -9,6 +10,8 @@ export interface CouponRushOptions {
   /** Of an operator, who may call for anybody. */
   readonly token: string;
   readonly stock: number;
+  /** What is handled in order for the coupon. Default user. */
+  readonly orderBy?: OrderBy;
   readonly users: number;
   readonly requestsEach: number;
   /** Requests a second; unset: as fast as `connections` go. */
@@ -106,7 +109,11 @@ export async function runCouponRush(options: CouponRushOptions): Promise<CouponR
   const pushedAt = new Map<string, number>();
   const streams: OutcomeStream[] = [];
   try {
-    const created = await call('POST', '/coupons', { name: `Rush ${prefix}`, stock });
+    const created = await call('POST', '/coupons', {
+      name: `Rush ${prefix}`,
+      stock,
+      orderBy: options.orderBy ?? 'user',
+    });
     if (created.status !== 201) throw new Error(`POST /coupons answered ${created.status}`);
     const { couponId } = created.json as { couponId: string };
     const watchers = Math.min(options.watchers ?? 50, users);
