@@ -1,8 +1,11 @@
 /**
- * The promotion join: latency at 200/s, draining a backlog, and the highest sustained rate through one worker process.
+ * The promotion join: latency at 200/s and draining a backlog, turn about with Kafka Streams and several times, because
+ * one run of either tells little; and the highest sustained rate through one worker process.
  *
- * `./muster bench promotion -- [--only=latency,drain,sustained] [--latency-seconds=300] [--events=1000000] [--seconds=20]
- * [--max-rate=60000] [--brokers=host:port,...] [--profile]`
+ * `./muster bench promotion -- [--only=latency,drain,sustained] [--runs=5] [--latency-seconds=60] [--events=600000]
+ * [--seconds=20] [--max-rate=60000] [--brokers=host:port,...] [--no-peer] [--profile]`
+ *
+ * Without Java or Maven, or with --no-peer, the report says "not compared". The peer's topics are its own (peer.*).
  *
  * Runs on the deployed cluster (or the one named). Latency is that of the deployed join, with only the other traffic
  * stopped; for a profile, and for drain and sustained, a worker process of this machine takes its place, for these two with
@@ -32,6 +35,7 @@ import {
   writeReport,
 } from './common/bench.ts';
 import { noStores, type RunningWorker, startWorker } from './common/worker.ts';
+import { type Peer, preparePeer, spread } from './promotion/peer.ts';
 import { benchRecord, type ProduceOrder, type ProduceReport } from './promotion/produce.ts';
 
 const groupId = groups.promotionJoin.id;
@@ -62,10 +66,41 @@ export async function run(options: BenchOptions): Promise<void> {
   };
   try {
     if (bench.profile) stop('promotion');
-    if (only.includes('latency')) report.latency = await latency(bench, number('latency-seconds', 300));
+    const runs = Math.round(number('runs', 5));
+    const peer = options.args.includes('--no-peer')
+      ? 'not compared: --no-peer'
+      : await preparePeer(brokers, signal);
+    if (only.includes('latency')) {
+      const seconds = number('latency-seconds', 60);
+      report.latency = await turnAbout({
+        runs,
+        peer,
+        ours: () => latency(bench, seconds),
+        theirs: (peer) => peer.latency(seconds, warmUpSeconds),
+        figures: {
+          'purchase to promotion, p50 ms': [(one) => one.purchaseToPromotion.p50Ms, (one) => one.p50Ms],
+          'purchase to promotion, p99 ms': [(one) => one.purchaseToPromotion.p99Ms, (one) => one.p99Ms],
+        },
+      });
+    }
     // How fast one worker can be is asked without the others.
     if (only.some((part) => part !== 'latency')) stop('promotion', 'api', 'log-follower');
-    if (only.includes('drain')) report.drain = await drain(bench, number('events', 1_000_000));
+    if (only.includes('drain')) {
+      const events = Math.round(number('events', 600_000));
+      report.drain = await turnAbout({
+        runs,
+        peer,
+        ours: () => drain(bench, events),
+        theirs: (peer) => peer.drain(events),
+        figures: {
+          'events a second': [(one) => one.eventsPerSecond, (one) => one.eventsPerSecond],
+          'events a second, with the start': [
+            (one) => one.events / one.secondsWithStart,
+            (one) => one.events / one.secondsWithStart,
+          ],
+        },
+      });
+    }
     if (only.includes('sustained'))
       report.sustained = await sustained(bench, number('seconds', 20), number('max-rate', 60_000));
   } finally {
@@ -82,6 +117,42 @@ interface Context {
   readonly profile: boolean;
   /** The cluster is the environment's, so its own join can be asked. */
   readonly deployed: boolean;
+}
+
+interface Turns<Ours, Theirs> {
+  readonly runs: number;
+  /** A sentence when there is none. */
+  readonly peer: Peer | string;
+  ours(): Promise<Ours>;
+  theirs(peer: Peer): Promise<Theirs>;
+  /** What is compared, by name: where it is in a result of ours and of theirs. */
+  readonly figures: Readonly<Record<string, readonly [(one: Ours) => number, (one: Theirs) => number]>>;
+}
+
+/** Runs of ours and of the peer by turns; medians with their spread, the ratio of the medians, and all that was measured. */
+async function turnAbout<Ours, Theirs>({
+  runs,
+  peer,
+  ours,
+  theirs,
+  figures,
+}: Turns<Ours, Theirs>): Promise<object> {
+  const own: Ours[] = [];
+  const peers: Theirs[] = [];
+  for (let run = 0; run < runs; run += 1) {
+    own.push(await ours());
+    if (typeof peer === 'string') continue;
+    peers.push(await theirs(peer));
+    say(`Kafka Streams: ${JSON.stringify(peers.at(-1))}`);
+  }
+  const compared = Object.entries(figures).map(([name, [ofOurs, ofTheirs]]) => {
+    const mine = spread(own.map(ofOurs));
+    if (typeof peer === 'string') return [name, { ours: mine, kafkaStreams: peer }];
+    const other = spread(peers.map(ofTheirs));
+    const ratio = Math.round((mine.median / other.median) * 100) / 100;
+    return [name, { ours: mine, kafkaStreams: other, ratio }];
+  });
+  return { runs, ...Object.fromEntries(compared), ours: own, kafkaStreams: peers };
 }
 
 function startJoin({ brokers, signal, profile }: Context): Promise<RunningWorker> {
@@ -148,18 +219,18 @@ function usage(pid: number): { cpuSeconds: number; peakMiB: number } | undefined
   }
 }
 
-function percentiles(values: readonly number[]): Record<string, number> {
+function percentiles(values: readonly number[]) {
   const sorted = [...values].sort((a, b) => a - b);
   const at = (share: number) =>
     sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN;
   return { count: sorted.length, p50Ms: at(0.5), p99Ms: at(0.99), p999Ms: at(0.999), maxMs: at(1) };
 }
 
-/** Seconds at the start that are checked like the rest but not timed: what was just started compiles its hot code. */
+/** Seconds before the timed ones, checked like them: what was just started compiles its hot code. The peer has as many. */
 const warmUpSeconds = 15;
 
 /** 100 purchases and 100 acts a second, half of the purchases with an act a second before; every answer checked. */
-async function latency(context: Context, seconds: number): Promise<unknown> {
+async function latency(context: Context, seconds: number) {
   say(`latency: 200 events/s for ${seconds} s`);
   const { kafka, signal } = context;
   const runId = randomUUID().slice(0, 8);
@@ -210,8 +281,8 @@ async function latency(context: Context, seconds: number): Promise<unknown> {
   const acts: { userId: string; promotionId: string; action: 'click' | 'view'; actedAt: string }[] = [];
   const sends: Promise<void>[] = [];
   const startMs = performance.now();
-  const timedFromMs = startMs + Math.min(warmUpSeconds, seconds / 3) * 1000;
-  const total = Math.round(seconds * 200);
+  const timedFromMs = startMs + warmUpSeconds * 1000;
+  const total = Math.round((seconds + warmUpSeconds) * 200);
   // The last second sends no acts that would have no purchase to meet.
   for (let index = 0; index < total && !signal.aborted; index += 1) {
     const dueMs = startMs + index * 5;
@@ -254,7 +325,7 @@ async function latency(context: Context, seconds: number): Promise<unknown> {
   await worker?.stop();
   const result = {
     seconds,
-    warmUpSeconds: Math.min(warmUpSeconds, seconds / 3),
+    warmUpSeconds,
     eventsPerSecond: 200,
     purchases: purchases.length,
     acts: acts.length,
@@ -268,7 +339,7 @@ async function latency(context: Context, seconds: number): Promise<unknown> {
 }
 
 /** A backlog drained by one worker process. */
-async function drain(context: Context, events: number): Promise<unknown> {
+async function drain(context: Context, events: number) {
   say(`drain: preloading ${events} events`);
   const runId = randomUUID().slice(0, 8);
   const enrichedBefore = await ends(context, topics.purchaseEnriched.name);
