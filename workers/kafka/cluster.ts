@@ -1,5 +1,4 @@
 /** The cluster as a monitor sees it, over raw requests: kafkajs' admin asks topic by topic and group by group. */
-import { MusterError } from '../base/errors.ts';
 import {
   readCommitted,
   readDescriptions,
@@ -8,23 +7,11 @@ import {
   readSettings,
   readTopology,
 } from './cluster-answers.ts';
+import { apis, type ClusterAsker, clusterAsker } from './cluster-ask.ts';
 import { firstIn } from './first-record.ts';
-import { type FlexibleReader, type FlexibleWriter, flexibleRequest } from './flexible-format.ts';
 import type { ClusterReader, FirstRecord, TopicPartition } from './kafka.ts';
-import { type Broker, errorFromCode } from './kafkajs-internals.ts';
+import { errorFromCode } from './kafkajs-internals.ts';
 import type { Wire } from './wire.ts';
-
-/** Versions that every broker from 3.0 to 4.x speaks; all are flexible. */
-const apis = {
-  fetch: { key: 1, version: 12, name: 'Fetch' },
-  listOffsets: { key: 2, version: 6, name: 'ListOffsets' },
-  metadata: { key: 3, version: 11, name: 'Metadata' },
-  offsetFetch: { key: 9, version: 8, name: 'OffsetFetch' },
-  describeGroups: { key: 15, version: 5, name: 'DescribeGroups' },
-  listGroups: { key: 16, version: 4, name: 'ListGroups' },
-  describeConfigs: { key: 32, version: 4, name: 'DescribeConfigs' },
-} as const;
-type Api = (typeof apis)[keyof typeof apis];
 
 const readBytes = { request: 2 * 1024 * 1024, partition: 64 * 1024 };
 const topicResource = 2;
@@ -60,64 +47,10 @@ export function isWhole({ missingBrokers, underReplicated, leaderless }: Shortco
 }
 
 export function openCluster(wire: Wire): ClusterReader {
-  let counts = new Map<number, number>();
-
-  async function send<T>(
-    broker: Broker,
-    api: Api,
-    write: (body: FlexibleWriter) => void,
-    read: (body: FlexibleReader) => T,
-  ): Promise<T> {
-    const spoken = broker.versions?.[api.key];
-    if (spoken === undefined || spoken.maxVersion < api.version) {
-      throw new MusterError(
-        'MUSTER_KAFKA_TOO_OLD',
-        `the broker at ${broker.connectionPool.host}:${broker.connectionPool.port} speaks ${api.name} only up to version ${spoken?.maxVersion ?? 'none'}; ${api.version} is needed (Kafka 3.0 or later)`,
-      );
-    }
-    if (broker.nodeId !== null) counts.set(broker.nodeId, (counts.get(broker.nodeId) ?? 0) + 1);
-    return broker.connectionPool.send(flexibleRequest(api, write, read));
-  }
-
-  /** To one broker; connections to one that does not answer are dropped, so that the next call opens new ones. */
-  async function ask<T>(
-    nodeId: number,
-    api: Api,
-    write: (body: FlexibleWriter) => void,
-    read: (body: FlexibleReader) => T,
-  ): Promise<T> {
-    const broker = await wire.broker(nodeId);
-    try {
-      return await send(broker, api, write, read);
-    } catch (error) {
-      if ((error as Error).name === 'KafkaJSRequestTimeoutError') await wire.drop(nodeId);
-      throw error;
-    }
-  }
-
-  let brokers: readonly number[] = [];
-  let turn = 0;
-
-  /** To any broker: the known ones take turns, and one that fails is skipped. */
-  async function askAny<T>(
-    api: Api,
-    write: (body: FlexibleWriter) => void,
-    read: (body: FlexibleReader) => T,
-  ): Promise<T> {
-    turn++;
-    for (let i = 0; i < brokers.length; i++) {
-      try {
-        return await ask(brokers[(turn + i) % brokers.length]!, api, write, read);
-      } catch (error) {
-        if (error instanceof MusterError) throw error;
-      }
-    }
-    return send(await wire.anyBroker(), api, write, read);
-  }
-
+  const asking = clusterAsker(wire);
   return {
     async topology() {
-      const answer = await askAny(
+      const answer = await asking.any(
         apis.metadata,
         // No topics given, not even an empty list: all of them.
         (body) =>
@@ -128,13 +61,14 @@ export function openCluster(wire: Wire): ClusterReader {
         readTopology,
       );
       await wire.learn(answer);
-      brokers = answer.brokers.map(({ nodeId }) => nodeId);
+      const brokers = answer.brokers.map(({ nodeId }) => nodeId);
+      asking.know(brokers);
       return { brokers, topics: answer.topics };
     },
 
     async topicSettings(topics, names) {
       if (topics.length === 0) return new Map();
-      return askAny(
+      return asking.any(
         apis.describeConfigs,
         (body) =>
           body
@@ -152,7 +86,7 @@ export function openCluster(wire: Wire): ClusterReader {
     },
 
     async groups(nodeId) {
-      return ask(
+      return asking.one(
         nodeId,
         apis.listGroups,
         (body) => body.array<never>([], () => {}),
@@ -173,7 +107,7 @@ export function openCluster(wire: Wire): ClusterReader {
 
     async describeGroups(nodeId, ids) {
       if (ids.length === 0) return [];
-      return ask(
+      return asking.one(
         nodeId,
         apis.describeGroups,
         (body) => body.array(ids, (id) => body.string(id)).bool(false),
@@ -183,7 +117,7 @@ export function openCluster(wire: Wire): ClusterReader {
 
     async committed(nodeId, ids, take) {
       if (ids.length === 0) return new Set();
-      return ask(
+      return asking.one(
         nodeId,
         apis.offsetFetch,
         (body) =>
@@ -203,7 +137,7 @@ export function openCluster(wire: Wire): ClusterReader {
 
     async offsets(nodeId, of, partitions) {
       if (partitions.size === 0) return [];
-      return ask(
+      return asking.one(
         nodeId,
         apis.listOffsets,
         (body) =>
@@ -221,60 +155,61 @@ export function openCluster(wire: Wire): ClusterReader {
       );
     },
 
-    async firstRecords(nodeId, positions) {
-      if (positions.length === 0) return [];
-      const from = new Map(positions.map((at) => [`${at.partition} ${at.topic}`, at.offset]));
-      const answers = await ask(
-        nodeId,
-        apis.fetch,
-        (body) =>
-          body
-            .int32(-1)
-            // Neither wait nor ask for a least size: what is there is there.
-            .int32(0)
-            .int32(0)
-            .int32(readBytes.request)
-            .int8(0)
-            // No fetch session.
-            .int32(0)
-            .int32(-1)
-            .array(byTopic(positions), ([topic, list]) =>
-              body
-                .string(topic)
-                .array(list, ({ partition, offset }) =>
-                  body
-                    .int32(partition)
-                    .int32(-1)
-                    .int64(offset)
-                    .int32(-1)
-                    .int64(-1)
-                    .int32(readBytes.partition)
-                    .end(),
-                )
-                .end(),
-            )
-            .array<never>([], () => {})
-            .string(''),
-        readFetched,
-      );
-      const found: FirstRecord[] = [];
-      for (const { topic, partition, records } of answers) {
-        const offset = from.get(`${partition} ${topic}`);
-        const first = offset === undefined ? undefined : await firstIn(records, offset);
-        if (offset !== undefined && first !== undefined)
-          found.push({ topic, partition, from: offset, ...first });
-      }
-      return found;
-    },
+    firstRecords: (nodeId, positions) => firstRecords(asking, nodeId, positions),
 
-    takeRequestCounts() {
-      const taken = counts;
-      counts = new Map();
-      return taken;
-    },
+    takeRequestCounts: () => asking.takeCounts(),
 
     close: () => wire.close(),
   };
+}
+
+async function firstRecords(
+  asking: ClusterAsker,
+  nodeId: number,
+  positions: readonly (TopicPartition & { readonly offset: number })[],
+): Promise<readonly FirstRecord[]> {
+  if (positions.length === 0) return [];
+  const from = new Map(positions.map((at) => [`${at.partition} ${at.topic}`, at.offset]));
+  const answers = await asking.one(
+    nodeId,
+    apis.fetch,
+    (body) =>
+      body
+        .int32(-1)
+        // Neither wait nor ask for a least size: what is there is there.
+        .int32(0)
+        .int32(0)
+        .int32(readBytes.request)
+        .int8(0)
+        // No fetch session.
+        .int32(0)
+        .int32(-1)
+        .array(byTopic(positions), ([topic, list]) =>
+          body
+            .string(topic)
+            .array(list, ({ partition, offset }) =>
+              body
+                .int32(partition)
+                .int32(-1)
+                .int64(offset)
+                .int32(-1)
+                .int64(-1)
+                .int32(readBytes.partition)
+                .end(),
+            )
+            .end(),
+        )
+        .array<never>([], () => {})
+        .string(''),
+    readFetched,
+  );
+  const found: FirstRecord[] = [];
+  for (const { topic, partition, records } of answers) {
+    const offset = from.get(`${partition} ${topic}`);
+    const first = offset === undefined ? undefined : await firstIn(records, offset);
+    if (offset !== undefined && first !== undefined) found.push({ topic, partition, from: offset, ...first });
+  }
+  return found;
 }
 
 /** In the order of their first mention: the first partition of a fetch has the right to a batch of any size. */
