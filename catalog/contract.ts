@@ -9,3 +9,6 @@ export const storageContract = {
   bufferBytes: 5e9,
   diskBytes: 40e9,
 } as const;
+
+/** How long an order waits for its payment before it expires, unless an environment says otherwise (ORDER_PAY_WITHIN_S). */
+export const orderPayWithinSeconds = 1_800;

@@ -254,7 +254,7 @@ function laptop(
         { name: 'watch', workers: ['lag', 'canary'], size: { memoryMiB: 192 }, replicas: 1, env: watching },
         {
           name: 'commerce',
-          workers: ['order-ranking', 'order-analytics', 'product-events', 'coupon-issue'],
+          workers: ['order-ranking', 'order-analytics', 'product-events', 'order-expiry', 'coupon-issue'],
           size: { memoryMiB: 256 },
           replicas: 1,
           semiSpaceMiB: 8,
@@ -386,7 +386,7 @@ function production(): Environment {
         },
         {
           name: 'commerce',
-          workers: ['order-ranking', 'order-analytics', 'product-events', 'coupon-issue'],
+          workers: ['order-ranking', 'order-analytics', 'product-events', 'order-expiry', 'coupon-issue'],
           size: { memoryMiB: 256, cpus: 0.5 },
           replicas: 1,
         },

@@ -56,6 +56,14 @@ export const groups = {
     lagSecondsHigh: 30,
     retryDelaysMs: [],
   },
+  orderExpiry: {
+    id: 'order-expiry',
+    topics: [topics.orderExpiry],
+    owner: 'order',
+    description: 'Ends orders that nobody paid in time.',
+    lagSecondsHigh: 30,
+    retryDelaysMs: [],
+  },
   couponIssue: {
     id: 'coupon-issue',
     topics: [topics.couponIssue],

@@ -76,6 +76,7 @@ export const metrics = {
     rankingPartial: 'order_ranking_partial',
     analyticsEvents: 'order_analytics_events_total',
     productEvents: 'order_product_events_total',
+    expired: 'order_expired_total',
   },
   outside: {
     /** Changes of state of the event log, by the state entered. */

@@ -3,7 +3,7 @@ import type { TSchema } from 'typebox';
 import type { Environment } from './environments.ts';
 import { canaryProbe } from './events/canary.ts';
 import { couponRequest, couponResult } from './events/coupon.ts';
-import { orderCompleted, orderConfirmed, productEvent } from './events/order.ts';
+import { orderCompleted, orderConfirmed, orderExpiryDue, productEvent } from './events/order.ts';
 import { couponIssued, paymentCompleted } from './events/outside.ts';
 import { enrichedPurchase, promoBehavior, promotionLogic, purchase } from './events/promotion.ts';
 
@@ -237,6 +237,17 @@ const orderTopics = {
     description: 'Products created, their price and stock changed by hand, sold out.',
     designLoad: { messagesPerSecond: 1, bytesPerMessage: 300 },
   },
+  orderExpiry: {
+    ...standard,
+    partitions: 3,
+    name: 'order-expiry',
+    key: 'none',
+    event: { type: 'OrderExpiryDue', schema: orderExpiryDue },
+    owner: 'order',
+    description:
+      'Timers of orders: their time to be paid is over. A record for those that were placed together.',
+    designLoad: { messagesPerSecond: 10, bytesPerMessage: 500 },
+  },
 } satisfies Record<string, Topic>;
 
 /** Dead letter topic of a topic: raw bytes, the reason in headers; kept long enough to be looked at and replayed. */
@@ -310,6 +321,7 @@ export const topics = {
   ...orderTopics,
   orderCompletedDlq: deadLetterTopic(orderTopics.orderCompleted),
   productEventsDlq: deadLetterTopic(orderTopics.productEvents),
+  orderExpiryDlq: deadLetterTopic(orderTopics.orderExpiry),
   externalEventsDlq: deadLetterTopic(outsideTopics.externalEvents),
   ...couponTopics,
   couponIssueDlq: deadLetterTopic(couponTopics.couponIssue),

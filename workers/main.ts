@@ -18,6 +18,7 @@ const workers: Readonly<Record<string, () => Promise<{ readonly worker: unknown 
   console: () => import('./console/worker.ts'),
   'order-analytics': () => import('./order/analytics-worker.ts'),
   'order-api': () => import('./order/api-worker.ts'),
+  'order-expiry': () => import('./order/expiry-worker.ts'),
   'order-ranking': () => import('./order/ranking-worker.ts'),
   'outside-api': () => import('./outside/api-worker.ts'),
   'outside-events': () => import('./outside/events-worker.ts'),

@@ -73,3 +73,10 @@ export const productEvent = Type.Object(
   { $id: 'ProductEvent', title: 'ProductEvent', additionalProperties: false },
 );
 export type ProductEvent = Static<typeof productEvent>;
+
+/** The time of these orders to be paid is over: topic `order-expiry`. Those that were paid meanwhile are not meant. */
+export const orderExpiryDue = Type.Object(
+  { orderIds: Type.Array(id('order that was placed'), { minItems: 1, maxItems: 1_000 }) },
+  { $id: 'OrderExpiryDue', title: 'OrderExpiryDue', additionalProperties: false },
+);
+export type OrderExpiryDue = Static<typeof orderExpiryDue>;

@@ -1,5 +1,7 @@
 /** Worker `order-api`: products, orders and payments, the ranking and the data platform's answers over HTTP. */
 import type { Kysely } from 'kysely';
+import { Type } from 'typebox';
+import { orderPayWithinSeconds } from '../../catalog/contract.ts';
 import { topics } from '../../catalog/topics.ts';
 import { databaseSettings } from '../base/config.ts';
 import type { Worker } from '../platform/worker.ts';
@@ -9,12 +11,28 @@ import { registerFiguresRoutes } from './figures-routes.ts';
 import { registerOrderRoutes } from './routes.ts';
 import type { OrderTables } from './store.ts';
 
-export const worker: Worker<typeof databaseSettings> = {
+const config = Type.Object({
+  ...databaseSettings.properties,
+  ORDER_PAY_WITHIN_S: Type.Integer({
+    minimum: 1,
+    maximum: 31_536_000,
+    default: orderPayWithinSeconds,
+    description: 'seconds that an order waits for its payment; then it expires',
+  }),
+});
+
+export const worker: Worker<typeof config> = {
   name: 'order-api',
   consumes: [],
   reads: [topics.orderCompleted],
-  produces: [topics.orderCompleted, topics.orderConfirmed, topics.externalEvents, topics.productEvents],
-  config: databaseSettings,
+  produces: [
+    topics.orderCompleted,
+    topics.orderConfirmed,
+    topics.externalEvents,
+    topics.productEvents,
+    topics.orderExpiry,
+  ],
+  config,
   async start({ config: settings, database, redis, kafka, http, metrics: registry, secrets, relayOutbox }) {
     const analytics = openDatabase<AnalyticsTables>({
       settings: analyticsSettings(settings),
@@ -22,6 +40,7 @@ export const worker: Worker<typeof databaseSettings> = {
     });
     registerOrderRoutes(http, {
       database: async () => (await database()) as Kysely<OrderTables>,
+      payWithinMs: settings.ORDER_PAY_WITHIN_S * 1_000,
       pseudonymKey: secrets.pseudonymKey,
       registry,
     });

@@ -5,6 +5,7 @@ import {
   type OrderCompleted,
   type OrderConfirmed,
   orderCompleted,
+  orderExpiryDue,
   type ProductEvent,
   productEvent,
 } from '../../catalog/events/order.ts';
@@ -120,3 +121,4 @@ function reader<Schema extends TSchema>(schema: Schema) {
 
 export const readOrderCompleted = reader(orderCompleted);
 export const readProductEvent = reader(productEvent);
+export const readOrderExpiryDue = reader(orderExpiryDue);

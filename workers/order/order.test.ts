@@ -90,6 +90,13 @@ test('an order is paid once, by whichever request comes first', (t) => {
   t.deepEqual([...decision.stock], [['mug', 8]]);
 });
 
+test('an order that has expired is not paid', (t) => {
+  const known = state([order('a', { mug: 1 }, { status: 'EXPIRED' })], { mug: 9 });
+  const decision = decidePayments(known, [request('a', 'k1')]);
+  t.deepEqual(codesOf(decision), ['MUSTER_ORDER_EXPIRED']);
+  t.is(decision.stock.size, 0);
+});
+
 test('a change of a product tells what changed; a currency, a stock below zero and one beyond counting are refused', (t) => {
   const mug = { productId: 'mug', name: 'Mug', price: krw(100), stock: 5 };
   const changed = (change: ProductChange) => {

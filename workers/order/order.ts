@@ -120,7 +120,7 @@ export const unknownProduct = refuse(404, 'MUSTER_PRODUCT_UNKNOWN', 'there is no
 /** What the column holds. */
 const maxStock = 4_294_967_295;
 
-export type OrderStatus = 'PENDING' | 'COMPLETED' | 'FAILED';
+export type OrderStatus = 'PENDING' | 'COMPLETED' | 'FAILED' | 'EXPIRED';
 
 export interface Order {
   readonly orderId: string;
@@ -183,6 +183,8 @@ export function decidePayments(state: PaymentState, requests: readonly PaymentRe
         'the order is paid already, under another Idempotency-Key',
       );
     if (order.status === 'FAILED') return outOfStock(order.failedProductId!);
+    if (order.status === 'EXPIRED')
+      return refuse(409, 'MUSTER_ORDER_EXPIRED', 'the order was not paid in time: place a new one');
     const { total } = order;
     if (request.amount.amountMinor !== total.amountMinor || request.amount.currency !== total.currency)
       return refuse(422, 'MUSTER_AMOUNT_MISMATCH', 'the amount is not the total of the order', [

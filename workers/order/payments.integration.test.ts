@@ -45,6 +45,7 @@ async function serve(t: ExecutionContext, at: DatabaseSettings = settings) {
   });
   registerOrderRoutes(http.app as never, {
     database: async () => pool,
+    payWithinMs: 3_600_000,
     pseudonymKey: Buffer.alloc(32, 7),
     registry,
   });
@@ -455,6 +456,7 @@ test.serial('a transaction takes as many statements for many payments as for one
       watched,
       Array.from({ length: count }, (_, i) => ({ user: `u_${i}`, items: [{ productId: mug, quantity: 1 }] })),
       Date.now(),
+      3_600_000,
     );
     statements = 0;
     const answers = await payOrders(

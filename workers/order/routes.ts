@@ -40,7 +40,7 @@ const productBody = Type.Object({
   price: money,
   stock: Type.Integer(),
 });
-const orderStatus = Type.Enum(['PENDING', 'COMPLETED', 'FAILED']);
+const orderStatus = Type.Enum(['PENDING', 'COMPLETED', 'FAILED', 'EXPIRED']);
 const item = Type.Object({
   productId: Type.String({ minLength: 1, maxLength: 40 }),
   quantity: Type.Integer({ minimum: 1, maximum: 1_000_000 }),
@@ -50,6 +50,8 @@ const orderPath = Type.Object({ orderId: Type.String({ minLength: 1, maxLength: 
 const tags = ['orders'];
 
 export interface OrderRoutesOptions {
+  /** An order that is not paid by then expires. */
+  readonly payWithinMs: number;
   database(): Promise<Kysely<OrderTables>>;
   readonly pseudonymKey: Buffer;
   readonly registry: Registry;
@@ -169,7 +171,8 @@ function registerOrders(app: App, options: OrderRoutesOptions): void {
   const { database, pseudonymKey } = options;
   const placed = counter(options.registry, { name: metrics.order.orders, help: 'Orders placed.' });
   const place = groupCommit(
-    async (placements: readonly OrderPlacement[]) => placeOrders(await database(), placements, Date.now()),
+    async (placements: readonly OrderPlacement[]) =>
+      placeOrders(await database(), placements, Date.now(), options.payWithinMs),
     { most: 100, waiting: 2_000 },
   );
 
@@ -227,7 +230,9 @@ function registerOrders(app: App, options: OrderRoutesOptions): void {
           200: Type.Object({
             orderId: Type.String(),
             status: orderStatus,
-            reason: Type.Optional(Type.String({ description: 'why it failed: OUT_OF_STOCK' })),
+            reason: Type.Optional(
+              Type.String({ description: 'why it was not paid: OUT_OF_STOCK, or NOT_PAID_IN_TIME' }),
+            ),
             productId: Type.Optional(Type.String({ description: 'the product that was short' })),
             user: Type.String({ description: 'pseudonym of the customer' }),
             items: Type.Array(
@@ -236,7 +241,9 @@ function registerOrders(app: App, options: OrderRoutesOptions): void {
             totalAmount: money,
             paymentId: Type.Optional(Type.String()),
             createdAt: Type.String(),
-            settledAt: Type.Optional(Type.String({ description: 'when it was completed or failed' })),
+            settledAt: Type.Optional(
+              Type.String({ description: 'when it was completed, failed or expired' }),
+            ),
           }),
           404: errorBody,
           503: errorBody,
@@ -357,6 +364,7 @@ function orderView(order: OrderView) {
     ...(order.failedProductId === undefined
       ? {}
       : { reason: 'OUT_OF_STOCK', productId: order.failedProductId }),
+    ...(order.status === 'EXPIRED' ? { reason: 'NOT_PAID_IN_TIME' } : {}),
     user: order.user,
     items: order.lines.map(({ productId, quantity, unitAmountMinor }) => ({
       productId,

@@ -5,8 +5,9 @@ import { uuidV7 } from '../base/ids.ts';
 import type { Money } from '../base/money.ts';
 import { transaction } from '../store/database.ts';
 import { type OnceCall, once, onceAll, onceRows } from '../store/once.ts';
-import { appendOutbox } from '../store/outbox.ts';
+import { appendOutbox, setTimer } from '../store/outbox.ts';
 import { productRecord } from './events.ts';
+import { expiryRecord } from './expiry.ts';
 import {
   type ChangedProduct,
   changeProduct,
@@ -143,21 +144,23 @@ export interface OrderPlacement {
 
 export type Placed = (Priced & { readonly ok: false }) | { readonly ok: true; readonly order: Order };
 
-/** Places orders, each once per call: one look at the products and one insert for all. Answers are in the order given. */
+/**
+ * Places orders, each once per call: one look at the products, one insert and one timer for all. Those that are not paid
+ * `payWithinMs` from now on expire. Answers are in the order given.
+ */
 export async function placeOrders(
   db: Kysely<OrderTables>,
   placements: readonly OrderPlacement[],
   nowMs: number,
+  payWithinMs: number,
 ): Promise<readonly Placed[]> {
   const keyed = placements.flatMap((placement) =>
     placement.call === undefined ? [] : [{ ...placement.call, placement }],
   );
-  // All of it or nothing is in one insert already.
-  if (keyed.length === 0) return insertOrders(db, placements, nowMs);
   return transaction(db, async (trx) => {
     const plain = placements.filter(({ call }) => call === undefined);
     const placed = new Map<OrderPlacement, Placed>();
-    for (const [index, one] of (await insertOrders(trx, plain, nowMs)).entries())
+    for (const [index, one] of (await insertOrders(trx, plain, nowMs, payWithinMs)).entries())
       placed.set(plain[index]!, one);
     const outcomes = await onceAll(
       onceRows(trx),
@@ -167,6 +170,7 @@ export async function placeOrders(
           trx,
           first.map(({ placement }) => placement),
           nowMs,
+          payWithinMs,
         ),
       ({ ok }) => ok,
     );
@@ -177,13 +181,14 @@ export async function placeOrders(
 }
 
 async function insertOrders(
-  db: Kysely<OrderTables>,
+  trx: Transaction<OrderTables>,
   placements: readonly OrderPlacement[],
   nowMs: number,
+  payWithinMs: number,
 ): Promise<readonly Placed[]> {
   if (placements.length === 0) return [];
   const ids = [...new Set(placements.flatMap(({ items }) => items.map(({ productId }) => productId)))];
-  const products = await db
+  const products = await trx
     .selectFrom('shop_product')
     .select(['product_id', 'amount_minor', 'currency'])
     .where('product_id', 'in', ids)
@@ -212,13 +217,17 @@ async function insertOrders(
         ]
       : [],
   );
-  if (rows.length > 0) await db.insertInto('shop_order').values(rows).execute();
+  if (rows.length > 0) {
+    await trx.insertInto('shop_order').values(rows).execute();
+    const orderIds = rows.map(({ order_id }) => order_id);
+    await setTimer(trx, [expiryRecord(orderIds, nowMs)], payWithinMs);
+  }
   return placed;
 }
 
 export interface OrderView extends Order {
   readonly createdAtMs: number;
-  /** When it was paid or failed. */
+  /** When it was paid, failed or expired. */
   readonly settledAtMs: number | undefined;
   readonly paymentId: string | undefined;
 }

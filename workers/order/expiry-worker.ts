@@ -1,0 +1,48 @@
+/** Worker `order-expiry`: ends orders whose time to be paid is over. */
+import type { Kysely } from 'kysely';
+import { Type } from 'typebox';
+import { type ConsumerGroup, groups } from '../../catalog/groups.ts';
+import { metrics } from '../../catalog/metrics.ts';
+import { topics } from '../../catalog/topics.ts';
+import { counter } from '../base/metrics.ts';
+import { consumeEvents } from '../kafka/handle.ts';
+import type { Started, Worker, WorkerDeps } from '../platform/worker.ts';
+import { readOrderExpiryDue } from './events.ts';
+import { expireOrders } from './expiry.ts';
+import type { OrderTables } from './store.ts';
+
+const config = Type.Object({});
+
+export const worker: Worker<typeof config> = {
+  name: 'order-expiry',
+  consumes: [groups.orderExpiry],
+  produces: [topics.orderExpiryDlq],
+  config,
+  start: (deps) => startExpiry(groups.orderExpiry, deps),
+};
+
+export async function startExpiry(
+  group: ConsumerGroup,
+  {
+    database,
+    kafka,
+    log,
+    metrics: registry,
+    fail,
+  }: Pick<WorkerDeps, 'database' | 'kafka' | 'log' | 'metrics' | 'fail'>,
+): Promise<Started> {
+  const expired = counter(registry, {
+    name: metrics.order.expired,
+    help: 'Orders that nobody paid in time.',
+  });
+  const consumer = await consumeEvents(kafka, {
+    group,
+    log,
+    parse: readOrderExpiryDue,
+    async handle({ data }) {
+      expired.inc(await expireOrders((await database()) as Kysely<OrderTables>, data.orderIds));
+    },
+    onFatal: fail,
+  });
+  return { ready: consumer.ready, waitingFor: () => 'its partitions', stop: consumer.stop };
+}
