@@ -87,9 +87,9 @@ function show({ accepted, outcomes, pushedMs, stock, asked }) {
 }
 
 /** A WebSocket for a person; resolves when it is live. */
-function listen(userId, token, onOutcome) {
+function listen(token, onOutcome) {
   return new Promise((resolve, reject) => {
-    const socket = new WebSocket(`${location.origin.replace('http', 'ws')}/coupons/ws?userId=${userId}`, [
+    const socket = new WebSocket(`${location.origin.replace('http', 'ws')}/coupons/ws`, [
       'muster',
       `bearer.${token}`,
     ]);
@@ -149,7 +149,6 @@ async function startRush() {
     run.sockets = await Promise.all(
       tiles.map((tile, person) =>
         listen(
-          `${prefix}-${person}`,
           tokens[person],
           onOutcome(tile, () => sentAt[person]),
         ),
@@ -166,7 +165,7 @@ async function startRush() {
             const { requestId } = await call(
               'POST',
               '/coupons/issue',
-              { userId: `${prefix}-${person}`, couponId },
+              { couponId },
               { token: tokens[person] },
             );
             acceptedAt.set(requestId, performance.now());
