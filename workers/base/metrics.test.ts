@@ -53,3 +53,22 @@ test('two workers in one process share a metric of one name', async (t) => {
   t.regex(text, /\nthings_total 2\n/);
   t.regex(text, /\nlevel 3\n/);
 });
+
+test('labels that are known from the start are there with 0, and two that share a counter do not set it back', async (t) => {
+  const registry = createRegistry();
+  const options = {
+    name: 'things_total',
+    help: 'Things.',
+    labelNames: ['kind'] as const,
+    known: [{ kind: 'a' }, { kind: 'b' }],
+  };
+  counter(registry, options).inc({ kind: 'a' });
+  const again = counter(registry, options);
+  t.deepEqual(
+    (await again.get()).values.map(({ labels, value }) => [labels.kind, value]),
+    [
+      ['a', 1],
+      ['b', 0],
+    ],
+  );
+});

@@ -70,15 +70,19 @@ export interface MetricOptions<Label extends string = string> {
   readonly labelNames?: readonly Label[];
 }
 
-/** The counter of that name: two workers in one process share it. */
+/**
+ * The counter of that name: two workers in one process share it. `known`: labels that are there from the start, with 0; a
+ * series that is born with its first event has no rate at that event, and a panel of it is empty until then.
+ */
 export function counter<Label extends string>(
   registry: Registry,
-  options: MetricOptions<Label>,
+  { known = [], ...options }: MetricOptions<Label> & { readonly known?: readonly Record<Label, string>[] },
 ): Counter<Label> {
-  return (
-    (registry.getSingleMetric(options.name) as Counter<Label> | undefined) ??
-    new Counter({ ...options, registers: [registry] })
-  );
+  const found = registry.getSingleMetric(options.name) as Counter<Label> | undefined;
+  if (found !== undefined) return found;
+  const made = new Counter<Label>({ ...options, registers: [registry] });
+  for (const labels of known) made.inc(labels, 0);
+  return made;
 }
 
 /** The gauge of that name: two workers in one process share it. */

@@ -1,5 +1,6 @@
 /** Worker `coupon-issue`: decides who gets a coupon. */
 import { Type } from 'typebox';
+import { couponReasons } from '../../catalog/events/coupon.ts';
 import { groups } from '../../catalog/groups.ts';
 import { metrics } from '../../catalog/metrics.ts';
 import { topics } from '../../catalog/topics.ts';
@@ -32,6 +33,10 @@ export const worker: Worker<typeof config> = {
       name: metrics.coupon.outcomes,
       help: 'Requests for coupons that were decided.',
       labelNames: ['outcome', 'reason'],
+      known: [
+        { outcome: 'SUCCESS', reason: '' },
+        ...couponReasons.map((reason) => ({ outcome: 'FAILED', reason })),
+      ],
     });
     const latency = durationHistogram(registry, {
       name: metrics.coupon.decisionLatency,

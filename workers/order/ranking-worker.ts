@@ -74,6 +74,7 @@ export async function startRanking(options: RankingOptions): Promise<Started> {
     name: metrics.order.rankingEvents,
     help: 'Orders that came to the ranking, by outcome COUNTED or REPEATED.',
     labelNames: ['outcome'],
+    known: [{ outcome: 'COUNTED' }, { outcome: 'REPEATED' }],
   });
   const partial = gauge(options.registry, {
     name: metrics.order.rankingPartial,

@@ -260,6 +260,7 @@ function registerPaying(app: App, options: OrderRoutesOptions): void {
     name: metrics.order.payments,
     help: 'Requests to pay, by outcome: COMPLETED, REPEATED (the same request again), UNAVAILABLE or the reason of refusal.',
     labelNames: ['outcome'],
+    known: [{ outcome: 'COMPLETED' }, { outcome: 'REPEATED' }, { outcome: 'UNAVAILABLE' }],
   });
   const store = paymentStore(database);
   const pay = groupCommit((calls: readonly PaymentCall[]) => payOrders(store, calls, Date.now()), {

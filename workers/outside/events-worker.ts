@@ -101,6 +101,9 @@ export async function deliverEvents(options: DeliveryOptions): Promise<EventCons
     name: names.outside.events,
     help: 'Changes of state of events for systems outside, by the state entered.',
     labelNames: ['state'],
+    known: (['PUBLISHED', 'IN_PROGRESS', 'COMPLETED', 'FAILED', 'DEAD_LETTER'] as const).map((state) => ({
+      state,
+    })),
   });
   const attempts = counter(registry, {
     name: names.outside.webhookAttempts,

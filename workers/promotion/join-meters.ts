@@ -15,11 +15,13 @@ export function createJoinMeters(registry: Registry, { graceMs }: Pick<JoinOptio
     name: names.promotion.purchases,
     help: 'Purchases answered, by whether a promotion affected them (first answer).',
     labelNames: ['promotion_affect'],
+    known: [{ promotion_affect: '0' }, { promotion_affect: '1' }],
   });
   const acts = counter(registry, {
     name: names.promotion.acts,
     help: 'Acts on promotions taken into the join.',
     labelNames: ['action'],
+    known: [{ action: 'click' }, { action: 'view' }],
   });
   const corrections = counter(registry, {
     name: names.promotion.corrections,
