@@ -3,6 +3,7 @@
  * client that is never used. Not part of the product.
  */
 import { Type } from 'typebox';
+import { noteStream } from '../http/realtime.ts';
 import { connectKafka } from '../kafka/kafkajs.ts';
 import { type ConnectKafka, runProcess } from './process.ts';
 import type { Worker } from './worker.ts';
@@ -33,6 +34,7 @@ const worker: Worker<typeof settings> = {
       reply.hijack();
       reply.raw.writeHead(200, { 'content-type': 'text/event-stream' });
       reply.raw.write('data: hello\n\n');
+      noteStream(reply.raw, () => reply.raw.end());
       request.raw.once('close', () => note('stream closed'));
     });
     http.post('/fail', open, async () => {
