@@ -317,10 +317,12 @@ export const bugs: readonly SeededBug[] = [
     edits: [
       {
         file: couponHandler,
-        find: 'await handle(records);',
-        put: `const putOff = records.filter(() => Math.random() < 0.1);
-        if (putOff.length > 0) setTimeout(() => void handle(putOff), 3_000);
-        await handle(records.filter((record) => !putOff.includes(record)));`,
+        find: 'apply: decideAndTell,',
+        put: `apply(records) {
+          const putOff = records.filter(() => Math.random() < 0.1);
+          if (putOff.length > 0) setTimeout(() => void decideAndTell(putOff), 3_000);
+          return decideAndTell(records.filter((record) => !putOff.includes(record)));
+        },`,
       },
     ],
     caughtAs: ['committed-beyond', 'order'],

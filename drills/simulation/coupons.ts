@@ -33,6 +33,8 @@ export const couponBugs = [
   'notInOutbox',
   'outboxForgottenBeforeAck',
   'takenRowsForgotten',
+  'refusalsUnread',
+  'waitsUnseen',
 ] as const;
 export type CouponBug = (typeof couponBugs)[number];
 
@@ -192,6 +194,12 @@ export async function couponScenario(world: World, bug?: CouponBug): Promise<rea
     }
   }
 
+  async function storeTrouble(): Promise<void> {
+    if (world.chance(0.7)) return;
+    await world.sleep(world.int(0, 4_000));
+    await store.trouble();
+  }
+
   async function trouble(): Promise<void> {
     for (let count = world.int(0, 4); count > 0; count -= 1) {
       await world.sleep(world.int(100, 4_000));
@@ -203,14 +211,14 @@ export async function couponScenario(world: World, bug?: CouponBug): Promise<rea
   apis.start();
   deciders.start();
   if (world.chance(0.5)) deciders.start();
-  await Promise.all([comesIn(), trouble()]);
+  await Promise.all([comesIn(), trouble(), storeTrouble()]);
   kafka.heal();
   store.heal();
   redis.heal();
   apis.heal();
   deciders.heal();
   await finished();
-  return wrongs();
+  return [...wrongs(), ...deciders.gaveUp()];
 
   /** Until the outbox is empty and every request is committed. */
   async function finished(): Promise<void> {

@@ -7,8 +7,9 @@
 import { groups } from '../../catalog/groups.ts';
 import { deadLetterTopic, retryTopics, topics } from '../../catalog/topics.ts';
 import { MusterError } from '../../workers/base/errors.ts';
-import { consumeEvents } from '../../workers/kafka/handle.ts';
-import { eventRecord } from '../../workers/kafka/records.ts';
+import type { Understood } from '../../workers/kafka/apply.ts';
+import { consume } from '../../workers/kafka/consume.ts';
+import { eventRecord, readEvent } from '../../workers/kafka/records.ts';
 import { type Life, silentLog, simulateKafka } from './kafka.ts';
 import { processes } from './processes.ts';
 import { appendOutbox, relayOutbox, unpublished } from './relay.ts';
@@ -24,6 +25,7 @@ export const effectsBugs = [
   'toldBeforeCommit',
   'outboxForgottenBeforeAck',
   'outboxDeletedByRange',
+  'waitsUnseen',
 ] as const;
 export type EffectsBug = (typeof effectsBugs)[number];
 
@@ -37,6 +39,7 @@ export async function effectsScenario(world: World, bug?: EffectsBug): Promise<r
   const bugs = bug === undefined ? {} : { [bug]: true };
   const kafka = simulateKafka(world, 2, bugs);
   const store = simulateStore(world, bugs);
+  const inOrder = world.chance(0.5);
   /** Sent event ids with their amounts. */
   const sent = new Map<string, number>();
   const poison: string[] = [];
@@ -45,55 +48,63 @@ export async function effectsScenario(world: World, bug?: EffectsBug): Promise<r
   async function begin(life: Life, fail: (error: Error) => void): Promise<void> {
     const port = kafka.client(life);
     const producer = await port.producer('told');
-    await consumeEvents<{ amount: number }>(port, {
+    await consume<{ amount: number }>(port, {
       group,
       log: silentLog,
+      ...(inOrder ? { atOnce: world.pick([1, 3, 500]) } : { concurrency: 3 }),
       onFatal: fail,
       parse(record) {
         const value = JSON.parse(record.value!.toString()) as { amount?: unknown };
         if (typeof value.amount !== 'number') throw new MusterError('MUSTER_NOT_UNDERSTOOD', 'no amount');
         return { amount: value.amount };
       },
-      async handle({ data, event }) {
-        if (world.chance(0.1)) throw new Error('the handler fails');
-        const effect = (trx: Transaction) =>
-          trx.statement(
-            [
-              ['effects', event.id],
-              ['total', 'sum'],
-            ],
-            (rows) => {
-              rows.set('effects', event.id, (rows.get<number>('effects', event.id) ?? 0) + 1);
-              rows.set('total', 'sum', (rows.get<number>('total', 'sum') ?? 0) + data.amount);
-            },
-          );
-        /** As once(): false when it was handled before. */
-        const first = (trx: Transaction) =>
-          trx.statement([['inbox', event.id]], (rows) => {
-            if (rows.get('inbox', event.id) !== undefined) return false;
-            rows.set('inbox', event.id, true);
-            return true;
-          });
-        const known = (trx: Transaction) =>
-          trx.statement([], (rows) => rows.get('inbox', event.id) !== undefined);
-        const told = { topic: output, key: event.id, value: event.id };
-        if (bug === 'toldBeforeCommit') await producer.send([told]);
-        if (bug === 'effectOutsideTransaction') {
-          if (await store.transaction(life, known)) return;
-          await store.transaction(life, effect);
-        }
-        await store.transaction(life, async (trx) => {
-          if (bug === 'inboxOutsideTransaction') {
-            if (await known(trx)) return;
-          } else if (bug !== 'noInbox' && !(await first(trx))) return;
-          // Refused for good: a dead letter, after all its retries.
-          if (data.amount > refusedAbove) throw new MusterError('MUSTER_REFUSED', 'too much');
-          if (bug !== 'effectOutsideTransaction') await effect(trx);
-          if (bug !== 'toldBeforeCommit') await appendOutbox(trx, [told]);
-        });
-        if (bug === 'inboxOutsideTransaction') await store.transaction(life, first);
+      async apply(records) {
+        for (const one of records) await handle(one);
+        return undefined;
       },
     });
+
+    async function handle({ data, record }: Understood<{ amount: number }>): Promise<void> {
+      const event = readEvent(record);
+      if (world.chance(0.1)) throw new Error('the handler fails');
+      const effect = (trx: Transaction) =>
+        trx.statement(
+          [
+            ['effects', event.id],
+            ['total', 'sum'],
+          ],
+          (rows) => {
+            rows.set('effects', event.id, (rows.get<number>('effects', event.id) ?? 0) + 1);
+            rows.set('total', 'sum', (rows.get<number>('total', 'sum') ?? 0) + data.amount);
+          },
+        );
+      /** As once(): false when it was handled before. */
+      const first = (trx: Transaction) =>
+        trx.statement([['inbox', event.id]], (rows) => {
+          if (rows.get('inbox', event.id) !== undefined) return false;
+          rows.set('inbox', event.id, true);
+          return true;
+        });
+      const known = (trx: Transaction) =>
+        trx.statement([], (rows) => rows.get('inbox', event.id) !== undefined);
+      const told = { topic: output, key: event.id, value: event.id };
+      if (bug === 'toldBeforeCommit') await producer.send([told]);
+      if (bug === 'effectOutsideTransaction') {
+        if (await store.transaction(life, known)) return;
+        await store.transaction(life, effect);
+      }
+      await store.transaction(life, async (trx) => {
+        if (bug === 'inboxOutsideTransaction') {
+          if (await known(trx)) return;
+        } else if (bug !== 'noInbox' && !(await first(trx))) return;
+        // Refused for good: a dead letter, after all its retries.
+        if (data.amount > refusedAbove) throw new MusterError('MUSTER_REFUSED', 'too much');
+        if (bug !== 'effectOutsideTransaction') await effect(trx);
+        if (bug !== 'toldBeforeCommit') await appendOutbox(trx, [told]);
+      });
+      if (bug === 'inboxOutsideTransaction') await store.transaction(life, first);
+    }
+
     relayOutbox(world, { life, store, producer }, bugs);
   }
 
@@ -126,6 +137,12 @@ export async function effectsScenario(world: World, bug?: EffectsBug): Promise<r
     }
   }
 
+  async function storeTrouble(): Promise<void> {
+    if (world.chance(0.7)) return;
+    await world.sleep(world.int(0, 4_000));
+    await store.trouble();
+  }
+
   async function trouble(): Promise<void> {
     for (let count = world.int(0, 4); count > 0; count -= 1) {
       await world.sleep(world.int(100, 4_000));
@@ -134,12 +151,12 @@ export async function effectsScenario(world: World, bug?: EffectsBug): Promise<r
   }
 
   workers.start();
-  await Promise.all([comesIn(), trouble()]);
+  await Promise.all([comesIn(), trouble(), storeTrouble()]);
   kafka.heal();
   store.heal();
   workers.heal();
   await finished();
-  return wrongs();
+  return [...wrongs(), ...workers.gaveUp()];
 
   /** Until everything, retries included, is committed and the outbox is empty. */
   async function finished(): Promise<void> {

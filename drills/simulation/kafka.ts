@@ -7,7 +7,8 @@
  */
 
 import type { Logger } from 'winston';
-import { isNotNow, NotNowError } from '../../workers/base/errors.ts';
+import { NotNowError } from '../../workers/base/errors.ts';
+import { untilUp } from '../../workers/base/not-now.ts';
 import {
   type Batch,
   type IncomingRecord,
@@ -19,6 +20,7 @@ import {
   type StartOffsets,
   type TopicPartition,
 } from '../../workers/kafka/kafka.ts';
+import { patience, startWatchdog, type Watchdog } from '../../workers/kafka/watchdog.ts';
 import type { World } from './world.ts';
 
 /** Bugs that can be switched on, to see whether the checker would notice. */
@@ -33,6 +35,8 @@ export interface KafkaBugs {
   readonly sendErrorsSwallowed?: boolean;
   /** Reading back gives nothing. */
   readonly readsNothingBack?: boolean;
+  /** What waits is not told from what stands. */
+  readonly waitsUnseen?: boolean;
 }
 
 /** One life of a client process: until it is killed; frozen, nothing of it gets in or out. */
@@ -78,6 +82,9 @@ interface Member {
   readonly paused: Set<string>;
   left: boolean;
   lastSeenMs: number;
+  /** Aborted when the assignment is over. */
+  over: AbortController;
+  readonly watchdog: Watchdog;
 }
 
 interface Group {
@@ -181,6 +188,8 @@ export function simulateKafka(world: World, partitions: number, bugs: KafkaBugs 
     await network(member.life);
     const current = () => !member.left && !member.life.dead && group.epoch === epoch;
     if (!current()) return;
+    member.over.abort();
+    member.over = new AbortController();
     member.epoch = epoch;
     member.positions = new Map();
     member.paused.clear();
@@ -238,21 +247,38 @@ export function simulateKafka(world: World, partitions: number, bugs: KafkaBugs 
     }
   }
 
-  /** As the platform's consumer does: while a dependency is down the batch comes again, any other failure is the end. */
-  async function handOver(member: Member, batch: Batch, epoch: number): Promise<boolean> {
-    for (let waitMs = 100; ; waitMs = Math.min(waitMs * 2, 5_000)) {
-      try {
-        await member.options.onBatch(batch, epoch);
-        return true;
-      } catch (error) {
-        if (!isNotNow(error)) {
-          member.options.onFatal(error as Error);
-          return false;
-        }
-      }
-      await world.sleep(waitMs);
-      if (member.left || member.life.dead || member.epoch !== epoch) return false;
+  async function watched<T>({ watchdog }: Member, what: string, work: () => Promise<T>): Promise<T> {
+    const one = watchdog.begin(what);
+    try {
+      return await work();
+    } finally {
+      one.end();
     }
+  }
+
+  /** As the platform's consumer does: what waits gets its batch again, any other failure is the end. */
+  async function handOver(member: Member, batch: Batch, epoch: number): Promise<boolean> {
+    const { signal } = member.over;
+    const what = `the handling of ${batch.topic} from ${batch.records[0]!.offset} on does not end`;
+    const attempt = async () => (await member.options.onBatch(batch, epoch)) ?? undefined;
+    const one = () => (bugs.waitsUnseen === true ? attempt() : watched(member, what, attempt));
+    const whole = async () => {
+      for (
+        let wait = await untilUp(one, { signal });
+        wait !== undefined;
+        wait = await untilUp(one, { signal })
+      ) {
+        await wait.until;
+        if (signal.aborted) return;
+      }
+    };
+    try {
+      await (bugs.waitsUnseen === true ? watched(member, what, whole) : whole());
+    } catch (error) {
+      member.options.onFatal(error as Error);
+      return false;
+    }
+    return !signal.aborted && !member.left && !member.life.dead;
   }
 
   /** Members that were not heard of for a session are put out. */
@@ -298,6 +324,13 @@ export function simulateKafka(world: World, partitions: number, bugs: KafkaBugs 
       paused: new Set(),
       left: false,
       lastSeenMs: world.now(),
+      over: new AbortController(),
+      watchdog: startWatchdog({
+        patience,
+        log: silentLog,
+        standing: async () => [],
+        onStalled: (error) => options.onFatal(error),
+      }),
     };
     group.members.push(member);
     rebalance(group, `${member.id} joined`);
@@ -338,9 +371,11 @@ export function simulateKafka(world: World, partitions: number, bugs: KafkaBugs 
         member.positions.set(name, offset);
         arrive(name);
       },
+      watched: (what, work) => watched(member, what, work),
       async stop() {
         await write();
         member.left = true;
+        member.watchdog.stop();
         rebalance(group, `${member.id} left`);
       },
     };

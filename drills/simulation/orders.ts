@@ -234,6 +234,12 @@ export async function orderScenario(world: World, bug?: OrderBug): Promise<reado
     }
   }
 
+  async function storeTrouble(): Promise<void> {
+    if (world.chance(0.7)) return;
+    await world.sleep(world.int(0, 4_000));
+    await store.trouble();
+  }
+
   async function trouble(): Promise<void> {
     for (let count = world.int(0, 5); count > 0; count -= 1) {
       await world.sleep(world.int(100, 3_000));
@@ -246,7 +252,7 @@ export async function orderScenario(world: World, bug?: OrderBug): Promise<reado
   if (world.chance(0.8)) shops.start();
   rankings.start();
   const customers = Promise.all(orders.map(customer));
-  await Promise.all([trouble(), poisoned()]);
+  await Promise.all([trouble(), poisoned(), storeTrouble()]);
   await world.sleep(2_000);
   kafka.heal();
   store.heal();
@@ -255,7 +261,7 @@ export async function orderScenario(world: World, bug?: OrderBug): Promise<reado
   rankings.heal();
   await customers;
   await finished();
-  return wrongs();
+  return [...wrongs(), ...rankings.gaveUp()];
 
   /** Until the outbox is empty and the ranking has all that is on its topic. */
   async function finished(): Promise<void> {

@@ -14,6 +14,8 @@ export interface Processes<T> {
   alive(): readonly Process<T>[];
   /** Lets one of `disasters` happen to one of them. */
   trouble(disasters: readonly Disaster[]): Promise<void>;
+  /** Why some could not go on: nothing that happens in these worlds is a reason. */
+  gaveUp(): readonly string[];
   /** All thaw, and at least one is there. */
   heal(): void;
 }
@@ -32,6 +34,7 @@ export interface ProcessesOptions<T> {
 
 export function processes<T>(world: World, options: ProcessesOptions<T>): Processes<T> {
   const all: Process<T>[] = [];
+  const gaveUp: string[] = [];
   const alive = () => all.filter(({ life }) => !life.dead);
 
   function start(): void {
@@ -43,6 +46,7 @@ export function processes<T>(world: World, options: ProcessesOptions<T>): Proces
       process.work = await options.begin(life, (error) => {
         if (life.dead) return;
         world.note(`${life.name} gives up: ${error.message}`);
+        gaveUp.push(`${life.name} gave up: ${error.message}`);
         life.dead = true;
         world.spawn(restart);
       });
@@ -57,6 +61,7 @@ export function processes<T>(world: World, options: ProcessesOptions<T>): Proces
   return {
     start,
     alive,
+    gaveUp: () => gaveUp,
     async trouble(disasters) {
       const victims = alive();
       if (victims.length === 0) return;

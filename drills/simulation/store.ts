@@ -1,7 +1,8 @@
 /**
  * A simulated SQL database, as READ COMMITTED transactions see one: row locks that are held to the end, waits that take
  * too long, deadlocks, ids that are drawn before the commit. What goes wrong: it goes down and rolls back what is open,
- * a transaction is rolled back, the answer to a commit is lost, a client dies or freezes with its locks held.
+ * a transaction is rolled back, the answer to a commit is lost, a client dies or freezes with its locks held, it is
+ * read-only for a while, it freezes for longer than the watchdog of a consumer has patience.
  */
 import { NotNowError } from '../../workers/base/errors.ts';
 import { isLockConflict, translateDatabaseError } from '../../workers/store/database-errors.ts';
@@ -48,16 +49,22 @@ export interface SimulatedStore extends Reader {
   transaction<T>(life: Life, work: (trx: Transaction) => Promise<T>): Promise<T>;
   /** Puts a row there before anything begins. */
   put(table: string, key: string, value: unknown): void;
+  /** It is read-only, or answers nothing, for a while. */
+  trouble(): Promise<void>;
   heal(): void;
 }
 
 export interface StoreBugs {
   /** A transaction is answered as committed before it is. */
   readonly answersBeforeCommit?: boolean;
+  /** What a store says that is read-only is taken for a fault of what it was asked. */
+  readonly refusalsUnread?: boolean;
 }
 
 const attempts = 5;
 const lockWaitMs = 5_000;
+/** A statement that gets no answer for so long fails, and its connection is dropped. */
+const queryTimeoutMs = 10_000;
 /** A client that says nothing for so long is cut off (wait_timeout), its locks with it. */
 const silenceMs = 60_000;
 const never = new Promise<never>(() => {});
@@ -86,11 +93,15 @@ export function simulateStore(world: World, bugs: StoreBugs = {}): SimulatedStor
   const opened = new Set<Open>();
   let lastNumber = 0;
   let downUntilMs = 0;
+  let frozenUntilMs = 0;
+  let readOnly = false;
   let hostile = true;
   const goesWrong = (probability: number) => hostile && world.chance(probability);
   const down = (what: string) => new NotNowError('MUSTER_DATABASE_DOWN', `simulated: ${what}`);
-  const refusal = (errno: number, what: string) =>
-    translateDatabaseError(Object.assign(new Error(`simulated: ${what}`), { errno }));
+  const refusal = (errno: number, what: string) => {
+    const said = Object.assign(new Error(`simulated: ${what}`), { errno });
+    return bugs.refusalsUnread === true && errno === 1290 ? said : translateDatabaseError(said);
+  };
 
   function tableOf(all: Map<string, Map<string, unknown>>, name: string): Map<string, unknown> {
     const found = all.get(name) ?? new Map<string, unknown>();
@@ -106,6 +117,7 @@ export function simulateStore(world: World, bugs: StoreBugs = {}): SimulatedStor
   function rowsOf(open: Open): Rows {
     const own = (table: string) => tableOf(open.written, table);
     const write = (table: string, key: string, value: unknown) => {
+      if (readOnly) throw refusal(1290, 'running with the --read-only option');
       if (!open.locks.has(nameOf([table, key])))
         throw new Error(`the model writes ${table}/${key} without its lock`);
       own(table).set(key, value);
@@ -121,6 +133,7 @@ export function simulateStore(world: World, bugs: StoreBugs = {}): SimulatedStor
       set: write,
       delete: (table, key) => write(table, key, undefined),
       add(table, value) {
+        if (readOnly) throw refusal(1290, 'running with the --read-only option');
         lastNumber += 1;
         own(table).set(String(lastNumber), value);
         return String(lastNumber);
@@ -221,6 +234,14 @@ export function simulateStore(world: World, bugs: StoreBugs = {}): SimulatedStor
     if (life.dead) await never;
   }
 
+  /** Waits for a store that is frozen, as long as a client does. */
+  async function answered(what: string): Promise<void> {
+    const leftMs = frozenUntilMs - world.now();
+    if (leftMs <= 0) return;
+    await world.sleep(Math.min(leftMs, queryTimeoutMs));
+    if (leftMs > queryTimeoutMs) throw down(`${what} got no answer in time`);
+  }
+
   /** A request is on its way; rejects when nothing can be asked. */
   async function ask(open: Open): Promise<void> {
     await world.sleep(goesWrong(0.005) ? world.int(100, 1_000) : world.int(1, 4));
@@ -230,6 +251,7 @@ export function simulateStore(world: World, bugs: StoreBugs = {}): SimulatedStor
       world.note('the store goes down');
       for (const other of opened) end(other);
     }
+    await answered('a statement');
     open.lastSeenMs = world.now();
     if (hostile && world.now() < downUntilMs) throw down('it is down');
     if (open.over) throw down('the connection is gone');
@@ -249,6 +271,9 @@ export function simulateStore(world: World, bugs: StoreBugs = {}): SimulatedStor
     const sent = !(open.life.dead || open.life.frozen) || world.chance(0.5);
     if (!sent) await thawed(open);
     if (open.over) throw down('the connection is gone');
+    // What it was told before it froze it does when it thaws.
+    if (frozenUntilMs > world.now() && world.chance(0.5)) apply(open);
+    await answered('the commit');
     if (goesWrong(0.01)) throw down('the transaction was rolled back');
     apply(open);
     await thawed(open);
@@ -305,6 +330,19 @@ export function simulateStore(world: World, bugs: StoreBugs = {}): SimulatedStor
       }
     },
     put: (table, key, value) => void tableOf(tables, table).set(key, value),
+    async trouble() {
+      if (world.chance(0.5)) {
+        world.note('the store is read-only');
+        readOnly = true;
+        await world.sleep(world.int(2_000, 20_000));
+        readOnly = false;
+      } else {
+        world.note('the store freezes');
+        frozenUntilMs = world.now() + world.pick([5_000, 35_000, 155_000]);
+        await world.sleep(frozenUntilMs - world.now());
+      }
+      world.note('the store is itself again');
+    },
     heal() {
       hostile = false;
     },

@@ -33,14 +33,18 @@ test('whatever the order in which records end, nothing unfinished is committed, 
   t.pass();
 });
 
-test('no more than the slots run at once, those who wait come in their order, and idle waits for all', async (t) => {
+test('no more than the slots run at once, who waits hears of a free one in order, and idle waits for all', async (t) => {
   const slots = createSlots(2);
   const ends: (() => void)[] = [];
   const order: number[] = [];
   let most = 0;
   let running = 0;
   const work = async (n: number) => {
-    const free = await slots.take();
+    let free = slots.take();
+    while (free === undefined) {
+      await slots.free();
+      free = slots.take();
+    }
     order.push(n);
     most = Math.max(most, ++running);
     await new Promise<void>((resolve) => ends.push(resolve));

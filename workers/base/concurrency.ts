@@ -1,37 +1,42 @@
 /** Records of a partition handled several at a time: how many run, and up to where all are done. Pure. */
 
 export interface Slots {
-  /** Resolves when one is free, first come first served; call the result when the work has ended. */
-  take(): Promise<() => void>;
+  /** Takes one; call the result when the work has ended. Undefined: none is free. */
+  take(): (() => void) | undefined;
+  /** Resolves when one has become free: whoever asks first hears of it first. */
+  free(): Promise<void>;
   /** Resolves when nothing runs. */
   idle(): Promise<void>;
 }
 
 export function createSlots(count: number): Slots {
   let free = count;
-  const waiting: (() => void)[] = [];
+  let waiting: (() => void)[] = [];
   let idlers: (() => void)[] = [];
+  const wake = (list: readonly (() => void)[]) => {
+    for (const one of list) one();
+  };
   const release = () => {
-    const next = waiting.shift();
-    if (next !== undefined) {
-      next();
-      return;
-    }
     free++;
+    const woken = waiting;
+    waiting = [];
+    wake(woken);
     if (free < count) return;
-    for (const idler of idlers) idler();
+    wake(idlers);
     idlers = [];
   };
   return {
-    async take() {
-      if (free > 0) free--;
-      else await new Promise<void>((resolve) => waiting.push(resolve));
+    take() {
+      if (free === 0) return undefined;
+      free--;
       let released = false;
       return () => {
-        if (released) return;
+        if (!released) release();
         released = true;
-        release();
       };
+    },
+    async free() {
+      if (free === 0) await new Promise<void>((resolve) => waiting.push(resolve));
     },
     async idle() {
       if (free < count) await new Promise<void>((resolve) => idlers.push(resolve));

@@ -59,8 +59,7 @@ export const worker: Worker<typeof config> = {
       producer,
       mailboxes,
       // Each replica holds other clients, so each reads everything.
-      groupId: `coupon-result-${config.PROCESS_NAME}`,
-      topics: groups.couponResult.topics.map(({ name }) => name),
+      group: { ...groups.couponResult, id: `coupon-result-${config.PROCESS_NAME}` },
       log,
       // By two clocks, the database's and this host's: never below zero.
       onPushed: (sinceRequestMs) => pushLatency.observe({}, Math.max(0, sinceRequestMs) / 1_000),

@@ -5,6 +5,8 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import type { Kysely } from 'kysely';
+import { groups } from '../../catalog/groups.ts';
+import { topics } from '../../catalog/topics.ts';
 import type { DatabaseSettings } from '../base/config.ts';
 import { createRegistry } from '../base/metrics.ts';
 import { createMailboxes } from '../http/mailbox.ts';
@@ -37,7 +39,11 @@ export function testOrdering(name: Ordering['name'], id: string): Ordering {
     successTopic: success,
     failureTopic: name === 'user' ? success : `${id}.failed`,
     outsideTopic: `${id}.outside`,
-    group: { ...base.group, id: `${id}.group` },
+    group: {
+      ...base.group,
+      id: `${id}.group`,
+      topics: base.group.topics.map((topic) => ({ ...topic, name: `${id}.requests` })),
+    },
   };
 }
 
@@ -107,12 +113,15 @@ export async function startApi(options: {
     kafka,
     producer,
     mailboxes,
-    groupId: options.group,
-    topics: [
-      ...new Set(
-        Object.values(orderings).flatMap(({ successTopic, failureTopic }) => [successTopic, failureTopic]),
-      ),
-    ],
+    group: {
+      ...groups.couponResult,
+      id: options.group,
+      topics: [
+        ...new Set(
+          Object.values(orderings).flatMap(({ successTopic, failureTopic }) => [successTopic, failureTopic]),
+        ),
+      ].map((name) => ({ ...topics.couponResults, name })),
+    },
     log: testLog,
     onFatal: fail,
   });

@@ -6,18 +6,17 @@
  * again: at least once, with one effect. So no outbox is needed here, the request topic is it.
  */
 
-import { setTimeout as sleep } from 'node:timers/promises';
 import { context, trace } from '@opentelemetry/api';
 import { Compile } from 'typebox/compile';
 import type { Logger } from 'winston';
 import { type CouponResult, couponRequest } from '../../catalog/events/coupon.ts';
-import { isNotNow, MusterError } from '../base/errors.ts';
+import { MusterError } from '../base/errors.ts';
 import { pseudonym } from '../base/pseudonym.ts';
-import { deadLetterOf } from '../kafka/dead-letters.ts';
-import type { Batch, IncomingRecord, Kafka, PartitionConsumer, Producer, RawRecord } from '../kafka/kafka.ts';
+import type { Understood } from '../kafka/apply.ts';
+import { consume, type RecordConsumer } from '../kafka/consume.ts';
+import type { IncomingRecord, Kafka, Producer, RawRecord } from '../kafka/kafka.ts';
 import { eventRecord, headerText } from '../kafka/records.ts';
-import { reasonOf } from '../kafka/retry.ts';
-import { inSpan, type MessageSpan, startProcess, startSend } from '../kafka/tracing-kafka.ts';
+import { inSpan, type MessageSpan, startSend } from '../kafka/tracing-kafka.ts';
 import { issuedRecord } from './events.ts';
 import type { Locks } from './lock.ts';
 import type { Ordering } from './ordering.ts';
@@ -38,13 +37,8 @@ export interface HandlerOptions {
   readonly maxBatch?: number;
 }
 
-export interface Handler {
-  ready(): boolean;
-  stop(): Promise<void>;
-}
-
 /** Between two fetches of a partition: a record that comes alone does not wait, under load one transaction decides more. */
-const gatherMs = 30;
+const pauseMs = 30;
 const isRequest = Compile(couponRequest);
 
 /** Understands a record, or throws MUSTER_COUPON_REQUEST_INVALID. */
@@ -64,103 +58,21 @@ export function parseRequest(record: IncomingRecord): NewRequest {
   return { ...value, traceparent: traceparent?.length === 55 ? traceparent : undefined };
 }
 
-export async function startHandler(options: HandlerOptions): Promise<Handler> {
-  const { kafka, store, producer, ordering, locks, log } = options;
+/** Decides requests and tells the outcomes until stopped. */
+export async function startHandler(options: HandlerOptions): Promise<RecordConsumer> {
+  const { store, producer, ordering, locks } = options;
   const { group } = ordering;
-  const maxBatch = options.maxBatch ?? 500;
-  let epochNow = 0;
-  let ready = false;
-  let stopping = false;
-  /** How far a batch has come that is given again because a dependency was down. */
-  const progress = new WeakMap<Batch, number>();
-
-  const consumer: PartitionConsumer = await kafka.consumePartitions({
-    groupId: group.id,
-    topics: [ordering.requestTopic],
-    async onAssigned(_assignment, epoch) {
-      epochNow = epoch;
-      ready = true;
-      return [];
-    },
-    async onBatch(batch, epoch) {
-      for (let from = progress.get(batch) ?? 0; from < batch.records.length; from += maxBatch) {
-        // Not handled and not committed: whoever has the partition next begins here.
-        if (stopping || epoch !== epochNow) return;
-        const records = batch.records.slice(from, from + maxBatch);
-        await handle(records);
-        progress.set(batch, from + records.length);
-        const { topic, partition } = batch;
-        consumer.commit([{ topic, partition, offset: records.at(-1)!.offset + 1 }], epoch);
-      }
-      await sleep(gatherMs);
-    },
-    onFatal: options.onFatal,
-  });
-
-  /** Decides the records and writes what is to be told; rejects only for a dependency that is down. */
-  async function handle(records: readonly IncomingRecord[]): Promise<void> {
-    const understood: { record: IncomingRecord; request: NewRequest }[] = [];
-    const deadLetters: RawRecord[] = [];
-    const refuse = (record: IncomingRecord, error: unknown) => {
-      const why = reasonOf(error, group.id);
-      const { topic, partition, offset } = record;
-      log.warn('a request goes to the dead letters', { code: why.code, topic, partition, offset });
-      deadLetters.push(deadLetterOf(record, why, Date.now()));
-    };
-    const spans = new Map<string, MessageSpan>();
-    for (const record of records) {
-      try {
-        const request = parseRequest(record);
-        understood.push({ record, request });
-        const span = startProcess(record, group.id, { 'messaging.batch.message_count': records.length });
-        if (span !== undefined) spans.set(request.requestId, span);
-      } catch (error) {
-        refuse(record, error);
-      }
-    }
-    try {
-      await decideAndTell(understood, spans, deadLetters, refuse);
-      for (const span of spans.values()) span.end();
-    } catch (error) {
-      for (const span of spans.values()) span.end(error);
-      throw error;
-    }
-  }
 
   const outside = (winner: Decided) => issuedRecord(winner, options.pseudonymKey);
 
-  async function decideAndTell(
-    understood: readonly { record: IncomingRecord; request: NewRequest }[],
-    spans: ReadonlyMap<string, MessageSpan>,
-    deadLetters: RawRecord[],
-    refuse: (record: IncomingRecord, error: unknown) => void,
-  ): Promise<void> {
-    let decided: readonly Decided[] = [];
-    const decide = (list: typeof understood) =>
-      locks.with([...new Set(list.map(({ request }) => lockKey(request)))], () =>
-        decideRequests(
-          store,
-          list.map(({ request }) => request),
-          outside,
-        ),
-      );
-    try {
-      if (understood.length > 0) decided = await decide(understood);
-    } catch (error) {
-      if (isNotNow(error)) throw error;
-      // One of them is wrong: alone, each of the others is decided.
-      const alone: Decided[] = [];
-      for (const one of understood) {
-        try {
-          alone.push(...(await decide([one])));
-        } catch (cause) {
-          if (isNotNow(cause)) throw cause;
-          refuse(one.record, cause);
-        }
-      }
-      decided = alone;
-    }
+  async function decideAndTell(understood: readonly Understood<NewRequest>[]): Promise<undefined> {
+    if (understood.length === 0) return;
+    const requests = understood.map(({ data }) => data);
+    const decided = await locks.with([...new Set(requests.map(lockKey))], () =>
+      decideRequests(store, requests, outside),
+    );
     for (const each of decided) if (each.first) options.onDecided?.(each);
+    const spans = new Map(understood.map(({ data, span }) => [data.requestId, span]));
     const sends: MessageSpan[] = [];
     const results = decided.map((each): RawRecord => {
       const topic = each.reason === undefined ? ordering.successTopic : ordering.failureTopic;
@@ -181,24 +93,29 @@ export async function startHandler(options: HandlerOptions): Promise<Handler> {
     const issued = decided
       .filter(({ couponHistoryId }) => couponHistoryId !== undefined)
       .map((winner) => ({ ...outside(winner), topic: ordering.outsideTopic }));
+    let wrong: unknown;
     try {
       await context.with(trace.deleteSpan(context.active()), () =>
-        producer.send([...results, ...issued, ...deadLetters], { deadlineMs: 10_000 }),
+        producer.send([...results, ...issued], { deadlineMs: 10_000 }),
       );
-      for (const span of sends) span.end();
     } catch (error) {
-      for (const span of sends) span.end(error);
+      wrong = error;
       throw error;
+    } finally {
+      for (const span of sends) span.end(wrong);
     }
   }
 
-  return {
-    ready: () => ready,
-    async stop() {
-      stopping = true;
-      await consumer.stop();
-    },
-  };
+  return consume<NewRequest>(options.kafka, {
+    group,
+    log: options.log,
+    producer,
+    atOnce: options.maxBatch ?? 500,
+    pauseMs,
+    parse: parseRequest,
+    apply: decideAndTell,
+    onFatal: options.onFatal,
+  });
 }
 
 const lockKey = ({ couponId, userId }: NewRequest) => `coupon:${couponId}:user:${userId}`;

@@ -1,20 +1,20 @@
 /** Outcomes on their way to clients: from the result topics to the connections of this replica. */
-import { setTimeout as sleep } from 'node:timers/promises';
 import { trace } from '@opentelemetry/api';
 import { Compile } from 'typebox/compile';
 import type { Logger } from 'winston';
 import { type CouponReason, type CouponResult, couponResult } from '../../catalog/events/coupon.ts';
+import type { ConsumerGroup } from '../../catalog/groups.ts';
 import { MusterError } from '../base/errors.ts';
 import type { Letter, Mailboxes } from '../http/mailbox.ts';
-import { deadLetterOf } from '../kafka/dead-letters.ts';
-import type { IncomingRecord, Kafka, PartitionConsumer, Producer, RawRecord } from '../kafka/kafka.ts';
+import type { Understood } from '../kafka/apply.ts';
+import { consume, type RecordConsumer } from '../kafka/consume.ts';
+import type { IncomingRecord, Kafka, Producer } from '../kafka/kafka.ts';
 import { headerText } from '../kafka/records.ts';
-import { reasonOf } from '../kafka/retry.ts';
-import { inSpan, parseTraceparent, startProcess } from '../kafka/tracing-kafka.ts';
+import { inSpan, parseTraceparent } from '../kafka/tracing-kafka.ts';
 import type { LoggedRequest } from './store.ts';
 
 /** Between two fetches of a partition, so that under load one brings more. */
-const gatherMs = 30;
+const pauseMs = 30;
 const isResult = Compile(couponResult);
 const tracer = trace.getTracer('muster/coupon');
 
@@ -83,8 +83,7 @@ export interface PusherOptions {
   readonly kafka: Kafka;
   readonly producer: Producer;
   readonly mailboxes: Mailboxes;
-  readonly groupId: string;
-  readonly topics: readonly string[];
+  readonly group: ConsumerGroup;
   readonly log: Logger;
   /** Called for each outcome that was sent to a client, with the time since its request. */
   onPushed?(sinceRequestMs: number): void;
@@ -92,41 +91,25 @@ export interface PusherOptions {
 }
 
 /** Reads all results (every replica does) and pushes those whose users have clients here. */
-export async function startPusher(
-  options: PusherOptions,
-): Promise<{ ready(): boolean; stop(): Promise<void> }> {
-  const { kafka, producer, mailboxes, groupId, log } = options;
-  let ready = false;
-  const consumer: PartitionConsumer = await kafka.consumePartitions({
-    groupId,
-    topics: options.topics,
-    async onAssigned() {
-      ready = true;
-      return [];
-    },
-    async onBatch({ topic, partition, records }, epoch) {
-      const deadLetters: RawRecord[] = [];
-      for (const record of records) {
-        try {
-          pushOne(record, parseResult(record));
-        } catch (error) {
-          const why = reasonOf(error, groupId);
-          log.warn('a result is not understood', { code: why.code, topic, partition, offset: record.offset });
-          deadLetters.push(deadLetterOf(record, why, Date.now()));
-        }
-      }
-      if (deadLetters.length > 0) await producer.send(deadLetters, { deadlineMs: 10_000 });
-      consumer.commit([{ topic, partition, offset: records.at(-1)!.offset + 1 }], epoch);
-      await sleep(gatherMs);
+export async function startPusher(options: PusherOptions): Promise<Pick<RecordConsumer, 'ready' | 'stop'>> {
+  const { mailboxes, group } = options;
+  const consumer = await consume<CouponResult>(options.kafka, {
+    group,
+    log: options.log,
+    producer: options.producer,
+    pauseMs,
+    parse: parseResult,
+    async apply(results) {
+      for (const result of results) pushOne(result);
+      return undefined;
     },
     onFatal: options.onFatal,
   });
 
   /** That it was sent is noted nowhere: it counts when a client has acknowledged it. */
-  function pushOne(record: IncomingRecord, result: CouponResult): void {
+  function pushOne({ data: result, record, span: process }: Understood<CouponResult>): void {
     if (!mailboxes.has(result.user)) return;
     const traceparent = headerText(record, 'traceparent');
-    const process = startProcess(record, groupId);
     const clients = inSpan(process, () => {
       const span = process === undefined ? undefined : tracer.startSpan('push coupon-outcome');
       const count = mailboxes.push(result.user, letterOf(outcomeOf(result, traceparent)));
@@ -134,9 +117,8 @@ export async function startPusher(
       span?.end();
       return count;
     });
-    process?.end();
     if (clients > 0) options.onPushed?.(Date.now() - Date.parse(result.requestedAt));
   }
 
-  return { ready: () => ready, stop: () => consumer.stop() };
+  return consumer;
 }

@@ -61,6 +61,11 @@ export interface TopicPartition {
 /** Where to begin on each newly assigned partition: an offset; unlisted: the committed one, else the earliest. */
 export type StartOffsets = readonly (TopicPartition & { readonly offset: number })[];
 
+/** A batch is wanted again when `until` has come: a record that is not due yet, a place that is not free. Must not reject. */
+export interface Wait {
+  readonly until: Promise<unknown>;
+}
+
 export interface PartitionConsumerOptions {
   readonly groupId: string;
   readonly topics: readonly string[];
@@ -73,14 +78,18 @@ export interface PartitionConsumerOptions {
   readonly gatherMs?: number;
   /**
    * Called with the whole assignment after each rebalance, before its first batch; state of lost partitions must be
-   * dropped. Another one may come before an earlier call has answered: only the answer to the newest epoch counts.
+   * dropped. Another one may come before an earlier call has answered: only the answer to the newest epoch counts. Asked
+   * again while it rejects with "not now".
    */
   onAssigned?(assignment: readonly TopicPartition[], epoch: number): Promise<StartOffsets>;
   /**
    * Called for each fetched batch, serially per partition. Must not throw for the content of a record. Offsets are not
    * committed here: call commit() when the effects are durable. A returned promise holds back the partition's next fetch.
+   *
+   * Never waits long by itself: one that rejects with "not now" or resolves to a Wait is given the same batch again later,
+   * and may wait as long as it takes. One that takes minutes, and commits nothing meanwhile, is taken for stuck.
    */
-  onBatch(batch: Batch, epoch: number): Promise<void> | void;
+  onBatch(batch: Batch, epoch: number): Promise<Wait | undefined> | Promise<void> | void;
   /** The consumer cannot go on (crash without restart, watchdog): the process should exit non-zero. */
   onFatal(error: Error): void;
 }
@@ -95,6 +104,8 @@ export interface PartitionConsumer {
   pause(partitions: readonly TopicPartition[]): void;
   resume(partitions: readonly TopicPartition[]): void;
   seek(to: TopicPartition & { readonly offset: number }): void;
+  /** Runs work that goes on when its batch was given back: it must end as a handler must. */
+  watched<T>(what: string, work: () => Promise<T>): Promise<T>;
   /** Leaves the group after the running batches and a last commit. */
   stop(): Promise<void>;
 }

@@ -13,6 +13,7 @@ import { kafkaMetrics, noMetrics } from './kafka-metrics.ts';
 import { openMemberships } from './membership.ts';
 import { startProducer } from './producer.ts';
 import { readPartition } from './read.ts';
+import { type Patience, patience } from './watchdog.ts';
 import { openWire, type Wire } from './wire.ts';
 
 const { logLevel } = kafkajs;
@@ -26,6 +27,8 @@ export interface KafkaOptions {
   readonly metrics?: Registry;
   /** A directory of this process alone that survives its crash (see membership.ts). Unset: memberships are not noted. */
   readonly memberDirectory?: string | undefined;
+  /** Of the watchdogs of consumers. */
+  readonly patience?: Patience;
 }
 
 /** kafkajs' defaults wait up to 30 s a retry, and others again under NODE_ENV=test. */
@@ -86,7 +89,15 @@ export function connectKafka(options: KafkaOptions): Kafka {
     },
     async consumePartitions(consumerOptions) {
       const consumer = await startConsumer(
-        { client: client(), admin, memberships, clientId, log, metrics },
+        {
+          client: client(),
+          admin,
+          memberships,
+          clientId,
+          log,
+          metrics,
+          patience: options.patience ?? patience,
+        },
         consumerOptions,
       );
       consumers.add(consumer);

@@ -5,7 +5,7 @@ import type { ConsumerGroup } from '../../catalog/groups.ts';
 import { deadLetterTopic, type Topic } from '../../catalog/topics.ts';
 import { MusterError } from '../base/errors.ts';
 import { codecs } from './compression.ts';
-import { consumeEvents } from './handle.ts';
+import { consume } from './consume.ts';
 import { headerText } from './records.ts';
 import {
   createTopics,
@@ -46,7 +46,7 @@ async function start() {
   const kafka = testKafka();
   const handled: string[] = [];
   const fatal: Error[] = [];
-  await consumeEvents(kafka, {
+  await consume<string>(kafka, {
     group,
     log: testLog,
     parse: ({ value }) => {
@@ -56,7 +56,10 @@ async function start() {
         throw new MusterError('MUSTER_NOT_JSON', 'the value is not JSON');
       }
     },
-    handle: async ({ data }) => void handled.push(data),
+    async apply(records) {
+      handled.push(...records.map(({ data }) => data));
+      return undefined;
+    },
     onFatal: (error) => fatal.push(error),
   });
   return {

@@ -5,11 +5,11 @@ import type { Registry } from 'prom-client';
 import type { Logger } from 'winston';
 import type { ConsumerGroup } from '../../catalog/groups.ts';
 import type { DatabaseSettings } from '../base/config.ts';
+import { consume, type RecordConsumer } from '../kafka/consume.ts';
 import type { IncomingRecord, Kafka } from '../kafka/kafka.ts';
 import type { Started } from '../platform/worker.ts';
 import { openDatabase } from '../store/database.ts';
 import { type AnalyticsTables, analyticsSettings, prepareAnalytics } from './analytics.ts';
-import { type BatchConsumer, consumeBatches } from './consume.ts';
 
 export interface DataPlatformOptions {
   readonly group: ConsumerGroup;
@@ -32,7 +32,7 @@ export function startStore<T>(
   // Few connections of its own: the shop's work never waits behind the data platform's.
   const db = openDatabase<AnalyticsTables>({ settings: analyticsSettings(settings), connections: 3 });
   const stopping = new AbortController();
-  let consumer: BatchConsumer | undefined;
+  let consumer: RecordConsumer | undefined;
 
   async function begin(): Promise<void> {
     for (let failures = 0; !stopping.signal.aborted; failures++) {
@@ -48,16 +48,14 @@ export function startStore<T>(
       }
     }
     if (stopping.signal.aborted) return;
-    consumer = await consumeBatches<T>(kafka, {
+    consumer = await consume<T>(kafka, {
       group,
       log,
       parse,
       async apply(records) {
-        await store(
-          db,
-          records.map(({ data }) => data),
-        );
-        return true;
+        const events = records.map(({ data }) => data);
+        if (events.length > 0) await store(db, events);
+        return undefined;
       },
       onFatal: fail,
     });

@@ -5,7 +5,7 @@ import { type ConsumerGroup, groups } from '../../catalog/groups.ts';
 import { metrics } from '../../catalog/metrics.ts';
 import { topics } from '../../catalog/topics.ts';
 import { counter } from '../base/metrics.ts';
-import { consumeEvents } from '../kafka/handle.ts';
+import { consume } from '../kafka/consume.ts';
 import type { Started, Worker, WorkerDeps } from '../platform/worker.ts';
 import { readOrderExpiryDue } from './events.ts';
 import { expireOrders } from './expiry.ts';
@@ -35,12 +35,14 @@ export async function startExpiry(
     name: metrics.order.expired,
     help: 'Orders that nobody paid in time.',
   });
-  const consumer = await consumeEvents(kafka, {
+  const consumer = await consume(kafka, {
     group,
     log,
     parse: readOrderExpiryDue,
-    async handle({ data }) {
-      expired.inc(await expireOrders((await database()) as Kysely<OrderTables>, data.orderIds));
+    async apply(records) {
+      const db = (await database()) as Kysely<OrderTables>;
+      for (const { data } of records) expired.inc(await expireOrders(db, data.orderIds));
+      return undefined;
     },
     onFatal: fail,
   });

@@ -1,5 +1,4 @@
 /** Worker `order-ranking`: adds what was sold to the ranking of products. */
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Registry } from 'prom-client';
 import type { RedisClientType } from 'redis';
 import type { Logger } from 'winston';
@@ -9,11 +8,11 @@ import { metrics } from '../../catalog/metrics.ts';
 import { topics } from '../../catalog/topics.ts';
 import { databaseSettings } from '../base/config.ts';
 import { counter, gauge } from '../base/metrics.ts';
+import { consume } from '../kafka/consume.ts';
 import type { Kafka } from '../kafka/kafka.ts';
 import type { Started, Worker } from '../platform/worker.ts';
 import { openDatabase } from '../store/database.ts';
 import { type AnalyticsTables, analyticsSettings } from './analytics.ts';
-import { consumeBatches } from './consume.ts';
 import { readOrderCompleted } from './events.ts';
 import {
   addToRanking,
@@ -84,38 +83,29 @@ export async function startRanking(options: RankingOptions): Promise<Started> {
   /** Where we believe the ranking to be; undefined: at nothing. Partitions that are ours only. */
   const positions = new Map<number, number | undefined>();
   const busy = new Set<number>();
-  let stopping = false;
   let epochNow = 0;
 
-  const consumer = await consumeBatches<OrderCompleted>(kafka, {
+  const consumer = await consume<OrderCompleted>(kafka, {
     group,
     log,
     parse: readOrderCompleted,
     onFatal: options.fail,
-    async startAt(partitions, epoch) {
+    async startAt(assignment, epoch) {
       epochNow = epoch;
       positions.clear();
-      for (let waitMs = 200; !stopping && epoch === epochNow; waitMs = Math.min(waitMs * 2, 2_000)) {
-        try {
-          const known = await rankingPositions(await options.redis(), key);
-          // Not only from where the ranking is: what was counted and not committed may hold dead letters, and is lag.
-          const committed = await kafka.admin.committed(group.id, topic);
-          const places = [];
-          for (const partition of partitions)
-            places.push({
-              partition,
-              ...(await placeOf(partition, known.get(partition), committed.get(partition))),
-            });
-          // A newer assignment may have been taken on meanwhile.
-          if (epoch !== epochNow) return [];
-          for (const { partition, at } of places) positions.set(partition, at);
-          return places.map(({ partition, from }) => ({ topic, partition, offset: from }));
-        } catch (error) {
-          if (waitMs === 200) log.warn('the ranking cannot be asked for its position: waiting', { error });
-        }
-        await sleep(waitMs);
-      }
-      return [];
+      const known = await rankingPositions(await options.redis(), key);
+      // Not only from where the ranking is: what was counted and not committed may hold dead letters, and is lag.
+      const committed = await kafka.admin.committed(group.id, topic);
+      const places = [];
+      for (const { partition } of assignment)
+        places.push({
+          partition,
+          ...(await placeOf(partition, known.get(partition), committed.get(partition))),
+        });
+      // A newer assignment may have been taken on meanwhile.
+      if (epoch !== epochNow) return [];
+      for (const { partition, at } of places) positions.set(partition, at);
+      return places.map(({ partition, from }) => ({ topic, partition, offset: from }));
     },
     async apply(records, { partition, from, next, epoch }) {
       // Not taken on, or not any more.
@@ -209,7 +199,7 @@ export async function startRanking(options: RankingOptions): Promise<Started> {
     if (epoch !== epochNow) return;
     // At one moment: a batch that was read for the old position must not meet the new one.
     positions.set(partition, place.at);
-    consumer.seek(partition, place.from);
+    consumer.seek({ topic, partition, offset: place.from });
   }
 
   /** Finds out without waiting for the next order that the ranking was cleared or has lost something. */
@@ -242,7 +232,6 @@ export async function startRanking(options: RankingOptions): Promise<Started> {
     ready: consumer.ready,
     waitingFor: () => 'its partitions, or Redis',
     async stop() {
-      stopping = true;
       clearInterval(timer);
       await consumer.stop();
     },

@@ -10,8 +10,10 @@ import { MusterError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import { counter, durationHistogram, gauge } from '../base/metrics.ts';
 import { createOutgoing } from '../http/outgoing.ts';
-import { consumeEvents, type EventConsumer, type HandledEvent } from '../kafka/handle.ts';
+import type { Understood } from '../kafka/apply.ts';
+import { consume, type RecordConsumer } from '../kafka/consume.ts';
 import type { Kafka } from '../kafka/kafka.ts';
+import { attemptsOf } from '../kafka/retry.ts';
 import type { Worker } from '../platform/worker.ts';
 import {
   type AttemptEnd,
@@ -95,7 +97,7 @@ export interface DeliveryOptions {
 }
 
 /** Delivers the events of the group's topics until stopped. */
-export async function deliverEvents(options: DeliveryOptions): Promise<EventConsumer> {
+export async function deliverEvents(options: DeliveryOptions): Promise<RecordConsumer> {
   const { db, group, log, registry, webhook } = options;
   const states = counter(registry, {
     name: names.outside.events,
@@ -145,7 +147,8 @@ export async function deliverEvents(options: DeliveryOptions): Promise<EventCons
     return beginAttemptOf(db, beginning);
   }
 
-  async function handle({ data, attempt: putOff }: HandledEvent<OutsideEvent>): Promise<void> {
+  async function deliver({ data, record }: Understood<OutsideEvent>): Promise<void> {
+    const putOff = attemptsOf(record);
     const attempt = await begin({ event: data, traceId: sampledTraceId() }, putOff);
     // It was delivered before: a record may come more than once.
     if (attempt === undefined) return;
@@ -179,12 +182,15 @@ export async function deliverEvents(options: DeliveryOptions): Promise<EventCons
     throw new WebhookFailed(what, wanted === 'DEAD_LETTER');
   }
 
-  return consumeEvents<OutsideEvent>(options.kafka, {
+  return consume<OutsideEvent>(options.kafka, {
     group,
     log,
     concurrency,
     parse: readOutsideEvent,
-    handle,
+    async apply(records) {
+      for (const one of records) await deliver(one);
+      return undefined;
+    },
     isFinal: (error) =>
       error instanceof WebhookFailed
         ? error.isFinal

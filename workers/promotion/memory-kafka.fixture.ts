@@ -103,6 +103,7 @@ export function createMemoryKafka(): MemoryKafka {
         pause() {},
         resume() {},
         seek() {},
+        watched: (_what, work) => work(),
         async stop() {
           readers.delete(options.groupId);
           kafka.groups.delete(options.groupId);

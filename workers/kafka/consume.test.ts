@@ -1,8 +1,8 @@
 import test from 'ava';
 import type { Logger } from 'winston';
 import { groups } from '../../catalog/groups.ts';
-import type { Batch, Kafka, PartitionConsumerOptions } from '../kafka/kafka.ts';
-import { consumeBatches } from './consume.ts';
+import { consume } from './consume.ts';
+import type { Batch, Kafka, PartitionConsumerOptions } from './kafka.ts';
 
 const group = groups.orderAnalytics;
 const topic = group.topics[0]!.name;
@@ -39,14 +39,14 @@ test('a batch that ends when its assignment is over is not done for the next one
       };
     },
   } as unknown as Kafka;
-  await consumeBatches<string>(kafka, {
+  await consume<string>(kafka, {
     group,
     log,
     parse({ value }) {
       if (value === null) throw new Error('no value');
       return String(value);
     },
-    apply: async () => true,
+    apply: async () => undefined,
     onFatal: (error) => t.fail(error.message),
   });
   const batch = batchOf(0, ['a', null]);

@@ -6,10 +6,14 @@ import type { ConsumerGroup } from '../../catalog/groups.ts';
 import { deadLetterTopic, retryTopics, type Topic } from '../../catalog/topics.ts';
 import { MusterError, NotNowError } from '../base/errors.ts';
 import { createLog } from '../base/log.ts';
+import type { Understood } from './apply.ts';
+import { type ConsumeOptions, consume } from './consume.ts';
 import { listDeadLetters, replayDeadLetters, showDeadLetters } from './dead-letters.ts';
-import { consumeEvents, type HandledEvent } from './handle.ts';
-import { eventRecord, headerText } from './records.ts';
-import { createTopics, eventually, readTopic, testKafka, testLog, uniqueName } from './testing.ts';
+import { connectKafka } from './kafkajs.ts';
+import { eventRecord, headerText, readEvent } from './records.ts';
+import { attemptsOf } from './retry.ts';
+import { createTopics, eventually, readTopic, testBrokers, testLog, uniqueName } from './testing.ts';
+import type { Patience } from './watchdog.ts';
 
 function testTopic(): Topic {
   return {
@@ -46,11 +50,24 @@ function parse(record: { readonly value: Buffer | null }): { n: number } {
   }
 }
 
-async function setUp(retryDelaysMs: number[]) {
+/** One after the other. */
+const each =
+  (handle: (one: Understood<{ n: number }>) => Promise<void>): ConsumeOptions<{ n: number }>['apply'] =>
+  async (records) => {
+    for (const record of records) await handle(record);
+    return undefined;
+  };
+
+async function setUp(retryDelaysMs: number[], patience?: Patience) {
   const topic = testTopic();
   const group = testGroup(topic, retryDelaysMs);
   const made = await createTopics([topic, deadLetterTopic(topic), ...retryTopics(topic, group)]);
-  const kafka = testKafka();
+  const kafka = connectKafka({
+    brokers: testBrokers(),
+    clientId: 'test',
+    log: testLog,
+    ...(patience === undefined ? {} : { patience }),
+  });
   const producer = await kafka.producer('test');
   return {
     topic,
@@ -82,13 +99,13 @@ test('what is logged about a failing record names the trace of its sender', asyn
   const stream = new PassThrough();
   const lines: Record<string, unknown>[] = [];
   stream.on('data', (line) => lines.push(JSON.parse(String(line))));
-  const consumer = await consumeEvents(kafka, {
+  const consumer = await consume<{ n: number }>(kafka, {
     group,
     log: createLog({ process: 'test', level: 'info', stream }),
     parse,
-    async handle() {
+    apply: each(async () => {
       throw new MusterError('MUSTER_NO', 'not this one');
-    },
+    }),
     onFatal: (error) => t.fail(error.message),
   });
   t.teardown(() => consumer.stop());
@@ -114,15 +131,17 @@ test('a failing record goes through the retry topics on schedule, holds nobody u
   const { topic, group, kafka, producer, tearDown } = await setUp([1_500, 500]);
   t.teardown(tearDown);
   const tries: { n: number; attempt: number; atMs: number; id: string }[] = [];
-  const consumer = await consumeEvents(kafka, {
+  const consumer = await consume<{ n: number }>(kafka, {
     group,
     log: testLog,
     parse,
-    async handle({ data, attempt, event: { id } }: HandledEvent<{ n: number }>) {
-      tries.push({ n: data.n, attempt, atMs: Date.now(), id });
+    atOnce: 1,
+    apply: each(async ({ data, record }) => {
+      const attempt = attemptsOf(record);
+      tries.push({ n: data.n, attempt, atMs: Date.now(), id: readEvent(record).id });
       if (data.n === 1) throw new Error('user 4711 is unknown');
       if (data.n === 2 && attempt === 0) throw new MusterError('MUSTER_ONCE', 'only the first time');
-    },
+    }),
     onFatal: (error) => t.fail(error.message),
   });
   t.teardown(() => consumer.stop());
@@ -167,12 +186,12 @@ test('what is not understood becomes a dead letter with its bytes; a replay send
     group,
     log: testLog,
     parse,
-    async handle({ data }: HandledEvent<{ n: number }>) {
+    apply: each(async ({ data }) => {
       handled.push(data.n);
-    },
+    }),
     onFatal: (error: Error) => t.fail(error.message),
   };
-  const consumer = await consumeEvents(kafka, options);
+  const consumer = await consume<{ n: number }>(kafka, options);
   await eventually('ready', () => consumer.ready());
   const binary = Buffer.from([0xff, 0x00, 0x7b]);
   const headers = { mine: Buffer.from([1, 2]), many: ['a', 'b'] };
@@ -217,14 +236,14 @@ test('while a dependency is down a record waits in place, and goes neither to re
   t.teardown(tearDown);
   let down = true;
   const handled: number[] = [];
-  const consumer = await consumeEvents(kafka, {
+  const consumer = await consume<{ n: number }>(kafka, {
     group,
     log: testLog,
     parse,
-    async handle({ data }: HandledEvent<{ n: number }>) {
+    apply: each(async ({ data }) => {
       if (down) throw new NotNowError('MUSTER_DATABASE_DOWN', 'the database is away');
       handled.push(data.n);
-    },
+    }),
     onFatal: (error) => t.fail(error.message),
   });
   t.teardown(() => consumer.stop());
@@ -250,14 +269,15 @@ test('with concurrency a record that hangs holds up neither the others of its pa
     log: testLog,
     parse,
     concurrency: 3,
-    async handle({ data, attempt }: HandledEvent<{ n: number }>) {
+    apply: each(async ({ data, record }) => {
+      const attempt = attemptsOf(record);
       if (data.n === 0) await hanging;
       handled.push(`${data.n}/${attempt}`);
       if (data.n === 4 && attempt === 0) throw new Error('once');
-    },
+    }),
     onFatal: (error: Error) => t.fail(error.message),
   };
-  const first = await consumeEvents(kafka, options);
+  const first = await consume<{ n: number }>(kafka, options);
   t.teardown(() => first.stop());
   await eventually('ready', () => first.ready());
   // One key: all lie on one partition.
@@ -281,14 +301,14 @@ test('a failure that no later try mends goes straight to the dead letters', asyn
   const { topic, group, kafka, producer, tearDown } = await setUp([200, 200]);
   t.teardown(tearDown);
   const attempts: number[] = [];
-  const consumer = await consumeEvents(kafka, {
+  const consumer = await consume<{ n: number }>(kafka, {
     group,
     log: testLog,
     parse,
-    async handle({ attempt }: HandledEvent<{ n: number }>) {
-      attempts.push(attempt);
+    apply: each(async ({ record }) => {
+      attempts.push(attemptsOf(record));
       throw new MusterError('MUSTER_NEVER', 'the other side refuses');
-    },
+    }),
     isFinal: (error) => (error as MusterError).code === 'MUSTER_NEVER',
     onFatal: (error) => t.fail(error.message),
   });
@@ -300,4 +320,113 @@ test('a failure that no later try mends goes straight to the dead letters', asyn
     60_000,
   );
   t.deepEqual(attempts, [0]);
+});
+
+/** Three seconds. */
+const hasty: Patience = { lookEveryMs: 500, nudgeAfter: 2, endAfter: 5 };
+
+for (const [how, options] of [
+  ['in order', {}],
+  ['side by side', { concurrency: 2 }],
+] as const)
+  test(`${how}: a retry that is due later than the watchdog has patience is no stall, and holds nobody up`, async (t) => {
+    const { topic, group, kafka, producer, tearDown } = await setUp([9_000], hasty);
+    t.teardown(tearDown);
+    const handled: { n: number; attempt: number; atMs: number }[] = [];
+    const consumer = await consume<{ n: number }>(kafka, {
+      group,
+      log: testLog,
+      parse,
+      ...options,
+      apply: each(async ({ data, record }) => {
+        const attempt = attemptsOf(record);
+        handled.push({ n: data.n, attempt, atMs: Date.now() });
+        if (data.n === 1 && attempt === 0) throw new Error('once');
+      }),
+      onFatal: (error) => t.fail(error.message),
+    });
+    t.teardown(() => consumer.stop());
+    await eventually('ready', () => consumer.ready(), 60_000);
+    await producer.send([event(topic, 1)]);
+    const of = (n: number) => handled.filter((one) => one.n === n);
+    await eventually('the first try', () => of(1).length > 0, 60_000);
+    await producer.send([event(topic, 2)]);
+    await eventually('the second try', () => of(1).some(({ attempt }) => attempt === 1), 60_000);
+    const again = of(1).find(({ attempt }) => attempt === 1)!;
+    t.true(again.atMs - of(1)[0]!.atMs >= 9_000);
+    t.true(of(2)[0]!.atMs < again.atMs);
+  });
+
+test('places that are all taken while something is away are no stall', async (t) => {
+  const { topic, group, kafka, producer, tearDown } = await setUp([], hasty);
+  t.teardown(tearDown);
+  const handled: number[] = [];
+  let down = true;
+  const consumer = await consume<{ n: number }>(kafka, {
+    group,
+    log: testLog,
+    parse,
+    concurrency: 1,
+    apply: each(async ({ data }) => {
+      if (down) throw new NotNowError('MUSTER_DATABASE_DOWN', 'the database is away');
+      handled.push(data.n);
+    }),
+    onFatal: (error) => t.fail(error.message),
+  });
+  t.teardown(() => consumer.stop());
+  await eventually('ready', () => consumer.ready(), 60_000);
+  await producer.send([1, 2, 3].map((n) => event(topic, n)));
+  await new Promise((resolve) => setTimeout(resolve, 10_000));
+  down = false;
+  await eventually('handled', () => handled.length === 3, 60_000);
+  t.deepEqual(handled, [1, 2, 3]);
+});
+
+test('a webhook that never ends, although nothing is away, is told of', async (t) => {
+  const { topic, group, kafka, producer, tearDown } = await setUp([], hasty);
+  t.teardown(tearDown);
+  const fatal: Error[] = [];
+  let end = () => {};
+  const consumer = await consume<{ n: number }>(kafka, {
+    group,
+    log: testLog,
+    parse,
+    concurrency: 4,
+    apply: () =>
+      new Promise<undefined>((resolve) => {
+        end = () => resolve(undefined);
+      }),
+    onFatal: (error) => fatal.push(error),
+  });
+  await eventually('ready', () => consumer.ready(), 60_000);
+  await producer.send([event(topic, 1)]);
+  await eventually('told', () => fatal.length > 0, 60_000);
+  t.is((fatal[0] as MusterError).code, 'MUSTER_KAFKA_STALLED');
+  end();
+  await consumer.stop();
+});
+
+test('one record that cannot be handled is found among many, and the others are handled in few steps', async (t) => {
+  const { topic, group, kafka, producer, tearDown } = await setUp([]);
+  t.teardown(tearDown);
+  const handled = new Set<number>();
+  let steps = 0;
+  await producer.send(Array.from({ length: 200 }, (_, n) => event(topic, n)));
+  const consumer = await consume<{ n: number }>(kafka, {
+    group,
+    log: testLog,
+    parse,
+    async apply(records) {
+      steps += 1;
+      if (records.some(({ data }) => data.n === 77)) throw new MusterError('MUSTER_NO', 'not this one');
+      for (const { data } of records) handled.add(data.n);
+      return undefined;
+    },
+    onFatal: (error) => t.fail(error.message),
+  });
+  t.teardown(() => consumer.stop());
+  const letters = () => readTopic(kafka, `${topic.name}.dlq`);
+  await eventually('put aside', async () => (await letters()).length === 1 && handled.size === 199, 60_000);
+  t.is(headerText((await letters())[0]!, 'ce_id'), 'id-77');
+  t.true(steps < 40, `${steps} steps`);
 });
