@@ -22,9 +22,15 @@
  * committed offset means that what the record led to is acked (join-runs.ts).
  */
 import type { PromotionTouch, Purchase } from '../../catalog/events/promotion.ts';
-import { createMisses } from './join-misses.ts';
+import { createMisses, type Misses } from './join-misses.ts';
 import { createReadRuns, type ReadRun, type Source, source } from './join-runs.ts';
-import { createActStore, createPurchaseStore, type HeldPurchase, sameContent } from './join-state.ts';
+import {
+  type ActStore,
+  createActStore,
+  createPurchaseStore,
+  type HeldPurchase,
+  sameContent,
+} from './join-state.ts';
 
 export interface JoinOptions {
   /** How long before a purchase an act counts. */
@@ -140,20 +146,9 @@ export function restoreFrom(
   return { purchaseMs, actMs };
 }
 
-/** The join of one partition. `nowMs` is of one clock that never steps back; append times are the brokers'. */
-export function createJoin(options: JoinOptions): Join {
-  const { windowMs, graceMs, missHoldMs, skewMs } = options;
-  const reachMs = windowMs + graceMs;
-  const acts = createActStore(options);
-  const purchases = createPurchaseStore();
-  const misses = createMisses(missHoldMs);
-  const runs = createReadRuns();
-  const nextOffsets: (number | undefined)[] = [undefined, undefined, undefined, undefined];
-  const appendPositions = [0, 0, 0, 0].fill(Number.NEGATIVE_INFINITY);
-  let restoring = true;
-  let dirty: HeldPurchase[] = [];
+/** What is said of purchases, and which runs wait until it is acked. */
+function createAnswering(acts: ActStore, misses: Misses) {
   let answers: Answer[] = [];
-  let last: HeldPurchase | undefined;
 
   function answer(purchase: HeldPurchase, version: number, touches: PromotionTouch[], run: ReadRun): void {
     const { heldBy } = purchase;
@@ -183,13 +178,47 @@ export function createJoin(options: JoinOptions): Join {
     else purchase.followers.push(run);
   }
 
-  function repeated(known: HeldPurchase, run: ReadRun): PurchaseOutcome {
+  function repeated(known: HeldPurchase, run: ReadRun): void {
     // A restored one may stand on a copy while this, the first one, was never answered for: answer once more.
-    if (restoring) return 'duplicate';
     if (known.version === 0 && known.heldBy === undefined) reconsider(known, run);
     else if (known.heldBy !== undefined || known.unacked > 0) follow(known, run);
-    return 'duplicate';
   }
+
+  return {
+    answer,
+    reconsider,
+    repeated,
+    take(): Answer[] {
+      const taken = answers;
+      if (taken.length > 0) answers = [];
+      return taken;
+    },
+    acked({ purchase, run, heldBy }: Answer): void {
+      run.open -= 1;
+      if (heldBy !== undefined) heldBy.open -= 1;
+      purchase.unacked -= 1;
+      if (purchase.unacked === 0 && purchase.followers !== undefined) {
+        for (const follower of purchase.followers) follower.open -= 1;
+        purchase.followers = undefined;
+      }
+    },
+  };
+}
+
+/** The join of one partition. `nowMs` is of one clock that never steps back; append times are the brokers'. */
+export function createJoin(options: JoinOptions): Join {
+  const { windowMs, graceMs, missHoldMs, skewMs } = options;
+  const reachMs = windowMs + graceMs;
+  const acts = createActStore(options);
+  const purchases = createPurchaseStore();
+  const misses = createMisses(missHoldMs);
+  const runs = createReadRuns();
+  const { answer, reconsider, repeated, take, acked } = createAnswering(acts, misses);
+  const nextOffsets: (number | undefined)[] = [undefined, undefined, undefined, undefined];
+  const appendPositions = [0, 0, 0, 0].fill(Number.NEGATIVE_INFINITY);
+  let restoring = true;
+  let dirty: HeldPurchase[] = [];
+  let last: HeldPurchase | undefined;
 
   function dropOld(): void {
     const ofActs = Math.min(appendPositions[source.act]!, appendPositions[source.actByUser]!);
@@ -236,8 +265,11 @@ export function createJoin(options: JoinOptions): Join {
     begin: (from, nextOffset) => runs.begin(from, nextOffset, !restoring),
     purchase(run, record, purchasedMs, appendedMs, nowMs, trace) {
       const known = purchases.find(record.userId, record.purchaseId);
-      if (known !== undefined)
-        return sameContent(known, record, purchasedMs) ? repeated(known, run) : 'conflict';
+      if (known !== undefined) {
+        if (!sameContent(known, record, purchasedMs)) return 'conflict';
+        if (!restoring) repeated(known, run);
+        return 'duplicate';
+      }
       const purchase = purchases.add(record, purchasedMs, appendedMs, trace);
       last = purchase;
       if (restoring) return 'restored';
@@ -289,20 +321,8 @@ export function createJoin(options: JoinOptions): Join {
       if (!restoring) answerMisses(nowMs);
       dropOld();
     },
-    take() {
-      const taken = answers;
-      if (taken.length > 0) answers = [];
-      return taken;
-    },
-    acked({ purchase, run, heldBy }) {
-      run.open -= 1;
-      if (heldBy !== undefined) heldBy.open -= 1;
-      purchase.unacked -= 1;
-      if (purchase.unacked === 0 && purchase.followers !== undefined) {
-        for (const follower of purchase.followers) follower.open -= 1;
-        purchase.followers = undefined;
-      }
-    },
+    take,
+    acked,
     commits: runs.commits,
     lastPurchase: () => last,
     heldCount: misses.count,
