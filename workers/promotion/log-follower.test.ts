@@ -18,7 +18,8 @@ import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import fc from 'fast-check';
 import type { OutgoingRecord } from '../kafka/kafka.ts';
-import { createLogFollower, type LogFollowerOptions, writeAtomically } from './log-follower.ts';
+import { writeAtomically } from './log-checkpoint.ts';
+import { createLogFollower, type LogFollowerOptions } from './log-follower.ts';
 import { inputFolder } from './log-worker.ts';
 
 interface Delivered {

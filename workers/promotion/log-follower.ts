@@ -11,11 +11,22 @@
  *   for `quietMs`, the line is taken as it is.
  */
 import { createHash } from 'node:crypto';
-import { constants, type FSWatcher, watch } from 'node:fs';
-import { type FileHandle, mkdir, open, readdir, readFile, rename, stat } from 'node:fs/promises';
+import { type FSWatcher, watch } from 'node:fs';
+import { mkdir, readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { OutgoingRecord } from '../kafka/kafka.ts';
-import { cutLines, type LogLine } from './log-lines.ts';
+import { createCheckpoint, type SavedFile, writeAtomically } from './log-checkpoint.ts';
+import {
+  beginAnew,
+  closeFile,
+  isSameContent,
+  type Mark,
+  marksAt,
+  nextLines,
+  openFile,
+  type TrackedFile,
+} from './log-file.ts';
+import type { LogLine } from './log-lines.ts';
 
 export interface LineOrigin {
   /** Stable across crashes, re-reads, renames and copies. */
@@ -69,277 +80,47 @@ export interface LogFollower {
   stop(): Promise<void>;
 }
 
-interface SavedFile {
-  readonly folder: string;
-  readonly name: string;
-  /** device:inode */
-  readonly file: string;
-  readonly offset: number;
-  readonly skipping: boolean;
-  readonly head: Mark;
-  readonly tail: Mark;
-}
-
-/** Hash of some bytes of a file; the bytes themselves may be personal. */
-interface Mark {
-  readonly length: number;
-  readonly sha256: string;
-}
-
-interface Tracked {
-  readonly folder: LogFolder;
-  readonly file: string;
-  name: string;
-  size: number;
-  modifiedMs: number;
-  /** When size or modification time last changed, by our clock. */
-  changedAtMs: number;
-  /** Since when the directory no longer shows it. */
-  missingSinceMs?: number;
-  offset: number;
-  skipping: boolean;
-  /** First line (at most headBytes of it): known as soon as something of the file is done. */
-  head?: Mark;
-  /** The last bytes before offset. */
-  tail?: Mark;
-  handle?: FileHandle;
-  /** Everything up to here was looked at; what is left is an unfinished line. */
-  lookedAt?: { readonly size: number; readonly modifiedMs: number; readonly final: boolean };
-}
-
 const fileName = /\.(log|jsonl)([.-]?\d[\dT:_.-]*)?$/;
 const activeName = /\.(log|jsonl)$/;
-const headBytes = 1024;
-const tailBytes = 256;
 const idleCloseMs = 60_000;
-const checkpointName = 'checkpoint.json';
-
-const sha256 = (bytes: Buffer) => createHash('sha256').update(bytes).digest('base64url');
-const mark = (bytes: Buffer): Mark => ({ length: bytes.length, sha256: sha256(bytes) });
-
-/** Writes a file so that after a crash there is either the old content or the new one. */
-export async function writeAtomically(path: string, text: string): Promise<void> {
-  const temporary = `${path}.new`;
-  const handle = await open(temporary, 'w', 0o600);
-  try {
-    await handle.writeFile(text);
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
-  await rename(temporary, path);
-  const directory = await open(join(path, '..'), 'r');
-  try {
-    await directory.sync();
-  } finally {
-    await directory.close();
-  }
-}
-
-async function readAt(handle: FileHandle, position: number, length: number): Promise<Buffer> {
-  const buffer = Buffer.allocUnsafe(length);
-  let filled = 0;
-  while (filled < length) {
-    const { bytesRead } = await handle.read(buffer, filled, length - filled, position + filled);
-    if (bytesRead === 0) break;
-    filled += bytesRead;
-  }
-  return buffer.subarray(0, filled);
-}
-
-function parseCheckpoint(text: string): SavedFile[] {
-  const parsed = JSON.parse(text) as { version?: unknown; files?: unknown };
-  if (parsed.version !== 1 || !Array.isArray(parsed.files)) throw new Error('unknown checkpoint format');
-  return parsed.files as SavedFile[];
-}
 
 /** Nothing is opened or created before the first step. */
 export function createLogFollower(options: LogFollowerOptions): LogFollower {
+  const { directory, folders } = options;
   const pollMs = options.pollMs ?? 500;
   const quietMs = options.quietMs ?? 5_000;
-  const checkpointMs = options.checkpointMs ?? 200;
-  const maxLineBytes = options.maxLineBytes ?? 1024 * 1024;
-  const chunkBytes = options.chunkBytes ?? 256 * 1024;
+  const limits = {
+    maxLineBytes: options.maxLineBytes ?? 1024 * 1024,
+    chunkBytes: options.chunkBytes ?? 256 * 1024,
+  };
   const now = options.now ?? Date.now;
-  const save = options.saveCheckpoint ?? writeAtomically;
   const problem = options.onProblem ?? (() => {});
-  const checkpointPath = join(options.stateDirectory, checkpointName);
-
-  const files = new Map<string, Tracked>();
+  const checkpoint = createCheckpoint({
+    directory: options.stateDirectory,
+    everyMs: options.checkpointMs ?? 200,
+    write: options.saveCheckpoint ?? writeAtomically,
+    problem,
+    now,
+  });
+  const files = new Map<string, TrackedFile>();
   let saved: Map<string, SavedFile> | undefined;
-  let dirty = false;
-  let savedAtMs = Number.NEGATIVE_INFINITY;
   let healthy = false;
   let stopping = false;
-  let running: Promise<void> | undefined;
-  let wake: (() => void) | undefined;
-  /** The file system told of a change since the last round began. */
-  let changed = false;
-  const watchers: FSWatcher[] = [];
 
-  async function load(): Promise<Map<string, SavedFile>> {
-    await mkdir(options.stateDirectory, { recursive: true });
-    let text: string;
-    try {
-      text = await readFile(checkpointPath, 'utf8');
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return new Map();
-      throw error;
-    }
-    try {
-      return new Map(parseCheckpoint(text).map((file) => [`${file.folder}/${file.file}`, file]));
-    } catch (error) {
-      // Reading everything again only repeats ids that are known; going on without would lose nothing either.
-      problem('the checkpoint cannot be read; it is kept aside and all files are read from the start', error);
-      await rename(checkpointPath, `${checkpointPath}.unreadable-${now()}`);
-      return new Map();
-    }
-  }
-
-  async function checkpoint(force: boolean): Promise<void> {
-    if (!dirty || (!force && now() - savedAtMs < checkpointMs)) return;
-    const done: SavedFile[] = [];
-    for (const { folder, name, file, offset, skipping, head, tail } of files.values()) {
-      if (head === undefined || tail === undefined) continue;
-      done.push({ folder: folder.name, name, file, offset, skipping, head, tail });
-    }
-    dirty = false;
-    savedAtMs = now();
-    try {
-      await save(checkpointPath, `${JSON.stringify({ version: 1, files: done }, undefined, 1)}\n`);
-    } catch (error) {
-      // Going on is right: without a checkpoint lines get repeated after a crash, not lost.
-      dirty = true;
-      problem('the checkpoint cannot be written; after a restart lines will be repeated', error);
-    }
-  }
-
-  function beginAnew(file: Tracked): void {
-    file.offset = 0;
-    file.skipping = false;
-    delete file.head;
-    delete file.tail;
-    delete file.lookedAt;
-    dirty = true;
-  }
-
-  /** Finds out which files there are and what became of the known ones. */
   async function scan(): Promise<void> {
-    saved ??= await load();
+    saved ??= await checkpoint.load();
     let allReadable = true;
-    for (const folder of options.folders) {
-      const path = join(options.directory, folder.name);
-      let names: string[];
-      try {
-        names = await readdir(path);
-      } catch (error) {
-        if ((error as NodeJS.ErrnoException).code === 'ENOENT') {
-          await mkdir(path, { recursive: true }).catch(() => {});
-        }
+    for (const folder of folders)
+      if (!(await scanFolder(join(directory, folder.name), folder.name, files, saved, now)))
         allReadable = false;
-        continue;
-      }
-      const present = new Set<string>();
-      // Names that are still written to come last, so that they win when a file has two names.
-      names.sort((a, b) => Number(activeName.test(a)) - Number(activeName.test(b)) || (a < b ? -1 : 1));
-      for (const name of names) {
-        if (!fileName.test(name)) continue;
-        const info = await stat(join(path, name), { bigint: true }).catch(() => undefined);
-        if (info === undefined || !info.isFile()) continue;
-        const file = `${info.dev}:${info.ino}`;
-        const key = `${folder.name}/${file}`;
-        const size = Number(info.size);
-        const modifiedMs = Number(info.mtimeNs / 1_000_000n);
-        present.add(key);
-        let known = files.get(key);
-        if (known === undefined) {
-          const before = saved.get(key);
-          known = {
-            folder,
-            file,
-            name,
-            size,
-            modifiedMs,
-            changedAtMs: now(),
-            offset: before?.offset ?? 0,
-            skipping: before?.skipping ?? false,
-            ...(before === undefined ? {} : { head: before.head, tail: before.tail }),
-          };
-          files.set(key, known);
-        }
-        if (known.size !== size || known.modifiedMs !== modifiedMs) {
-          known.size = size;
-          known.modifiedMs = modifiedMs;
-          known.changedAtMs = now();
-        }
-        known.name = name;
-        delete known.missingSinceMs;
-      }
-      for (const [key, file] of files) {
-        if (file.folder === folder && !present.has(key)) file.missingSinceMs ??= now();
-      }
-    }
     healthy = allReadable;
   }
 
-  const isQuiet = (file: Tracked) => now() - Math.max(file.changedAtMs, file.missingSinceMs ?? 0) >= quietMs;
-  /** Renamed away from its active name, or gone from the directory. */
-  const isRotated = (file: Tracked) => file.missingSinceMs !== undefined || !activeName.test(file.name);
-
-  async function close(file: Tracked): Promise<void> {
-    const handle = file.handle;
-    delete file.handle;
-    await handle?.close().catch(() => {});
-  }
-
-  /** Opens the file unless it is open; false when another file has its name by now. */
-  async function opened(file: Tracked): Promise<FileHandle | undefined> {
-    if (file.handle !== undefined) return file.handle;
-    if (file.missingSinceMs !== undefined) return undefined;
-    const path = join(options.directory, file.folder.name, file.name);
-    let handle: FileHandle;
-    try {
-      // Without O_NONBLOCK a pipe put in the file's place would hold us forever.
-      handle = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') problem(`cannot open ${file.name}`, error);
-      return undefined;
-    }
-    const info = await handle.stat({ bigint: true });
-    if (`${info.dev}:${info.ino}` !== file.file || !info.isFile()) {
-      await handle.close();
-      return undefined;
-    }
-    file.handle = handle;
-    return handle;
-  }
-
-  /** Whether the bytes done with are still the ones that were read: not when the file was truncated or its inode reused. */
-  async function isSameContent(file: Tracked, handle: FileHandle): Promise<boolean> {
-    for (const [expected, position] of [
-      [file.head, 0],
-      [file.tail, file.offset - (file.tail?.length ?? 0)],
-    ] as const) {
-      if (expected === undefined) continue;
-      const bytes = await readAt(handle, position, expected.length);
-      if (bytes.length !== expected.length || sha256(bytes) !== expected.sha256) return false;
-    }
-    return true;
-  }
-
-  /** Position of the first byte that is not NUL; undefined when there is none up to the end. */
-  async function endOfHole(handle: FileHandle, from: number): Promise<number | undefined> {
-    for (let position = from; ; ) {
-      const bytes = await readAt(handle, position, chunkBytes);
-      if (bytes.length === 0) return undefined;
-      const index = bytes.findIndex((byte) => byte !== 0);
-      if (index !== -1) return position + index;
-      position += bytes.length;
-    }
-  }
+  const isQuiet = (file: TrackedFile) =>
+    now() - Math.max(file.changedAtMs, file.missingSinceMs ?? 0) >= quietMs;
 
   /** Sends the next lines of a file; false when there are none. */
-  async function advance(file: Tracked): Promise<boolean> {
+  async function advance(file: TrackedFile): Promise<boolean> {
     const rotated = isRotated(file) && isQuiet(file);
     if (
       file.lookedAt?.size === file.size &&
@@ -350,87 +131,55 @@ export function createLogFollower(options: LogFollowerOptions): LogFollower {
     ) {
       return false;
     }
-    const handle = await opened(file);
+    const handle = await openFile(file, directory, problem);
     if (handle === undefined) return false;
     const { size } = await handle.stat();
     if (file.missingSinceMs !== undefined && size !== file.size) {
       file.size = size;
       file.changedAtMs = now();
     }
-    if (size < file.offset) {
-      beginAnew(file);
-      return true;
-    }
-    const final = rotated && size === file.size && isQuiet(file);
     const looked = { size: file.size, modifiedMs: file.modifiedMs, final: rotated };
-    let buffer = await readAt(handle, file.offset, chunkBytes);
-    const limits = { maxLineBytes, keepBytes: 64 * 1024, maxLines: 1000 };
-    const cut = () =>
-      cutLines(buffer, file, { ...limits, final: final && file.offset + buffer.length >= size });
-    let result = cut();
-    if (result.consumed === 0 && buffer.length === chunkBytes) {
-      if (buffer[0] === 0) {
-        const end = await endOfHole(handle, file.offset);
-        if (end !== undefined && end > file.offset) {
-          buffer = Buffer.alloc(0);
-          result = { lines: [], consumed: end - file.offset, skipping: false };
-        }
-      } else {
-        buffer = await readAt(handle, file.offset, maxLineBytes + 1);
-        result = cut();
-      }
-    }
+    const final = rotated && size === file.size && isQuiet(file);
+    const next = size < file.offset ? undefined : await nextLines(file, handle, { size, final, ...limits });
     // After the read, so that a truncation under it cannot pass for new lines.
-    if (!(await isSameContent(file, handle))) {
+    if (next === undefined || !(await isSameContent(file, handle))) {
       beginAnew(file);
+      checkpoint.touch();
       return true;
     }
-    if (result.consumed === 0) {
+    if (next.consumed === 0) {
       file.lookedAt = looked;
       return false;
     }
+    const offset = file.offset + next.consumed;
+    const { head, tail } = await marksAt(file, handle, offset);
+    await sendLines(file, next.lines, head);
+    Object.assign(file, { offset, skipping: next.skipping, head, tail });
+    delete file.lookedAt;
+    checkpoint.touch();
+    return true;
+  }
 
-    const head = file.head ?? (await headOf(handle, file.offset + result.consumed));
+  async function sendLines(file: TrackedFile, lines: readonly LogLine[], head: Mark): Promise<void> {
+    const folder = folders.find(({ name }) => name === file.folder)!;
     const records: OutgoingRecord[] = [];
     const counts = { published: 0, dead_letter: 0, blank: 0 };
-    for (const line of result.lines) {
+    for (const line of lines) {
       if (line.kind === 'line' && isBlank(line.bytes)) {
         counts.blank += 1;
         continue;
       }
-      const id = createHash('sha256')
-        .update(`${file.folder.name}\0${head.sha256}\0${line.offset}\0`)
-        .update(line.bytes)
-        .digest('base64url')
-        .slice(0, 27);
-      const made = file.folder.toRecord(line.bytes, {
-        id: `log-${id}`,
-        source: `${file.folder.name}/${file.name}@${line.offset}`,
+      const made = folder.toRecord(line.bytes, {
+        id: lineId(file, line, head),
+        source: `${file.folder}/${file.name}@${line.offset}`,
         kind: line.kind,
       });
       records.push(made.record);
       counts[made.result] += 1;
     }
-    const offset = file.offset + result.consumed;
-    const tailLength = Math.min(tailBytes, offset);
-    const tail = await readAt(handle, offset - tailLength, tailLength);
     if (records.length > 0) await options.send(records);
-    file.offset = offset;
-    file.skipping = result.skipping;
-    file.head = head;
-    file.tail = mark(tail);
-    delete file.lookedAt;
-    dirty = true;
-    for (const [name, count] of Object.entries(counts) as [keyof typeof counts, number][]) {
-      if (count > 0) options.onLines?.(file.folder.name, name, count);
-    }
-    return true;
-  }
-
-  async function headOf(handle: FileHandle, done: number): Promise<Mark> {
-    const bytes = await readAt(handle, 0, Math.min(headBytes, done));
-    const end = bytes.indexOf(0x0a);
-    return mark(end === -1 ? bytes : bytes.subarray(0, end + 1));
+    for (const [name, count] of Object.entries(counts) as [keyof typeof counts, number][])
+      if (count > 0) options.onLines?.(folder.name, name, count);
   }
 
   async function tidy(): Promise<void> {
@@ -438,20 +187,20 @@ export function createLogFollower(options: LogFollowerOptions): LogFollower {
       const missing = file.missingSinceMs !== undefined;
       const finished = file.handle === undefined || file.offset >= file.size;
       if (missing && isQuiet(file) && finished) {
-        await close(file);
+        await closeFile(file);
         files.delete(key);
-        dirty = true;
+        checkpoint.touch();
       } else if (!missing && finished && now() - file.changedAtMs > idleCloseMs) {
-        await close(file);
+        await closeFile(file);
       }
     }
   }
 
   function reportLag(): void {
-    for (const folder of options.folders) {
+    for (const folder of folders) {
       let bytes = 0;
       for (const file of files.values()) {
-        if (file.folder === folder) bytes += Math.max(0, file.size - file.offset);
+        if (file.folder === folder.name) bytes += Math.max(0, file.size - file.offset);
       }
       options.onLagBytes?.(folder.name, bytes);
     }
@@ -469,19 +218,129 @@ export function createLogFollower(options: LogFollowerOptions): LogFollower {
       }
     } finally {
       reportLag();
-      await checkpoint(false);
+      await checkpoint.save(files.values(), false);
     }
     if (!moved) {
       await tidy();
-      await checkpoint(false);
+      await checkpoint.save(files.values(), false);
     }
     return moved;
   }
 
+  const rounds = createRounds({
+    paths: folders.map(({ name }) => join(directory, name)),
+    pollMs,
+    step,
+    healthy: () => healthy,
+    problem,
+    now,
+  });
+  return {
+    step,
+    run: rounds.run,
+    healthy: () => healthy,
+    async stop() {
+      stopping = true;
+      await rounds.stop();
+      for (const file of files.values()) await closeFile(file);
+      await checkpoint.save(files.values(), true);
+    },
+  };
+}
+
+/** Renamed away from its active name, or gone from the directory. */
+const isRotated = (file: TrackedFile) => file.missingSinceMs !== undefined || !activeName.test(file.name);
+
+function lineId({ folder }: TrackedFile, { offset, bytes }: LogLine, head: Mark): string {
+  const id = createHash('sha256')
+    .update(`${folder}\0${head.sha256}\0${offset}\0`)
+    .update(bytes)
+    .digest('base64url')
+    .slice(0, 27);
+  return `log-${id}`;
+}
+
+/** Finds out which files a folder has and what became of the known ones; false when it cannot be read. */
+async function scanFolder(
+  path: string,
+  folder: string,
+  files: Map<string, TrackedFile>,
+  saved: ReadonlyMap<string, SavedFile>,
+  now: () => number,
+): Promise<boolean> {
+  let names: string[];
+  try {
+    names = await readdir(path);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') {
+      await mkdir(path, { recursive: true }).catch(() => {});
+    }
+    return false;
+  }
+  const present = new Set<string>();
+  // Names that are still written to come last, so that they win when a file has two names.
+  names.sort((a, b) => Number(activeName.test(a)) - Number(activeName.test(b)) || (a < b ? -1 : 1));
+  for (const name of names) {
+    if (!fileName.test(name)) continue;
+    const info = await stat(join(path, name), { bigint: true }).catch(() => undefined);
+    if (info === undefined || !info.isFile()) continue;
+    const file = `${info.dev}:${info.ino}`;
+    const key = `${folder}/${file}`;
+    const size = Number(info.size);
+    const modifiedMs = Number(info.mtimeNs / 1_000_000n);
+    present.add(key);
+    let known = files.get(key);
+    if (known === undefined) {
+      const before = saved.get(key);
+      known = {
+        folder,
+        file,
+        name,
+        size,
+        modifiedMs,
+        changedAtMs: now(),
+        offset: before?.offset ?? 0,
+        skipping: before?.skipping ?? false,
+        ...(before === undefined ? {} : { head: before.head, tail: before.tail }),
+      };
+      files.set(key, known);
+    }
+    if (known.size !== size || known.modifiedMs !== modifiedMs) {
+      known.size = size;
+      known.modifiedMs = modifiedMs;
+      known.changedAtMs = now();
+    }
+    known.name = name;
+    delete known.missingSinceMs;
+  }
+  for (const [key, file] of files) {
+    if (file.folder === folder && !present.has(key)) file.missingSinceMs ??= now();
+  }
+  return true;
+}
+
+interface RoundsOptions {
+  readonly paths: readonly string[];
+  readonly pollMs: number;
+  step(): Promise<boolean>;
+  healthy(): boolean;
+  problem(message: string, error: unknown): void;
+  now(): number;
+}
+
+/** Rounds for as long as it runs: at once while there is more, when the file system tells of a change, or by polling. */
+function createRounds({ paths, pollMs, step, healthy, problem, now }: RoundsOptions) {
+  const watchers: FSWatcher[] = [];
+  let stopping = false;
+  let running: Promise<void> | undefined;
+  let wake: (() => void) | undefined;
+  /** The file system told of a change since the last round began. */
+  let changed = false;
+
   function watchFolders(): void {
-    for (const folder of options.folders) {
+    for (const path of paths) {
       try {
-        const watcher = watch(join(options.directory, folder.name), () => {
+        const watcher = watch(path, () => {
           changed = true;
           wake?.();
         });
@@ -512,7 +371,7 @@ export function createLogFollower(options: LogFollowerOptions): LogFollower {
         changed = false;
         const moved = await step();
         retryMs = 100;
-        if (watchers.length === 0 && healthy) watchFolders();
+        if (watchers.length === 0 && healthy()) watchFolders();
         if (!moved) {
           if (!changed) await pause(pollMs);
           // Writers often write in small pieces: a short rest turns many rounds into one.
@@ -529,19 +388,15 @@ export function createLogFollower(options: LogFollowerOptions): LogFollower {
   }
 
   return {
-    step,
-    run() {
+    run(): Promise<void> {
       running ??= loop();
       return running;
     },
-    healthy: () => healthy,
-    async stop() {
+    async stop(): Promise<void> {
       stopping = true;
       wake?.();
       await running;
       for (const watcher of watchers) watcher.close();
-      for (const file of files.values()) await close(file);
-      await checkpoint(true);
     },
   };
 }
