@@ -41,6 +41,11 @@ export interface ConsumeOptions<T> extends Meaning<T> {
    * nobody up; order is given up.
    */
   readonly concurrency?: number;
+  /**
+   * False: the next record of the group's topics waits where it is. Those of its retry topics do not: what was begun keeps its
+   * schedule. Asked before each record, or before each `atOnce` of them.
+   */
+  mayBegin?(): boolean;
   /** For retries and dead letters; unset: one of its own. */
   readonly producer?: Producer;
 }
@@ -103,6 +108,10 @@ export async function consume<T>(kafka: Kafka, options: ConsumeOptions<T>): Prom
       if (waitMs > 0) return { until: pause(Math.min(waitMs, 1_000)) };
       const release = slots?.take();
       if (slots !== undefined && release === undefined) return { until: slots.free() };
+      if (!isRetry && options.mayBegin?.() === false) {
+        release?.();
+        return { until: pause(500) };
+      }
       const some = records.slice(index, index + atOnce);
       const next = some.at(-1)!.offset + 1;
       const at = { topic, partition, from: some[0]!.offset, next, epoch };

@@ -186,6 +186,8 @@ export async function deliverEvents(options: DeliveryOptions): Promise<RecordCon
     group,
     log,
     concurrency,
+    // While the receiver is down, events that were not attempted keep all their attempts for later.
+    mayBegin: receiver.mayCall,
     parse: readOutsideEvent,
     async apply(records) {
       for (const one of records) await deliver(one);

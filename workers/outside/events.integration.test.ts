@@ -93,6 +93,49 @@ test.after.always(async () => {
 });
 
 test.serial(
+  'while a receiver is down, events that were not attempted wait, and keep all their attempts for later',
+  async (t) => {
+    t.timeout(180_000);
+    const spec: DeliverySpec = {
+      topic: uniqueName('external-events'),
+      group: uniqueName('outside-events'),
+      retryDelaysMs: Array.from({ length: 60 }, () => 500),
+      baseUrl: world.baseUrl,
+      timeoutMs: 10_000,
+    };
+    const topics = await createDeliveryTopics(spec);
+    t.teardown(topics.remove);
+    const running = await startDelivery(spec, settings, (error) => t.fail(error.message));
+    t.teardown(() => running.stop());
+    const early = Array.from({ length: 12 }, (_, n) => `${run}-early-${n}`);
+    const late = Array.from({ length: 5 }, (_, n) => `${run}-late-${n}`);
+    await world.kill();
+    await producer.send(early.map((id) => eventOf(spec.topic, id)));
+    const isOpen = async () =>
+      (await running.registry.metrics()).includes('http_client_breaker_open{client="webhooks"} 1');
+    await eventually('the receiver counts as down', isOpen, longMs);
+    await producer.send(late.map((id) => eventOf(spec.topic, id)));
+    await eventually(
+      'those that were attempted go on with their schedule',
+      async () =>
+        (await Promise.all(early.map((id) => findEvent(db, id)))).every(
+          (each) => (each?.event.attempts ?? 0) >= 4,
+        ),
+      longMs,
+    );
+    // One of them at most has found out that the receiver is still down.
+    const begun = (await Promise.all(late.map((id) => findEvent(db, id)))).filter(
+      (each) => (each?.event.attempts ?? 0) > 0,
+    );
+    t.true(begun.length <= 1, `${begun.length} were attempted`);
+    await world.start();
+    await eventually('all completed', () => allAre([...early, ...late], 'COMPLETED'), longMs);
+    const attempts = await Promise.all(late.map(async (id) => (await found(id)).event.attempts));
+    t.true(attempts.filter((count) => count === 1).length >= late.length - 1, attempts.join(', '));
+  },
+);
+
+test.serial(
   'a receiver that is down for a while gets every event, each once, and not before its retry was due',
   async (t) => {
     t.timeout(180_000);
