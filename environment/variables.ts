@@ -93,8 +93,7 @@ export async function apiToken(environment: Environment): Promise<string> {
 }
 
 async function operatorToken(environment: Environment, secrets: Secrets): Promise<string> {
-  const { MUSTER_API_TOKEN: given } = process.env;
-  if (given !== undefined || environment.siteTokens !== undefined) return given ?? '';
+  if (environment.siteTokens !== undefined) return process.env.MUSTER_API_TOKEN ?? '';
   const claims = { role: 'operator', subject: 'muster', ttlMs: hostTokenMs } as const;
   return signToken(secrets.tokenSigningKey, claims);
 }
