@@ -162,21 +162,7 @@ export function createLogFollower(options: LogFollowerOptions): LogFollower {
 
   async function sendLines(file: TrackedFile, lines: readonly LogLine[], head: Mark): Promise<void> {
     const folder = folders.find(({ name }) => name === file.folder)!;
-    const records: OutgoingRecord[] = [];
-    const counts = { published: 0, dead_letter: 0, blank: 0 };
-    for (const line of lines) {
-      if (line.kind === 'line' && isBlank(line.bytes)) {
-        counts.blank += 1;
-        continue;
-      }
-      const made = folder.toRecord(line.bytes, {
-        id: lineId(file, line, head),
-        source: `${file.folder}/${file.name}@${line.offset}`,
-        kind: line.kind,
-      });
-      records.push(made.record);
-      counts[made.result] += 1;
-    }
+    const { records, counts } = recordsOf(folder, file, lines, head);
     if (records.length > 0) await options.send(records);
     for (const [name, count] of Object.entries(counts) as [keyof typeof counts, number][])
       if (count > 0) options.onLines?.(folder.name, name, count);
@@ -250,6 +236,25 @@ export function createLogFollower(options: LogFollowerOptions): LogFollower {
 
 /** Renamed away from its active name, or gone from the directory. */
 const isRotated = (file: TrackedFile) => file.missingSinceMs !== undefined || !activeName.test(file.name);
+
+function recordsOf(folder: LogFolder, file: TrackedFile, lines: readonly LogLine[], head: Mark) {
+  const records: OutgoingRecord[] = [];
+  const counts = { published: 0, dead_letter: 0, blank: 0 };
+  for (const line of lines) {
+    if (line.kind === 'line' && isBlank(line.bytes)) {
+      counts.blank += 1;
+      continue;
+    }
+    const made = folder.toRecord(line.bytes, {
+      id: lineId(file, line, head),
+      source: `${file.folder}/${file.name}@${line.offset}`,
+      kind: line.kind,
+    });
+    records.push(made.record);
+    counts[made.result] += 1;
+  }
+  return { records, counts };
+}
 
 function lineId({ folder }: TrackedFile, { offset, bytes }: LogLine, head: Mark): string {
   const id = createHash('sha256')
