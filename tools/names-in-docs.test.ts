@@ -89,7 +89,8 @@ test('where a document gives a setting’s default, the code has the same', asyn
   add(kafkaOnlySettings);
   add(platformSettings);
   for (const [, path] of textOf('workers/main.ts').matchAll(/import\('\.(\/[^']*worker\.ts)'\)/g))
-    add(((await import(join(checkout, 'workers', path!))) as { worker: { config: TObject } }).worker.config);
+    for (const worker of Object.values((await import(join(checkout, 'workers', path!))) as object))
+      if ('config' in worker) add((worker as { config: TObject }).config);
   let checked = 0;
   for (const file of documents) {
     for (const [row] of textOf(file).matchAll(/^\| `[A-Z][A-Z0-9_]+`.*$(?!\n\| ?-)/gm)) {

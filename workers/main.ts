@@ -12,23 +12,23 @@ import type { Worker } from './platform/worker.ts';
 if (![...process.execArgv, process.env.NODE_OPTIONS ?? ''].some((flags) => flags.includes('semi-space')))
   setFlagsFromString('--semi-space-growth-factor=1');
 
-/** All workers. A folder's worker becomes startable by its line here. */
-const workers: Readonly<Record<string, () => Promise<{ readonly worker: unknown }>>> = {
+/** All workers: the file of a folder exports one or several, each known by its name. */
+const workers: Readonly<Record<string, () => Promise<object>>> = {
   canary: () => import('./canary/worker.ts'),
   console: () => import('./console/worker.ts'),
-  'order-analytics': () => import('./order/analytics-worker.ts'),
-  'order-api': () => import('./order/api-worker.ts'),
-  'order-expiry': () => import('./order/expiry-worker.ts'),
-  'order-ranking': () => import('./order/ranking-worker.ts'),
-  'outside-api': () => import('./outside/api-worker.ts'),
-  'outside-events': () => import('./outside/events-worker.ts'),
-  'product-events': () => import('./order/product-events-worker.ts'),
+  'order-analytics': () => import('./order/worker.ts'),
+  'order-api': () => import('./order/worker.ts'),
+  'order-expiry': () => import('./order/worker.ts'),
+  'order-ranking': () => import('./order/worker.ts'),
+  'outside-api': () => import('./outside/worker.ts'),
+  'outside-events': () => import('./outside/worker.ts'),
+  'product-events': () => import('./order/worker.ts'),
   'promotion-api': () => import('./promotion/api-worker.ts'),
   'promotion-analysis': () => import('./promotion/analysis-worker.ts'),
   'promotion-join': () => import('./promotion/join-worker.ts'),
   'promotion-log': () => import('./promotion/log-worker.ts'),
-  'coupon-api': () => import('./coupon/api-worker.ts'),
-  'coupon-issue': () => import('./coupon/issue-worker.ts'),
+  'coupon-api': () => import('./coupon/worker.ts'),
+  'coupon-issue': () => import('./coupon/worker.ts'),
   lag: () => import('./lag/worker.ts'),
   retention: () => import('./retention/worker.ts'),
   traffic: () => import('./traffic/worker.ts'),
@@ -62,5 +62,12 @@ if (names.includes('--help') || names.includes('-h')) {
     import('./kafka/kafkajs.ts'),
     ...names.map((name) => workers[name]!()),
   ]);
-  await runProcess({ workers: modules.map((module) => module.worker as Worker), connectKafka });
+  const workerOf = (module: object, name: string) =>
+    (Object.values(module) as Partial<Worker>[]).find(
+      (each) => typeof each === 'object' && each.name === name,
+    );
+  await runProcess({
+    workers: names.map((name, index) => workerOf(modules[index]!, name) as Worker),
+    connectKafka,
+  });
 }

@@ -39,7 +39,7 @@ const joinState = 'workers/promotion/join-state.ts';
 const joinAnswers = 'workers/promotion/join-answers.ts';
 const joinWorker = 'workers/promotion/join-worker.ts';
 const couponStore = 'workers/coupon/store.ts';
-const couponHandler = 'workers/coupon/handler.ts';
+const couponHandler = 'workers/coupon/issue-consumer.ts';
 const relay = 'workers/store/relay.ts';
 
 /** The result of a transaction is given out before its commit, and one commit in five fails. */
@@ -332,7 +332,13 @@ export const bugs: readonly SeededBug[] = [
     ...coupons,
     name: 'result-names-user',
     about: 'results name the user and not the pseudonym',
-    edits: [{ file: couponHandler, find: 'user: pseudonym(pseudonymKey, userId),', put: 'user: userId,' }],
+    edits: [
+      {
+        file: 'workers/coupon/events.ts',
+        find: 'user: pseudonym(pseudonymKey, userId),',
+        put: 'user: userId,',
+      },
+    ],
     caughtAs: ['personal-data'],
     simulated: { scenario: 'coupons' },
   },
@@ -344,12 +350,12 @@ export const bugs: readonly SeededBug[] = [
     about: 'the ranking counts what is delivered again',
     edits: [
       {
-        file: 'workers/order/ranking-worker.ts',
+        file: 'workers/order/ranking-consumer.ts',
         find: 'const ahead = records.filter(({ record }) => record.offset >= (expected ?? 0));',
         put: 'const ahead = records;',
       },
       {
-        file: 'workers/order/ranking-worker.ts',
+        file: 'workers/order/ranking-consumer.ts',
         find: 'if (expected !== undefined && next <= expected) return true;',
         put: '',
       },

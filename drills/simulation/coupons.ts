@@ -5,9 +5,9 @@
  */
 import type { CouponResult } from '../../catalog/events/coupon.ts';
 import { uuidV7 } from '../../workers/base/ids.ts';
-import { startHandler } from '../../workers/coupon/handler.ts';
 import { type Intake, startIntake } from '../../workers/coupon/intake.ts';
 import type { CouponState } from '../../workers/coupon/issue.ts';
+import { startHandler } from '../../workers/coupon/issue-consumer.ts';
 import { acquireScript, redisLocks, releaseScript } from '../../workers/coupon/lock.ts';
 import { orderings } from '../../workers/coupon/ordering.ts';
 import { deadLetterSuffix } from '../../workers/kafka/dead-letters.ts';

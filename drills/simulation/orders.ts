@@ -17,7 +17,7 @@ import {
   type VersionedProduct,
 } from '../../workers/order/payments.ts';
 import { addScript } from '../../workers/order/ranking.ts';
-import { startRanking } from '../../workers/order/ranking-worker.ts';
+import { startRanking } from '../../workers/order/ranking-consumer.ts';
 import { groupCommit } from '../../workers/store/group-commit.ts';
 import { wrongEventLog } from './event-log.ts';
 import { type Life, silentLog, simulateKafka } from './kafka.ts';

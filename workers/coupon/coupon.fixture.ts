@@ -19,11 +19,11 @@ import { openDatabase } from '../store/database.ts';
 import { outboxStore } from '../store/outbox.ts';
 import { connectRedis } from '../store/redis.ts';
 import { startOutboxRelay } from '../store/relay.ts';
-import { startHandler } from './handler.ts';
 import { startIntake } from './intake.ts';
+import { startHandler } from './issue-consumer.ts';
 import { type Locks, noLocks, redisLocks } from './lock.ts';
 import { type Ordering, type Orderings, orderings } from './ordering.ts';
-import { startPusher } from './push.ts';
+import { startPusher } from './result-consumer.ts';
 import { registerRoutes } from './routes.ts';
 import { requestStore } from './store.ts';
 

@@ -12,7 +12,7 @@ import { onlyOf, userOf } from '../http/principals.ts';
 import { createStreams, type Reader, type StreamLimits, type Streams } from '../http/realtime.ts';
 import { groupCommit } from '../store/group-commit.ts';
 import type { Intake } from './intake.ts';
-import { letterOf, loggedOutcome } from './push.ts';
+import { letterOf, loggedOutcome } from './result-consumer.ts';
 import {
   type Acknowledgement,
   type Coupon,

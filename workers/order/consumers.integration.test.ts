@@ -31,11 +31,10 @@ import {
   salesByProduct,
   salesOverTime,
 } from './analytics.ts';
-import { startAnalytics } from './analytics-worker.ts';
 import type { DataPlatformOptions } from './data-platform.ts';
-import { startProductEvents } from './product-events-worker.ts';
+import { startAnalytics, startProductEvents } from './data-platform.ts';
 import { clearRanking, isPartial, topProducts } from './ranking.ts';
-import { startRanking } from './ranking-worker.ts';
+import { startRanking } from './ranking-consumer.ts';
 import { salesHistory } from './sales-history.ts';
 
 /** On a loaded machine a rebalance alone may take many seconds. */

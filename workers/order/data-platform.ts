@@ -1,15 +1,24 @@
-/** What the workers of the data platform share: a consumer into a database of its own. */
+/** The consumers of the data platform, into a database of its own. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Kysely } from 'kysely';
 import type { Registry } from 'prom-client';
 import type { Logger } from 'winston';
 import type { ConsumerGroup } from '../../catalog/groups.ts';
+import { metrics } from '../../catalog/metrics.ts';
 import type { DatabaseSettings } from '../base/config.ts';
+import { counter } from '../base/metrics.ts';
 import { consume, type RecordConsumer } from '../kafka/consume.ts';
 import type { IncomingRecord, Kafka } from '../kafka/kafka.ts';
 import type { Started } from '../platform/worker.ts';
 import { openDatabase } from '../store/database.ts';
-import { type AnalyticsTables, analyticsSettings, prepareAnalytics } from './analytics.ts';
+import {
+  type AnalyticsTables,
+  analyticsSettings,
+  prepareAnalytics,
+  storeProducts,
+  storeSales,
+} from './analytics.ts';
+import { readOrderCompleted, readProductEvent } from './events.ts';
 
 export interface DataPlatformOptions {
   readonly group: ConsumerGroup;
@@ -24,7 +33,7 @@ export interface DataPlatformOptions {
 /**
  * Stores what the group's topic brings until stopped. The database is made ready in the background: a process whose other workers need none starts without it.
  */
-export function startStore<T>(
+function startStore<T>(
   { group, kafka, log, settings, fail }: DataPlatformOptions,
   parse: (record: IncomingRecord) => T,
   store: (db: Kysely<AnalyticsTables>, events: readonly T[]) => Promise<void>,
@@ -72,4 +81,29 @@ export function startStore<T>(
       await db.destroy();
     },
   };
+}
+
+/** Stores paid orders. */
+export function startAnalytics(options: DataPlatformOptions): Started {
+  const events = counter(options.registry, {
+    name: metrics.order.analyticsEvents,
+    help: 'Paid orders that the data platform has stored, repeats included.',
+  });
+  return startStore(options, readOrderCompleted, async (db, orders) => {
+    await storeSales(db, orders);
+    events.inc(orders.length);
+  });
+}
+
+/** Keeps the products as their newest events say. */
+export function startProductEvents(options: DataPlatformOptions): Started {
+  const events = counter(options.registry, {
+    name: metrics.order.productEvents,
+    help: 'Events of products that the data platform has stored, by kind, repeats included.',
+    labelNames: ['kind'],
+  });
+  return startStore(options, readProductEvent, async (db, changes) => {
+    await storeProducts(db, changes);
+    for (const { kind } of changes) events.inc({ kind });
+  });
 }

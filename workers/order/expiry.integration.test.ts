@@ -10,7 +10,7 @@ import { scratchDatabase } from '../store/database.fixture.ts';
 import { outboxStore } from '../store/outbox.ts';
 import { startOutboxRelay } from '../store/relay.ts';
 import { expireOrders } from './expiry.ts';
-import { startExpiry } from './expiry-worker.ts';
+import { startExpiry } from './expiry-consumer.ts';
 import { payOrders } from './payments.ts';
 import { findOrder, type OrderTables, paymentStore, placeOrders } from './store.ts';
 

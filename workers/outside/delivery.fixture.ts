@@ -13,7 +13,7 @@ import type { Kafka } from '../kafka/kafka.ts';
 import { createTopics, testKafka, testLog } from '../kafka/testing.ts';
 import { serverSettings } from '../store/database.fixture.ts';
 import { openDatabase } from '../store/database.ts';
-import { deliverEvents } from './events-worker.ts';
+import { deliverEvents } from './delivery-consumer.ts';
 
 export interface DeliverySpec {
   readonly topic: string;

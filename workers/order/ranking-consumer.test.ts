@@ -6,7 +6,7 @@ import type { Logger } from 'winston';
 import { groups } from '../../catalog/groups.ts';
 import { NotNowError } from '../base/errors.ts';
 import type { Batch, IncomingRecord, Kafka, PartitionConsumerOptions } from '../kafka/kafka.ts';
-import { startRanking } from './ranking-worker.ts';
+import { startRanking } from './ranking-consumer.ts';
 
 const topic = groups.orderRanking.topics[0]!.name;
 const log = { info() {}, warn() {}, error() {}, debug() {}, child: () => log } as unknown as Logger;

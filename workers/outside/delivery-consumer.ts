@@ -1,80 +1,33 @@
-/** Worker `outside-events`: tells systems outside about business events by webhook. */
+/** Tells systems outside about business events by webhook. */
 import { trace } from '@opentelemetry/api';
 import type { Kysely } from 'kysely';
 import type { Registry } from 'prom-client';
-import { Type } from 'typebox';
 import type { ConsumerGroup } from '../../catalog/groups.ts';
-import { groups } from '../../catalog/groups.ts';
 import { metrics as names } from '../../catalog/metrics.ts';
 import { MusterError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
-import { counter, durationHistogram, gauge } from '../base/metrics.ts';
+import { counter, durationHistogram } from '../base/metrics.ts';
 import { createOutgoing } from '../http/outgoing.ts';
 import type { Understood } from '../kafka/apply.ts';
 import { consume, type RecordConsumer } from '../kafka/consume.ts';
 import type { Kafka } from '../kafka/kafka.ts';
 import { attemptsOf } from '../kafka/retry.ts';
-import type { Worker } from '../platform/worker.ts';
 import {
   type AttemptEnd,
   type Beginning,
   beginAttemptOf,
   beginFirstAttempts,
   completeEvents,
-  countTroubles,
   logFailure,
   logForeign,
 } from '../store/event-log.ts';
 import type { EventState } from '../store/event-states.ts';
 import { groupCommit } from '../store/group-commit.ts';
 import { stateAfter } from './delivery.ts';
-import { type OutsideEvent, readOutsideEvent } from './event.ts';
-
-const config = Type.Object({
-  OUTSIDE_WEBHOOK_URL: Type.String({
-    pattern: '^https?://[^\\s/]+(/[^\\s]*[^\\s/])?$',
-    description: 'base address of the receiver of webhooks, without a slash at the end',
-  }),
-  OUTSIDE_WEBHOOK_TIMEOUT_MS: Type.Integer({
-    minimum: 100,
-    maximum: 60_000,
-    default: 5_000,
-    description: 'longest wait for the answer to a webhook',
-  }),
-});
+import { type OutsideEvent, readOutsideEvent } from './events.ts';
 
 /** Webhooks that run at once in a process: a receiver that hangs holds this many, not the partitions. */
 const concurrency = 32;
-const countEveryMs = 5_000;
-
-export const worker: Worker<typeof config> = {
-  name: 'outside-events',
-  consumes: [groups.outsideEvents],
-  produces: [],
-  config,
-  async start({ config, database, fail, kafka, log, metrics }) {
-    const db = await database();
-    const consumer = await deliverEvents({
-      kafka,
-      db,
-      log,
-      registry: metrics,
-      group: groups.outsideEvents,
-      webhook: { baseUrl: config.OUTSIDE_WEBHOOK_URL, timeoutMs: config.OUTSIDE_WEBHOOK_TIMEOUT_MS },
-      onFatal: fail,
-    });
-    const counting = countTroublesInto(metrics, db, log);
-    log.info('delivers webhooks', { to: config.OUTSIDE_WEBHOOK_URL });
-    return {
-      ready: () => consumer.ready(),
-      waitingFor: () => 'its partitions',
-      async stop() {
-        counting.stop();
-        await consumer.stop();
-      },
-    };
-  },
-};
 
 /** A webhook that was not taken; what it means for the record is decided already. */
 class WebhookFailed extends MusterError {
@@ -204,29 +157,4 @@ export async function deliverEvents(options: DeliveryOptions): Promise<RecordCon
 function sampledTraceId(): string | undefined {
   const span = trace.getActiveSpan();
   return span?.isRecording() ? span.spanContext().traceId : undefined;
-}
-
-/** Keeps the gauges of what people should know of up to date, from the log itself: they survive a restart. */
-function countTroublesInto(registry: Registry, db: Kysely<unknown>, log: Logger): { stop(): void } {
-  const deadLettered = gauge(registry, {
-    name: names.outside.deadLettered,
-    help: 'Events for systems outside that were given up and not replayed with success.',
-  });
-  const inDoubt = gauge(registry, {
-    name: names.outside.inDoubt,
-    help: 'Events for systems outside of which a webhook got no answer: the receiver may have done the work.',
-  });
-  const count = async () => {
-    try {
-      const troubles = await countTroubles(db);
-      deadLettered.set(troubles.deadLettered);
-      inDoubt.set(troubles.inDoubt);
-    } catch (error) {
-      log.debug('the event log could not be counted', { error });
-    }
-  };
-  void count();
-  const timer = setInterval(count, countEveryMs);
-  timer.unref();
-  return { stop: () => clearInterval(timer) };
 }

@@ -1,21 +1,19 @@
 /** Outcomes on their way to clients: from the result topics to the connections of this replica. */
 import { trace } from '@opentelemetry/api';
-import { Compile } from 'typebox/compile';
 import type { Logger } from 'winston';
-import { type CouponReason, type CouponResult, couponResult } from '../../catalog/events/coupon.ts';
+import type { CouponReason, CouponResult } from '../../catalog/events/coupon.ts';
 import type { ConsumerGroup } from '../../catalog/groups.ts';
-import { MusterError } from '../base/errors.ts';
 import type { Letter, Mailboxes } from '../http/mailbox.ts';
 import type { Understood } from '../kafka/apply.ts';
 import { consume, type RecordConsumer } from '../kafka/consume.ts';
-import type { IncomingRecord, Kafka, Producer } from '../kafka/kafka.ts';
+import type { Kafka, Producer } from '../kafka/kafka.ts';
 import { headerText } from '../kafka/records.ts';
 import { inSpan, parseTraceparent } from '../kafka/tracing-kafka.ts';
+import { parseResult } from './events.ts';
 import type { LoggedRequest } from './store.ts';
 
 /** Between two fetches of a partition, so that under load one brings more. */
 const pauseMs = 30;
-const isResult = Compile(couponResult);
 const tracer = trace.getTracer('muster/coupon');
 
 /** What a client is told of a request. */
@@ -35,19 +33,6 @@ export const letterOf = (outcome: CouponOutcome): Letter => ({
   id: outcome.requestId,
   data: outcome,
 });
-
-/** A result record as clients are told of it. Throws MUSTER_COUPON_RESULT_INVALID. */
-export function parseResult(record: IncomingRecord): CouponResult {
-  let value: unknown;
-  try {
-    value = JSON.parse(String(record.value));
-  } catch {
-    value = undefined;
-  }
-  if (!isResult.Check(value))
-    throw new MusterError('MUSTER_COUPON_RESULT_INVALID', 'the value is not of the schema CouponResult');
-  return value;
-}
 
 function outcomeOf(
   result: Pick<CouponResult, 'requestId' | 'couponId' | 'reason' | 'couponHistoryId'>,

@@ -1,25 +1,13 @@
-/** Worker `order-expiry`: ends orders whose time to be paid is over. */
+/** Ends orders whose time to be paid is over. */
 import type { Kysely } from 'kysely';
-import { Type } from 'typebox';
-import { type ConsumerGroup, groups } from '../../catalog/groups.ts';
+import type { ConsumerGroup } from '../../catalog/groups.ts';
 import { metrics } from '../../catalog/metrics.ts';
-import { topics } from '../../catalog/topics.ts';
 import { counter } from '../base/metrics.ts';
 import { consume } from '../kafka/consume.ts';
-import type { Started, Worker, WorkerDeps } from '../platform/worker.ts';
+import type { Started, WorkerDeps } from '../platform/worker.ts';
 import { readOrderExpiryDue } from './events.ts';
 import { expireOrders } from './expiry.ts';
 import type { OrderTables } from './store.ts';
-
-const config = Type.Object({});
-
-export const worker: Worker<typeof config> = {
-  name: 'order-expiry',
-  consumes: [groups.orderExpiry],
-  produces: [topics.orderExpiryDlq],
-  config,
-  start: (deps) => startExpiry(groups.orderExpiry, deps),
-};
 
 export async function startExpiry(
   group: ConsumerGroup,

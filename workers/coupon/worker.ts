@@ -1,5 +1,6 @@
-/** Worker `coupon-api`: takes requests for coupons in, and tells clients what became of them. */
+/** The workers of coupons: `coupon-api` (takes requests in, tells clients what became of them) and `coupon-issue` (decides). */
 import { Type } from 'typebox';
+import { couponReasons } from '../../catalog/events/coupon.ts';
 import { groups } from '../../catalog/groups.ts';
 import { metrics } from '../../catalog/metrics.ts';
 import { topics } from '../../catalog/topics.ts';
@@ -7,12 +8,14 @@ import { counter, durationHistogram, gauge } from '../base/metrics.ts';
 import { createMailboxes } from '../http/mailbox.ts';
 import type { Worker, WorkerDeps } from '../platform/worker.ts';
 import { requestRecord, startIntake } from './intake.ts';
+import { startHandler } from './issue-consumer.ts';
+import { noLocks, redisLocks } from './lock.ts';
 import { orderings } from './ordering.ts';
-import { startPusher } from './push.ts';
+import { startPusher } from './result-consumer.ts';
 import { registerRoutes } from './routes.ts';
 import { adoptNotes, requestStore, stockLevels } from './store.ts';
 
-const config = Type.Object({
+const apiConfig = Type.Object({
   PROCESS_NAME: Type.String({
     pattern: '^[a-z0-9][a-z0-9-]{0,62}$',
     description: 'names the group that reads results',
@@ -29,11 +32,11 @@ const measureEveryMs = 5_000;
 /** Coupons whose stock is shown as metrics: a series each. */
 const measuredCoupons = 50;
 
-export const worker: Worker<typeof config> = {
+export const api: Worker<typeof apiConfig> = {
   name: 'coupon-api',
   consumes: [groups.couponResult],
   produces: [topics.couponIssue, topics.couponRequests],
-  config,
+  config: apiConfig,
   async start(deps) {
     const { config, database, fail, http, kafka, log, metrics: registry, relayOutbox, secrets } = deps;
     const requests = counter(registry, {
@@ -119,3 +122,69 @@ function measure(
   void look();
   return setInterval(look, measureEveryMs).unref();
 }
+
+const issueConfig = Type.Object({
+  COUPON_LOCK: Type.Union([Type.Literal('redis'), Type.Literal('off')], {
+    default: 'redis',
+    description: 'locks per coupon and user save work; what is right is decided by the database alone',
+  }),
+});
+
+export const issue: Worker<typeof issueConfig> = {
+  name: 'coupon-issue',
+  consumes: [groups.couponIssue, groups.couponRequest],
+  produces: [
+    topics.couponIssueSucceeded,
+    topics.couponIssueFailed,
+    topics.couponResults,
+    topics.externalEvents,
+  ],
+  config: issueConfig,
+  async start({ config, database, fail, kafka, log, metrics: registry, redis, secrets }) {
+    const outcomes = counter(registry, {
+      name: metrics.coupon.outcomes,
+      help: 'Requests for coupons that were decided.',
+      labelNames: ['outcome', 'reason'],
+      known: [
+        { outcome: 'SUCCESS', reason: '' },
+        ...couponReasons.map((reason) => ({ outcome: 'FAILED', reason })),
+      ],
+    });
+    const latency = durationHistogram(registry, {
+      name: metrics.coupon.decisionLatency,
+      help: 'From the durable request to its decision, by the clock of the database.',
+    });
+    const locks = config.COUPON_LOCK === 'redis' ? redisLocks(redis, log) : noLocks;
+    const store = requestStore(database);
+    const producer = await kafka.producer('coupon-issue', { lingerMs: 30 });
+    // A group each, side by side: what is in order is a property of each coupon.
+    const handlers = await Promise.all(
+      Object.values(orderings).map((ordering) =>
+        startHandler({
+          kafka,
+          store,
+          producer,
+          ordering,
+          locks,
+          pseudonymKey: secrets.pseudonymKey,
+          log,
+          onDecided({ reason, requestedAtMs, decidedAtMs }) {
+            outcomes.inc({ outcome: reason === undefined ? 'SUCCESS' : 'FAILED', reason: reason ?? '' });
+            latency.observe({}, Math.max(0, decidedAtMs - requestedAtMs) / 1_000);
+          },
+          onFatal: fail,
+        }),
+      ),
+    );
+    log.info('decides requests for coupons', { lock: config.COUPON_LOCK });
+    return {
+      ready: () => handlers.every((handler) => handler.ready()),
+      waitingFor: () => 'an assignment of partitions',
+      async stop() {
+        await Promise.all(handlers.map((handler) => handler.stop()));
+        await locks.stop();
+        await producer.close();
+      },
+    };
+  },
+};

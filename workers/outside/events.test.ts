@@ -1,6 +1,6 @@
 import test from 'ava';
 import type { IncomingRecord } from '../kafka/kafka.ts';
-import { readOutsideEvent } from './event.ts';
+import { readOutsideEvent } from './events.ts';
 
 const payment = {
   paymentId: 'p-1',

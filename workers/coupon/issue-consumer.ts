@@ -7,17 +7,13 @@
  */
 
 import { context, trace } from '@opentelemetry/api';
-import { Compile } from 'typebox/compile';
 import type { Logger } from 'winston';
-import { type CouponResult, couponRequest } from '../../catalog/events/coupon.ts';
-import { MusterError } from '../base/errors.ts';
-import { pseudonym } from '../base/pseudonym.ts';
 import type { Understood } from '../kafka/apply.ts';
 import { consume, type RecordConsumer } from '../kafka/consume.ts';
-import type { IncomingRecord, Kafka, Producer, RawRecord } from '../kafka/kafka.ts';
-import { eventRecord, headerText } from '../kafka/records.ts';
+import type { Kafka, Producer, RawRecord } from '../kafka/kafka.ts';
+import { eventRecord } from '../kafka/records.ts';
 import { inSpan, type MessageSpan, startSend } from '../kafka/tracing-kafka.ts';
-import { issuedRecord } from './events.ts';
+import { issuedRecord, parseRequest, resultOf } from './events.ts';
 import type { Locks } from './lock.ts';
 import type { Ordering } from './ordering.ts';
 import { type Decided, decideRequests, type NewRequest, type RequestStore } from './requests.ts';
@@ -39,24 +35,6 @@ export interface HandlerOptions {
 
 /** Between two fetches of a partition: a record that comes alone does not wait, under load one transaction decides more. */
 const pauseMs = 30;
-const isRequest = Compile(couponRequest);
-
-/** Understands a record, or throws MUSTER_COUPON_REQUEST_INVALID. */
-export function parseRequest(record: IncomingRecord): NewRequest {
-  const invalid = (why: string, cause?: unknown) =>
-    new MusterError('MUSTER_COUPON_REQUEST_INVALID', `not a request for a coupon: ${why}`, { cause });
-  if (record.value === null) throw invalid('it has no value');
-  let value: unknown;
-  try {
-    value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(record.value));
-  } catch {
-    throw invalid('its value is no JSON');
-  }
-  if (!isRequest.Check(value)) throw invalid('its value is not of the schema CouponRequest');
-  if (!value.userId.isWellFormed()) throw invalid('its user id is no text');
-  const traceparent = headerText(record, 'traceparent');
-  return { ...value, traceparent: traceparent?.length === 55 ? traceparent : undefined };
-}
 
 /** Decides requests and tells the outcomes until stopped. */
 export async function startHandler(options: HandlerOptions): Promise<RecordConsumer> {
@@ -119,17 +97,3 @@ export async function startHandler(options: HandlerOptions): Promise<RecordConsu
 }
 
 const lockKey = ({ couponId, userId }: NewRequest) => `coupon:${couponId}:user:${userId}`;
-
-function resultOf(decided: Decided, pseudonymKey: Buffer): CouponResult {
-  const { requestId, couponId, userId, reason, couponHistoryId, requestedAtMs, decidedAtMs } = decided;
-  return {
-    requestId,
-    couponId,
-    user: pseudonym(pseudonymKey, userId),
-    outcome: reason === undefined ? 'SUCCESS' : 'FAILED',
-    ...(reason === undefined ? {} : { reason }),
-    ...(couponHistoryId === undefined ? {} : { couponHistoryId }),
-    requestedAt: new Date(requestedAtMs).toISOString(),
-    decidedAt: new Date(decidedAtMs).toISOString(),
-  };
-}

@@ -1,18 +1,14 @@
-/** Worker `order-ranking`: adds what was sold to the ranking of products. */
+/** Adds what was sold to the ranking of products. */
 import type { Registry } from 'prom-client';
 import type { RedisClientType } from 'redis';
 import type { Logger } from 'winston';
 import type { OrderCompleted } from '../../catalog/events/order.ts';
-import { type ConsumerGroup, groups } from '../../catalog/groups.ts';
+import type { ConsumerGroup } from '../../catalog/groups.ts';
 import { metrics } from '../../catalog/metrics.ts';
-import { topics } from '../../catalog/topics.ts';
-import { databaseSettings } from '../base/config.ts';
 import { counter, gauge } from '../base/metrics.ts';
 import { consume } from '../kafka/consume.ts';
 import type { Kafka } from '../kafka/kafka.ts';
-import type { Started, Worker } from '../platform/worker.ts';
-import { openDatabase } from '../store/database.ts';
-import { type AnalyticsTables, analyticsSettings } from './analytics.ts';
+import type { Started } from '../platform/worker.ts';
 import { readOrderCompleted } from './events.ts';
 import {
   addToRanking,
@@ -22,35 +18,10 @@ import {
   rankingPositions,
   restoreRanking,
 } from './ranking.ts';
-import { type SalesHistory, salesHistory } from './sales-history.ts';
+import type { SalesHistory } from './sales-history.ts';
 
 /** How often an idle worker looks whether the ranking is still where it left it. */
 const lookEveryMs = 2_000;
-
-export const worker: Worker<typeof databaseSettings> = {
-  name: 'order-ranking',
-  consumes: [groups.orderRanking],
-  produces: [topics.orderCompletedDlq],
-  config: databaseSettings,
-  async start({ config: settings, kafka, redis, log, metrics: registry, fail }) {
-    const group = groups.orderRanking;
-    // Connects only when the ranking must be restored.
-    const analytics = openDatabase<AnalyticsTables>({
-      settings: analyticsSettings(settings),
-      connections: 1,
-      queryTimeoutMs: 120_000,
-    });
-    const history = salesHistory(kafka, group.topics[0]!.name, groups.orderAnalytics, analytics);
-    const ranking = await startRanking({ group, kafka, redis, history, log, registry, fail });
-    return {
-      ...ranking,
-      async stop() {
-        await ranking.stop();
-        await analytics.destroy();
-      },
-    };
-  },
-};
 
 export interface RankingOptions {
   readonly group: ConsumerGroup;
