@@ -40,7 +40,7 @@ export function createBatches(deps: {
     if (state === undefined || assignment.over.signal.aborted || payload.isStale()) return;
     assignment.commitOnce = payload.commitOffsetsIfNecessary;
     if (state.running !== undefined || state.pausedByUser) return;
-    if (!inPlace(state, Number((payload.batch as unknown as { fetchedOffset: string }).fetchedOffset)))
+    if (!inPlace(state, Number((payload.batch as unknown as { fetchedOffset: string }).fetchedOffset), deps))
       return;
 
     const batch = taken(state, payload);
@@ -147,36 +147,40 @@ export function createBatches(deps: {
     }
   }
 
-  /** Whether a batch begins where we are. */
-  function inPlace(state: PartitionState, fetchedOffset: number): boolean {
-    if (fetchedOffset === state.position) {
-      state.mismatches = 0;
-      return true;
-    }
-    state.mismatches++;
-    const { topic, partition, position } = state;
-    if (state.mismatches < 3) {
-      deps.client.seek({ topic, partition, offset: position });
-      return false;
-    }
-    // The broker does not have our position any more: kafkajs moved to the earliest there is.
-    log.error('the log does not hold our position any more; going on at another', {
-      topic,
-      partition,
-      position,
-      goingOnAt: fetchedOffset,
-    });
-    state.position = fetchedOffset;
-    state.mismatches = 0;
-    return true;
-  }
-
   return {
     eachBatch,
     async settled() {
       await Promise.all(handling);
     },
   };
+}
+
+/** Whether a batch begins where we are. */
+function inPlace(
+  state: PartitionState,
+  fetchedOffset: number,
+  { client, log }: { readonly client: GroupClient; readonly log: Logger },
+): boolean {
+  if (fetchedOffset === state.position) {
+    state.mismatches = 0;
+    return true;
+  }
+  state.mismatches++;
+  const { topic, partition, position } = state;
+  if (state.mismatches < 3) {
+    client.seek({ topic, partition, offset: position });
+    return false;
+  }
+  // The broker does not have our position any more: kafkajs moved to the earliest there is.
+  log.error('the log does not hold our position any more; going on at another', {
+    topic,
+    partition,
+    position,
+    goingOnAt: fetchedOffset,
+  });
+  state.position = fetchedOffset;
+  state.mismatches = 0;
+  return true;
 }
 
 /** True when the promise settles in time. A rejection in time is passed on. */
