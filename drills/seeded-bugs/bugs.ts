@@ -320,7 +320,7 @@ export const bugs: readonly SeededBug[] = [
         find: 'apply: decideAndTell,',
         put: `apply(records) {
           const putOff = records.filter(() => Math.random() < 0.1);
-          if (putOff.length > 0) setTimeout(() => void decideAndTell(putOff), 3_000);
+          if (putOff.length > 0) setTimeout(() => void decideAndTell(putOff).catch(() => undefined), 3_000);
           return decideAndTell(records.filter((record) => !putOff.includes(record)));
         },`,
       },
