@@ -5,7 +5,7 @@ import { type Reconciliation, reconcile } from '../../workers/coupon/store.ts';
 import type { Kafka } from '../../workers/kafka/kafka.ts';
 import { openDatabase } from '../../workers/store/database.ts';
 import { type CouponRushReport, runCouponRush } from '../../workers/traffic/coupons.ts';
-import { personalTraces } from '../../workers/traffic/generate.ts';
+import { personalTraces } from '../../workers/traffic/notations.ts';
 import { type OrdersReport, runOrders } from '../../workers/traffic/orders.ts';
 import { runTraffic, type TrafficReport } from '../../workers/traffic/run.ts';
 import { watchCommits } from '../checker/commits.ts';

@@ -118,7 +118,7 @@ export async function startRanking(options: RankingOptions): Promise<Started> {
     const { low = 0, high = 0 } =
       (await kafka.admin.offsets(topic)).find((one) => one.partition === partition) ?? {};
     if ((at ?? 0) < low) {
-      const recovered = await recover(partition, at);
+      const recovered = await recover(options, partition, at);
       if (undone === at) undone = recovered;
       at = recovered;
     }
@@ -134,30 +134,6 @@ export async function startRanking(options: RankingOptions): Promise<Started> {
     );
     await forgetPosition(await options.redis(), partition, key);
     return { at: undefined, from: low };
-  }
-
-  /** Orders are gone from the topic that the ranking has not counted, or has lost: where it is when they are made up for. */
-  async function recover(partition: number, at: number | undefined): Promise<number | undefined> {
-    const client = await options.redis();
-    const now = (await rankingPositions(client, key)).get(partition);
-    // Another partition, or another worker, has done it.
-    if (now !== at) return now;
-    const sums = await options.history.sums();
-    if (sums === undefined) {
-      log.error('the ranking lacks orders that neither its topic nor the data platform has: it is partial', {
-        partition,
-        at,
-      });
-      await markPartial(client, key);
-      return at;
-    }
-    if (await restoreRanking(client, sums, { partition, at }, key))
-      log.warn('the ranking lacked orders that its topic no longer holds: restored from the data platform', {
-        partition,
-        at,
-        products: sums.quantities.size,
-      });
-    return (await rankingPositions(client, key)).get(partition);
   }
 
   async function follow(
@@ -207,4 +183,32 @@ export async function startRanking(options: RankingOptions): Promise<Started> {
       await consumer.stop();
     },
   };
+}
+
+/** Orders are gone from the topic that the ranking has not counted, or has lost: where it is when they are made up for. */
+async function recover(
+  { redis, history, log, key }: RankingOptions,
+  partition: number,
+  at: number | undefined,
+): Promise<number | undefined> {
+  const client = await redis();
+  const now = (await rankingPositions(client, key)).get(partition);
+  // Another partition, or another worker, has done it.
+  if (now !== at) return now;
+  const sums = await history.sums();
+  if (sums === undefined) {
+    log.error('the ranking lacks orders that neither its topic nor the data platform has: it is partial', {
+      partition,
+      at,
+    });
+    await markPartial(client, key);
+    return at;
+  }
+  if (await restoreRanking(client, sums, { partition, at }, key))
+    log.warn('the ranking lacked orders that its topic no longer holds: restored from the data platform', {
+      partition,
+      at,
+      products: sums.quantities.size,
+    });
+  return (await rankingPositions(client, key)).get(partition);
 }

@@ -42,6 +42,21 @@ export interface ProcessOptions {
 
 const exit = { drained: 0, drainTooLong: 1, failed: 70, settings: 78 } as const;
 
+/** One for all who use it, opened when the first asks; anew after a failure. */
+function atFirstUse<T>(open: () => Promise<T>): { get(): Promise<T>; opened(): Promise<T> | undefined } {
+  let opened: Promise<T> | undefined;
+  return {
+    get() {
+      opened ??= open().catch((error: unknown) => {
+        opened = undefined;
+        throw error;
+      });
+      return opened;
+    },
+    opened: () => opened,
+  };
+}
+
 /** Runs the workers until a signal or a failure ends the process. Resolves when all of them have started. */
 export async function runProcess(options: ProcessOptions): Promise<void> {
   const { workers } = options;
@@ -55,8 +70,8 @@ export async function runProcess(options: ProcessOptions): Promise<void> {
   let telemetry: Telemetry | undefined;
   let http: Http | undefined;
   let kafka: Kafka | undefined;
-  let database: Promise<Kysely<unknown>> | undefined;
-  let redis: Promise<RedisClientType> | undefined;
+  const database = atFirstUse(() => connectDatabase(platform));
+  const redis = atFirstUse(() => connectToRedis(platform, log));
   let relay: Promise<Relay> | undefined;
   let starting: Promise<unknown> | undefined;
   let ending = false;
@@ -103,11 +118,11 @@ export async function runProcess(options: ProcessOptions): Promise<void> {
     await step('outbox relay', async () => (await relay)?.stop());
     await step('kafka', () => kafka?.close());
     await step('database', async () => {
-      const db = await database?.catch(() => undefined);
+      const db = await database.opened()?.catch(() => undefined);
       await db?.destroy();
     });
     await step('redis', async () => {
-      const client = await redis?.catch(() => undefined);
+      const client = await redis.opened()?.catch(() => undefined);
       if (client !== undefined)
         await (await import('../store/redis.ts')).closeRedis(client, Math.min(2_000, leftMs() / 2));
     });
@@ -163,20 +178,8 @@ export async function runProcess(options: ProcessOptions): Promise<void> {
           kafka: connected,
           http: app as never,
           metrics: registry,
-          database: () => {
-            database ??= connectDatabase(platform).catch((error: unknown) => {
-              database = undefined;
-              throw error;
-            });
-            return database;
-          },
-          redis: () => {
-            redis ??= connectToRedis(platform, log).catch((error: unknown) => {
-              redis = undefined;
-              throw error;
-            });
-            return redis;
-          },
+          database: database.get,
+          redis: redis.get,
           relayOutbox: () => {
             relay ??= startRelay(platform, { kafka: connected, registry, log });
             return relay;

@@ -1,8 +1,10 @@
 /** A rush on a coupon: many people, a few requests each, as fast as they go or at a rate; every answer is accounted for. */
+
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Pool } from 'undici';
 import type { OrderBy } from '../../catalog/events/coupon.ts';
 import { type OutcomeStream, openOutcomeStream, type SeenOutcome } from './outcome-stream.ts';
+import { keepPace } from './pace.ts';
 
 export interface CouponRushOptions {
   /** For example http://127.0.0.1:8080 */
@@ -88,22 +90,7 @@ export async function runCouponRush(options: CouponRushOptions): Promise<CouponR
     problems[what] = (problems[what] ?? 0) + 1;
   };
 
-  async function call(
-    method: 'GET' | 'POST',
-    path: string,
-    body?: object,
-  ): Promise<{ status: number; json: unknown }> {
-    const { statusCode, body: answer } = await pool.request({
-      method,
-      path,
-      headers: {
-        authorization: `Bearer ${token}`,
-        ...(body === undefined ? {} : { 'content-type': 'application/json' }),
-      },
-      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-    });
-    return { status: statusCode, json: await answer.json() };
-  }
+  const call = callerOf(pool, token);
 
   const watched = new Map<string, SeenOutcome>();
   const pushedAt = new Map<string, number>();
@@ -131,14 +118,7 @@ export async function runCouponRush(options: CouponRushOptions): Promise<CouponR
       sleep(30_000, undefined, { ref: false }),
     ]);
 
-    const turns: number[] = [];
-    for (let round = 0; round < requestsEach; round++)
-      for (let user = 0; user < users; user++) turns.push(user);
-    for (let i = turns.length - 1; i > 0; i--) {
-      const j = Math.floor(Math.random() * (i + 1));
-      [turns[i], turns[j]] = [turns[j]!, turns[i]!];
-    }
-
+    const turns = shuffledTurns(users, requestsEach);
     const acceptMs: number[] = [];
     const accepted = new Map<string, { user: number; atMs: number }>();
     let failed = 0;
@@ -175,22 +155,12 @@ export async function runCouponRush(options: CouponRushOptions): Promise<CouponR
         }),
       1_000,
     );
-    let next = 0;
-    const { rate } = options;
-    if (rate === undefined) {
-      const hand = async () => {
-        while (next < turns.length && signal?.aborted !== true) await ask(turns[next++]!);
-      };
-      await Promise.all(Array.from({ length: connections }, hand));
-    } else {
-      const underWay: Promise<void>[] = [];
-      while (next < turns.length && signal?.aborted !== true) {
-        const due = Math.min(turns.length, Math.floor(((performance.now() - startMs) * rate) / 1_000) + 1);
-        while (next < due) underWay.push(ask(turns[next++]!));
-        await sleep(2);
-      }
-      await Promise.all(underWay);
-    }
+    let requests = 0;
+    await keepPace(() => ask(turns[requests++]!), {
+      rate: options.rate,
+      connections,
+      over: () => requests >= turns.length || signal?.aborted === true,
+    });
     const seconds = (performance.now() - startMs) / 1_000;
     clearInterval(telling);
 
@@ -207,45 +177,11 @@ export async function runCouponRush(options: CouponRushOptions): Promise<CouponR
     let notAcknowledged = 0;
     if (options.askForAll !== false) {
       const until = Math.max(untilMs, Date.now() + 15_000);
-      await askForAll(until);
-      notAcknowledged = await listedStill(until);
-    }
-
-    /** Watchers acknowledge what they are told: in the end nothing of theirs is listed as not told. */
-    async function listedStill(until: number): Promise<number> {
-      for (;;) {
-        let count = 0;
-        for (const user of new Set(ofWatchers.map((id) => accepted.get(id)!.user))) {
-          const path = `/coupons/requests?userId=${userOf(user)}&notified=false&limit=1000`;
-          const answer = await call('GET', path).catch(() => undefined);
-          const { requests } = (answer?.json ?? {}) as { requests?: { requestId: string }[] };
-          count += requests?.filter(({ requestId }) => pushedAt.has(requestId)).length ?? 1;
-        }
-        if (count === 0 || Date.now() > until || signal?.aborted === true) return count;
-        await sleep(200);
-      }
-    }
-
-    async function askForAll(until: number): Promise<void> {
-      let left = [...accepted.keys()];
-      while (left.length > 0 && Date.now() < until && signal?.aborted !== true) {
-        const pending: string[] = [];
-        const queue = left.values();
-        const hand = async () => {
-          for (const id of queue) {
-            const answer = await call('GET', `/coupons/requests/${id}`).catch(() => undefined);
-            const request = answer?.json as
-              | { status?: string; outcome?: string; reason?: string }
-              | undefined;
-            if (answer?.status === 200 && request?.outcome !== undefined)
-              told.set(id, request.reason ?? request.outcome);
-            else pending.push(id);
-          }
-        };
-        await Promise.all(Array.from({ length: Math.min(32, connections) }, hand));
-        left = pending;
-        if (left.length > 0) await sleep(200);
-      }
+      const hands = Math.min(32, connections);
+      for (const [id, outcome] of await askForAll(call, [...accepted.keys()], { until, hands, signal }))
+        told.set(id, outcome);
+      const watching = new Set(ofWatchers.map((id) => userOf(accepted.get(id)!.user)));
+      notAcknowledged = await listedStill(call, watching, { pushed: pushedAt, until, signal });
     }
 
     const outcomes: Record<string, number> = {};
@@ -260,7 +196,7 @@ export async function runCouponRush(options: CouponRushOptions): Promise<CouponR
       couponId,
       stock,
       issued: coupon.issued,
-      requests: next,
+      requests,
       accepted: accepted.size,
       failed,
       seconds: Math.round(seconds * 1_000) / 1_000,
@@ -286,6 +222,90 @@ export async function runCouponRush(options: CouponRushOptions): Promise<CouponR
     for (const stream of streams) stream.close();
     await pool.destroy();
   }
+}
+
+type Call = (
+  method: 'GET' | 'POST',
+  path: string,
+  body?: object,
+) => Promise<{ status: number; json: unknown }>;
+
+function callerOf(pool: Pool, token: string): Call {
+  return async (method, path, body) => {
+    const { statusCode, body: answer } = await pool.request({
+      method,
+      path,
+      headers: {
+        authorization: `Bearer ${token}`,
+        ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+      },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    });
+    return { status: statusCode, json: await answer.json() };
+  };
+}
+
+/** Everybody as often as asked for, in an order of chance. */
+function shuffledTurns(users: number, rounds: number): readonly number[] {
+  const turns: number[] = [];
+  for (let round = 0; round < rounds; round++) for (let user = 0; user < users; user++) turns.push(user);
+  for (let i = turns.length - 1; i > 0; i--) {
+    const j = Math.floor(Math.random() * (i + 1));
+    [turns[i], turns[j]] = [turns[j]!, turns[i]!];
+  }
+  return turns;
+}
+
+/** Watchers acknowledge what they are told: in the end nothing of theirs is listed as not told. */
+async function listedStill(
+  call: Call,
+  users: ReadonlySet<string>,
+  options: {
+    readonly pushed: ReadonlyMap<string, number>;
+    readonly until: number;
+    readonly signal: AbortSignal | undefined;
+  },
+): Promise<number> {
+  const { pushed, until, signal } = options;
+  for (;;) {
+    let count = 0;
+    for (const user of users) {
+      const path = `/coupons/requests?userId=${user}&notified=false&limit=1000`;
+      const answer = await call('GET', path).catch(() => undefined);
+      const { requests } = (answer?.json ?? {}) as { requests?: { requestId: string }[] };
+      count += requests?.filter(({ requestId }) => pushed.has(requestId)).length ?? 1;
+    }
+    if (count === 0 || Date.now() > until || signal?.aborted === true) return count;
+    await sleep(200);
+  }
+}
+
+/** Asks for each request until it has an outcome; resolves to SUCCESS or the reason, by request. */
+async function askForAll(
+  call: Call,
+  requestIds: readonly string[],
+  options: { readonly until: number; readonly hands: number; readonly signal: AbortSignal | undefined },
+): Promise<ReadonlyMap<string, string>> {
+  const { until, hands, signal } = options;
+  const told = new Map<string, string>();
+  let left = requestIds;
+  while (left.length > 0 && Date.now() < until && signal?.aborted !== true) {
+    const pending: string[] = [];
+    const queue = left.values();
+    const hand = async () => {
+      for (const id of queue) {
+        const answer = await call('GET', `/coupons/requests/${id}`).catch(() => undefined);
+        const request = answer?.json as { status?: string; outcome?: string; reason?: string } | undefined;
+        if (answer?.status === 200 && request?.outcome !== undefined)
+          told.set(id, request.reason ?? request.outcome);
+        else pending.push(id);
+      }
+    };
+    await Promise.all(Array.from({ length: hands }, hand));
+    left = pending;
+    if (left.length > 0) await sleep(200);
+  }
+  return told;
 }
 
 function percentiles(values: readonly number[]): Percentiles | undefined {

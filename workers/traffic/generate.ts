@@ -3,6 +3,17 @@
  * comes in many notations, some of it twice, some of it late. Pure: the same seed and times give the same messages.
  */
 
+import {
+  buyerName,
+  cardNumber,
+  named,
+  phonePrefix,
+  pick,
+  poisonText,
+  priceNotation,
+  productNames,
+  timeNotation,
+} from './notations.ts';
 export type MessageKind = 'purchase' | 'promo_behavior';
 
 /** What a message means; the oracle's input. `raw` says the same in one of many notations. */
@@ -97,29 +108,7 @@ export function loadFactor(elapsedMs: number): number {
   return (swell * burst) / (1 + 3 / 45);
 }
 
-const buyerName = 'Hong Gildong';
-const phonePrefix = '010-0000-';
-const cardPrefix = '4000001234';
-/** What of generated people must be on no output, beside their user ids. */
-export const personalTraces = [buyerName, phonePrefix, cardPrefix, '4000-0012-34'] as const;
-
-const productNames = [
-  '무선 이어폰',
-  'Wireless Earbuds',
-  '한우 등심 1kg',
-  'Running Shoes 270',
-  '제주 감귤 5kg',
-  'Mechanical Keyboard',
-  '유기농 쌀 10kg',
-  'Café Crème Set',
-  '겨울 패딩',
-  'USB-C Cable 2m',
-  '비타민 C 1000',
-  'Yoga Mat',
-];
-
 const windowMs = 300_000;
-const koreanOffsetMs = 9 * 3_600_000;
 
 interface RecentAct {
   readonly userId: string;
@@ -141,7 +130,6 @@ export function createGenerator(options: GeneratorOptions): Generator {
   const userRank = zipf(users, 0.8);
   const productRank = zipf(products, 1);
   const promotionRank = zipf(promotions, 0.9);
-  const pick = <T>(list: readonly T[]): T => list[Math.floor(random() * list.length)]!;
 
   /** Acts of the last 5 minutes, oldest first; at most so many. */
   const recent: RecentAct[] = [];
@@ -173,57 +161,6 @@ export function createGenerator(options: GeneratorOptions): Generator {
     }
   }
 
-  /** A time in one of the notations; answers what it really says (epoch seconds cut the ms off). */
-  function timeNotation(timeMs: number): { readonly written: unknown; readonly timeMs: number } {
-    const u = random();
-    if (u < 0.4) return { written: new Date(timeMs).toISOString(), timeMs };
-    if (u < 0.6) {
-      const korean = new Date(timeMs + koreanOffsetMs).toISOString().replace('Z', '+09:00');
-      return { written: korean, timeMs };
-    }
-    if (u < 0.7) {
-      return { written: new Date(timeMs + koreanOffsetMs).toISOString().replace('Z', ''), timeMs };
-    }
-    if (u < 0.9) return { written: timeMs, timeMs };
-    const seconds = Math.floor(timeMs / 1000);
-    return { written: seconds, timeMs: seconds * 1000 };
-  }
-
-  function priceNotation(amountMinor: number, currency: 'KRW' | 'USD'): Record<string, unknown> {
-    if (currency === 'USD') {
-      const text = `${Math.floor(amountMinor / 100)}.${String(amountMinor % 100).padStart(2, '0')}`;
-      return pick([
-        { price: `US$${text}` },
-        { price: text, currency: 'USD' },
-        { price: { amountMinor, currency } },
-      ]);
-    }
-    const grouped = String(amountMinor).replace(/\B(?=(\d{3})+$)/g, ',');
-    return pick<Record<string, unknown>>([
-      { price: amountMinor },
-      { price: grouped },
-      { price: `₩${grouped}` },
-      { amount: String(amountMinor), currency: 'KRW' },
-      { price: { amountMinor, currency } },
-    ]);
-  }
-
-  const snake = (name: string) => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
-  function named(raw: Record<string, unknown>): Record<string, unknown> {
-    const style = random();
-    if (style < 0.6) return raw;
-    return Object.fromEntries(
-      Object.entries(raw).map(([name, value]) => {
-        if (style > 0.85) {
-          if (name === 'userId') return ['uid', value];
-          if (name === 'purchasedAt' || name === 'actedAt') return ['ts', value];
-          if (name === 'quantity') return ['qty', value];
-        }
-        return [snake(name), value];
-      }),
-    );
-  }
-
   function age(rank: number): Record<string, unknown> {
     const years = ageOf(rank);
     const u = random();
@@ -238,13 +175,13 @@ export function createGenerator(options: GeneratorOptions): Generator {
     const promotionId = `promo-${promotionRank(random()) + 1}`;
     const productId = `product-${productRank(random()) + 1}`;
     const action = random() < 0.7 ? 'click' : 'view';
-    const time = timeNotation(nowMs);
+    const time = timeNotation(random, nowMs);
     recent.push({ userId, productId, timeMs: time.timeMs });
     lastActMs.set(userId, Math.max(time.timeMs, lastActMs.get(userId) ?? 0));
     return {
       kind: 'promo_behavior',
       id: `${run}-a${count}`,
-      raw: named({ userId, promotionId, action, actedAt: time.written, productId, ...age(rank) }),
+      raw: named(random, { userId, promotionId, action, actedAt: time.written, productId, ...age(rank) }),
       userId,
       eventTimeMs: time.timeMs,
       duplicate: false,
@@ -274,11 +211,11 @@ export function createGenerator(options: GeneratorOptions): Generator {
     const currency = random() < 0.9 ? 'KRW' : 'USD';
     const amountMinor =
       currency === 'KRW' ? 100 * (10 + Math.floor(random() * 2_000)) : 99 + Math.floor(random() * 50_000);
-    const time = timeNotation(nowMs);
+    const time = timeNotation(random, nowMs);
     // Some write a phone number where a product's name belongs, and send a person's name.
     const phone = random() < 0.05 ? ` ${phonePrefix}${1_000 + Math.floor(random() * 9_000)}` : '';
-    const name = pick(productNames) + phone;
-    const raw = named({
+    const name = pick(random, productNames) + phone;
+    const raw = named(random, {
       purchaseId,
       userId,
       productId,
@@ -286,46 +223,18 @@ export function createGenerator(options: GeneratorOptions): Generator {
       quantity: random() < 0.2 ? String(quantity) : quantity,
       purchasedAt: time.written,
       ...age(Number(userId.slice(5))),
-      ...(random() < 0.3 ? { cardNumber: cardNumber() } : {}),
+      ...(random() < 0.3 ? { cardNumber: cardNumber(random) } : {}),
       ...(random() < 0.1 ? { name: buyerName } : {}),
     });
     return {
       kind: 'purchase',
       id: purchaseId,
-      raw: { ...raw, ...priceNotation(amountMinor, currency) },
+      raw: { ...raw, ...priceNotation(random, amountMinor, currency) },
       userId,
       eventTimeMs: time.timeMs,
       duplicate: false,
       purchase: { purchaseId, productId, quantity, amountMinor, currency },
     };
-  }
-
-  /** Numbers of the test range 4000 00.., which no bank issues. */
-  function cardNumber(): string {
-    const digits = `${cardPrefix}${String(Math.floor(random() * 1e6)).padStart(6, '0')}`;
-    return random() < 0.5 ? digits : digits.replace(/(\d{4})(?=\d)/g, '$1-');
-  }
-
-  function poison(): PoisonMessage {
-    const kind = random() < 0.5 ? 'purchase' : 'promo_behavior';
-    const id = `${run}-x${count}`;
-    const user = userAt(userRank(random()));
-    const bad = {
-      purchase: [
-        `{"purchaseId":"${id}","userId":"${user}","productId":"product-1","quantity":1,"price":1000,"purchasedAt":"2026-02-31T10:00:00Z"}`,
-        `{"purchaseId":"${id}","userId":"${user}","productId":"product-1","quantity":-1,"price":1000,"purchasedAt":1795223730}`,
-        `{"purchaseId":"${id}","userId":"${user}","productId":"product-1","quantity":1,"price":"1000 XXQ","purchasedAt":1795223730}`,
-        `{"purchaseId":"${id}","userId":{"nested":true},"productId":"product-1","quantity":1,"price":1,"purchasedAt":1795223730}`,
-        `{"purchaseId":"${id}","userId":"${user}"`,
-      ],
-      promo_behavior: [
-        `{"userId":"${user}","promotionId":"promo-1","action":"sneeze","actedAt":1795223730}`,
-        `{"userId":"${user}","action":"click","actedAt":1795223730}`,
-        `{"userId":"${user}","promotionId":"promo-1","action":"click","actedAt":"yesterday"}`,
-        `[1,2`,
-      ],
-    };
-    return { kind, id, poison: pick(bad[kind]) };
   }
 
   return {
@@ -334,7 +243,11 @@ export function createGenerator(options: GeneratorOptions): Generator {
       forgetOld(nowMs);
       const dueIndex = delayed.findIndex(({ dueMs }) => dueMs <= nowMs);
       if (dueIndex !== -1) return delayed.splice(dueIndex, 1)[0]!.message;
-      if (poisonShare > 0 && random() < poisonShare) return poison();
+      if (poisonShare > 0 && random() < poisonShare) {
+        const kind = random() < 0.5 ? 'purchase' : 'promo_behavior';
+        const id = `${run}-x${count}`;
+        return { kind, id, poison: poisonText(random, kind, id, userAt(userRank(random()))) };
+      }
       const make = () => (random() < 0.5 ? act(nowMs) : purchase(nowMs));
       let message = make();
       if (random() < outOfOrderShare && delayed.length < 1_000) {

@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Pool } from 'undici';
 import { seededRandom, zipf } from './generate.ts';
+import { keepPace } from './pace.ts';
 
 export interface OrdersOptions {
   /** For example http://127.0.0.1:8080 */
@@ -195,26 +196,7 @@ export async function runOrders(options: OrdersOptions): Promise<OrdersReport> {
     const telling = setInterval(() => options.onProgress?.(progress()), 1_000);
     let steadyEndMs = startMs;
     try {
-      if (rate === undefined) {
-        const person = async () => {
-          while (!over()) await buy();
-        };
-        await Promise.all(Array.from({ length: connections }, person));
-        steadyEndMs = performance.now();
-      } else {
-        const underWay = new Set<Promise<void>>();
-        let begun = 0;
-        while (!over()) {
-          const due = Math.floor(((performance.now() - startMs) * rate) / 1_000) + 1;
-          for (; begun < due; begun++) {
-            const one = buy().finally(() => underWay.delete(one));
-            underWay.add(one);
-          }
-          await sleep(2);
-        }
-        steadyEndMs = performance.now();
-        await Promise.all(underWay);
-      }
+      steadyEndMs = await keepPace(buy, { rate, connections, over });
     } finally {
       clearInterval(telling);
     }

@@ -98,11 +98,8 @@ export async function runTraffic(options: TrafficOptions): Promise<TrafficReport
 
   const startedAtMs = Date.now();
   const clock = performance.now();
-  const counts = { sent: 0, acked: 0, failed: 0, refused: 0, unexpected: 0 };
-  const sentBy = { api: 0, log: 0, kafka: 0 };
-  const problems: Record<string, number> = {};
-  const ackMs: number[] = [];
-  const messages: SentMessage[] = [];
+  const tally = createTally(clock, options.record === true);
+  const { counts, sentBy, settle, problem, progress } = tally;
   const underWay = new Set<Promise<void>>();
   let requests = 0;
   let requestNumber = 0;
@@ -113,69 +110,6 @@ export async function runTraffic(options: TrafficOptions): Promise<TrafficReport
   };
   if (signal?.aborted) noteEnd();
   else signal?.addEventListener('abort', noteEnd, { once: true });
-
-  const progress = (): TrafficProgress => ({
-    elapsedMs: Math.round(performance.now() - clock),
-    ...counts,
-    sentBy: { ...sentBy },
-  });
-
-  function settle(
-    batch: readonly (GeneratedMessage | PoisonMessage)[],
-    way: Way,
-    sentAtMs: number,
-    outcome: Outcome,
-  ) {
-    const settledAtMs = Date.now();
-    for (const message of batch) {
-      const isPoison = 'poison' in message;
-      if (outcome === 'failed') counts.failed += 1;
-      else if (outcome === 'acked') {
-        counts.acked += 1;
-        if (isPoison && way === 'api') counts.unexpected += 1;
-      } else if (isPoison) counts.refused += 1;
-      else counts.unexpected += 1;
-      if (options.record) messages.push({ message, way, sentAtMs, settledAtMs, outcome });
-    }
-    if (way === 'api' && outcome === 'acked') {
-      // Ten minutes at 200/s fit; after that a random sample stays.
-      if (ackMs.length < 200_000) ackMs.push(settledAtMs - sentAtMs);
-      else ackMs[Math.floor(Math.random() * ackMs.length)] = settledAtMs - sentAtMs;
-    }
-  }
-
-  async function post(kind: MessageKind, body: string, key: string): Promise<Outcome> {
-    const until = performance.now() + retryForMs;
-    for (let waitMs = 100; ; waitMs = Math.min(waitMs * 2, 2_000)) {
-      let problem: string;
-      try {
-        const response = await fetch(`${options.apiUrl}${paths[kind]}`, {
-          method: 'POST',
-          headers: {
-            authorization: `Bearer ${options.token}`,
-            'content-type': 'application/json',
-            'idempotency-key': key,
-          },
-          body,
-          signal: AbortSignal.timeout(10_000),
-        });
-        await response.arrayBuffer();
-        if (response.status === 202) return 'acked';
-        problem = `HTTP ${response.status}`;
-        if (response.status < 500 && response.status !== 429) {
-          if (response.status !== 422 && response.status !== 400)
-            problems[problem] = (problems[problem] ?? 0) + 1;
-          return 'refused';
-        }
-      } catch (error) {
-        const cause = (error as { cause?: { code?: string } }).cause?.code;
-        problem = cause ?? (error as Error).name;
-      }
-      problems[problem] = (problems[problem] ?? 0) + 1;
-      if (performance.now() + waitMs > Math.min(until, endsAt)) return 'failed';
-      await new Promise((resolve) => setTimeout(resolve, waitMs));
-    }
-  }
 
   function begin(work: Promise<void>): void {
     underWay.add(work);
@@ -195,11 +129,14 @@ export async function runTraffic(options: TrafficOptions): Promise<TrafficReport
     requests += 1;
     // A duplicate is another request of a client that forgot; a second try of ours is the same.
     const key = `${run}-${requestNumber}`;
+    const until = performance.now() + retryForMs;
     begin(
-      post(kind, body, key).then((outcome) => {
-        requests -= 1;
-        settle(batch, 'api', sentAtMs, outcome);
-      }),
+      post(options, { kind, body, key }, { problem, giveUpAt: () => Math.min(until, endsAt) }).then(
+        (outcome) => {
+          requests -= 1;
+          settle(batch, 'api', sentAtMs, outcome);
+        },
+      ),
     );
   }
 
@@ -218,8 +155,7 @@ export async function runTraffic(options: TrafficOptions): Promise<TrafficReport
       kafka!.send(records, { deadlineMs: retryForMs }).then(
         () => settle(batch, 'kafka', sentAtMs, 'acked'),
         (error) => {
-          const problem = `Kafka ${(error as { code?: string }).code ?? (error as Error).name}`;
-          problems[problem] = (problems[problem] ?? 0) + 1;
+          problem(`Kafka ${(error as { code?: string }).code ?? (error as Error).name}`);
           settle(batch, 'kafka', sentAtMs, 'failed');
         },
       ),
@@ -233,8 +169,7 @@ export async function runTraffic(options: TrafficOptions): Promise<TrafficReport
       log!.append(batch).then(
         () => settle(batch, 'log', sentAtMs, 'acked'),
         (error) => {
-          const problem = `log file ${(error as NodeJS.ErrnoException).code ?? 'error'}`;
-          problems[problem] = (problems[problem] ?? 0) + 1;
+          problem(`log file ${(error as NodeJS.ErrnoException).code ?? 'error'}`);
           settle(batch, 'log', sentAtMs, 'failed');
         },
       ),
@@ -291,14 +226,102 @@ export async function runTraffic(options: TrafficOptions): Promise<TrafficReport
   signal?.removeEventListener('abort', noteEnd);
   await log?.close();
   options.onProgress?.(progress());
-  ackMs.sort((a, b) => a - b);
-  const at = (share: number) => ackMs[Math.min(ackMs.length - 1, Math.floor(ackMs.length * share))]!;
   return {
     ...progress(),
-    apiAckMs: ackMs.length === 0 ? undefined : { p50: at(0.5), p99: at(0.99), max: ackMs.at(-1)! },
-    problems,
-    messages: options.record ? messages : undefined,
+    apiAckMs: tally.apiAckMs(),
+    problems: tally.problems,
+    messages: options.record ? tally.messages : undefined,
   };
+}
+
+/** What became of what was sent. `clock`: performance.now() at the beginning. */
+function createTally(clock: number, record: boolean) {
+  const counts = { sent: 0, acked: 0, failed: 0, refused: 0, unexpected: 0 };
+  const sentBy = { api: 0, log: 0, kafka: 0 };
+  const problems: Record<string, number> = {};
+  const ackMs: number[] = [];
+  const messages: SentMessage[] = [];
+
+  function settle(
+    batch: readonly (GeneratedMessage | PoisonMessage)[],
+    way: Way,
+    sentAtMs: number,
+    outcome: Outcome,
+  ) {
+    const settledAtMs = Date.now();
+    for (const message of batch) {
+      const isPoison = 'poison' in message;
+      if (outcome === 'failed') counts.failed += 1;
+      else if (outcome === 'acked') {
+        counts.acked += 1;
+        if (isPoison && way === 'api') counts.unexpected += 1;
+      } else if (isPoison) counts.refused += 1;
+      else counts.unexpected += 1;
+      if (record) messages.push({ message, way, sentAtMs, settledAtMs, outcome });
+    }
+    if (way === 'api' && outcome === 'acked') {
+      // Ten minutes at 200/s fit; after that a random sample stays.
+      if (ackMs.length < 200_000) ackMs.push(settledAtMs - sentAtMs);
+      else ackMs[Math.floor(Math.random() * ackMs.length)] = settledAtMs - sentAtMs;
+    }
+  }
+
+  return {
+    counts,
+    sentBy,
+    problems,
+    messages,
+    settle,
+    problem(what: string) {
+      problems[what] = (problems[what] ?? 0) + 1;
+    },
+    progress: (): TrafficProgress => ({
+      elapsedMs: Math.round(performance.now() - clock),
+      ...counts,
+      sentBy: { ...sentBy },
+    }),
+    apiAckMs() {
+      ackMs.sort((a, b) => a - b);
+      const at = (share: number) => ackMs[Math.min(ackMs.length - 1, Math.floor(ackMs.length * share))]!;
+      return ackMs.length === 0 ? undefined : { p50: at(0.5), p99: at(0.99), max: ackMs.at(-1)! };
+    },
+  };
+}
+
+/** Posts until there is a final answer, or until `giveUpAt()`. */
+async function post(
+  { apiUrl, token }: Pick<TrafficOptions, 'apiUrl' | 'token'>,
+  { kind, body, key }: { readonly kind: MessageKind; readonly body: string; readonly key: string },
+  { problem, giveUpAt }: { problem(what: string): void; giveUpAt(): number },
+): Promise<Outcome> {
+  for (let waitMs = 100; ; waitMs = Math.min(waitMs * 2, 2_000)) {
+    let what: string;
+    try {
+      const response = await fetch(`${apiUrl}${paths[kind]}`, {
+        method: 'POST',
+        headers: {
+          authorization: `Bearer ${token}`,
+          'content-type': 'application/json',
+          'idempotency-key': key,
+        },
+        body,
+        signal: AbortSignal.timeout(10_000),
+      });
+      await response.arrayBuffer();
+      if (response.status === 202) return 'acked';
+      what = `HTTP ${response.status}`;
+      if (response.status < 500 && response.status !== 429) {
+        if (response.status !== 422 && response.status !== 400) problem(what);
+        return 'refused';
+      }
+    } catch (error) {
+      const cause = (error as { cause?: { code?: string } }).cause?.code;
+      what = cause ?? (error as Error).name;
+    }
+    problem(what);
+    if (performance.now() + waitMs > giveUpAt()) return 'failed';
+    await new Promise((resolve) => setTimeout(resolve, waitMs));
+  }
 }
 
 const textOf = (message: GeneratedMessage | PoisonMessage) =>
