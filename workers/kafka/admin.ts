@@ -132,7 +132,8 @@ function isFinal(error: unknown): boolean {
   );
 }
 
-function unreachable(error: unknown): Error {
+/** A client's error as ours: Kafka did not answer, so not now. Bugs and our own errors stay what they are. */
+export function unreachable(error: unknown): Error {
   if (error instanceof TypeError || error instanceof MusterError) return error;
   const message = error instanceof Error ? error.message : String(error);
   return new NotNowError('MUSTER_KAFKA_UNREACHABLE', `Kafka did not answer: ${message}`, { cause: error });

@@ -1,5 +1,7 @@
 /** Reading a partition without a group: what committed transactions and plain producers have written. */
 import { setTimeout as sleep } from 'node:timers/promises';
+import { NotNowError } from '../base/errors.ts';
+import { unreachable } from './admin.ts';
 import type { FetchedRecord } from './fetched-records.ts';
 import type { IncomingRecord, TopicPartition } from './kafka.ts';
 import { type Broker, noReplica, readCommitted } from './kafkajs-internals.ts';
@@ -8,33 +10,50 @@ import type { Wire } from './wire.ts';
 const maxWaitMs = 100;
 const maxBytes = 1024 * 1024;
 const leaderlessWaitMs = 300;
+const defaultLeaderWithinMs = 10_000;
 /** So many answers in a row with nothing in them are the end of the log, or of what is committed of it. */
 const emptyUntilOver = 10;
 
-/** Reads offsets [from, to) of a partition without a group. Ends at `to`, or at the end of the log when that is sooner. */
+/**
+ * Reads offsets [from, to) of a partition without a group. Ends at `to`, or at the end of the log when that is sooner.
+ * Rejects with MUSTER_KAFKA_UNREACHABLE ("not now") when a broker does not answer, or when the partition has had no leader
+ * for `leaderWithinMs`: what cannot be read is not the end.
+ */
 export async function* readPartition(
   wire: Wire,
   topic: string,
   partition: number,
   from: number,
   to: number,
+  leaderWithinMs = defaultLeaderWithinMs,
 ): AsyncGenerator<readonly IncomingRecord[]> {
   let empty = 0;
   for (let position = from; position < to && empty < emptyUntilOver; ) {
-    const { topicMetadata } = await wire.metadata([topic]);
-    const leader = topicMetadata[0]?.partitionMetadata.find((p) => p.partitionId === partition)?.leader;
-    if (leader === undefined || leader < 0) {
-      empty++;
-      await sleep(leaderlessWaitMs);
-      continue;
-    }
-    const broker = await wire.broker(leader);
-    const fetched = await fetchPartition(broker, { topic, partition }, position, { maxWaitMs, maxBytes });
+    const broker = await leaderOf(wire, { topic, partition }, leaderWithinMs);
+    const place = { topic, partition };
+    const fetched = await answered(fetchPartition(broker, place, position, { maxWaitMs, maxBytes }));
     empty = fetched.position === position ? empty + 1 : 0;
     position = fetched.position;
     const records = fetched.records.filter(({ offset }) => offset < to);
     if (records.length > 0) yield records;
   }
+}
+
+async function leaderOf(wire: Wire, { topic, partition }: TopicPartition, withinMs: number): Promise<Broker> {
+  for (const giveUpAt = performance.now() + withinMs; ; await sleep(leaderlessWaitMs)) {
+    const { topicMetadata } = await answered(wire.metadata([topic]));
+    const leader = topicMetadata[0]?.partitionMetadata.find((one) => one.partitionId === partition)?.leader;
+    if (leader !== undefined && leader >= 0) return answered(wire.broker(leader));
+    if (performance.now() > giveUpAt)
+      throw new NotNowError('MUSTER_KAFKA_UNREACHABLE', `${topic}-${partition} has no leader`);
+  }
+}
+
+/** What kafkajs says when a broker does not answer, as our own error. */
+function answered<T>(answer: Promise<T>): Promise<T> {
+  return answer.catch((error: unknown) => {
+    throw unreachable(error);
+  });
 }
 
 /** One fetch from a position: the records that consumers may see, and where to go on. */
