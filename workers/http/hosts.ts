@@ -13,7 +13,8 @@ export type CheckHost = (request: IncomingMessage) => HttpError | undefined;
  *   needs a name. Pages of these hosts may call it too, as those of the very host and port that the request is for.
  */
 export function checkHosts(names: readonly string[]): CheckHost {
-  const known = new Set(names.map((name) => name.toLowerCase()));
+  // An address is no name: any program on that machine may serve a page on another port of it.
+  const known = new Set(names.filter((name) => isIP(name) === 0).map((name) => name.toLowerCase()));
   return ({ headers: { host, origin } }) => {
     // Only a client of HTTP/1.0 can leave it out, and no browser is one.
     if (host !== undefined) {
