@@ -12,6 +12,7 @@ const closeWithinMs = 1_000;
 
 export function adminOver(root: KafkaJs, wire: Wire): { admin: Admin; closeAdmin(): Promise<void> } {
   let connected: Promise<AdminClient> | undefined;
+  let closed = false;
 
   async function connect(): Promise<AdminClient> {
     const admin = root.admin();
@@ -19,7 +20,7 @@ export function adminOver(root: KafkaJs, wire: Wire): { admin: Admin; closeAdmin
     return admin;
   }
 
-  async function closeAdmin(): Promise<void> {
+  async function disconnect(): Promise<void> {
     const closing = connected;
     connected = undefined;
     await Promise.race([closing?.then((admin) => admin.disconnect()), sleep(closeWithinMs)]).catch(
@@ -27,15 +28,22 @@ export function adminOver(root: KafkaJs, wire: Wire): { admin: Admin; closeAdmin
     );
   }
 
+  /** For good: a question that is still tried again opens no connection that nobody would close. */
+  function closeAdmin(): Promise<void> {
+    closed = true;
+    return disconnect();
+  }
+
   async function withAdmin<T>(work: (admin: AdminClient) => Promise<T>): Promise<T> {
     const giveUpAt = Date.now() + tryForMs;
     for (;;) {
       try {
+        if (closed) throw new NotNowError('MUSTER_KAFKA_UNREACHABLE', 'the client is closed');
         connected ??= connect();
         return await work(await connected);
       } catch (error) {
-        if (Date.now() > giveUpAt || isFinal(error)) throw unreachable(error);
-        void closeAdmin();
+        if (closed || Date.now() > giveUpAt || isFinal(error)) throw unreachable(error);
+        void disconnect();
         await sleep(retryMs);
       }
     }

@@ -78,6 +78,19 @@ export function openWire(options: WireOptions): Wire {
     return learned;
   }
 
+  /**
+   * Waits for a connect that somebody else has begun; one that got a socket and no versions is given up, not kept. What is
+   * connected only after the end is closed here: nobody else will.
+   */
+  async function connect(broker: Broker): Promise<void> {
+    for (let attempt = 1; ; attempt++) {
+      if (closed) throw new Error('the connections are closed');
+      await broker.connect();
+      if (!closed && (broker.versions !== null || attempt === 2)) return;
+      await broker.disconnect();
+    }
+  }
+
   async function ask(broker: Broker, topics: readonly string[]): Promise<MetadataResponse> {
     const define = broker.lookupRequest(apiKeys.Metadata, requests.Metadata);
     const { request, response } = define({ topics, allowAutoTopicCreation: false });
@@ -169,14 +182,6 @@ export function openWire(options: WireOptions): Wire {
  */
 function isReady(broker: Broker): boolean {
   return broker.isConnected() && broker.versions !== null;
-}
-
-/** Waits for a connect that somebody else has begun; one that got a socket and no versions is given up, not kept. */
-async function connect(broker: Broker): Promise<void> {
-  await broker.connect();
-  if (broker.versions !== null) return;
-  await broker.disconnect();
-  await broker.connect();
 }
 
 function splitAddress(address: string): [host: string, port: number] {
