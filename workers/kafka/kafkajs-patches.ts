@@ -50,6 +50,27 @@ Connection.prototype.connect = function () {
   return connecting;
 };
 
+/**
+ * A broker whose socket is open and who has not said yet which versions it speaks is "not connected" by a plain error, which
+ * kafkajs takes for one that no later try mends: it ends the consumer. While all brokers start again that is met easily.
+ */
+const { KafkaJSConnectionError } = require('kafkajs/src/errors.js') as {
+  KafkaJSConnectionError: new (message: string) => Error;
+};
+type Lookup = Broker['lookupRequest'];
+const lookup = Symbol('lookupRequest');
+const notYetKnown: Lookup = () => {
+  throw new KafkaJSConnectionError('Broker not connected');
+};
+Object.defineProperty(BrokerClass.prototype, 'lookupRequest', {
+  get(this: { [lookup]: Lookup }) {
+    return this[lookup];
+  },
+  set(this: { [lookup]: Lookup }, known: Lookup) {
+    this[lookup] = known.name === 'notInitializedLookup' ? notYetKnown : known;
+  },
+});
+
 /** kafkajs decodes fetched records through this module, required at the first fetch: ours is put in its place. */
 const decodeMessagesPath = require.resolve('kafkajs/src/protocol/requests/fetch/v4/decodeMessages.js');
 require(decodeMessagesPath);
