@@ -6,7 +6,7 @@ import { topics } from '../../catalog/topics.ts';
 import { MusterError } from '../base/errors.ts';
 import { pseudonym } from '../base/pseudonym.ts';
 import type { IncomingRecord, OutgoingRecord } from '../kafka/kafka.ts';
-import { eventRecord, headerText } from '../kafka/records.ts';
+import { eventRecord, headerText, jsonOf } from '../kafka/records.ts';
 import type { Decided, NewRequest } from './requests.ts';
 
 const isRequest = Compile(couponRequest);
@@ -19,7 +19,7 @@ export function parseRequest(record: IncomingRecord): NewRequest {
   if (record.value === null) throw invalid('it has no value');
   let value: unknown;
   try {
-    value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(record.value));
+    value = jsonOf(record.value);
   } catch {
     throw invalid('its value is no JSON');
   }

@@ -90,3 +90,10 @@ export function headerText(record: Pick<IncomingRecord, 'headers'>, name: string
   const value = Array.isArray(header) ? header.at(-1) : header;
   return value === undefined || value === null ? undefined : value.toString();
 }
+
+const utf8 = new TextDecoder('utf-8', { fatal: true });
+
+/** A value as JSON. Throws for bytes that are not UTF-8, and for text that is not JSON: nothing is repaired. */
+export function jsonOf(value: Buffer): unknown {
+  return JSON.parse(utf8.decode(value));
+}

@@ -3,7 +3,7 @@ import { Compile } from 'typebox/compile';
 import { couponIssued, paymentCompleted } from '../../catalog/events/outside.ts';
 import { MusterError } from '../base/errors.ts';
 import type { IncomingRecord } from '../kafka/kafka.ts';
-import { headerText, readEvent } from '../kafka/records.ts';
+import { headerText, jsonOf, readEvent } from '../kafka/records.ts';
 import type { PublishedEvent } from '../store/event-log.ts';
 
 export interface OutsideEvent extends PublishedEvent {
@@ -45,7 +45,7 @@ export function readOutsideEvent(record: IncomingRecord): OutsideEvent {
     throw new MusterError('MUSTER_EVENT_ID', 'the event id is not 1 to 200 visible ASCII characters');
   let value: unknown;
   try {
-    value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(record.value));
+    value = jsonOf(record.value);
   } catch {
     throw new MusterError('MUSTER_JSON_INVALID', 'the value is not JSON');
   }
