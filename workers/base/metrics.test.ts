@@ -1,6 +1,7 @@
 import { context, trace } from '@opentelemetry/api';
 import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-hooks';
 import test from 'ava';
+import { metrics } from '../../catalog/metrics.ts';
 import { counter, createRegistry, durationHistogram, gauge } from './metrics.ts';
 
 context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable());
@@ -14,20 +15,16 @@ const span = (traceFlags: number) =>
 
 test('a duration carries the sampled trace it was measured in as its exemplar', async (t) => {
   const registry = createRegistry();
-  const durations = durationHistogram(registry, {
-    name: 'work_duration_seconds',
-    help: 'Work.',
-    labelNames: ['kind'],
-  });
-  context.with(trace.setSpan(context.active(), span(1)), () => durations.observe({ kind: 'a' }, 0.02));
-  durations.observe({ kind: 'b' }, 0.02, span(0));
-  durations.observe({ kind: 'b' }, 0.02);
+  const durations = durationHistogram(registry, metrics.outside.webhookDuration);
+  context.with(trace.setSpan(context.active(), span(1)), () => durations.observe({ outcome: 'a' }, 0.02));
+  durations.observe({ outcome: 'b' }, 0.02, span(0));
+  durations.observe({ outcome: 'b' }, 0.02);
   const text = await registry.metrics();
   t.regex(
     text,
-    /work_duration_seconds_bucket\{le="0.025",kind="a"\} 1 # \{trace_id="0af7651916cd43dd8448eb211c80319c",span_id="b7ad6b7169203331"\} 0.02 \d+/,
+    /outside_webhook_duration_seconds_bucket\{le="0.025",outcome="a"\} 1 # \{trace_id="0af7651916cd43dd8448eb211c80319c",span_id="b7ad6b7169203331"\} 0.02 \d+/,
   );
-  t.regex(text, /work_duration_seconds_bucket\{le="0.025",kind="b"\} 2\n/);
+  t.regex(text, /outside_webhook_duration_seconds_bucket\{le="0.025",outcome="b"\} 2\n/);
 });
 
 test('the registry speaks OpenMetrics and has the process, the heap and the event loop in it', async (t) => {
@@ -45,30 +42,33 @@ test('the registry speaks OpenMetrics and has the process, the heap and the even
 
 test('two workers in one process share a metric of one name', async (t) => {
   const registry = createRegistry();
-  counter(registry, { name: 'things_total', help: 'Things.' }).inc();
-  counter(registry, { name: 'things_total', help: 'Things.' }).inc();
-  gauge(registry, { name: 'level', help: 'Level.' }).set(2);
-  gauge(registry, { name: 'level', help: 'Level.' }).inc();
+  counter(registry, metrics.order.orders).inc();
+  counter(registry, metrics.order.orders).inc();
+  gauge(registry, metrics.outbox.pending).set(2);
+  gauge(registry, metrics.outbox.pending).inc();
   const text = await registry.metrics();
-  t.regex(text, /\nthings_total 2\n/);
-  t.regex(text, /\nlevel 3\n/);
+  t.regex(text, /\norder_orders_total 2\n/);
+  t.regex(text, /\nmuster_outbox_pending 3\n/);
+});
+
+test('a gauge that is computed is computed at every scrape', async (t) => {
+  const registry = createRegistry();
+  let brokers = 2;
+  gauge(registry, metrics.canary.seenBrokers, (one) => one.set(brokers));
+  t.regex(await registry.metrics(), /\ncanary_seen_brokers 2\n/);
+  brokers = 3;
+  t.regex(await registry.metrics(), /\ncanary_seen_brokers 3\n/);
 });
 
 test('labels that are known from the start are there with 0, and two that share a counter do not set it back', async (t) => {
   const registry = createRegistry();
-  const options = {
-    name: 'things_total',
-    help: 'Things.',
-    labelNames: ['kind'] as const,
-    known: [{ kind: 'a' }, { kind: 'b' }],
-  };
-  counter(registry, options).inc({ kind: 'a' });
-  const again = counter(registry, options);
+  counter(registry, metrics.promotion.acts).inc({ action: 'click' });
+  const again = counter(registry, metrics.promotion.acts);
   t.deepEqual(
-    (await again.get()).values.map(({ labels, value }) => [labels.kind, value]),
+    (await again.get()).values.map(({ labels, value }) => [labels.action, value]),
     [
-      ['a', 1],
-      ['b', 0],
+      ['click', 1],
+      ['view', 0],
     ],
   );
 });

@@ -2,21 +2,15 @@
 import { readFileSync } from 'node:fs';
 import { isSpanContextValid, type Span, TraceFlags, trace } from '@opentelemetry/api';
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
-import { durationBuckets, metrics } from '../../catalog/metrics.ts';
+import { instruments, type LabelOf, type NameOf } from '../../catalog/instruments.ts';
+import { metrics } from '../../catalog/metrics.ts';
 
 /** A registry with the process's own metrics: CPU, memory, descriptors, garbage collection, event-loop lag. */
 export function createRegistry(): Registry {
   const registry = new Registry();
   registry.setContentType(Registry.OPENMETRICS_CONTENT_TYPE as never);
   collectDefaultMetrics({ register: registry });
-  new Gauge({
-    name: metrics.process.anonymousMemory,
-    help: 'Memory of the process without mapped files: what counts against the limit of its container.',
-    registers: [registry],
-    collect() {
-      this.set(anonymousBytes());
-    },
-  });
+  gauge(registry, metrics.process.anonymousMemory, (memory) => memory.set(anonymousBytes()));
   return registry;
 }
 
@@ -64,33 +58,44 @@ export async function* exposition(registry: Registry): AsyncGenerator<string> {
   yield text.endsWith(end) ? piece + end : piece;
 }
 
-export interface MetricOptions<Label extends string = string> {
-  readonly name: string;
-  readonly help: string;
-  readonly labelNames?: readonly Label[];
+/** The metric of that name; two workers in one process share it. */
+function registered<M>(registry: Registry, name: string, make: () => M): M {
+  return (registry.getSingleMetric(name) as M | undefined) ?? make();
 }
 
-/**
- * The counter of that name: two workers in one process share it. `known`: labels that are there from the start, with 0; a
- * series that is born with its first event has no rate at that event, and a panel of it is empty until then.
- */
-export function counter<Label extends string>(
+/** The instrument as prom-client wants it. */
+const described = <Name extends keyof typeof instruments>(registry: Registry, name: Name) => ({
+  name,
+  help: instruments[name].help,
+  labelNames: [...instruments[name].labels] as LabelOf<Name>[],
+  registers: [registry],
+});
+
+/** The counter that the catalog describes under that name, with its known label values at 0. */
+export function counter<Name extends NameOf<'counter'>>(
   registry: Registry,
-  { known = [], ...options }: MetricOptions<Label> & { readonly known?: readonly Record<Label, string>[] },
-): Counter<Label> {
-  const found = registry.getSingleMetric(options.name) as Counter<Label> | undefined;
-  if (found !== undefined) return found;
-  const made = new Counter<Label>({ ...options, registers: [registry] });
-  for (const labels of known) made.inc(labels, 0);
-  return made;
+  name: Name,
+): Counter<LabelOf<Name>> {
+  return registered(registry, name, () => {
+    const made = new Counter<LabelOf<Name>>(described(registry, name));
+    for (const labels of instruments[name].known) made.inc(labels as Record<LabelOf<Name>, string>, 0);
+    return made;
+  });
 }
 
-/** The gauge of that name: two workers in one process share it. */
-export function gauge<Label extends string>(registry: Registry, options: MetricOptions<Label>): Gauge<Label> {
-  return (
-    (registry.getSingleMetric(options.name) as Gauge<Label> | undefined) ??
-    new Gauge({ ...options, registers: [registry] })
-  );
+/** The gauge that the catalog describes under that name. `collect`: sets it anew at every scrape. */
+export function gauge<Name extends NameOf<'gauge'>>(
+  registry: Registry,
+  name: Name,
+  collect?: (gauge: Gauge<LabelOf<Name>>) => void,
+): Gauge<LabelOf<Name>> {
+  return registered(registry, name, () => {
+    const made: Gauge<LabelOf<Name>> = new Gauge({
+      ...described(registry, name),
+      ...(collect && { collect: () => collect(made) }),
+    });
+    return made;
+  });
 }
 
 export interface DurationHistogram<Label extends string = string> {
@@ -98,25 +103,21 @@ export interface DurationHistogram<Label extends string = string> {
   observe(labels: Partial<Record<Label, string | number>>, seconds: number, span?: Span): void;
 }
 
-/** A histogram of seconds with the catalog's bounds; each bucket carries the trace of its latest observation. */
-export function durationHistogram<Label extends string>(
+/** The histogram of seconds that the catalog describes under that name; each bucket carries the trace of its latest observation. */
+export function durationHistogram<Name extends NameOf<'histogram'>>(
   registry: Registry,
-  options: MetricOptions<Label> & { readonly buckets?: readonly number[] },
-): DurationHistogram<Label> {
-  const histogram =
-    (registry.getSingleMetric(options.name) as Histogram<Label> | undefined) ??
-    new Histogram({
-      name: options.name,
-      help: options.help,
-      labelNames: [...(options.labelNames ?? [])],
-      buckets: [...(options.buckets ?? durationBuckets)],
-      enableExemplars: true,
-      registers: [registry],
-    });
+  name: Name,
+): DurationHistogram<LabelOf<Name>> {
+  const buckets = [...instruments[name].buckets];
+  const histogram = registered(
+    registry,
+    name,
+    () => new Histogram({ ...described(registry, name), buckets, enableExemplars: true }),
+  );
   return {
     observe(labels, seconds, span) {
       histogram.observe({
-        labels: labels as Record<Label, string | number>,
+        labels: labels as Record<LabelOf<Name>, string | number>,
         value: seconds,
         exemplarLabels: exemplar(span) as never,
       });

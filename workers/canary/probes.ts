@@ -7,15 +7,18 @@
  */
 import { probeRules } from '../../catalog/slos.ts';
 
-export type Counted =
-  | 'sent'
-  | 'failed'
-  | 'received'
-  | 'lost'
-  | 'duplicated'
-  | 'outOfOrder'
-  | 'probes'
-  | 'goodProbes';
+/** What is counted; each has a counter of that name in the catalog's `metrics.canary`. */
+export const counted = [
+  'sent',
+  'failed',
+  'received',
+  'lost',
+  'duplicated',
+  'outOfOrder',
+  'probes',
+  'goodProbes',
+] as const;
+export type Counted = (typeof counted)[number];
 
 export type ProbeRules = { readonly [Rule in keyof typeof probeRules]: number };
 

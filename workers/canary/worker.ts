@@ -7,7 +7,7 @@
  * handful in flight, whatever state the cluster is in.
  */
 import { randomBytes } from 'node:crypto';
-import { Gauge, type Registry } from 'prom-client';
+import type { Registry } from 'prom-client';
 import { Type } from 'typebox';
 import { Compile } from 'typebox/compile';
 import { type Environment, environments } from '../../catalog/environments.ts';
@@ -17,11 +17,11 @@ import { probeRules } from '../../catalog/slos.ts';
 import { topics } from '../../catalog/topics.ts';
 import { kafkaOnlySettings } from '../base/config.ts';
 import { MusterError } from '../base/errors.ts';
-import { counter, durationHistogram } from '../base/metrics.ts';
+import { counter, durationHistogram, gauge } from '../base/metrics.ts';
 import type { IncomingRecord } from '../kafka/kafka.ts';
 import { eventRecord } from '../kafka/records.ts';
 import type { Worker } from '../platform/worker.ts';
-import { type Counted, openProbeBook, type ProbeBook } from './probes.ts';
+import { type Counted, counted, openProbeBook, type ProbeBook } from './probes.ts';
 import { partitionKey, singleCopies, watchRecovery } from './recovery.ts';
 
 const config = Type.Object({
@@ -217,40 +217,12 @@ function sequenceOf(record: IncomingRecord, instance: string): number | undefine
   }
 }
 
-const counters: Record<Counted, readonly [name: string, help: string]> = {
-  sent: [metrics.canary.sent, 'Probes sent.'],
-  failed: [metrics.canary.failed, 'Probes that got no ack within their deadline.'],
-  received: [metrics.canary.received, 'Probes received, each once.'],
-  lost: [metrics.canary.lost, 'Probes that were acked and not received within 10 s.'],
-  duplicated: [metrics.canary.duplicated, 'Probes received once more.'],
-  outOfOrder: [metrics.canary.outOfOrder, 'Probes received after a later one of their partition.'],
-  probes: [
-    metrics.canary.probes,
-    'Probes that were due and have a verdict: one a second for each expected broker.',
-  ],
-  goodProbes: [metrics.canary.goodProbes, 'Probes that were acked and received within 2 s.'],
-};
-
 function createMeters(registry: Registry, partitions: readonly number[]) {
-  const labelNames = ['partition'] as const;
-  const byWhat = new Map(
-    Object.entries(counters).map(([what, [name, help]]) => [
-      what,
-      counter(registry, { name, help, labelNames }),
-    ]),
-  );
+  const byWhat = new Map(counted.map((what) => [what, counter(registry, metrics.canary[what])]));
   // From 0 on: a counter that appears with its first event hides that event from increase().
   for (const one of byWhat.values()) for (const partition of partitions) one.inc({ partition }, 0);
-  const produce = durationHistogram(registry, {
-    name: metrics.canary.produceLatency,
-    help: 'From the sending of a probe to its ack by all in-sync replicas.',
-    labelNames,
-  });
-  const endToEnd = durationHistogram(registry, {
-    name: metrics.canary.endToEndLatency,
-    help: 'From the sending of a probe to its receipt.',
-    labelNames,
-  });
+  const produce = durationHistogram(registry, metrics.canary.produceLatency);
+  const endToEnd = durationHistogram(registry, metrics.canary.endToEndLatency);
   return {
     count: (what: Counted, partition: number) => byWhat.get(what)!.inc({ partition }),
     produce: (partition: number, seconds: number) => produce.observe({ partition }, seconds),
@@ -269,51 +241,17 @@ function registerGauges(
   },
 ): void {
   const { expected, book, recovery, now, seenBrokers } = sources;
-  const registers = [registry];
-  const single = (name: string, help: string, value: () => number) =>
-    new Gauge({
-      name,
-      help,
-      registers,
-      collect() {
-        this.set(value());
-      },
-    });
-  single(metrics.canary.expectedBrokers, 'Brokers that should be there.', () => expected);
-  single(
-    metrics.canary.seenBrokers,
-    'Brokers that the cluster knows to be alive; 0 when none answers.',
-    seenBrokers,
-  );
-  single(
-    metrics.canary.currentOutage,
-    'Seconds since the first failing probe of the outage that is going on; 0 when there is none.',
-    () => book.outage(now()).currentSeconds,
-  );
-  single(
-    metrics.canary.lastOutage,
-    'Length of the last outage that is over; 0 when there was none since the start.',
-    () => book.outage(now()).lastSeconds,
-  );
-  const labelNames = ['topic', 'partition'];
-  for (const [name, help, field] of [
-    [
-      metrics.recovery.replicationAge,
-      'Seconds since all copies of the partition were seen in sync; 0 while they are.',
-      'replicationAgeSeconds',
-    ],
-    [metrics.recovery.secondsAtRisk, 'Seconds of data that a single copy holds.', 'atRiskSeconds'],
+  gauge(registry, metrics.canary.expectedBrokers).set(expected);
+  gauge(registry, metrics.canary.seenBrokers, (one) => one.set(seenBrokers()));
+  gauge(registry, metrics.canary.currentOutage, (one) => one.set(book.outage(now()).currentSeconds));
+  gauge(registry, metrics.canary.lastOutage, (one) => one.set(book.outage(now()).lastSeconds));
+  for (const [name, field] of [
+    [metrics.recovery.replicationAge, 'replicationAgeSeconds'],
+    [metrics.recovery.secondsAtRisk, 'atRiskSeconds'],
   ] as const) {
-    new Gauge({
-      name,
-      help,
-      labelNames,
-      registers,
-      collect() {
-        this.reset();
-        for (const one of recovery.at(now()))
-          this.set({ topic: one.topic, partition: one.partition }, one[field]);
-      },
+    gauge(registry, name, (one) => {
+      one.reset();
+      for (const at of recovery.at(now())) one.set({ topic: at.topic, partition: at.partition }, at[field]);
     });
   }
 }

@@ -1,6 +1,5 @@
 /** The workers of coupons: `coupon-api` (takes requests in, tells clients what became of them) and `coupon-issue` (decides). */
 import { Type } from 'typebox';
-import { couponReasons } from '../../catalog/events/coupon.ts';
 import { groups } from '../../catalog/groups.ts';
 import { metrics } from '../../catalog/metrics.ts';
 import { topics } from '../../catalog/topics.ts';
@@ -39,15 +38,8 @@ export const api: Worker<typeof apiConfig> = {
   config: apiConfig,
   async start(deps) {
     const { config, database, fail, http, kafka, log, metrics: registry, relayOutbox, secrets } = deps;
-    const requests = counter(registry, {
-      name: metrics.coupon.requests,
-      help: 'Requests for coupons made durable.',
-      labelNames: ['ordering'],
-    });
-    const pushLatency = durationHistogram(registry, {
-      name: metrics.coupon.pushLatency,
-      help: 'From the durable request to the push to its client.',
-    });
+    const requests = counter(registry, metrics.coupon.requests);
+    const pushLatency = durationHistogram(registry, metrics.coupon.pushLatency);
     const mailboxes = createMailboxes();
     // For dead letters.
     const producer = await kafka.producer('coupon-api');
@@ -93,13 +85,9 @@ function measure(
   { database, metrics: registry, log }: Pick<WorkerDeps, 'database' | 'metrics' | 'log'>,
   clients: () => number,
 ): NodeJS.Timeout {
-  const perCoupon = (name: string, help: string) => gauge(registry, { name, help, labelNames: ['coupon'] });
-  const issued = perCoupon(metrics.coupon.issued, 'Coupons that people hold, from the store of truth.');
-  const stock = perCoupon(metrics.coupon.stock, 'Coupons that there are.');
-  const pushClients = gauge(registry, {
-    name: metrics.coupon.pushClients,
-    help: 'Clients that wait for outcomes here.',
-  });
+  const issued = gauge(registry, metrics.coupon.issued);
+  const stock = gauge(registry, metrics.coupon.stock);
+  const pushClients = gauge(registry, metrics.coupon.pushClients);
   const look = async () => {
     pushClients.set(clients());
     try {
@@ -141,19 +129,8 @@ export const issue: Worker<typeof issueConfig> = {
   ],
   config: issueConfig,
   async start({ config, database, fail, kafka, log, metrics: registry, redis, secrets }) {
-    const outcomes = counter(registry, {
-      name: metrics.coupon.outcomes,
-      help: 'Requests for coupons that were decided.',
-      labelNames: ['outcome', 'reason'],
-      known: [
-        { outcome: 'SUCCESS', reason: '' },
-        ...couponReasons.map((reason) => ({ outcome: 'FAILED', reason })),
-      ],
-    });
-    const latency = durationHistogram(registry, {
-      name: metrics.coupon.decisionLatency,
-      help: 'From the durable request to its decision, by the clock of the database.',
-    });
+    const outcomes = counter(registry, metrics.coupon.outcomes);
+    const latency = durationHistogram(registry, metrics.coupon.decisionLatency);
     const locks = config.COUPON_LOCK === 'redis' ? redisLocks(redis, log) : noLocks;
     const store = requestStore(database);
     const producer = await kafka.producer('coupon-issue', { lingerMs: 30 });

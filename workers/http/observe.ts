@@ -33,11 +33,7 @@ export function observeRequests(
   running: Set<ServerResponse>,
   isDraining: () => boolean,
 ): void {
-  const durations = durationHistogram(options.registry, {
-    name: metrics.http.requestDuration,
-    help: 'Duration of HTTP server requests.',
-    labelNames: ['http_request_method', 'http_route', 'http_response_status_code'],
-  });
+  const durations = durationHistogram(options.registry, metrics.http.requestDuration);
   const tracer = trace.getTracer('muster/http');
 
   app.addHook('onRequest', (request, reply, done) => {

@@ -92,16 +92,8 @@ const notSent = new Set([
 
 export function createOutgoing(options: OutgoingOptions): Outgoing {
   const { name, registry, tries = 1, leftAloneMs = 30_000 } = options;
-  const calls = counter(registry, {
-    name: metrics.http.clientCalls,
-    help: 'Calls to systems outside, by how they ended.',
-    labelNames: ['client', 'outcome'],
-  });
-  const open = gauge(registry, {
-    name: metrics.http.clientBreakerOpen,
-    help: '1 while a system outside is left alone because its calls have failed.',
-    labelNames: ['client'],
-  });
+  const calls = counter(registry, metrics.http.clientCalls);
+  const open = gauge(registry, metrics.http.clientBreakerOpen);
   const inARow = new ConsecutiveBreaker(options.failuresInARow ?? 10);
   const breaker = circuitBreaker(handleWhenResult(isDown), { halfOpenAfter: leftAloneMs, breaker: inARow });
   let nextTryMs = 0;

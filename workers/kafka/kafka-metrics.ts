@@ -26,36 +26,12 @@ export const noMetrics: KafkaMetrics = {
 export function kafkaMetrics(registry: Registry): KafkaMetrics {
   const destination = 'messaging_destination_name';
   const group = 'messaging_consumer_group_name';
-  const operationDuration = durationHistogram(registry, {
-    name: names.messaging.clientOperationDuration,
-    help: 'Duration of a send (from the first record queued to the ack) or a commit.',
-    labelNames: ['messaging_operation_name', destination, 'error_type'],
-  });
-  const processDuration = durationHistogram(registry, {
-    name: names.messaging.processDuration,
-    help: 'Duration of handling one record or one batch.',
-    labelNames: [destination, group, 'error_type'],
-  });
-  const sent = counter(registry, {
-    name: names.messaging.sentMessages,
-    help: 'Records acked by the brokers.',
-    labelNames: [destination],
-  });
-  const consumed = counter(registry, {
-    name: names.messaging.consumedMessages,
-    help: 'Records handed to a handler.',
-    labelNames: [destination, group],
-  });
-  const deadLetters = counter(registry, {
-    name: names.messaging.deadLetters,
-    help: 'Records moved to a dead letter topic.',
-    labelNames: [destination, 'code'],
-  });
-  const retries = counter(registry, {
-    name: names.messaging.retries,
-    help: 'Records moved to a retry topic.',
-    labelNames: [destination, 'attempt'],
-  });
+  const operationDuration = durationHistogram(registry, names.messaging.clientOperationDuration);
+  const processDuration = durationHistogram(registry, names.messaging.processDuration);
+  const sent = counter(registry, names.messaging.sentMessages);
+  const consumed = counter(registry, names.messaging.consumedMessages);
+  const deadLetters = counter(registry, names.messaging.deadLetters);
+  const retries = counter(registry, names.messaging.retries);
 
   return {
     operation(operation, topic, seconds, errorType = '') {

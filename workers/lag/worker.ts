@@ -88,20 +88,9 @@ export const worker: Worker<typeof config> = {
       retentionEveryMs,
     });
 
-    const duration = durationHistogram(registry, {
-      name: metrics.lag.cycleDuration,
-      help: 'Time that a pass over the cluster took.',
-    });
-    const failures = counter(registry, {
-      name: metrics.lag.cycleFailures,
-      help: 'Passes in which something could not be read.',
-    });
-    failures.inc(0);
-    const requests = gauge(registry, {
-      name: metrics.lag.cycleRequests,
-      help: 'Requests that the last pass sent to the broker.',
-      labelNames: ['broker'],
-    });
+    const duration = durationHistogram(registry, metrics.lag.cycleDuration);
+    const failures = counter(registry, metrics.lag.cycleFailures);
+    const requests = gauge(registry, metrics.lag.cycleRequests);
     let wholeAtMs: number | undefined;
     let passed = false;
     addMetricText(registry, {

@@ -85,10 +85,7 @@ function startStore<T>(
 
 /** Stores paid orders. */
 export function startAnalytics(options: DataPlatformOptions): Started {
-  const events = counter(options.registry, {
-    name: metrics.order.analyticsEvents,
-    help: 'Paid orders that the data platform has stored, repeats included.',
-  });
+  const events = counter(options.registry, metrics.order.analyticsEvents);
   return startStore(options, readOrderCompleted, async (db, orders) => {
     await storeSales(db, orders);
     events.inc(orders.length);
@@ -97,11 +94,7 @@ export function startAnalytics(options: DataPlatformOptions): Started {
 
 /** Keeps the products as their newest events say. */
 export function startProductEvents(options: DataPlatformOptions): Started {
-  const events = counter(options.registry, {
-    name: metrics.order.productEvents,
-    help: 'Events of products that the data platform has stored, by kind, repeats included.',
-    labelNames: ['kind'],
-  });
+  const events = counter(options.registry, metrics.order.productEvents);
   return startStore(options, readProductEvent, async (db, changes) => {
     await storeProducts(db, changes);
     for (const { kind } of changes) events.inc({ kind });

@@ -19,10 +19,7 @@ export async function startExpiry(
     fail,
   }: Pick<WorkerDeps, 'database' | 'kafka' | 'log' | 'metrics' | 'fail'>,
 ): Promise<Started> {
-  const expired = counter(registry, {
-    name: metrics.order.expired,
-    help: 'Orders that nobody paid in time.',
-  });
+  const expired = counter(registry, metrics.order.expired);
   const consumer = await consume(kafka, {
     group,
     log,

@@ -40,17 +40,8 @@ export interface RankingOptions {
 export async function startRanking(options: RankingOptions): Promise<Started> {
   const { group, kafka, log, key } = options;
   const topic = group.topics[0]!.name;
-  const events = counter(options.registry, {
-    name: metrics.order.rankingEvents,
-    help: 'Orders that came to the ranking, by outcome COUNTED or REPEATED.',
-    labelNames: ['outcome'],
-    known: [{ outcome: 'COUNTED' }, { outcome: 'REPEATED' }],
-  });
-  const partial = gauge(options.registry, {
-    name: metrics.order.rankingPartial,
-    help: '1 while the ranking lacks orders that neither its topic nor the data platform has.',
-  });
-  partial.set(0);
+  const events = counter(options.registry, metrics.order.rankingEvents);
+  const partial = gauge(options.registry, metrics.order.rankingPartial);
   /** Where we believe the ranking to be; undefined: at nothing. Partitions that are ours only. */
   const positions = new Map<number, number | undefined>();
   const busy = new Set<number>();

@@ -169,7 +169,7 @@ async function ownOrder(
 
 function registerOrders(app: App, options: OrderRoutesOptions): void {
   const { database, pseudonymKey } = options;
-  const placed = counter(options.registry, { name: metrics.order.orders, help: 'Orders placed.' });
+  const placed = counter(options.registry, metrics.order.orders);
   const place = groupCommit(
     async (placements: readonly OrderPlacement[]) =>
       placeOrders(await database(), placements, Date.now(), options.payWithinMs),
@@ -256,12 +256,7 @@ function registerOrders(app: App, options: OrderRoutesOptions): void {
 
 function registerPaying(app: App, options: OrderRoutesOptions): void {
   const { database, pseudonymKey } = options;
-  const payments = counter(options.registry, {
-    name: metrics.order.payments,
-    help: 'Requests to pay, by outcome: COMPLETED, REPEATED (the same request again), UNAVAILABLE or the reason of refusal.',
-    labelNames: ['outcome'],
-    known: [{ outcome: 'COMPLETED' }, { outcome: 'REPEATED' }, { outcome: 'UNAVAILABLE' }],
-  });
+  const payments = counter(options.registry, metrics.order.payments);
   const store = paymentStore(database);
   const pay = groupCommit((calls: readonly PaymentCall[]) => payOrders(store, calls, Date.now()), {
     most: 100,

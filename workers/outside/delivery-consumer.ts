@@ -52,24 +52,9 @@ export interface DeliveryOptions {
 /** Delivers the events of the group's topics until stopped. */
 export async function deliverEvents(options: DeliveryOptions): Promise<RecordConsumer> {
   const { db, group, log, registry, webhook } = options;
-  const states = counter(registry, {
-    name: names.outside.events,
-    help: 'Changes of state of events for systems outside, by the state entered.',
-    labelNames: ['state'],
-    known: (['PUBLISHED', 'IN_PROGRESS', 'COMPLETED', 'FAILED', 'DEAD_LETTER'] as const).map((state) => ({
-      state,
-    })),
-  });
-  const attempts = counter(registry, {
-    name: names.outside.webhookAttempts,
-    help: 'Webhooks sent, by how they ended.',
-    labelNames: ['outcome'],
-  });
-  const durations = durationHistogram(registry, {
-    name: names.outside.webhookDuration,
-    help: 'Duration of webhooks, by how they ended.',
-    labelNames: ['outcome'],
-  });
+  const states = counter(registry, names.outside.events);
+  const attempts = counter(registry, names.outside.webhookAttempts);
+  const durations = durationHistogram(registry, names.outside.webhookDuration);
   const entered = (state: EventState) => states.inc({ state });
   const receiver = createOutgoing({ name: 'webhooks', registry, ...webhook });
 

@@ -69,14 +69,8 @@ export const events: Worker<typeof eventsConfig> = {
 
 /** Keeps the gauges of what people should know of up to date, from the log itself: they survive a restart. */
 function countTroublesInto(registry: Registry, db: Kysely<unknown>, log: Logger): { stop(): void } {
-  const deadLettered = gauge(registry, {
-    name: names.outside.deadLettered,
-    help: 'Events for systems outside that were given up and not replayed with success.',
-  });
-  const inDoubt = gauge(registry, {
-    name: names.outside.inDoubt,
-    help: 'Events for systems outside of which a webhook got no answer: the receiver may have done the work.',
-  });
+  const deadLettered = gauge(registry, names.outside.deadLettered);
+  const inDoubt = gauge(registry, names.outside.inDoubt);
   const count = async () => {
     try {
       const troubles = await countTroubles(db);

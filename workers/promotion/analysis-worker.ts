@@ -1,11 +1,12 @@
 /** Worker `promotion-analysis`: how people of each age band react to promotions, over sliding windows. */
 import type { FastifyInstance } from 'fastify';
-import { Gauge, type Registry } from 'prom-client';
+import type { Registry } from 'prom-client';
 import { Type } from 'typebox';
 import { Compile } from 'typebox/compile';
 import { ageBands, enrichedPurchase } from '../../catalog/events/promotion.ts';
 import { metrics } from '../../catalog/metrics.ts';
 import { topics } from '../../catalog/topics.ts';
+import { gauge } from '../base/metrics.ts';
 import { errorBody, HttpError } from '../http/errors.ts';
 import type { IncomingRecord } from '../kafka/kafka.ts';
 import type { Worker } from '../platform/worker.ts';
@@ -223,29 +224,15 @@ export function registerReactionMetrics(
     }
     return samples;
   };
-  for (const [name, field, help] of [
-    [
-      metrics.promotion.reactionPurchases,
-      'purchases',
-      'Purchases of the age band in the window, whatever affected them: the same number for every promotion, to divide by.',
-    ],
-    [metrics.promotion.reactionAffected, 'affected', 'Purchases in the window that the promotion affected.'],
-    [metrics.promotion.reactionActs, 'acts', 'Clicks and views of the promotion in the window.'],
+  for (const [name, field] of [
+    [metrics.promotion.reactionPurchases, 'purchases'],
+    [metrics.promotion.reactionAffected, 'affected'],
+    [metrics.promotion.reactionActs, 'acts'],
   ] as const) {
-    new Gauge({
-      name,
-      help,
-      labelNames: ['promotion', 'age_band', 'window'],
-      registers: [registry],
-      collect() {
-        this.reset();
-        for (const sample of fresh()) {
-          this.set(
-            { promotion: sample.promotion, age_band: sample.ageBand, window: sample.window },
-            sample[field],
-          );
-        }
-      },
+    gauge(registry, name, (one) => {
+      one.reset();
+      for (const { promotion, ageBand, window, [field]: value } of fresh())
+        one.set({ promotion, age_band: ageBand, window }, value);
     });
   }
 }

@@ -1,7 +1,7 @@
 /** What the join tells of itself: counters, the latency of answers, purchases that wait. */
 import type { Registry } from 'prom-client';
 import type { PromoBehavior, Purchase } from '../../catalog/events/promotion.ts';
-import { metrics as names, promotionLatencyBuckets } from '../../catalog/metrics.ts';
+import { metrics as names } from '../../catalog/metrics.ts';
 import { counter, durationHistogram, gauge } from '../base/metrics.ts';
 import type { Answer, JoinOptions } from './join.ts';
 import { type Outcome, topicOf } from './join-records.ts';
@@ -11,52 +11,15 @@ import type { Source } from './join-runs.ts';
 export type JoinMeters = ReturnType<typeof createJoinMeters>;
 
 export function createJoinMeters(registry: Registry, { graceMs }: Pick<JoinOptions, 'graceMs'>) {
-  const purchases = counter(registry, {
-    name: names.promotion.purchases,
-    help: 'Purchases answered, by whether a promotion affected them (first answer).',
-    labelNames: ['promotion_affect'],
-    known: [{ promotion_affect: '0' }, { promotion_affect: '1' }],
-  });
-  const acts = counter(registry, {
-    name: names.promotion.acts,
-    help: 'Acts on promotions taken into the join.',
-    labelNames: ['action'],
-    known: [{ action: 'click' }, { action: 'view' }],
-  });
-  const corrections = counter(registry, {
-    name: names.promotion.corrections,
-    help: 'Later answers with a higher version, because an act came after its purchase.',
-  });
-  const duplicates = counter(registry, {
-    name: names.promotion.duplicates,
-    help: 'Records that said nothing new.',
-    labelNames: ['topic'],
-  });
-  const late = counter(registry, {
-    name: names.promotion.late,
-    help: 'Records appended more than the grace after they happened: acts and purchases that belong together may have missed each other.',
-    labelNames: ['topic'],
-  });
-  const rejected = counter(registry, {
-    name: names.promotion.rejected,
-    help: 'Records that could not be understood.',
-    labelNames: ['topic', 'code'],
-  });
-  const deadLetters = counter(registry, {
-    name: names.messaging.deadLetters,
-    help: 'Records moved to a dead letter topic.',
-    labelNames: ['messaging_destination_name', 'code'],
-  });
-  const pending = gauge(registry, {
-    name: names.promotion.pendingMisses,
-    help: 'Purchases without an act so far that wait for the act side to be read.',
-  });
-  const latency = durationHistogram(registry, {
-    name: names.promotion.joinLatency,
-    help: 'From the append of a purchase to the ack of its first answer.',
-    labelNames: ['promotion_affect'],
-    buckets: promotionLatencyBuckets,
-  });
+  const purchases = counter(registry, names.promotion.purchases);
+  const acts = counter(registry, names.promotion.acts);
+  const corrections = counter(registry, names.promotion.corrections);
+  const duplicates = counter(registry, names.promotion.duplicates);
+  const late = counter(registry, names.promotion.late);
+  const rejected = counter(registry, names.promotion.rejected);
+  const deadLetters = counter(registry, names.messaging.deadLetters);
+  const pending = gauge(registry, names.promotion.pendingMisses);
+  const latency = durationHistogram(registry, names.promotion.joinLatency);
   const labels = { hit: { promotion_affect: '1' }, miss: { promotion_affect: '0' } } as const;
   return {
     /** `tookMs`: from when it happened to its append. */

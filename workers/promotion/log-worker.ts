@@ -36,16 +36,8 @@ export const worker: Worker<typeof config> = {
   config,
   async start({ config, fail, kafka, log, metrics: registry }) {
     const producer = await kafka.producer('promotion-log');
-    const lines = counter(registry, {
-      name: metrics.promotion.logLines,
-      help: 'Lines read from log files, by what became of them.',
-      labelNames: ['topic', 'result'],
-    });
-    const lagBytes = gauge(registry, {
-      name: metrics.promotion.logFileLagBytes,
-      help: 'Bytes in log files that are not yet acked by Kafka.',
-      labelNames: ['topic'],
-    });
+    const lines = counter(registry, metrics.promotion.logLines);
+    const lagBytes = gauge(registry, metrics.promotion.logFileLagBytes);
     const told = new Map<string, number>();
     const follower = createLogFollower({
       directory: config.LOG_INBOX_DIRECTORY,

@@ -228,10 +228,7 @@ function dueLane({
   log,
   pollMs = 200,
 }: RelayOptions): Relay {
-  const lateness = durationHistogram(registry, {
-    name: metrics.outbox.timerLateness,
-    help: 'From when a timer was due to the ack of its records.',
-  });
+  const lateness = durationHistogram(registry, metrics.outbox.timerLateness);
   const inFlight = new Set<Promise<void>>();
   let acked: string[] = [];
   let failures = 0;
@@ -337,14 +334,8 @@ async function send(
 
 /** Keeps muster_outbox_pending and muster_outbox_oldest_age_seconds up to date; every relay reports the same numbers. */
 function measureBacklog({ store, registry, log }: RelayOptions): { stop(): void } {
-  const pending = gauge(registry, {
-    name: metrics.outbox.pending,
-    help: 'Rows in the outbox that ought to be published by now and are not.',
-  });
-  const oldest = gauge(registry, {
-    name: metrics.outbox.oldestAgeSeconds,
-    help: 'For how long the oldest of them has been; 0 when there is none.',
-  });
+  const pending = gauge(registry, metrics.outbox.pending);
+  const oldest = gauge(registry, metrics.outbox.oldestAgeSeconds);
   const measure = async () => {
     try {
       const backlog = await store.backlog();

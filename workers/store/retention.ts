@@ -27,21 +27,9 @@ export interface RetentionOptions {
 /** Cleans now and every hour, and measures every minute the room that tables take, until stopped. */
 export function startRetention(options: RetentionOptions): { stop(): Promise<void> } {
   const { db, database, registry, log } = options;
-  const deleted = counter(registry, {
-    name: metrics.tables.deletedRows,
-    help: 'Rows that were deleted because they were older than the catalog keeps them.',
-    labelNames: ['table'],
-  });
-  const succeeded = gauge(registry, {
-    name: metrics.tables.cleanedTime,
-    help: 'When nothing was left in the table that is older than the catalog keeps it (Unix time); at first the start of the process.',
-    labelNames: ['table'],
-  });
-  const bytes = gauge(registry, {
-    name: metrics.tables.bytes,
-    help: 'Room that the table takes on the database’s disk, as its server estimates it; indexes and free pages included.',
-    labelNames: ['schema', 'table'],
-  });
+  const deleted = counter(registry, metrics.tables.deletedRows);
+  const succeeded = gauge(registry, metrics.tables.cleanedTime);
+  const bytes = gauge(registry, metrics.tables.bytes);
   const cleaned = tables.filter(({ rules }) => rules.length > 0);
   for (const { name } of cleaned) {
     deleted.inc({ table: name }, 0);

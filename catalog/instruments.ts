@@ -1,0 +1,209 @@
+/** The metrics that our processes count and measure: kind, what they say, their labels, by their name. */
+import { couponReasons } from './events/coupon.ts';
+import { durationBuckets, metrics, promotionLatencyBuckets } from './metrics.ts';
+
+export interface Instrument<Kind extends string = string, Label extends string = string> {
+  readonly kind: Kind;
+  readonly help: string;
+  readonly labels: readonly Label[];
+  /** Label values that are there from the start, with 0: a series that is born with its first event hides that event. */
+  readonly known: readonly Readonly<Record<Label, string>>[];
+  readonly buckets: readonly number[];
+}
+
+function maker<const Kind extends string>(kind: Kind) {
+  return <const Label extends string = never>(
+    help: string,
+    labels: readonly Label[] = [],
+    more: Partial<Pick<Instrument<Kind, Label>, 'known' | 'buckets'>> = {},
+  ): Instrument<Kind, Label> => ({ kind, help, labels, known: [], buckets: durationBuckets, ...more });
+}
+const counter = maker('counter');
+const gauge = maker('gauge');
+const histogram = maker('histogram');
+
+const ofLabel = <Label extends string>(label: Label, values: readonly string[]) =>
+  values.map((value) => ({ [label]: value }) as Record<Label, string>);
+
+const topic = 'messaging_destination_name';
+const group = 'messaging_consumer_group_name';
+const { messaging, http, outbox, tables, promotion, coupon, order, outside, lag, canary, recovery } = metrics;
+
+export const instruments = {
+  [messaging.clientOperationDuration]: histogram(
+    'Duration of a send (from the first record queued to the ack) or a commit.',
+    ['messaging_operation_name', topic, 'error_type'],
+  ),
+  [messaging.processDuration]: histogram('Duration of handling one record or one batch.', [
+    topic,
+    group,
+    'error_type',
+  ]),
+  [messaging.sentMessages]: counter('Records acked by the brokers.', [topic]),
+  [messaging.consumedMessages]: counter('Records handed to a handler.', [topic, group]),
+  [messaging.deadLetters]: counter('Records moved to a dead letter topic.', [topic, 'code']),
+  [messaging.retries]: counter('Records moved to a retry topic.', [topic, 'attempt']),
+
+  [http.requestDuration]: histogram('Duration of HTTP server requests.', [
+    'http_request_method',
+    'http_route',
+    'http_response_status_code',
+  ]),
+  [http.clientCalls]: counter('Calls to systems outside, by how they ended.', ['client', 'outcome']),
+  [http.clientBreakerOpen]: gauge('1 while a system outside is left alone because its calls have failed.', [
+    'client',
+  ]),
+
+  [outbox.pending]: gauge('Rows in the outbox that ought to be published by now and are not.'),
+  [outbox.oldestAgeSeconds]: gauge('For how long the oldest of them has been; 0 when there is none.'),
+  [outbox.timerLateness]: histogram('From when a timer was due to the ack of its records.'),
+
+  [tables.deletedRows]: counter(
+    'Rows that were deleted because they were older than the catalog keeps them.',
+    ['table'],
+  ),
+  [tables.cleanedTime]: gauge(
+    'When nothing was left in the table that is older than the catalog keeps it (Unix time); at first the start of the process.',
+    ['table'],
+  ),
+  [tables.bytes]: gauge(
+    'Room that the table takes on the database’s disk, as its server estimates it; indexes and free pages included.',
+    ['schema', 'table'],
+  ),
+
+  [promotion.purchases]: counter(
+    'Purchases answered, by whether a promotion affected them (first answer).',
+    ['promotion_affect'],
+    { known: ofLabel('promotion_affect', ['0', '1']) },
+  ),
+  [promotion.acts]: counter('Acts on promotions taken into the join.', ['action'], {
+    known: ofLabel('action', ['click', 'view']),
+  }),
+  [promotion.corrections]: counter(
+    'Later answers with a higher version, because an act came after its purchase.',
+  ),
+  [promotion.duplicates]: counter('Records that said nothing new.', ['topic']),
+  [promotion.late]: counter(
+    'Records appended more than the grace after they happened: acts and purchases that belong together may have missed each other.',
+    ['topic'],
+  ),
+  [promotion.rejected]: counter('Records that could not be understood.', ['topic', 'code']),
+  [promotion.pendingMisses]: gauge('Purchases without an act so far that wait for the act side to be read.'),
+  [promotion.joinLatency]: histogram(
+    'From the append of a purchase to the ack of its first answer.',
+    ['promotion_affect'],
+    { buckets: promotionLatencyBuckets },
+  ),
+  [promotion.reactionPurchases]: gauge(
+    'Purchases of the age band in the window, whatever affected them: the same number for every promotion, to divide by.',
+    ['promotion', 'age_band', 'window'],
+  ),
+  [promotion.reactionAffected]: gauge('Purchases in the window that the promotion affected.', [
+    'promotion',
+    'age_band',
+    'window',
+  ]),
+  [promotion.reactionActs]: gauge('Clicks and views of the promotion in the window.', [
+    'promotion',
+    'age_band',
+    'window',
+  ]),
+  [promotion.logLines]: counter('Lines read from log files, by what became of them.', ['topic', 'result']),
+  [promotion.logFileLagBytes]: gauge('Bytes in log files that are not yet acked by Kafka.', ['topic']),
+
+  [coupon.requests]: counter('Requests for coupons made durable.', ['ordering']),
+  [coupon.outcomes]: counter('Requests for coupons that were decided.', ['outcome', 'reason'], {
+    known: [
+      { outcome: 'SUCCESS', reason: '' },
+      ...couponReasons.map((reason) => ({ outcome: 'FAILED', reason })),
+    ],
+  }),
+  [coupon.decisionLatency]: histogram(
+    'From the durable request to its decision, by the clock of the database.',
+  ),
+  [coupon.pushLatency]: histogram('From the durable request to the push to its client.'),
+  [coupon.pushClients]: gauge('Clients that wait for outcomes here.'),
+  [coupon.issued]: gauge('Coupons that people hold, from the store of truth.', ['coupon']),
+  [coupon.stock]: gauge('Coupons that there are.', ['coupon']),
+
+  [order.orders]: counter('Orders placed.'),
+  [order.payments]: counter(
+    'Requests to pay, by outcome: COMPLETED, REPEATED (the same request again), UNAVAILABLE or the reason of refusal.',
+    ['outcome'],
+    { known: ofLabel('outcome', ['COMPLETED', 'REPEATED', 'UNAVAILABLE']) },
+  ),
+  [order.rankingEvents]: counter(
+    'Orders that came to the ranking, by outcome COUNTED or REPEATED.',
+    ['outcome'],
+    { known: ofLabel('outcome', ['COUNTED', 'REPEATED']) },
+  ),
+  [order.rankingPartial]: gauge(
+    '1 while the ranking lacks orders that neither its topic nor the data platform has.',
+  ),
+  [order.analyticsEvents]: counter('Paid orders that the data platform has stored, repeats included.'),
+  [order.productEvents]: counter(
+    'Events of products that the data platform has stored, by kind, repeats included.',
+    ['kind'],
+  ),
+  [order.expired]: counter('Orders that nobody paid in time.'),
+
+  [outside.events]: counter(
+    'Changes of state of events for systems outside, by the state entered.',
+    ['state'],
+    { known: ofLabel('state', ['PUBLISHED', 'IN_PROGRESS', 'COMPLETED', 'FAILED', 'DEAD_LETTER']) },
+  ),
+  [outside.webhookAttempts]: counter('Webhooks sent, by how they ended.', ['outcome']),
+  [outside.webhookDuration]: histogram('Duration of webhooks, by how they ended.', ['outcome']),
+  [outside.deadLettered]: gauge(
+    'Events for systems outside that were given up and not replayed with success.',
+  ),
+  [outside.inDoubt]: gauge(
+    'Events for systems outside of which a webhook got no answer: the receiver may have done the work.',
+  ),
+
+  [lag.cycleDuration]: histogram('Time that a pass over the cluster took.'),
+  [lag.cycleFailures]: counter('Passes in which something could not be read.'),
+  [lag.cycleRequests]: gauge('Requests that the last pass sent to the broker.', ['broker']),
+
+  [canary.sent]: counter('Probes sent.', ['partition']),
+  [canary.failed]: counter('Probes that got no ack within their deadline.', ['partition']),
+  [canary.received]: counter('Probes received, each once.', ['partition']),
+  [canary.lost]: counter('Probes that were acked and not received within 10 s.', ['partition']),
+  [canary.duplicated]: counter('Probes received once more.', ['partition']),
+  [canary.outOfOrder]: counter('Probes received after a later one of their partition.', ['partition']),
+  [canary.probes]: counter(
+    'Probes that were due and have a verdict: one a second for each expected broker.',
+    ['partition'],
+  ),
+  [canary.goodProbes]: counter('Probes that were acked and received within 2 s.', ['partition']),
+  [canary.produceLatency]: histogram('From the sending of a probe to its ack by all in-sync replicas.', [
+    'partition',
+  ]),
+  [canary.endToEndLatency]: histogram('From the sending of a probe to its receipt.', ['partition']),
+  [canary.expectedBrokers]: gauge('Brokers that should be there.'),
+  [canary.seenBrokers]: gauge('Brokers that the cluster knows to be alive; 0 when none answers.'),
+  [canary.currentOutage]: gauge(
+    'Seconds since the first failing probe of the outage that is going on; 0 when there is none.',
+  ),
+  [canary.lastOutage]: gauge(
+    'Length of the last outage that is over; 0 when there was none since the start.',
+  ),
+
+  [recovery.replicationAge]: gauge(
+    'Seconds since all copies of the partition were seen in sync; 0 while they are.',
+    ['topic', 'partition'],
+  ),
+  [recovery.secondsAtRisk]: gauge('Seconds of data that a single copy holds.', ['topic', 'partition']),
+
+  [metrics.process.anonymousMemory]: gauge(
+    'Memory of the process without mapped files: what counts against the limit of its container.',
+  ),
+};
+
+type Instruments = typeof instruments;
+/** Names of the counters, say: `NameOf<'counter'>`. */
+export type NameOf<Kind extends string> = {
+  [Name in keyof Instruments]: Instruments[Name]['kind'] extends Kind ? Name : never;
+}[keyof Instruments];
+/** Labels of the metric of that name. */
+export type LabelOf<Name extends keyof Instruments> = Instruments[Name]['labels'][number];
