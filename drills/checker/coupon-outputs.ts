@@ -2,8 +2,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { groups } from '../../catalog/groups.ts';
 import { topics } from '../../catalog/topics.ts';
-import type { Reconciliation } from '../../workers/coupon/store.ts';
+import { reconcile } from '../../workers/coupon/store.ts';
 import type { Kafka } from '../../workers/kafka/kafka.ts';
+import { openDatabase } from '../../workers/store/database.ts';
 import type { CommitWatch, Watch } from './commits.ts';
 import { type CouponInputs, checkCoupons } from './coupons.ts';
 import { type Mark, readSince } from './reading.ts';
@@ -19,12 +20,12 @@ export const couponWatch: Watch = {
   groups: [groups.couponRequest, groups.couponIssue],
 };
 
-/** Looks again while something is wrong, for `patienceMs` at most. `reconciled` asks the store. */
+/** Looks again while something is wrong, for `patienceMs` at most. `variables` say where the store is. */
 export async function judgeCoupons(
   kafka: Kafka,
   since: Mark,
   commits: CommitWatch,
-  inputs: Omit<CouponInputs, 'store'> & { reconciled(): Promise<Reconciliation> },
+  inputs: Omit<CouponInputs, 'store'> & { readonly variables: Readonly<Record<string, string>> },
   options: { readonly patienceMs: number; readonly signal: AbortSignal },
 ): Promise<Verdict> {
   const read = readSince(kafka, since);
@@ -33,7 +34,7 @@ export async function judgeCoupons(
     const notes = await commits.notes();
     const of = await read();
     const verdict = checkCoupons(
-      { ...inputs, store: await inputs.reconciled() },
+      { ...inputs, store: await reconciled(inputs.told.couponId, inputs.variables) },
       {
         requests: requestTopics.flatMap(of),
         results: resultTopics.flatMap(of),
@@ -43,5 +44,23 @@ export async function judgeCoupons(
     );
     if (verdict.findings.length === 0 || Date.now() > untilMs || options.signal.aborted) return verdict;
     await sleep(1_000);
+  }
+}
+
+async function reconciled(couponId: string, variables: Readonly<Record<string, string>>) {
+  const database = openDatabase({
+    settings: {
+      MYSQL_HOST: variables.MYSQL_HOST!,
+      MYSQL_PORT: Number(variables.MYSQL_PORT),
+      MYSQL_USER: variables.MYSQL_USER!,
+      MYSQL_PASSWORD: variables.MYSQL_PASSWORD!,
+      MYSQL_DATABASE: variables.MYSQL_DATABASE!,
+    },
+    connections: 1,
+  });
+  try {
+    return await reconcile(database, couponId);
+  } finally {
+    await database.destroy();
   }
 }

@@ -1,21 +1,20 @@
 import test from 'ava';
 import type { Reconciliation } from '../../workers/coupon/store.ts';
-import type { CouponRushReport } from '../../workers/traffic/coupons.ts';
-import { type CouponRecords, checkCoupons } from './coupons.ts';
+import { type CouponRecords, type CouponRush, checkCoupons } from './coupons.ts';
 import type { SeenRecord } from './promotion.ts';
 
-const told = {
+const told: CouponRush = {
   couponId: 'c1',
   stock: 2,
   issued: 2,
-  requests: 5,
   accepted: 5,
   failed: 0,
   unanswered: 0,
+  notAcknowledged: 0,
   usersTwice: 0,
   outcomes: { SUCCESS: 2, OUT_OF_STOCK: 3 },
   requestIds: ['r1', 'r2', 'r3', 'r4', 'r5'],
-} as unknown as CouponRushReport;
+};
 
 const store: Reconciliation = {
   stock: 2,
@@ -65,7 +64,7 @@ const well: CouponRecords = {
 };
 
 const check = (
-  report: Partial<CouponRushReport>,
+  report: Partial<CouponRush>,
   rows: Partial<Reconciliation>,
   records: Partial<CouponRecords> = {},
 ) =>

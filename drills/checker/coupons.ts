@@ -1,7 +1,6 @@
 /** Judges a rush on a coupon: what its clients were told, what is on the topics, and the store of truth. Pure. */
 
 import type { Reconciliation } from '../../workers/coupon/store.ts';
-import type { CouponRushReport } from '../../workers/traffic/coupons.ts';
 import { type CommitNote, committedBeyond, type Work } from './commits.ts';
 import type { SeenRecord } from './promotion.ts';
 import { type Finding, found, traceIdOf, type Verdict } from './verdict.ts';
@@ -15,8 +14,29 @@ export interface CouponRecords {
   readonly commits: readonly CommitNote[];
 }
 
+/** What the clients of a rush on one coupon say. */
+export interface CouponRush {
+  readonly couponId: string;
+  readonly stock: number;
+  /** As the API tells it at the end. */
+  readonly issued: number;
+  /** Answered with 202; their ids are `requestIds`. */
+  readonly accepted: number;
+  /** Never answered with 202. */
+  readonly failed: number;
+  /** Accepted and without an outcome in time. */
+  readonly unanswered: number;
+  /** Outcomes that were acknowledged and are listed as not told all the same. */
+  readonly notAcknowledged: number;
+  /** Users who were told SUCCESS more than once. */
+  readonly usersTwice: number;
+  /** By SUCCESS or the reason of the failure. */
+  readonly outcomes: Readonly<Record<string, number>>;
+  readonly requestIds: readonly string[];
+}
+
 export interface CouponInputs {
-  readonly told: CouponRushReport;
+  readonly told: CouponRush;
   readonly store: Reconciliation;
   /** Must not appear on a topic of results: the prefix of user ids. */
   readonly personal: readonly string[];

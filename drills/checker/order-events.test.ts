@@ -1,6 +1,5 @@
 import test from 'ava';
-import type { PlacedOrder } from '../../workers/traffic/orders.ts';
-import { checkOrderEvents, paidTopics } from './order-events.ts';
+import { checkOrderEvents, type PlacedOrder, paidTopics } from './order-events.ts';
 import type { SeenRecord } from './promotion.ts';
 
 const trace = '0123456789abcdef0123456789abcdef';
@@ -19,7 +18,6 @@ const paid = (orderId: string, paySentAtMs: number, paidAtMs: number): PlacedOrd
   paymentId: `pay-${orderId}`,
   items: [],
   outcome: 'paid',
-  tries: 1,
   paySentAtMs,
   paidAtMs,
 });

@@ -1,6 +1,5 @@
 /** Judges what the topics of orders and products say against what the people who paid were told. Pure. */
 import { topics } from '../../catalog/topics.ts';
-import type { PlacedOrder } from '../../workers/traffic/orders.ts';
 import type { SeenRecord } from './promotion.ts';
 import { type Finding, found, traceIdOf } from './verdict.ts';
 
@@ -9,6 +8,19 @@ export const paidTopics = [
   topics.orderConfirmed.name,
   topics.externalEvents.name,
 ] as const;
+
+/** An order as its customer saw it. */
+export interface PlacedOrder {
+  readonly orderId: string;
+  readonly items: readonly { readonly productId: string; readonly quantity: number }[];
+  /** `paid`: 200; `refused`: 4xx; `failed`: never a final answer. */
+  readonly outcome: 'paid' | 'refused' | 'failed';
+  /** Of a paid one. */
+  readonly paymentId?: string;
+  /** When its payment was first sent, and when it was answered, UTC ms: of a paid one. */
+  readonly paySentAtMs?: number;
+  readonly paidAtMs?: number;
+}
 
 /** A product whose price was changed by hand again and again, and how often that was answered with 200. */
 export interface ChangedProduct {

@@ -2,23 +2,30 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { topics } from '../../catalog/topics.ts';
 import type { Kafka } from '../../workers/kafka/kafka.ts';
-import type { OrdersReport } from '../../workers/traffic/orders.ts';
-import { type ChangedProduct, checkOrderEvents, paidTopics } from './order-events.ts';
+import { type ChangedProduct, checkOrderEvents, type PlacedOrder, paidTopics } from './order-events.ts';
 import { type Mark, type RecordsOf, readSince } from './reading.ts';
 import type { Finding, Verdict } from './verdict.ts';
 
 /** What is to be marked before the run. */
 export const orderTopics: readonly string[] = [...paidTopics, topics.productEvents.name];
 
-export interface OrderInputs {
-  readonly report: OrdersReport;
+/** What people who ordered and paid say. */
+export interface OrdersTold {
+  /** All that were placed. */
+  readonly orders: readonly PlacedOrder[];
+  /** Neither placed nor refused, as far as their customers know. */
+  readonly failed: number;
+  readonly productIds: readonly string[];
+  /** What was sold of each product by the paid orders. */
+  readonly sold: ReadonlyMap<string, number>;
+}
+
+export interface OrderInputs extends OrdersTold {
   readonly changed: readonly ChangedProduct[];
   /** Of each product when the run began. */
   readonly stock: number;
-  readonly apiUrl: string;
-  readonly token: string;
-  /** The receiver of webhooks; unset: what it got is not known. */
-  readonly outsideUrl?: string;
+  /** Where the API and the receiver of webhooks are. */
+  readonly variables: Readonly<Record<string, string>>;
   /** Must not appear on any topic. */
   readonly personal: readonly string[];
 }
@@ -40,13 +47,15 @@ export async function judgeOrders(
 }
 
 async function check(inputs: OrderInputs, recordsOf: RecordsOf): Promise<Verdict> {
-  const { report, apiUrl, outsideUrl } = inputs;
-  const paid = report.orders.filter(({ outcome }) => outcome === 'paid');
-  const inDoubt = report.orders.length - paid.length + report.failed;
+  const { orders, sold, variables } = inputs;
+  const apiUrl = variables.MUSTER_API_URL!;
+  const outsideUrl = variables.MUSTER_OUTSIDE_WORLD_URL;
+  const paid = orders.filter(({ outcome }) => outcome === 'paid');
+  const inDoubt = orders.length - paid.length + inputs.failed;
   const findings: Finding[] = [];
 
   await eachAtOnce(paid, async ({ orderId, paymentId }) => {
-    const order = await get(`${apiUrl}/orders/${orderId}`, inputs.token);
+    const order = await get(`${apiUrl}/orders/${orderId}`, variables.MUSTER_API_TOKEN!);
     if (order?.status !== 'COMPLETED' || order.paymentId !== paymentId)
       findings.push({
         kind: 'lost',
@@ -55,7 +64,7 @@ async function check(inputs: OrderInputs, recordsOf: RecordsOf): Promise<Verdict
       });
   });
 
-  const events = checkOrderEvents({ ...inputs, orders: report.orders }, recordsOf);
+  const events = checkOrderEvents(inputs, recordsOf);
   findings.push(...events.findings);
 
   if (outsideUrl !== undefined)
@@ -75,8 +84,8 @@ async function check(inputs: OrderInputs, recordsOf: RecordsOf): Promise<Verdict
       products?: { productId: string; stock: number }[];
     };
     const left = new Map(products.map(({ productId, stock }) => [productId, stock]));
-    for (const id of report.productIds) {
-      const expected = inputs.stock - (report.sold.get(id) ?? 0);
+    for (const id of inputs.productIds) {
+      const expected = inputs.stock - (sold.get(id) ?? 0);
       if (left.get(id) !== expected)
         findings.push({ kind: 'ledger', id, detail: `stock is ${left.get(id)}, must be ${expected}` });
     }
@@ -84,7 +93,7 @@ async function check(inputs: OrderInputs, recordsOf: RecordsOf): Promise<Verdict
       products?: { productId: string; quantity: number }[];
     };
     const ranked = new Map(ranking.products?.map(({ productId, quantity }) => [productId, quantity]));
-    for (const [id, quantity] of report.sold)
+    for (const [id, quantity] of sold)
       if (ranked.get(id) !== quantity)
         findings.push({ kind: 'wrong', id, detail: `ranked with ${ranked.get(id)}, sold ${quantity}` });
   }

@@ -1,25 +1,29 @@
 import test from 'ava';
-import type { GeneratedMessage } from '../../workers/traffic/generate.ts';
-import type { SentMessage } from '../../workers/traffic/run.ts';
-import { checkPromotion, type PromotionOutputs, type SeenRecord } from './promotion.ts';
+import {
+  checkPromotion,
+  type KnownMessage,
+  type PromotionOutputs,
+  type SeenRecord,
+  type SentMessage,
+} from './promotion.ts';
 import type { FindingKind } from './verdict.ts';
 
 const run = 'r1';
 const atMs = Date.UTC(2026, 10, 1);
 const trace = '0123456789abcdef0123456789abcdef';
 
-function message(id: string, more: Partial<GeneratedMessage>): GeneratedMessage {
-  return { kind: 'purchase', id, raw: {}, userId: 'person-1', eventTimeMs: atMs, duplicate: false, ...more };
+function message(id: string, more: Partial<KnownMessage>): KnownMessage {
+  return { id, userId: 'person-1', eventTimeMs: atMs, ...more };
 }
 
 const bought = (id: string, eventTimeMs = atMs, userId = 'person-1') =>
   message(id, {
     eventTimeMs,
     userId,
-    purchase: { purchaseId: id, productId: 'sku', quantity: 1, amountMinor: 1, currency: 'KRW' },
+    purchase: { purchaseId: id },
   });
 const acted = (id: string, eventTimeMs: number) =>
-  message(id, { kind: 'promo_behavior', eventTimeMs, act: { promotionId: 'p1', action: 'click' } });
+  message(id, { eventTimeMs, act: { promotionId: 'p1', action: 'click' } });
 const sent = (
   one: SentMessage['message'],
   outcome: SentMessage['outcome'] = 'acked',
@@ -28,8 +32,6 @@ const sent = (
   message: one,
   outcome,
   way,
-  sentAtMs: atMs,
-  settledAtMs: atMs,
 });
 
 const place = { topic: 'purchase_enriched', partition: 0, offset: 0 };
@@ -53,7 +55,7 @@ const answer = (purchaseId: string, affected: boolean, version = affected ? 2 : 
   });
 
 /** A run in which all is well: one purchase affected, one not, one poison message. */
-const poison = { kind: 'purchase', id: `${run}-x1`, poison: '{"broken' } as const;
+const poison = { id: `${run}-x1`, poison: '{"broken' } as const;
 const messages = [
   sent(acted(`${run}-a1`, atMs - 1_000)),
   sent(bought(`${run}-p1`)),

@@ -13,8 +13,6 @@
 import { topics } from '../../catalog/topics.ts';
 import { joinDefaults } from '../../workers/promotion/join.ts';
 import { type OracleAnswer, oracle } from '../../workers/promotion/oracle.ts';
-import type { GeneratedMessage } from '../../workers/traffic/generate.ts';
-import type { SentMessage } from '../../workers/traffic/run.ts';
 import { type CommitNote, committedBeyond } from './commits.ts';
 import { promotionWork } from './promotion-work.ts';
 import { type Finding, found, traceIdOf, type Verdict } from './verdict.ts';
@@ -40,6 +38,24 @@ export interface PromotionOutputs {
   readonly promotion: readonly SeenRecord[];
   readonly deadLetters: readonly SeenRecord[];
   readonly commits: readonly CommitNote[];
+}
+
+/** What a message of the load means. */
+export interface KnownMessage {
+  /** Of this message; a duplicate has the id of the first. */
+  readonly id: string;
+  readonly userId: string;
+  readonly eventTimeMs: number;
+  readonly purchase?: { readonly purchaseId: string };
+  readonly act?: { readonly promotionId: string; readonly action: 'click' | 'view' };
+}
+
+export interface SentMessage {
+  /** `poison` is a text that must be refused. */
+  readonly message: KnownMessage | { readonly id: string; readonly poison: string };
+  readonly way: 'api' | 'log' | 'kafka';
+  /** `acked`: 202, Kafka's ack, or written to the log file. `refused`: 4xx. `failed`: no ack; it may have got through. */
+  readonly outcome: 'acked' | 'refused' | 'failed';
 }
 
 export interface PromotionInputs {
@@ -195,9 +211,7 @@ export function checkPromotion(inputs: PromotionInputs, outputs: PromotionOutput
 
 function split({ sent, everything }: PromotionInputs) {
   const messages = (list: readonly SentMessage[]) =>
-    list
-      .map(({ message }) => message)
-      .filter((message): message is GeneratedMessage => !('poison' in message));
+    list.map(({ message }) => message).filter((message): message is KnownMessage => !('poison' in message));
   const failed = messages(everything.filter(({ outcome }) => outcome === 'failed'));
   return {
     acked: messages(sent.filter(({ outcome }) => outcome === 'acked')),
@@ -207,10 +221,10 @@ function split({ sent, everything }: PromotionInputs) {
 }
 
 function expectedOf(
-  acked: readonly GeneratedMessage[],
+  acked: readonly KnownMessage[],
   everything: readonly SentMessage[],
 ): ReadonlyMap<string, OracleAnswer> {
-  const iso = ({ eventTimeMs }: GeneratedMessage) => new Date(eventTimeMs).toISOString();
+  const iso = ({ eventTimeMs }: KnownMessage) => new Date(eventTimeMs).toISOString();
   // The oracle looks at every act for every purchase. Person by person it says the same, in seconds after a soak of hours.
   const acts = Map.groupBy(
     everything.flatMap(({ message, outcome }) =>

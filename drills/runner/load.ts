@@ -1,18 +1,11 @@
 /** The load of a drill: known ids through the real entrances, and what the checkers say of it afterwards. */
-import type { Environment } from '../../catalog/environments.ts';
 import { type OrderBy, orderBys } from '../../catalog/events/coupon.ts';
-import { type Reconciliation, reconcile } from '../../workers/coupon/store.ts';
 import type { Kafka } from '../../workers/kafka/kafka.ts';
-import { openDatabase } from '../../workers/store/database.ts';
 import { type CouponRushReport, runCouponRush } from '../../workers/traffic/coupons.ts';
 import { personalTraces } from '../../workers/traffic/notations.ts';
 import { type OrdersReport, runOrders } from '../../workers/traffic/orders.ts';
 import { runTraffic, type TrafficReport } from '../../workers/traffic/run.ts';
-import { watchCommits } from '../checker/commits.ts';
-import { couponWatch, judgeCoupons } from '../checker/coupon-outputs.ts';
-import { judgeOrders, orderTopics } from '../checker/orders.ts';
-import { judgePromotion, promotionWatch } from '../checker/promotion-outputs.ts';
-import { markEnds } from '../checker/reading.ts';
+import { beginCheck } from '../checker/check.ts';
 import type { Verdict } from '../checker/verdict.ts';
 import type { Curve, Drill } from '../drill.ts';
 import { sendEdges } from './edges.ts';
@@ -20,8 +13,6 @@ import type { Attempt, Outage } from './measure.ts';
 import { changePrices } from './price-changes.ts';
 
 interface LoadStage {
-  readonly environment: Environment;
-  readonly kafka: Kafka;
   /** Where the environment is, and its secrets. */
   readonly variables: Readonly<Record<string, string>>;
   /** Where the load's clients send; not always straight to the environment. */
@@ -74,23 +65,17 @@ export async function startLoad(
   drill: Pick<Drill, 'loadMs' | 'promotion' | 'coupons' | 'orders' | 'steps'>,
   stage: LoadStage,
 ): Promise<RunningLoad> {
-  const { kafka, variables, entrances, run, seed, signal, retryForMs = patienceMs(drill) } = stage;
+  const { variables, entrances, run, seed, signal, retryForMs = patienceMs(drill) } = stage;
   const { apiUrl } = entrances;
   const token = variables.MUSTER_API_TOKEN!;
   const person = `${run}-person`;
-  const watches = [
-    ...(drill.promotion === undefined ? [] : [promotionWatch]),
-    ...(drill.coupons === undefined ? [] : [couponWatch]),
-  ];
-  const outputs = watches.flatMap(({ topics }) => topics);
-  const since = await markEnds(kafka, [...outputs, ...(drill.orders === undefined ? [] : orderTopics)]);
-  const marked = (topics: readonly string[]) => new Map(topics.map((topic) => [topic, since.get(topic)!]));
-  const judged = new AbortController();
-  const commits = watchCommits(
-    kafka,
-    { groups: watches.flatMap(({ groups }) => groups), outputs },
-    AbortSignal.any([signal, judged.signal]),
-  );
+  const check = await beginCheck({
+    subjects: (['promotion', 'coupons', 'orders'] as const).filter((name) => drill[name] !== undefined),
+    variables,
+    run,
+    personal: [person, card],
+    signal,
+  });
   const ending = new AbortController();
   const coupons = followProgress('coupons accepted');
   const orders = followProgress('orders paid');
@@ -178,69 +163,23 @@ export async function startLoad(
     done,
     async judge(patienceMs, disturbed) {
       const [sent, told, sold, edgesSent = [], changed] = await all;
-      const options = { patienceMs, signal };
-      const personal = [person, card];
-      const verdicts: Verdict[] = [];
-      if (sent !== undefined) {
-        const messages = [...(sent.messages ?? []), ...edgesSent];
-        const inputs = {
-          sent: messages,
-          everything: messages,
-          run,
-          personal: [...personal, ...personalTraces],
-          disturbed,
-        };
-        const mark = marked(promotionWatch.topics);
-        verdicts.push(await judgePromotion(kafka, mark, commits, inputs, options));
-      }
-      for (const one of given(told)) {
-        const inputs = { told: one, personal, reconciled: () => reconciled(one.couponId, variables) };
-        verdicts.push(await judgeCoupons(kafka, marked(couponWatch.topics), commits, inputs, options));
-      }
-      judged.abort();
-      if (sold !== undefined)
-        verdicts.push(
-          await judgeOrders(
-            kafka,
-            marked(orderTopics),
-            {
-              report: sold,
-              changed,
-              stock: stockOfProducts,
-              apiUrl: variables.MUSTER_API_URL!,
-              token,
-              ...(variables.MUSTER_OUTSIDE_WORLD_URL === undefined
-                ? {}
-                : { outsideUrl: variables.MUSTER_OUTSIDE_WORLD_URL }),
-              personal,
-            },
-            options,
-          ),
-        );
-      return verdicts;
+      return check.judge(
+        {
+          ...(sent === undefined
+            ? {}
+            : {
+                promotion: {
+                  messages: [...(sent.messages ?? []), ...edgesSent],
+                  personal: personalTraces,
+                },
+              }),
+          coupons: given(told),
+          ...(sold === undefined ? {} : { orders: { ...sold, changed, stock: stockOfProducts } }),
+        },
+        { patienceMs, disturbed },
+      );
     },
   };
-}
-
-async function reconciled(
-  couponId: string,
-  variables: Readonly<Record<string, string>>,
-): Promise<Reconciliation> {
-  const database = openDatabase({
-    settings: {
-      MYSQL_HOST: variables.MYSQL_HOST!,
-      MYSQL_PORT: Number(variables.MYSQL_PORT),
-      MYSQL_USER: variables.MYSQL_USER!,
-      MYSQL_PASSWORD: variables.MYSQL_PASSWORD!,
-      MYSQL_DATABASE: variables.MYSQL_DATABASE!,
-    },
-    connections: 1,
-  });
-  try {
-    return await reconcile(database, couponId);
-  } finally {
-    await database.destroy();
-  }
 }
 
 const given = <T>(list: readonly (T | undefined)[]): readonly T[] => list.filter((one) => one !== undefined);

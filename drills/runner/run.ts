@@ -90,8 +90,6 @@ export async function runDrill(drill: Drill, options: RunDrillOptions): Promise<
       await links?.close();
     });
     const load = await startLoad(drill, {
-      environment,
-      kafka,
       variables,
       entrances,
       run: runId,

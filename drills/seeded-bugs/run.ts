@@ -101,8 +101,6 @@ export async function runSeededBug(bug: SeededBug, options: SeededBugsOptions): 
     const load = await startLoad(
       { ...bug.load, loadMs: lastsMs, steps: [] },
       {
-        environment,
-        kafka,
         variables: { ...variables, MUSTER_API_URL: apiUrl },
         entrances: { apiUrl, kafka },
         run: `bug-${randomUUID().slice(0, 8)}`,
