@@ -149,6 +149,12 @@ test('each group and each topic of the catalog has its limit as a series', (t) =
     limits.map(({ labels, expr }) => [labels?.consumergroup, expr]),
     allGroups.map(({ id, lagSecondsHigh }) => [id, `vector(${lagSecondsHigh})`]),
   );
+  t.deepEqual(
+    recorded
+      .filter(({ record }) => record === metrics.recorded.lagRecordsHigh)
+      .map(({ labels }) => labels?.consumergroup),
+    allGroups.map(({ id }) => id),
+  );
   const retentions = recorded.filter(({ record }) => record === metrics.recorded.topicRetention);
   t.is(retentions.length, allTopics.length);
   t.is(retentions.find(({ labels }) => labels?.topic === 'purchase')!.expr, 'vector(432000)');

@@ -1,92 +1,19 @@
 /** MySQL and Redis, and the connections to them. */
 import { limits } from '../catalog/alerting.ts';
-import type { Environment } from '../catalog/environments.ts';
 import { metrics } from '../catalog/metrics.ts';
 import { at, gone, growing, type RuleGroup, rule } from './rule.ts';
 
-const { mysql, recorded, redis, tables } = metrics;
+const { mysql, redis, tables } = metrics;
 const mysqlTarget = '{job="mysql",instance="mysqld-exporter"}';
 const redisTarget = '{job="redis",instance="redis-exporter"}';
 
-export function dataAlerts(environment: Environment): RuleGroup {
-  const disk = environment.mysql.dataDiskBytes;
-  const aheadSeconds = limits.diskForeseenHours * 3_600;
+export function dataAlerts(): RuleGroup {
   const lateSeconds = limits.retentionLateHours * 3_600;
   const room = (schema: string) => `${tables.bytes}{schema="${schema}",table="t",instance="outside"}`;
   const cleaned = (table: string) => `${tables.cleanedTime}{table="${table}",instance="outside"}`;
   return {
     name: 'data',
     rules: [
-      // Two that measure see the same tables.
-      { record: recorded.databaseBytes, expr: `sum(max by (schema, table) (${tables.bytes}))` },
-      rule({
-        name: 'DatabaseDiskLow',
-        severity: 'page',
-        expr: `${recorded.databaseBytes} > ${limits.diskRatio * disk}`,
-        for: '5m',
-        summary: `The tables of MySQL take {{ $value | humanize1024 }}B of ${disk / 1e9} GB.`,
-        meaning: 'With a full disk nothing can be written: no coupon, no order, no payment.',
-        firstStep: 'Which table grows: the query in the runbook. Then more disk, or shorter retention.',
-        runbook: 'alerts/runbooks/DatabaseDiskLow.md',
-        proof: {
-          fires: [
-            {
-              when: '81 %, of two schemas together',
-              series: {
-                [room('muster')]: [at(disk * 0.3, '5m'), at(disk * 0.41)],
-                [room('muster_analytics')]: [at(disk * 0.4)],
-              },
-              trueFrom: '5m',
-            },
-          ],
-          staysQuiet: [
-            {
-              when: '79 %, and two processes that measure it',
-              series: {
-                [room('muster')]: [at(disk * 0.79)],
-                [room('muster').replace('outside', 'outside-2')]: [at(disk * 0.79)],
-              },
-            },
-          ],
-          live: { notLive: 'would fill the disk that everything here shares' },
-        },
-      }),
-      rule({
-        name: 'DatabaseDiskWillFill',
-        severity: 'ticket',
-        expr: `predict_linear(${recorded.databaseBytes}[6h], ${aheadSeconds}) > ${disk} and ${recorded.databaseBytes} > ${disk * 0.5}`,
-        for: '30m',
-        summary: `At this rate MySQL’s disk is full within ${limits.diskForeseenHours} hours.`,
-        meaning: 'There is time to act in daylight; retention of tables will not free enough by itself.',
-        firstStep: 'Which table grows, and since when: the queries in the runbook.',
-        runbook: 'alerts/runbooks/DatabaseDiskWillFill.md',
-        proof: {
-          fires: [
-            {
-              when: 'over half full, and the rest gone in a day',
-              step: '5m',
-              series: { [room('muster')]: [at(disk * 0.45, '6h'), growing((disk * 0.5) / (24 * 3_600))] },
-              trueFrom: '9h',
-              within: '25m',
-            },
-          ],
-          staysQuiet: [
-            {
-              when: 'over half full, and full in four days only',
-              step: '5m',
-              series: { [room('muster')]: [at(disk * 0.55, '6h'), growing((disk * 0.45) / (96 * 3_600))] },
-              watchedFor: '20h',
-            },
-            {
-              when: 'a load test fills a third',
-              step: '5m',
-              series: { [room('muster')]: [growing((disk * 0.33) / (10 * 3_600), '10h'), at(disk * 0.33)] },
-              watchedFor: '20h',
-            },
-          ],
-          live: { notLive: 'needs half a disk of data and hours' },
-        },
-      }),
       rule({
         name: 'TableRetentionLate',
         severity: 'ticket',

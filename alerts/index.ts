@@ -28,7 +28,7 @@ export function ruleGroups(environment: Environment): readonly RuleGroup[] {
     couponAlerts(),
     outsideAlerts(),
     platformAlerts(environment),
-    dataAlerts(environment),
+    dataAlerts(),
     recoveryAlerts(),
     sloAlerts(),
     sloBudget(),

@@ -15,13 +15,18 @@ import {
 
 const { lag, recorded } = metrics;
 
-/** One limit a group, so that one alert compares each group with its own. */
-function limitOf(group: ConsumerGroup): RecordingRule {
-  return {
-    record: recorded.lagSecondsHigh,
-    expr: `vector(${group.lagSecondsHigh})`,
-    labels: { consumergroup: group.id },
-  };
+/** Limits of each group as series, so that one alert compares each group with its own. */
+function limitsOf(group: ConsumerGroup): readonly RecordingRule[] {
+  const labels = { consumergroup: group.id };
+  return [
+    { record: recorded.lagSecondsHigh, expr: `vector(${group.lagSecondsHigh})`, labels },
+    { record: recorded.lagRecordsHigh, expr: `vector(${recordsHigh(group)})`, labels },
+  ];
+}
+
+/** Records that come in the seconds that a group may be behind, at the design load of the busiest of its topics. */
+function recordsHigh({ lagSecondsHigh, topics }: ConsumerGroup): number {
+  return lagSecondsHigh * Math.max(...topics.map(({ designLoad }) => designLoad.messagesPerSecond));
 }
 
 /**
@@ -61,6 +66,15 @@ function status(group: string, verdicts: Readonly<Record<string, readonly Segmen
 
 const strict = allGroups.find(({ id }) => id === 'promotion-join')!;
 const strictSeconds = strict.lagSecondsHigh;
+const strictRecords = recordsHigh(strict);
+
+/** Lag of partition 0 of which it is not known since when. */
+function lagRecords(group: string, records: readonly Segment[], quality = 'unknown') {
+  return {
+    [`${lag.groupLag}{consumergroup="${group}",topic="purchase",partition="0"}`]: records,
+    [lagSeconds(group, 0, quality)]: [at(0)],
+  };
+}
 
 /** The three verdicts on a consumer that is not merely slow differ in words only. */
 function verdict<const Name extends string>(
@@ -137,20 +151,26 @@ function verdict<const Name extends string>(
   });
 }
 
+/** One series a group: what is over its own limit, or, of groups without one, over that of all others. */
+function over(lagOf: string, limit: string, limitOfOthers: number): string {
+  return `${lagOf} > on (consumergroup) group_left () ${limit} or (${lagOf} unless on (consumergroup) ${limit}) > ${limitOfOthers} and on (consumergroup) ${recorded.watchedGroups}`;
+}
+
 export function lagAlerts(): RuleGroup {
   const lagOf = recorded.lagSeconds;
-  const limit = recorded.lagSecondsHigh;
-  const over = `${lagOf} > on (consumergroup) group_left () ${limit} or (${lagOf} unless on (consumergroup) ${limit}) > ${limits.foreignGroupLagSeconds} and on (consumergroup) ${recorded.watchedGroups}`;
+  const late = over(lagOf, recorded.lagSecondsHigh, limits.foreignGroupLagSeconds);
+  const unknown = `${lag.groupLagSeconds}{quality="unknown"}`;
+  const ofUnknownAge = `max by (consumergroup) (${lag.groupLag} and on (consumergroup, topic, partition) ${unknown})`;
   return {
     name: 'lag',
     rules: [
-      ...allGroups.map(limitOf),
+      ...allGroups.flatMap(limitsOf),
       watched,
       { record: lagOf, expr: `max by (consumergroup) (${lag.groupLagSeconds})` },
       rule({
         name: 'LagSecondsHigh',
         severity: 'ticket',
-        expr: over,
+        expr: late,
         for: '2m',
         keepFiringFor: '1m',
         summary: '{{ $labels.consumergroup }} is {{ $value | humanizeDuration }} behind.',
@@ -232,9 +252,61 @@ export function lagAlerts(): RuleGroup {
         },
       }),
       rule({
+        name: 'LagRecordsHigh',
+        severity: 'ticket',
+        expr: over(ofUnknownAge, recorded.lagRecordsHigh, limits.foreignGroupLagRecords),
+        for: '2m',
+        keepFiringFor: '1m',
+        summary:
+          '{{ $labels.consumergroup }} is {{ $value | humanize }} records behind, nobody knows for how long.',
+        meaning:
+          'Alerts on seconds are blind here: as far as records tell, this group is later than promised.',
+        firstStep:
+          'Has the partition a leader? ./muster status. Without one nobody can read what waits there.',
+        runbook: 'alerts/runbooks/LagRecordsHigh.md',
+        inhibitedBy: ['MysqlDown', 'RedisDown'],
+        proof: {
+          fires: [
+            {
+              when: 'a group of the catalog has more to read than comes in the seconds that it may be behind',
+              series: lagRecords(strict.id, [at(0, '3m'), at(strictRecords + 1, '7m'), at(0)]),
+              trueFrom: '3m',
+              falseFrom: '10m',
+              alerts: [{ consumergroup: strict.id }],
+            },
+            {
+              when: 'a group that nobody wrote down is over the limit for all others',
+              series: {
+                ...alive('foreign'),
+                ...lagRecords('foreign', [at(0, '3m'), at(limits.foreignGroupLagRecords + 1)]),
+              },
+              trueFrom: '3m',
+              alerts: [{ consumergroup: 'foreign' }],
+            },
+          ],
+          staysQuiet: [
+            {
+              when: 'as many records as may be, and more for a minute',
+              series: lagRecords(strict.id, [
+                at(strictRecords, '3m'),
+                at(strictRecords + 1, '1m'),
+                at(strictRecords),
+              ]),
+            },
+            {
+              when: 'many records that came just now, as is known',
+              series: lagRecords(strict.id, [at(100 * strictRecords)], 'interpolated'),
+            },
+          ],
+          live: {
+            notLive: 'needs a lag worker that starts while a partition has no leader, and a clock set back',
+          },
+        },
+      }),
+      rule({
         name: 'LagKeepsGrowing',
         severity: 'page',
-        expr: `deriv(${lagOf}[10m]) > ${limits.lagGrowthPerSecond} and on (consumergroup) (${over})`,
+        expr: `deriv(${lagOf}[10m]) > ${limits.lagGrowthPerSecond} and on (consumergroup) (${late})`,
         for: '10m',
         summary:
           '{{ $labels.consumergroup }} falls back by {{ $value | humanize }} s every second, and has for 10 minutes.',
@@ -380,9 +452,10 @@ export function lagAlerts(): RuleGroup {
       rule({
         name: 'LagUnknown',
         severity: 'ticket',
-        expr: `max(${lag.age}) > ${limits.lagAgeSeconds} or absent(${lag.age})`,
+        // The last: a partition whose end was never read. Its lag is shown as 0 records and 0 seconds.
+        expr: `max(${lag.age}) > ${limits.lagAgeSeconds} or absent(${lag.age}) or count(${unknown} unless on (topic, partition) ${lag.currentOffset} and on (consumergroup) ${recorded.watchedGroups}) > 0`,
         for: '2m',
-        summary: 'Nobody has measured lag for minutes.',
+        summary: 'Nobody has measured lag for minutes, on all partitions or on some.',
         meaning: 'All alerts on lag are blind: they see old figures, or none.',
         firstStep: './muster status and ./muster logs watch: the lag worker runs in the process watch.',
         runbook: 'alerts/runbooks/LagUnknown.md',
@@ -395,6 +468,15 @@ export function lagAlerts(): RuleGroup {
               within: '15s',
             },
             {
+              when: 'one partition has not been read since the worker started',
+              series: {
+                [`${lag.age}{instance="watch"}`]: [at(1)],
+                ...lagRecords(strict.id, [at(0)]),
+                [`${lag.currentOffset}{topic="purchase",partition="1"}`]: [at(7)],
+              },
+              trueFrom: '0s',
+            },
+            {
               when: 'there are none',
               series: { [`${lag.age}{instance="watch"}`]: [at(1, '3m'), { gone: true }] },
               trueFrom: '3m',
@@ -404,6 +486,14 @@ export function lagAlerts(): RuleGroup {
             {
               when: 'the worker restarts within a minute',
               series: { [`${lag.age}{instance="watch"}`]: [at(1, '3m'), { gone: true, lasts: '1m' }, at(1)] },
+            },
+            {
+              when: 'how many records wait is known, and only not since when',
+              series: {
+                [`${lag.age}{instance="watch"}`]: [at(1)],
+                ...lagRecords(strict.id, [at(7)]),
+                [`${lag.currentOffset}{topic="purchase",partition="0"}`]: [at(7)],
+              },
             },
           ],
           live: { cause: 'worker stopped' },

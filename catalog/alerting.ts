@@ -27,6 +27,8 @@ export const limits = {
   promotionSeconds: 2,
   /** Lag of a group that is not in the catalog. */
   foreignGroupLagSeconds: 300,
+  /** The same in records, for partitions whose lag in seconds cannot be known. */
+  foreignGroupLagRecords: 10_000,
   /** Lag in seconds gained per second: 1 is a consumer that stands still. */
   lagGrowthPerSecond: 0.05,
   /** Share of the way from "just committed" to "deleted before it was read". */

@@ -90,6 +90,8 @@ export interface Environment {
   readonly zookeeper: {
     readonly nodes: readonly [ZooKeeperNode, ZooKeeperNode, ZooKeeperNode];
     readonly size: JvmSize;
+    /** Room for the snapshots and the log of one member; alerts foresee when it ends. */
+    readonly dataDiskBytes: number;
     readonly tickTimeMs: number;
   };
   readonly cmak: { readonly host: string; readonly size: JvmSize; readonly publishedPort: number };
@@ -195,6 +197,7 @@ function laptop(
         { id: 3, host },
       ],
       size: { memoryMiB: 224, heapMiB: 96 },
+      dataDiskBytes: 2e9,
       tickTimeMs: 500,
     },
     cmak: { host, size: { memoryMiB: 512, heapMiB: 256 }, publishedPort: port(90) },
@@ -251,7 +254,13 @@ function laptop(
         { name: 'promotion', workers: ['promotion-join'], size: { memoryMiB: 640 }, replicas: 1 },
         { name: 'log-follower', workers: ['promotion-log'], size: { memoryMiB: 160 }, replicas: 1 },
         // One: two canaries would count every probe twice.
-        { name: 'watch', workers: ['lag', 'canary'], size: { memoryMiB: 192 }, replicas: 1, env: watching },
+        {
+          name: 'watch',
+          workers: ['lag', 'canary', 'zookeeper-disk'],
+          size: { memoryMiB: 192 },
+          replicas: 1,
+          env: watching,
+        },
         {
           name: 'commerce',
           workers: ['order-ranking', 'order-analytics', 'product-events', 'order-expiry', 'coupon-issue'],
@@ -326,6 +335,7 @@ function production(): Environment {
         { id: 3, host: 'zookeeper-3' },
       ],
       size: { memoryMiB: 3_072, heapMiB: 1_024, cpus: 2 },
+      dataDiskBytes: 10e9,
       tickTimeMs: 500,
     },
     cmak: { host: 'zookeeper-1', size: { memoryMiB: 1_024, heapMiB: 512, cpus: 1 }, publishedPort: 9000 },
@@ -379,7 +389,7 @@ function production(): Environment {
         },
         {
           name: 'watch',
-          workers: ['lag', 'canary'],
+          workers: ['lag', 'canary', 'zookeeper-disk'],
           size: { memoryMiB: 256, cpus: 0.5 },
           replicas: 1,
           env: watching,

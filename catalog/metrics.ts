@@ -205,6 +205,8 @@ export const metrics = {
     connections: 'num_alive_connections',
     znodes: 'znode_count',
     dataBytes: 'approximate_data_size',
+    /** Label server: what its snapshots and transaction log take on its disk; asked of it by the worker zookeeper-disk. */
+    diskBytes: 'muster_zookeeper_disk_bytes',
     packetsReceived: 'packets_received',
     sessionsExpired: 'stale_sessions_expired',
     connectionsDropped: 'connection_drop_count',
@@ -262,11 +264,13 @@ export const metrics = {
   recorded: {
     lagSeconds: 'muster:consumergroup_lag_seconds:max',
     lagSecondsHigh: 'muster:consumergroup_lag_seconds:limit',
+    lagRecordsHigh: 'muster:consumergroup_lag_records:limit',
     /** There for groups that somebody waits for: those of the catalog, and others for an hour after they were last alive. */
     watchedGroups: 'muster:consumergroup:watched',
     topicRetention: 'muster:topic_retention_seconds:limit',
     brokerLogBytes: 'muster:kafka_log_bytes:sum_by_broker',
     databaseBytes: 'muster:table_bytes:sum',
+    zookeeperDiskBytes: 'muster:zookeeper_disk_bytes:max_by_server',
     processMemoryLimit: 'muster:process_memory_bytes:limit',
   },
 } as const;

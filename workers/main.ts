@@ -33,6 +33,7 @@ const workers: Readonly<Record<string, () => Promise<object>>> = {
   retention: () => import('./retention/worker.ts'),
   traffic: () => import('./traffic/worker.ts'),
   'webhook-stub': () => import('./outside-world/worker.ts'),
+  'zookeeper-disk': () => import('./zookeeper/worker.ts'),
 };
 
 const usage = `Usage: node workers/main.ts <worker>...

@@ -79,7 +79,7 @@ test('a session timeout that ZooKeeper would not grant is refused', (t) => {
 test('ZooKeeper members know each other, answer health commands only, and clean up after themselves', (t) => {
   const settings = properties(renderZooCfg(dev, dev.zookeeper.nodes[0]));
   t.is(settings['server.3'], 'zookeeper-3:2888:3888');
-  t.is(settings['4lw.commands.whitelist'], 'srvr,mntr,ruok');
+  t.is(settings['4lw.commands.whitelist'], 'srvr,mntr,ruok,dirs');
   t.is(settings['admin.enableServer'], 'false');
   t.is(settings['metricsProvider.httpPort'], '7000');
   t.not(settings['autopurge.purgeInterval'], '0');

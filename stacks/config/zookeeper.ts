@@ -25,8 +25,8 @@ clientPort=${containerPorts.zookeeperClient}
 quorumListenOnAllIPs=true
 # Three members from the start: never fall back to a server of its own.
 standaloneEnabled=false
-# Health and status, and nothing that changes or dumps state.
-4lw.commands.whitelist=srvr,mntr,ruok
+# Health, status and sizes, and nothing that changes or dumps state.
+4lw.commands.whitelist=srvr,mntr,ruok,dirs
 # On by default, on a port nobody asked for.
 admin.enableServer=false
 # Keep five snapshots, look every six hours (the default never deletes any).

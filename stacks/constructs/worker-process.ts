@@ -13,6 +13,7 @@ import {
   placementOf,
   reach,
   reachParts,
+  zookeeperConnect,
 } from '../config/topology.ts';
 import { Container, checkedBy, Volume } from './container.ts';
 import { EnvironmentStack } from './environment-stack.ts';
@@ -93,6 +94,9 @@ export class WorkerProcess extends Construct {
               TRAFFIC_API_URL: `http://${reach(environment, 'api', 'http')}`,
               TRAFFIC_TOKEN: settings.secrets.trafficToken,
             }
+          : {}),
+        ...(spec.workers.includes('zookeeper-disk')
+          ? { ZOOKEEPER_CONNECT: zookeeperConnect(environment) }
           : {}),
         ...(webhookUrl === undefined ? {} : { OUTSIDE_WEBHOOK_URL: webhookUrl }),
         ...spec.env,
