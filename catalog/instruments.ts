@@ -1,6 +1,7 @@
 /** The metrics that our processes count and measure: kind, what they say, their labels, by their name. */
-import { couponReasons } from './events/coupon.ts';
+import { couponReasons, orderBys } from './events/coupon.ts';
 import { durationBuckets, metrics, promotionLatencyBuckets } from './metrics.ts';
+import { topics } from './topics.ts';
 
 export interface Instrument<Kind extends string = string, Label extends string = string> {
   readonly kind: Kind;
@@ -22,8 +23,17 @@ const counter = maker('counter');
 const gauge = maker('gauge');
 const histogram = maker('histogram');
 
-const ofLabel = <Label extends string>(label: Label, values: readonly string[]) =>
-  values.map((value) => ({ [label]: value }) as Record<Label, string>);
+/** Every combination of the values that each label may have. */
+function combined<Label extends string>(values: Readonly<Record<Label, readonly string[]>>) {
+  return Object.entries<readonly string[]>(values).reduce(
+    (all, [label, of]) => all.flatMap((one) => of.map((value) => ({ ...one, [label]: value }))),
+    [{} as Record<Label, string>],
+  );
+}
+
+const ended = ['2xx', '3xx', '4xx', '5xx', 'timeout', 'network'];
+const inputs = [topics.purchase.name, topics.promoBehavior.name];
+const joined = [...inputs, topics.purchaseByUser.name, topics.promoBehaviorByUser.name];
 
 const topic = 'messaging_destination_name';
 const group = 'messaging_consumer_group_name';
@@ -49,7 +59,9 @@ export const instruments = {
     'http_route',
     'http_response_status_code',
   ]),
-  [http.clientCalls]: counter('Calls to systems outside, by how they ended.', ['client', 'outcome']),
+  [http.clientCalls]: counter('Calls to systems outside, by how they ended.', ['client', 'outcome'], {
+    known: combined({ client: ['webhooks'], outcome: [...ended, 'breaker'] }),
+  }),
   [http.clientBreakerOpen]: gauge('1 while a system outside is left alone because its calls have failed.', [
     'client',
   ]),
@@ -74,18 +86,21 @@ export const instruments = {
   [promotion.purchases]: counter(
     'Purchases answered, by whether a promotion affected them (first answer).',
     ['promotion_affect'],
-    { known: ofLabel('promotion_affect', ['0', '1']) },
+    { known: combined({ promotion_affect: ['0', '1'] }) },
   ),
   [promotion.acts]: counter('Acts on promotions taken into the join.', ['action'], {
-    known: ofLabel('action', ['click', 'view']),
+    known: combined({ action: ['click', 'view'] }),
   }),
   [promotion.corrections]: counter(
     'Later answers with a higher version, because an act came after its purchase.',
   ),
-  [promotion.duplicates]: counter('Records that said nothing new.', ['topic']),
+  [promotion.duplicates]: counter('Records that said nothing new.', ['topic'], {
+    known: combined({ topic: joined }),
+  }),
   [promotion.late]: counter(
     'Records appended more than the grace after they happened: acts and purchases that belong together may have missed each other.',
     ['topic'],
+    { known: combined({ topic: joined }) },
   ),
   [promotion.rejected]: counter('Records that could not be understood.', ['topic', 'code']),
   [promotion.pendingMisses]: gauge('Purchases without an act so far that wait for the act side to be read.'),
@@ -108,15 +123,16 @@ export const instruments = {
     'age_band',
     'window',
   ]),
-  [promotion.logLines]: counter('Lines read from log files, by what became of them.', ['topic', 'result']),
+  [promotion.logLines]: counter('Lines read from log files, by what became of them.', ['topic', 'result'], {
+    known: combined({ topic: inputs, result: ['published', 'dead_letter', 'blank'] }),
+  }),
   [promotion.logFileLagBytes]: gauge('Bytes in log files that are not yet acked by Kafka.', ['topic']),
 
-  [coupon.requests]: counter('Requests for coupons made durable.', ['ordering']),
+  [coupon.requests]: counter('Requests for coupons made durable.', ['ordering'], {
+    known: combined({ ordering: orderBys }),
+  }),
   [coupon.outcomes]: counter('Requests for coupons that were decided.', ['outcome', 'reason'], {
-    known: [
-      { outcome: 'SUCCESS', reason: '' },
-      ...couponReasons.map((reason) => ({ outcome: 'FAILED', reason })),
-    ],
+    known: [{ outcome: 'SUCCESS', reason: '' }, ...combined({ outcome: ['FAILED'], reason: couponReasons })],
   }),
   [coupon.decisionLatency]: histogram(
     'From the durable request to its decision, by the clock of the database.',
@@ -130,12 +146,12 @@ export const instruments = {
   [order.payments]: counter(
     'Requests to pay, by outcome: COMPLETED, REPEATED (the same request again), UNAVAILABLE or the reason of refusal.',
     ['outcome'],
-    { known: ofLabel('outcome', ['COMPLETED', 'REPEATED', 'UNAVAILABLE']) },
+    { known: combined({ outcome: ['COMPLETED', 'REPEATED', 'UNAVAILABLE'] }) },
   ),
   [order.rankingEvents]: counter(
     'Orders that came to the ranking, by outcome COUNTED or REPEATED.',
     ['outcome'],
-    { known: ofLabel('outcome', ['COUNTED', 'REPEATED']) },
+    { known: combined({ outcome: ['COUNTED', 'REPEATED'] }) },
   ),
   [order.rankingPartial]: gauge(
     '1 while the ranking lacks orders that neither its topic nor the data platform has.',
@@ -144,15 +160,18 @@ export const instruments = {
   [order.productEvents]: counter(
     'Events of products that the data platform has stored, by kind, repeats included.',
     ['kind'],
+    { known: combined({ kind: ['CREATED', 'PRICE_CHANGED', 'STOCK_CHANGED', 'DEPLETED'] }) },
   ),
   [order.expired]: counter('Orders that nobody paid in time.'),
 
   [outside.events]: counter(
     'Changes of state of events for systems outside, by the state entered.',
     ['state'],
-    { known: ofLabel('state', ['PUBLISHED', 'IN_PROGRESS', 'COMPLETED', 'FAILED', 'DEAD_LETTER']) },
+    { known: combined({ state: ['PUBLISHED', 'IN_PROGRESS', 'COMPLETED', 'FAILED', 'DEAD_LETTER'] }) },
   ),
-  [outside.webhookAttempts]: counter('Webhooks sent, by how they ended.', ['outcome']),
+  [outside.webhookAttempts]: counter('Webhooks sent, by how they ended.', ['outcome'], {
+    known: combined({ outcome: ended }),
+  }),
   [outside.webhookDuration]: histogram('Duration of webhooks, by how they ended.', ['outcome']),
   [outside.deadLettered]: gauge(
     'Events for systems outside that were given up and not replayed with success.',
@@ -194,6 +213,11 @@ export const instruments = {
     ['topic', 'partition'],
   ),
   [recovery.secondsAtRisk]: gauge('Seconds of data that a single copy holds.', ['topic', 'partition']),
+
+  [metrics.zookeeper.diskBytes]: gauge(
+    'What snapshots and transaction log of the ZooKeeper take on its disk. Not there while it does not say.',
+    ['server'],
+  ),
 
   [metrics.process.anonymousMemory]: gauge(
     'Memory of the process without mapped files: what counts against the limit of its container.',

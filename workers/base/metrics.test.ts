@@ -1,6 +1,7 @@
 import { context, trace } from '@opentelemetry/api';
 import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-hooks';
 import test from 'ava';
+import { couponReasons } from '../../catalog/events/coupon.ts';
 import { metrics } from '../../catalog/metrics.ts';
 import { counter, createRegistry, durationHistogram, gauge } from './metrics.ts';
 
@@ -71,4 +72,21 @@ test('labels that are known from the start are there with 0, and two that share 
       ['view', 0],
     ],
   );
+});
+
+test('every combination of the known values of labels is there, and none that cannot be', async (t) => {
+  const series = async (name: Parameters<typeof counter>[1]) =>
+    (await counter(createRegistry(), name).get()).values.map(({ labels }) => Object.values(labels).join(' '));
+  t.deepEqual(await series(metrics.coupon.outcomes), [
+    'SUCCESS ',
+    ...couponReasons.map((reason) => `FAILED ${reason}`),
+  ]);
+  t.deepEqual(await series(metrics.promotion.logLines), [
+    'purchase published',
+    'purchase dead_letter',
+    'purchase blank',
+    'promo_behavior published',
+    'promo_behavior dead_letter',
+    'promo_behavior blank',
+  ]);
 });

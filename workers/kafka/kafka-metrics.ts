@@ -1,6 +1,8 @@
 /** Client metrics of the messaging conventions, on the process's registry. */
 import type { Registry } from 'prom-client';
+import type { ConsumerGroup } from '../../catalog/groups.ts';
 import { metrics as names } from '../../catalog/metrics.ts';
+import { retryTopics, type Topic } from '../../catalog/topics.ts';
 import { counter, durationHistogram } from '../base/metrics.ts';
 
 export interface KafkaMetrics {
@@ -13,6 +15,12 @@ export interface KafkaMetrics {
   retry(topic: string, attempt: number): void;
 }
 
+/** Topics that somebody sends to, and groups as which they read. */
+export interface Traffic {
+  readonly produces: readonly Topic[];
+  readonly consumes: readonly ConsumerGroup[];
+}
+
 export const noMetrics: KafkaMetrics = {
   operation: () => undefined,
   sent: () => undefined,
@@ -22,8 +30,11 @@ export const noMetrics: KafkaMetrics = {
   retry: () => undefined,
 };
 
-/** Registers the client metrics, or finds them when another client of the process has done so. */
-export function kafkaMetrics(registry: Registry): KafkaMetrics {
+/**
+ * Registers the client metrics, or finds them when another client of the process has done so. What is sent to topics and
+ * read from them by the given workers counts from 0 on, before the first record.
+ */
+export function kafkaMetrics(registry: Registry, workers: readonly Traffic[] = []): KafkaMetrics {
   const destination = 'messaging_destination_name';
   const group = 'messaging_consumer_group_name';
   const operationDuration = durationHistogram(registry, names.messaging.clientOperationDuration);
@@ -32,6 +43,16 @@ export function kafkaMetrics(registry: Registry): KafkaMetrics {
   const consumed = counter(registry, names.messaging.consumedMessages);
   const deadLetters = counter(registry, names.messaging.deadLetters);
   const retries = counter(registry, names.messaging.retries);
+
+  for (const { produces, consumes } of workers) {
+    for (const { name } of produces) sent.inc({ [destination]: name }, 0);
+    for (const each of consumes)
+      for (const topic of each.topics) {
+        consumed.inc({ [destination]: topic.name, [group]: each.id }, 0);
+        for (const { name } of retryTopics(topic, each))
+          consumed.inc({ [destination]: name, [group]: each.id }, 0);
+      }
+  }
 
   return {
     operation(operation, topic, seconds, errorType = '') {

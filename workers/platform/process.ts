@@ -23,6 +23,7 @@ import { startTelemetry, type Telemetry } from '../base/telemetry.ts';
 import { type Http, type Readiness, startHttp } from '../http/server.ts';
 import type { TrustedKeys } from '../http/tokens.ts';
 import type { Kafka } from '../kafka/kafka.ts';
+import { kafkaMetrics } from '../kafka/kafka-metrics.ts';
 import type { Relay } from '../store/relay.ts';
 import type { Started, Worker } from './worker.ts';
 
@@ -66,6 +67,7 @@ export async function runProcess(options: ProcessOptions): Promise<void> {
 
   const log = createLog({ process: platform.PROCESS_NAME, level: platform.LOG_LEVEL });
   const registry = createRegistry();
+  kafkaMetrics(registry, workers);
   const started = new Map<Worker, Started>();
   let telemetry: Telemetry | undefined;
   let http: Http | undefined;

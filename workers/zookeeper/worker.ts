@@ -21,11 +21,7 @@ export const worker: Worker<typeof config> = {
   kafkaOnly: true,
   config,
   async start({ config: settings, log, metrics: registry }) {
-    const bytes = gauge(registry, {
-      name: metrics.zookeeper.diskBytes,
-      help: 'What snapshots and transaction log of the ZooKeeper take on its disk. Not there while it does not say.',
-      labelNames: ['server'],
-    });
+    const bytes = gauge(registry, metrics.zookeeper.diskBytes);
     const measure = async (server: string) => {
       try {
         bytes.set({ server }, await diskBytes(server));
