@@ -87,7 +87,7 @@ export interface DrillReport {
   /** The same for answers of workers, where the drill keeps them apart. */
   readonly answersMs?: number;
   readonly rpo: { readonly lost: number; readonly oldestLostAgeMs: number };
-  /** From the fault to the first page at the receiver; undefined: none came (or none was expected). */
+  /** From the fault to the first page at the receiver that the drill expects; undefined: none came (or none is expected). */
   readonly detectionMs: number | undefined;
   readonly alerts: readonly {
     readonly name: string;

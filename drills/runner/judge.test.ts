@@ -101,3 +101,31 @@ test('a living broker that loses its session is a failure, a frozen one is not',
   t.like(targetOf(frozen, 'ZooKeeper sessions lost'), { met: true });
   t.is(targetOf(judge({ ...seen, sessionsLost: undefined }), 'ZooKeeper sessions lost'), undefined);
 });
+
+test('only a page that the drill expects is its detection, whatever else pages meanwhile', (t) => {
+  const arrival = (alertname: string, afterMs: number, receiver = 'page') => ({
+    receiver,
+    arrivedAtMs: begin + 10_000 + afterMs,
+    startsAtMs: begin + 10_000 + afterMs - 1_000,
+    status: 'firing' as const,
+    labels: { alertname },
+    notification: alertname,
+  });
+  const expecting = (...names: string[]): Drill => ({
+    ...drill,
+    expect: { ...drill.expect, alerts: names.map((name) => ({ name, withinMs: 75_000 })) },
+  });
+  const arrivals = [
+    arrival('CanarySilent', 20_000),
+    arrival('UnderReplicated', 30_000, 'ticket'),
+    arrival('BrokersMissing', 65_000),
+  ];
+  t.is(judge({ ...seen, arrivals, drill: expecting('BrokersMissing') }).detectionMs, 65_000);
+  t.is(judge({ ...seen, arrivals, drill: expecting('UnderReplicated', 'DiskLow') }).detectionMs, undefined);
+  t.is(judge({ ...seen, arrivals }).detectionMs, undefined);
+  const early = judge({ ...seen, arrivals, drill: expecting('BrokersMissing') });
+  t.deepEqual(
+    early.events.filter(({ kind }) => kind === 'detected').map(({ what }) => what),
+    ['page: BrokersMissing'],
+  );
+});

@@ -117,8 +117,10 @@ export function judge(seen: Seen): DrillReport {
   const since = seen.arrivals.filter(
     ({ startsAtMs, arrivedAtMs }) => startsAtMs >= firstFaultAtMs - 1_000 && arrivedAtMs >= firstFaultAtMs,
   );
-  const page = since
-    .filter(({ status, receiver }) => status === 'firing' && receiver === 'page')
+  // Another page may come for another reason: whoever gets it is not told of this fault.
+  const page = (expect.alerts ?? [])
+    .flatMap(({ name }) => firstOf(seen.arrivals, name, firstFaultAtMs) ?? [])
+    .filter(({ receiver }) => receiver === 'page')
     .sort((a, b) => a.arrivedAtMs - b.arrivedAtMs)[0];
   const names = [...new Set(since.map(({ labels }) => labels.alertname ?? '?'))];
   const alerts = names.flatMap((name) => {
