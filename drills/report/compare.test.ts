@@ -5,7 +5,7 @@ import test from 'ava';
 import type { DrillReport } from '../drill.ts';
 import { compareReports, comparisonTable, findRun } from './compare.ts';
 import { readHistory, renderHistory } from './history.ts';
-import { failedReport, passedReport } from './sample.ts';
+import { failedReport, passedReport } from './sample.fixture.ts';
 
 /** What became better or worse. */
 function judge(before: DrillReport, after: DrillReport): Readonly<Record<string, string>> {

@@ -1,7 +1,7 @@
 import test from 'ava';
 import type { DrillReport } from '../drill.ts';
 import { renderReport } from './html.ts';
-import { failedReport, foundOut, passedReport } from './sample.ts';
+import { failedReport, foundOut, passedReport } from './sample.fixture.ts';
 import { timelineOf } from './timeline.ts';
 
 const evil = '<img src=x onerror="alert(1)">';

@@ -20,6 +20,7 @@ import { type Life, silentLog, simulateKafka } from './kafka.ts';
 import { processes } from './processes.ts';
 import { type Script, simulateRedis } from './redis.ts';
 import { relayOutbox, unpublished } from './relay.ts';
+import { settled } from './settled.ts';
 import { simulateStore } from './store.ts';
 import type { World } from './world.ts';
 
@@ -194,12 +195,6 @@ export async function couponScenario(world: World, bug?: CouponBug): Promise<rea
     }
   }
 
-  async function storeTrouble(): Promise<void> {
-    if (world.chance(0.7)) return;
-    await world.sleep(world.int(0, 4_000));
-    await store.trouble();
-  }
-
   async function trouble(): Promise<void> {
     for (let count = world.int(0, 4); count > 0; count -= 1) {
       await world.sleep(world.int(100, 4_000));
@@ -211,35 +206,14 @@ export async function couponScenario(world: World, bug?: CouponBug): Promise<rea
   apis.start();
   deciders.start();
   if (world.chance(0.5)) deciders.start();
-  await Promise.all([comesIn(), trouble(), storeTrouble()]);
-  kafka.heal();
-  store.heal();
-  redis.heal();
-  apis.heal();
-  deciders.heal();
-  await finished();
+  await Promise.all([comesIn(), trouble(), store.trouble()]);
+  for (const one of [kafka, store, redis, apis, deciders]) one.heal();
+  await settled(world, {
+    kafka,
+    reads: both.map(({ group, requestTopic }) => ({ group: group.id, topics: [requestTopic] })),
+    open: () => unpublished(world, store),
+  });
   return [...wrongs(), ...deciders.gaveUp()];
-
-  /** Until the outbox is empty and every request is committed. */
-  async function finished(): Promise<void> {
-    const untilMs = world.now() + 180_000;
-    for (;;) {
-      await world.sleep(200);
-      const behind = both.flatMap(({ group, requestTopic }) =>
-        Array.from({ length: kafka.partitions }, (_, partition) => partition)
-          .filter(
-            (partition) =>
-              (kafka.committed(group.id, requestTopic, partition) ?? 0) < kafka.end(requestTopic, partition),
-          )
-          .map((partition) => `${requestTopic} ${partition}`),
-      );
-      const untold = unpublished(world, store);
-      if (behind.length === 0 && untold === 0) break;
-      if (world.now() > untilMs) throw new Error(`stuck: ${behind.join(', ')}; ${untold} in the outbox`);
-    }
-    // A member that was put out may still be at work.
-    await world.sleep(5_000);
-  }
 
   // --- what came out ------------------------------------------------------------------------------------------------
 

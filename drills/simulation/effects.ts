@@ -13,6 +13,7 @@ import { eventRecord, readEvent } from '../../workers/kafka/records.ts';
 import { type Life, silentLog, simulateKafka } from './kafka.ts';
 import { processes } from './processes.ts';
 import { appendOutbox, relayOutbox, unpublished } from './relay.ts';
+import { settled } from './settled.ts';
 import { simulateStore, type Transaction } from './store.ts';
 import type { World } from './world.ts';
 
@@ -137,12 +138,6 @@ export async function effectsScenario(world: World, bug?: EffectsBug): Promise<r
     }
   }
 
-  async function storeTrouble(): Promise<void> {
-    if (world.chance(0.7)) return;
-    await world.sleep(world.int(0, 4_000));
-    await store.trouble();
-  }
-
   async function trouble(): Promise<void> {
     for (let count = world.int(0, 4); count > 0; count -= 1) {
       await world.sleep(world.int(100, 4_000));
@@ -151,31 +146,15 @@ export async function effectsScenario(world: World, bug?: EffectsBug): Promise<r
   }
 
   workers.start();
-  await Promise.all([comesIn(), trouble(), storeTrouble()]);
-  kafka.heal();
-  store.heal();
-  workers.heal();
-  await finished();
+  await Promise.all([comesIn(), trouble(), store.trouble()]);
+  for (const one of [kafka, store, workers]) one.heal();
+  const retried = retryTopics(input, group).map(({ name }) => name);
+  await settled(world, {
+    kafka,
+    reads: [{ group: group.id, topics: [input.name, ...retried] }],
+    open: () => unpublished(world, store),
+  });
   return [...wrongs(), ...workers.gaveUp()];
-
-  /** Until everything, retries included, is committed and the outbox is empty. */
-  async function finished(): Promise<void> {
-    const untilMs = world.now() + 300_000;
-    const names = [input.name, ...retryTopics(input, group).map(({ name }) => name)];
-    for (;;) {
-      const behind = names.filter((topic) =>
-        Array.from({ length: kafka.partitions }, (_, partition) => partition).some(
-          (partition) => (kafka.committed(group.id, topic, partition) ?? 0) < kafka.end(topic, partition),
-        ),
-      );
-      const untold = unpublished(world, store);
-      if (behind.length === 0 && untold === 0) break;
-      if (world.now() > untilMs) throw new Error(`stuck: ${behind.join(', ')}; ${untold} in the outbox`);
-      await world.sleep(200);
-    }
-    // A member that was put out may still be at work.
-    await world.sleep(5_000);
-  }
 
   function wrongs(): string[] {
     const found: string[] = [];

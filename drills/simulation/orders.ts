@@ -4,7 +4,6 @@
  * die, freeze and come back between any two steps, Redis forgets; then store, topics, ranking and answers must agree.
  */
 
-import { Registry } from 'prom-client';
 import { groups } from '../../catalog/groups.ts';
 import { topics } from '../../catalog/topics.ts';
 import { isNotNow } from '../../workers/base/errors.ts';
@@ -20,11 +19,12 @@ import { addScript } from '../../workers/order/ranking.ts';
 import { startRanking } from '../../workers/order/ranking-consumer.ts';
 import { groupCommit } from '../../workers/store/group-commit.ts';
 import { wrongEventLog } from './event-log.ts';
-import { type Life, silentLog, simulateKafka } from './kafka.ts';
+import { emptyRegistry, type Life, silentLog, simulateKafka } from './kafka.ts';
 import { type PaymentRow, simulatedPayments } from './order-rows.ts';
 import { processes } from './processes.ts';
 import { type Script, simulateRedis } from './redis.ts';
 import { relayOutbox, unpublished } from './relay.ts';
+import { settled } from './settled.ts';
 import { simulateStore } from './store.ts';
 import type { World } from './world.ts';
 
@@ -106,8 +106,6 @@ export async function orderScenario(world: World, bug?: OrderBug): Promise<reado
     name: 'ranking',
     most: 2,
     begin(life: Life, fail) {
-      const registry = new Registry();
-      registry.setContentType(Registry.OPENMETRICS_CONTENT_TYPE as never);
       let connected: ReturnType<typeof redis.connect> | undefined;
       return startRanking({
         group: groups.orderRanking,
@@ -122,7 +120,7 @@ export async function orderScenario(world: World, bug?: OrderBug): Promise<reado
         // The topic keeps everything: nobody asks.
         history: { sums: async () => undefined },
         log: silentLog,
-        registry,
+        registry: emptyRegistry(),
         fail,
       });
     },
@@ -234,12 +232,6 @@ export async function orderScenario(world: World, bug?: OrderBug): Promise<reado
     }
   }
 
-  async function storeTrouble(): Promise<void> {
-    if (world.chance(0.7)) return;
-    await world.sleep(world.int(0, 4_000));
-    await store.trouble();
-  }
-
   async function trouble(): Promise<void> {
     for (let count = world.int(0, 5); count > 0; count -= 1) {
       await world.sleep(world.int(100, 3_000));
@@ -252,38 +244,23 @@ export async function orderScenario(world: World, bug?: OrderBug): Promise<reado
   if (world.chance(0.8)) shops.start();
   rankings.start();
   const customers = Promise.all(orders.map(customer));
-  await Promise.all([trouble(), poisoned(), storeTrouble()]);
+  await Promise.all([trouble(), poisoned(), store.trouble()]);
   await world.sleep(2_000);
-  kafka.heal();
-  store.heal();
-  redis.heal();
-  shops.heal();
-  rankings.heal();
+  for (const one of [kafka, store, redis, shops, rankings]) one.heal();
   await customers;
-  await finished();
+  await settled(world, {
+    kafka,
+    reads: [{ group: groups.orderRanking.id, topics: [topic] }],
+    open: () => [...unpublished(world, store), ...uncounted()],
+  });
   return [...wrongs(), ...rankings.gaveUp()];
 
-  /** Until the outbox is empty and the ranking has all that is on its topic. */
-  async function finished(): Promise<void> {
-    const untilMs = world.now() + 180_000;
-    const partitions = Array.from({ length: kafka.partitions }, (_, partition) => partition);
-    for (;;) {
-      await world.sleep(200);
-      const untold = unpublished(world, store);
-      const positions = redis.all(`${ranking}:positions`);
-      const behind = partitions
-        .map((partition) => ({
-          end: kafka.end(topic, partition),
-          counted: Number(positions.get(String(partition)) ?? 0),
-          committed: kafka.committed(groups.orderRanking.id, topic, partition) ?? 0,
-        }))
-        .filter(({ end, counted, committed }) => counted < end || committed < end);
-      if (untold === 0 && behind.length === 0) break;
-      if (world.now() > untilMs)
-        throw new Error(`stuck: ${untold} in the outbox, the ranking is at ${JSON.stringify(behind)}`);
-    }
-    // A member that was put out may still be at work.
-    await world.sleep(5_000);
+  /** Partitions that the ranking has not counted to their ends. */
+  function uncounted(): string[] {
+    const positions = redis.all(`${ranking}:positions`);
+    return Array.from({ length: kafka.partitions }, (_, partition) => partition)
+      .filter((partition) => Number(positions.get(String(partition)) ?? 0) < kafka.end(topic, partition))
+      .map((partition) => `the ranking lacks some of partition ${partition}`);
   }
 
   // --- what came out ------------------------------------------------------------------------------------------------

@@ -3,15 +3,15 @@
  * killed, frozen and joined by others while known purchases and acts come in; then its last words against the oracle.
  */
 
-import { Registry } from 'prom-client';
 import { groups } from '../../catalog/groups.ts';
 import { topics } from '../../catalog/topics.ts';
 import { partitionFor } from '../../workers/kafka/kafka.ts';
-import type { Started } from '../../workers/platform/worker.ts';
 import { joinDefaults } from '../../workers/promotion/join.ts';
 import { worker } from '../../workers/promotion/join-worker.ts';
 import { type OracleAct, type OraclePurchase, oracle } from '../../workers/promotion/oracle.ts';
-import { type Life, silentLog, simulateKafka } from './kafka.ts';
+import { emptyRegistry, silentLog, simulateKafka } from './kafka.ts';
+import { processes } from './processes.ts';
+import { settled } from './settled.ts';
 import type { World } from './world.ts';
 
 /** Bugs that can be seeded: of what the join stands on, and its own. */
@@ -27,12 +27,6 @@ export const promotionBugs = [
 export type PromotionBug = (typeof promotionBugs)[number];
 
 const pseudonymKey = Buffer.alloc(32, 7);
-/** One that can take exemplars, without the process's own metrics. */
-function emptyRegistry(): Registry {
-  const registry = new Registry();
-  registry.setContentType(Registry.OPENMETRICS_CONTENT_TYPE as never);
-  return registry;
-}
 const iso = (ms: number) => new Date(ms).toISOString();
 
 /** Runs one scenario; resolves to what is wrong with the outcome: nothing, if all is well. */
@@ -42,44 +36,28 @@ export async function promotionScenario(world: World, bug?: PromotionBug): Promi
   const purchases: OraclePurchase[] = [];
   const acts: OracleAct[] = [];
   const poison: string[] = [];
-  const running: { life: Life; started: Started | undefined }[] = [];
-  let lives = 0;
-
-  async function start(): Promise<void> {
-    lives += 1;
-    const life: Life = { name: `join-${lives}`, dead: false, frozen: false };
-    const entry: (typeof running)[number] = { life, started: undefined };
-    running.push(entry);
-    world.note(`${life.name} starts`);
-    entry.started = await worker.start({
-      config: {
-        TIME_ZONE: 'Asia/Seoul',
-        JOIN_GRACE_MS: bug === 'actsOnTimeOnly' ? 0 : 300_000,
-        JOIN_MISS_HOLD_MS: 1_200,
-      },
-      kafka: kafka.client(life),
-      log: silentLog,
-      metrics: emptyRegistry(),
-      secrets: { pseudonymKey },
-      http: undefined as never,
-      relayOutbox: async () => ({ publish() {} }),
-      database: () => Promise.reject(new Error('the join needs no database')),
-      redis: () => Promise.reject(new Error('the join needs no Redis')),
-      fail(error) {
-        // As in a process: it ends, and the engine starts another.
-        if (life.dead) return;
-        world.note(`${life.name} gives up: ${error.message}`);
-        life.dead = true;
-        world.spawn(restart);
-      },
-    });
-  }
-
-  const restart = async (): Promise<void> => {
-    await world.sleep(world.int(300, 3_000));
-    await start();
-  };
-  const alive = () => running.filter(({ life }) => !life.dead);
+  const joins = processes(world, {
+    name: 'join',
+    most: 3,
+    begin: (life, fail) =>
+      worker.start({
+        config: {
+          TIME_ZONE: 'Asia/Seoul',
+          JOIN_GRACE_MS: bug === 'actsOnTimeOnly' ? 0 : 300_000,
+          JOIN_MISS_HOLD_MS: 1_200,
+        },
+        kafka: kafka.client(life),
+        log: silentLog,
+        metrics: emptyRegistry(),
+        secrets: { pseudonymKey },
+        http: undefined as never,
+        relayOutbox: async () => ({ publish() {} }),
+        database: () => Promise.reject(new Error('the join needs no database')),
+        redis: () => Promise.reject(new Error('the join needs no Redis')),
+        fail,
+      }),
+    stop: (started) => started.stop(),
+  });
 
   // --- what comes in ------------------------------------------------------------------------------------------------
 
@@ -154,67 +132,21 @@ export async function promotionScenario(world: World, bug?: PromotionBug): Promi
   async function trouble(): Promise<void> {
     for (let count = world.int(0, 4); count > 0; count -= 1) {
       await world.sleep(world.int(100, 4_000));
-      const victim = alive().length > 0 ? world.pick(alive()) : undefined;
-      if (victim === undefined) continue;
-      switch (world.int(0, 3)) {
-        case 0:
-        case 1:
-          world.note(`${victim.life.name} is killed`);
-          victim.life.dead = true;
-          await restart();
-          break;
-        case 2: {
-          world.note(`${victim.life.name} freezes`);
-          victim.life.frozen = true;
-          if (alive().length < 3 && world.chance(0.7)) await start();
-          await world.sleep(world.pick([2_000, 11_000, 15_000]));
-          victim.life.frozen = false;
-          world.note(`${victim.life.name} thaws`);
-          break;
-        }
-        default:
-          if (alive().length < 3) await start();
-          else if (victim.started !== undefined && !victim.life.frozen) {
-            world.note(`${victim.life.name} is told to stop`);
-            await victim.started.stop();
-            victim.life.dead = true;
-          }
-      }
+      await joins.trouble(['kill', 'kill', 'freeze', 'join', 'stop']);
     }
   }
 
   // The window is no setting of the worker: the seeded bug reaches into its defaults.
   Object.assign(joinDefaults, { windowMs });
-  await start();
+  joins.start();
   await Promise.all([input(), trouble()]);
-  kafka.heal();
-  for (const { life } of running) life.frozen = false;
-  if (alive().length === 0) await start();
-  await finished();
+  for (const one of [kafka, joins]) one.heal();
+  const reads = [
+    { group: groups.promotionJoin.id, topics: groups.promotionJoin.topics.map(({ name }) => name) },
+  ];
+  await settled(world, { kafka, reads });
+  // That one gave up is no wrong: it is its way out of what it cannot know, and the engine starts another.
   return wrongs();
-
-  /** Until all that came in is committed. Rejects when that does not happen. */
-  async function finished(): Promise<void> {
-    const untilMs = world.now() + 180_000;
-    const groupTopics = groups.promotionJoin.topics.map(({ name }) => name);
-    for (;;) {
-      const behind = groupTopics.flatMap((topic) =>
-        Array.from({ length: kafka.partitions }, (_, partition) => ({
-          name: `${topic}/${partition}`,
-          done: kafka.committed(groups.promotionJoin.id, topic, partition) ?? 0,
-          end: kafka.end(topic, partition),
-        })).filter(({ done, end }) => done < end),
-      );
-      if (behind.length === 0) break;
-      if (world.now() > untilMs)
-        throw new Error(
-          `stuck: ${behind.map(({ name, done, end }) => `${name} committed ${done} of ${end}`).join(', ')}`,
-        );
-      await world.sleep(100);
-    }
-    // An answer may still be on its way from a member that was put out.
-    await world.sleep(5_000);
-  }
 
   function wrongs(): string[] {
     const found: string[] = [];

@@ -1,5 +1,4 @@
 /** The rows of the outbox in the simulated store, for the real relay: what workers/store/outbox.ts says in SQL, said again. */
-import { Registry } from 'prom-client';
 import { type Producer, partitionFor } from '../../workers/kafka/kafka.ts';
 import type { OutboxRecord } from '../../workers/store/outbox.ts';
 import {
@@ -11,7 +10,7 @@ import {
   takenForMs,
 } from '../../workers/store/relay.ts';
 import { logPublished } from './event-log.ts';
-import { type Life, silentLog } from './kafka.ts';
+import { emptyRegistry, type Life, silentLog } from './kafka.ts';
 import type { Reader, Row, SimulatedStore, Transaction } from './store.ts';
 import type { World } from './world.ts';
 
@@ -55,10 +54,10 @@ export async function appendUnordered(
   });
 }
 
-/** How many rows are still to be published; timers whose time has not come are not. */
-export function unpublished(world: World, store: SimulatedStore): number {
-  const due = store.keys('due').map((id) => store.get<StoredDue>('due', id)!);
-  return store.keys('outbox').length + due.filter(({ dueAtMs = 0 }) => dueAtMs <= world.now()).length;
+/** Rows that are still to be published; timers whose time has not come are not. */
+export function unpublished(world: World, store: SimulatedStore): readonly string[] {
+  const isDue = (id: string) => (store.get<StoredDue>('due', id)!.dueAtMs ?? 0) <= world.now();
+  return [...store.keys('outbox'), ...store.keys('due').filter(isDue)].map((id) => `row ${id} of the outbox`);
 }
 
 /** Publishes what is in the outbox. Several at once share the work. */
@@ -67,8 +66,7 @@ export function relayOutbox(
   { life, store, producer }: { life: Life; store: SimulatedStore; producer: Pick<Producer, 'send'> },
   bugs: RelayBugs = {},
 ): Relay {
-  const registry = new Registry();
-  registry.setContentType(Registry.OPENMETRICS_CONTENT_TYPE as never);
+  const registry = emptyRegistry();
   return startOutboxRelay({
     store: outboxStore(world, store, life, bugs),
     producer: bugs.outboxForgottenBeforeAck === true ? ackedAtOnce(producer) : producer,
@@ -94,7 +92,7 @@ function outboxStore(world: World, store: SimulatedStore, life: Life, bugs: Rela
     waiting: async (lane) =>
       lane === 'ordered' ? store.keys('outbox').length > 0 : store.keys('due').some((id) => isDue(store, id)),
     removeDue: (ids) => store.transaction(life, (trx) => remove(trx, 'due', ids)),
-    backlog: async () => ({ pending: unpublished(world, store), oldestAgeSeconds: 0 }),
+    backlog: async () => ({ pending: unpublished(world, store).length, oldestAgeSeconds: 0 }),
   };
 
   function rowsOf(trx: Transaction): OutboxRows {

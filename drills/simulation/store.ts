@@ -49,7 +49,7 @@ export interface SimulatedStore extends Reader {
   transaction<T>(life: Life, work: (trx: Transaction) => Promise<T>): Promise<T>;
   /** Puts a row there before anything begins. */
   put(table: string, key: string, value: unknown): void;
-  /** It is read-only, or answers nothing, for a while. */
+  /** In three runs of ten: some time from now it is read-only, or answers nothing, for a while. */
   trouble(): Promise<void>;
   heal(): void;
 }
@@ -331,6 +331,8 @@ export function simulateStore(world: World, bugs: StoreBugs = {}): SimulatedStor
     },
     put: (table, key, value) => void tableOf(tables, table).set(key, value),
     async trouble() {
+      if (world.chance(0.7)) return;
+      await world.sleep(world.int(0, 4_000));
       if (world.chance(0.5)) {
         world.note('the store is read-only');
         readOnly = true;
