@@ -1,8 +1,8 @@
 /** A rush on a coupon: many people, a few requests each, as fast as they go or at a rate; every answer is accounted for. */
 
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Pool } from 'undici';
 import type { OrderBy } from '../../catalog/events/coupon.ts';
+import { type Client, codeOf, openClient, type Percentiles, percentiles } from './client.ts';
 import { type OutcomeStream, openOutcomeStream, type SeenOutcome } from './outcome-stream.ts';
 import { keepPace } from './pace.ts';
 
@@ -39,14 +39,6 @@ export interface CouponRushOptions {
   readonly signal?: AbortSignal;
 }
 
-export interface Percentiles {
-  readonly count: number;
-  readonly p50: number;
-  readonly p95: number;
-  readonly p99: number;
-  readonly max: number;
-}
-
 export interface CouponRushReport {
   readonly couponId: string;
   readonly stock: number;
@@ -80,18 +72,12 @@ export interface CouponRushReport {
 
 /** Creates a coupon and lets everybody at it. Rejects when the coupon cannot be created. */
 export async function runCouponRush(options: CouponRushOptions): Promise<CouponRushReport> {
-  const { apiUrl, token, stock, users, requestsEach, signal, retryForMs = 60_000 } = options;
+  const { apiUrl, token, stock, users, requestsEach, signal } = options;
   const connections = options.connections ?? 256;
   const prefix = options.userPrefix ?? `rush-${Date.now().toString(36)}`;
   const userOf = (index: number) => `${prefix}-${index}`;
-  const pool = new Pool(apiUrl, { connections, pipelining: 1, headersTimeout: 30_000, bodyTimeout: 30_000 });
-  const problems: Record<string, number> = {};
-  const problem = (what: string) => {
-    problems[what] = (problems[what] ?? 0) + 1;
-  };
-
-  const call = callerOf(pool, token);
-
+  const client = openClient({ apiUrl, token, connections, retryForMs: options.retryForMs, signal });
+  const { call, problem } = client;
   const watched = new Map<string, SeenOutcome>();
   const pushedAt = new Map<string, number>();
   const streams: OutcomeStream[] = [];
@@ -102,7 +88,7 @@ export async function runCouponRush(options: CouponRushOptions): Promise<CouponR
       orderBy: options.orderBy ?? 'user',
     });
     if (created.status !== 201) throw new Error(`POST /coupons answered ${created.status}`);
-    const { couponId } = created.json as { couponId: string };
+    const couponId = String(created.json.couponId);
     const watchers = Math.min(options.watchers ?? 50, users);
     for (let index = 0; index < watchers; index++) {
       streams.push(
@@ -125,25 +111,14 @@ export async function runCouponRush(options: CouponRushOptions): Promise<CouponR
     const startMs = performance.now();
 
     async function ask(user: number): Promise<void> {
-      const sentMs = performance.now();
-      for (let waitMs = 50; ; waitMs = Math.min(waitMs * 2, 1_000)) {
-        try {
-          const { status, json } = await call('POST', '/coupons/issue', { userId: userOf(user), couponId });
-          if (status === 202) {
-            const nowMs = performance.now();
-            acceptMs.push(nowMs - sentMs);
-            accepted.set((json as { requestId: string }).requestId, { user, atMs: nowMs });
-            return;
-          }
-          problem(`HTTP ${status}`);
-          if (status < 500) break;
-        } catch (error) {
-          problem((error as { code?: string }).code ?? (error as Error).name);
-        }
-        if (performance.now() - sentMs + waitMs > retryForMs || signal?.aborted === true) break;
-        await sleep(waitMs);
+      const answer = await client.insist('/coupons/issue', { userId: userOf(user), couponId });
+      if (answer?.status !== 202) {
+        failed += 1;
+        if (answer !== undefined) problem(codeOf(answer));
+        return;
       }
-      failed += 1;
+      acceptMs.push(answer.tookMs);
+      accepted.set(String(answer.json.requestId), { user, atMs: performance.now() });
     }
 
     const telling = setInterval(
@@ -191,11 +166,11 @@ export async function runCouponRush(options: CouponRushOptions): Promise<CouponR
       const { user } = accepted.get(id)!;
       if (outcome === 'SUCCESS') successes.set(user, (successes.get(user) ?? 0) + 1);
     }
-    const coupon = (await call('GET', `/coupons/${couponId}`)).json as { issued: number };
+    const coupon = (await call('GET', `/coupons/${couponId}`)).json;
     return {
       couponId,
       stock,
-      issued: coupon.issued,
+      issued: Number(coupon.issued),
       requests,
       accepted: accepted.size,
       failed,
@@ -215,34 +190,13 @@ export async function runCouponRush(options: CouponRushOptions): Promise<CouponR
         (id) => !told.has(id),
       ).length,
       usersTwice: [...successes.values()].filter((count) => count > 1).length,
-      problems,
+      problems: client.problems,
       requestIds: [...accepted.keys()],
     };
   } finally {
     for (const stream of streams) stream.close();
-    await pool.destroy();
+    await client.close();
   }
-}
-
-type Call = (
-  method: 'GET' | 'POST',
-  path: string,
-  body?: object,
-) => Promise<{ status: number; json: unknown }>;
-
-function callerOf(pool: Pool, token: string): Call {
-  return async (method, path, body) => {
-    const { statusCode, body: answer } = await pool.request({
-      method,
-      path,
-      headers: {
-        authorization: `Bearer ${token}`,
-        ...(body === undefined ? {} : { 'content-type': 'application/json' }),
-      },
-      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-    });
-    return { status: statusCode, json: await answer.json() };
-  };
 }
 
 /** Everybody as often as asked for, in an order of chance. */
@@ -258,7 +212,7 @@ function shuffledTurns(users: number, rounds: number): readonly number[] {
 
 /** Watchers acknowledge what they are told: in the end nothing of theirs is listed as not told. */
 async function listedStill(
-  call: Call,
+  call: Client['call'],
   users: ReadonlySet<string>,
   options: {
     readonly pushed: ReadonlyMap<string, number>;
@@ -282,7 +236,7 @@ async function listedStill(
 
 /** Asks for each request until it has an outcome; resolves to SUCCESS or the reason, by request. */
 async function askForAll(
-  call: Call,
+  call: Client['call'],
   requestIds: readonly string[],
   options: { readonly until: number; readonly hands: number; readonly signal: AbortSignal | undefined },
 ): Promise<ReadonlyMap<string, string>> {
@@ -306,12 +260,4 @@ async function askForAll(
     if (left.length > 0) await sleep(200);
   }
   return told;
-}
-
-function percentiles(values: readonly number[]): Percentiles | undefined {
-  if (values.length === 0) return undefined;
-  const sorted = [...values].sort((a, b) => a - b);
-  const at = (share: number) =>
-    Math.round(sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))]! * 10) / 10;
-  return { count: sorted.length, p50: at(0.5), p95: at(0.95), p99: at(0.99), max: at(1) };
 }

@@ -51,8 +51,6 @@ export interface GeneratorOptions {
   readonly userPrefix?: string;
   readonly products?: number;
   readonly promotions?: number;
-  /** Share of purchases whose user acted on a promotion in the 5 minutes before. Default 0.4. */
-  readonly affectedShare?: number;
   /** Share of messages that are sent a second time, later. Default 0.01. */
   readonly duplicateShare?: number;
   /** Share of messages that are sent up to 3 s after their event. Default 0.05. */
@@ -109,6 +107,8 @@ export function loadFactor(elapsedMs: number): number {
 }
 
 const windowMs = 300_000;
+/** Share of purchases whose user acted on a promotion in the 5 minutes before. */
+const affectedShare = 0.4;
 
 interface RecentAct {
   readonly userId: string;
@@ -120,7 +120,6 @@ interface RecentAct {
 export function createGenerator(options: GeneratorOptions): Generator {
   const { users = 20_000, userPrefix = 'user', products = 500, promotions = 24 } = options;
   const {
-    affectedShare = 0.4,
     duplicateShare = 0.01,
     outOfOrderShare = 0.05,
     poisonShare = 0,

@@ -1,7 +1,7 @@
 /** People who order and pay, at a rate or as fast as they go; every order's end is accounted for. */
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Pool } from 'undici';
+import { codeOf, openClient, type Percentiles, percentiles } from './client.ts';
 import { seededRandom, zipf } from './generate.ts';
 import { keepPace } from './pace.ts';
 
@@ -56,13 +56,6 @@ export interface PlacedOrder {
   readonly tries: number;
 }
 
-export interface Percentiles {
-  readonly p50: number;
-  readonly p95: number;
-  readonly p99: number;
-  readonly max: number;
-}
-
 export interface OrdersReport extends OrdersProgress {
   readonly seconds: number;
   /** Paid orders a second after the warm-up. */
@@ -81,20 +74,13 @@ export interface OrdersReport extends OrdersProgress {
 
 /** Creates products and lets people buy them. Rejects only when the products cannot be created. */
 export async function runOrders(options: OrdersOptions): Promise<OrdersReport> {
-  const { rate, signal, retryForMs = 60_000, warmUpMs = 0 } = options;
+  const { rate, signal, warmUpMs = 0 } = options;
   const connections = options.connections ?? 64;
   const prefix = options.userPrefix ?? `shopper-${Date.now().toString(36)}`;
   const random = seededRandom(options.seed ?? 1);
-  const pool = new Pool(options.apiUrl, {
-    connections,
-    pipelining: 1,
-    headersTimeout: 30_000,
-    bodyTimeout: 30_000,
-  });
-  const problems: Record<string, number> = {};
-  const problem = (what: string) => {
-    problems[what] = (problems[what] ?? 0) + 1;
-  };
+  const { apiUrl, token, retryForMs } = options;
+  const client = openClient({ apiUrl, token, connections, retryForMs, signal });
+  const { insist, problem } = client;
   const orders: PlacedOrder[] = [];
   const sold = new Map<string, number>();
   const counts = { paid: 0, refused: 0, failed: 0 };
@@ -102,33 +88,6 @@ export async function runOrders(options: OrdersOptions): Promise<OrdersReport> {
   const payMs: number[] = [];
   let startMs = performance.now();
   let paidSinceWarm = 0;
-
-  /** Tries until there is an answer below 500; undefined: there was none in time. */
-  async function insist(path: string, body: object, headers: Record<string, string> = {}) {
-    const sentMs = performance.now();
-    for (let tries = 1, waitMs = 50; ; tries++, waitMs = Math.min(waitMs * 2, 1_000)) {
-      try {
-        const answer = await pool.request({
-          method: 'POST',
-          path,
-          headers: {
-            authorization: `Bearer ${options.token}`,
-            'content-type': 'application/json',
-            ...headers,
-          },
-          body: JSON.stringify(body),
-        });
-        const json = (await answer.body.json()) as Record<string, unknown>;
-        const { statusCode: status } = answer;
-        if (status < 500) return { status, json, tries, tookMs: performance.now() - sentMs };
-        problem(String((json.error as { code?: string } | undefined)?.code ?? status));
-      } catch (error) {
-        problem((error as { code?: string }).code ?? (error as Error).name);
-      }
-      if (performance.now() - sentMs + waitMs > retryForMs || signal?.aborted === true) return undefined;
-      await sleep(waitMs);
-    }
-  }
 
   try {
     const productIds: string[] = [];
@@ -168,7 +127,7 @@ export async function runOrders(options: OrdersOptions): Promise<OrdersReport> {
       );
       const outcome = answer === undefined ? 'failed' : answer.status === 200 ? 'paid' : 'refused';
       counts[outcome] += 1;
-      if (outcome === 'refused') problem(String((answer!.json.error as { code?: string }).code));
+      if (outcome === 'refused') problem(codeOf(answer!));
       if (outcome === 'paid') {
         for (const { productId, quantity } of items)
           sold.set(productId, (sold.get(productId) ?? 0) + quantity);
@@ -207,13 +166,13 @@ export async function runOrders(options: OrdersOptions): Promise<OrdersReport> {
       paidPerSecond: Math.round((paidSinceWarm / Math.max(0.001, seconds - warmUpMs / 1_000)) * 10) / 10,
       placeMs: percentiles(placeMs),
       payMs: percentiles(payMs),
-      problems,
+      problems: client.problems,
       sold,
       productIds,
       orders,
     };
   } finally {
-    await pool.close();
+    await client.close();
   }
 }
 
@@ -237,12 +196,4 @@ export async function rankingEquals(
       return { equal: true, afterMs: afterMs() };
   }
   return { equal: false, afterMs: afterMs() };
-}
-
-function percentiles(values: number[]): Percentiles | undefined {
-  if (values.length === 0) return undefined;
-  values.sort((a, b) => a - b);
-  const at = (share: number) =>
-    Math.round(values[Math.min(values.length - 1, Math.floor(values.length * share))]! * 10) / 10;
-  return { p50: at(0.5), p95: at(0.95), p99: at(0.99), max: at(1) };
 }

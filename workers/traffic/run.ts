@@ -2,6 +2,7 @@
 import { type FileHandle, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { OutgoingRecord, Producer } from '../kafka/kafka.ts';
+import { type Percentiles, percentiles } from './client.ts';
 import {
   createGenerator,
   type GeneratedMessage,
@@ -12,13 +13,14 @@ import {
   seededRandom,
 } from './generate.ts';
 
+type Message = GeneratedMessage | PoisonMessage;
 export type Way = 'api' | 'log' | 'kafka';
 
 /** `acked`: 202, Kafka's ack, or written to the log file. `refused`: 4xx. `failed`: no ack in time; it may have got through. */
 export type Outcome = 'acked' | 'refused' | 'failed';
 
 export interface SentMessage {
-  readonly message: GeneratedMessage | PoisonMessage;
+  readonly message: Message;
   readonly way: Way;
   readonly sentAtMs: number;
   readonly settledAtMs: number;
@@ -39,7 +41,7 @@ export interface TrafficProgress {
 
 export interface TrafficReport extends TrafficProgress {
   /** Times from first try to ack over the API, ms. */
-  readonly apiAckMs: { readonly p50: number; readonly p99: number; readonly max: number } | undefined;
+  readonly apiAckMs: Percentiles | undefined;
   /** Why tries over the API failed, with how often; also of tries that went well later. */
   readonly problems: Readonly<Record<string, number>>;
   /** Every message, when asked for by `record`. */
@@ -60,9 +62,6 @@ export interface TrafficOptions extends Omit<GeneratorOptions, 'seed'> {
   readonly kafka?: Producer;
   /** Inbox of the log follower; unset or not writable: nothing goes that way. */
   readonly logDirectory?: string;
-  /** Shares of the other two ways. Default 0.1 each. */
-  readonly kafkaShare?: number;
-  readonly logShare?: number;
   /** Steady instead of bursty. */
   readonly steady?: boolean;
   /** How long a message is tried again after 503 or a broken connection. Default 30,000. */
@@ -76,6 +75,7 @@ export interface TrafficOptions extends Omit<GeneratorOptions, 'seed'> {
   readonly signal?: AbortSignal;
 }
 
+const kinds = ['purchase', 'promo_behavior'] as const;
 const paths: Record<MessageKind, string> = { purchase: '/purchases', promo_behavior: '/promo-behaviors' };
 const tickMs = 10;
 /** Above this rate the messages of a tick share requests: one request each would measure the client. */
@@ -93,8 +93,8 @@ export async function runTraffic(options: TrafficOptions): Promise<TrafficReport
   const generator = createGenerator({ ...options, run });
   const choose = seededRandom(options.seed ^ 0x5bd1e995);
   const log = options.logDirectory === undefined ? undefined : await openLog(options.logDirectory, run);
-  const logShare = log === undefined ? 0 : (options.logShare ?? 0.1);
-  const kafkaShare = kafka === undefined ? 0 : (options.kafkaShare ?? 0.1);
+  const logShare = log === undefined ? 0 : 0.1;
+  const kafkaShare = kafka === undefined ? 0 : 0.1;
 
   const startedAtMs = Date.now();
   const clock = performance.now();
@@ -116,7 +116,7 @@ export async function runTraffic(options: TrafficOptions): Promise<TrafficReport
     void work.finally(() => underWay.delete(work));
   }
 
-  function overApi(kind: MessageKind, batch: readonly (GeneratedMessage | PoisonMessage)[]): void {
+  function overApi(kind: MessageKind, batch: readonly Message[]): void {
     const sentAtMs = Date.now();
     const first = batch[0]!;
     const body =
@@ -140,47 +140,33 @@ export async function runTraffic(options: TrafficOptions): Promise<TrafficReport
     );
   }
 
-  function overKafka(batch: readonly (GeneratedMessage | PoisonMessage)[]): void {
+  /** Over a way whose acks come for all of a batch at once. */
+  function over(way: 'kafka' | 'log', batch: readonly Message[], send: () => Promise<unknown>): void {
     if (batch.length === 0) return;
     const sentAtMs = Date.now();
-    const records = batch.map(
-      (message): OutgoingRecord => ({
-        topic: message.kind,
-        // Some foreign producers key by nothing: the platform has to sort that out.
-        key: 'poison' in message || choose() < 0.1 ? null : message.userId,
-        value: textOf(message),
-      }),
-    );
     begin(
-      kafka!.send(records, { deadlineMs: retryForMs }).then(
-        () => settle(batch, 'kafka', sentAtMs, 'acked'),
+      send().then(
+        () => settle(batch, way, sentAtMs, 'acked'),
         (error) => {
-          problem(`Kafka ${(error as { code?: string }).code ?? (error as Error).name}`);
-          settle(batch, 'kafka', sentAtMs, 'failed');
+          problem(`${way} ${(error as { code?: string }).code ?? (error as Error).name}`);
+          settle(batch, way, sentAtMs, 'failed');
         },
       ),
     );
   }
 
-  function overLog(batch: readonly (GeneratedMessage | PoisonMessage)[]): void {
-    if (batch.length === 0) return;
-    const sentAtMs = Date.now();
-    begin(
-      log!.append(batch).then(
-        () => settle(batch, 'log', sentAtMs, 'acked'),
-        (error) => {
-          problem(`log file ${(error as NodeJS.ErrnoException).code ?? 'error'}`);
-          settle(batch, 'log', sentAtMs, 'failed');
-        },
-      ),
-    );
-  }
+  const recordOf = (message: Message): OutgoingRecord => ({
+    topic: message.kind,
+    // Some foreign producers key by nothing: the platform has to sort that out.
+    key: 'poison' in message || choose() < 0.1 ? null : message.userId,
+    value: textOf(message),
+  });
 
   function sendMany(count: number): void {
     const nowMs = startedAtMs + Math.round(performance.now() - clock);
     const groups = { purchase: [] as GeneratedMessage[], promo_behavior: [] as GeneratedMessage[] };
-    const toKafka: (GeneratedMessage | PoisonMessage)[] = [];
-    const toLog: (GeneratedMessage | PoisonMessage)[] = [];
+    const toKafka: Message[] = [];
+    const toLog: Message[] = [];
     for (let i = 0; i < count; i += 1) {
       const message = generator.next(nowMs);
       const u = choose();
@@ -192,13 +178,13 @@ export async function runTraffic(options: TrafficOptions): Promise<TrafficReport
       else if (rate <= batchAboveRate || 'poison' in message) overApi(message.kind, [message]);
       else groups[message.kind].push(message);
     }
-    for (const kind of ['purchase', 'promo_behavior'] as const) {
+    for (const kind of kinds) {
       for (let from = 0; from < groups[kind].length; from += 500) {
         overApi(kind, groups[kind].slice(from, from + 500));
       }
     }
-    overKafka(toKafka);
-    overLog(toLog);
+    over('kafka', toKafka, () => kafka!.send(toKafka.map(recordOf), { deadlineMs: retryForMs }));
+    over('log', toLog, () => log!.append(toLog));
   }
 
   let due = 0;
@@ -242,12 +228,7 @@ function createTally(clock: number, record: boolean) {
   const ackMs: number[] = [];
   const messages: SentMessage[] = [];
 
-  function settle(
-    batch: readonly (GeneratedMessage | PoisonMessage)[],
-    way: Way,
-    sentAtMs: number,
-    outcome: Outcome,
-  ) {
+  function settle(batch: readonly Message[], way: Way, sentAtMs: number, outcome: Outcome) {
     const settledAtMs = Date.now();
     for (const message of batch) {
       const isPoison = 'poison' in message;
@@ -280,11 +261,7 @@ function createTally(clock: number, record: boolean) {
       ...counts,
       sentBy: { ...sentBy },
     }),
-    apiAckMs() {
-      ackMs.sort((a, b) => a - b);
-      const at = (share: number) => ackMs[Math.min(ackMs.length - 1, Math.floor(ackMs.length * share))]!;
-      return ackMs.length === 0 ? undefined : { p50: at(0.5), p99: at(0.99), max: ackMs.at(-1)! };
-    },
+    apiAckMs: () => percentiles(ackMs),
   };
 }
 
@@ -324,11 +301,10 @@ async function post(
   }
 }
 
-const textOf = (message: GeneratedMessage | PoisonMessage) =>
-  'poison' in message ? message.poison : JSON.stringify(message.raw);
+const textOf = (message: Message) => ('poison' in message ? message.poison : JSON.stringify(message.raw));
 
 interface TrafficLog {
-  append(batch: readonly (GeneratedMessage | PoisonMessage)[]): Promise<void>;
+  append(batch: readonly Message[]): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -340,7 +316,7 @@ async function openLog(directory: string, run: string): Promise<TrafficLog | und
   const handles = new Map<MessageKind, { handle: FileHandle; bytes: number; rotation: number }>();
   const pathOf = (kind: MessageKind) => join(directory, kind, `traffic-${run}.log`);
   try {
-    for (const kind of ['purchase', 'promo_behavior'] as const) {
+    for (const kind of kinds) {
       await mkdir(join(directory, kind), { recursive: true });
       handles.set(kind, { handle: await open(pathOf(kind), 'a'), bytes: 0, rotation: 0 });
     }
@@ -389,7 +365,7 @@ async function openLog(directory: string, run: string): Promise<TrafficLog | und
 
 /** Removes log files that earlier runs of the traffic worker left behind and nobody has touched for a day. */
 export async function removeOldTrafficLogs(directory: string, nowMs: number): Promise<void> {
-  for (const kind of ['purchase', 'promo_behavior'] as const) {
+  for (const kind of kinds) {
     const folder = join(directory, kind);
     for (const name of await readdir(folder).catch(() => [])) {
       if (!/^traffic-.*\.log(\.\d+)?$/.test(name)) continue;
