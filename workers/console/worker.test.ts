@@ -1,7 +1,6 @@
 import test from 'ava';
 import { createLog } from '../base/log.ts';
-import { createRegistry } from '../base/metrics.ts';
-import { startHttp } from '../http/server.ts';
+import { startTestHttp } from '../http/testing.ts';
 import { makeTokenKeys, tokenVerifier } from '../http/tokens.ts';
 import type { Worker } from '../platform/worker.ts';
 import { worker } from './worker.ts';
@@ -9,15 +8,7 @@ import { worker } from './worker.ts';
 test('only a page of this server gets tokens for the people whom it plays', async (t) => {
   const { signingKey, verifyKey } = makeTokenKeys();
   const log = createLog({ process: 'api', level: 'error' });
-  const http = await startHttp({
-    host: '127.0.0.1',
-    port: 0,
-    processName: 'api',
-    version: '1',
-    log,
-    registry: createRegistry(),
-    readiness: () => ({ ready: true, reasons: [] }),
-  });
+  const http = await startTestHttp({ log, tokens: undefined });
   t.teardown(() => http.close(100));
   const config = { MUSTER_ENV: 'dev', CONSOLE_JAEGER_URL: '', TOKEN_SIGNING_KEY: signingKey };
   await (worker as unknown as Worker).start({ config, http: http.app, log } as never);

@@ -10,8 +10,7 @@ import { topics } from '../../catalog/topics.ts';
 import type { DatabaseSettings } from '../base/config.ts';
 import { createRegistry } from '../base/metrics.ts';
 import { createMailboxes } from '../http/mailbox.ts';
-import { startHttp } from '../http/server.ts';
-import { asOperator, testKeys } from '../http/testing.ts';
+import { asOperator, startTestHttp } from '../http/testing.ts';
 import type { Kafka } from '../kafka/kafka.ts';
 import { createTopics, eventually, testKafka, testLog } from '../kafka/testing.ts';
 import { serverSettings } from '../store/database.fixture.ts';
@@ -90,16 +89,7 @@ export async function startApi(options: {
 }) {
   const { orderings, db, kafka } = options;
   const database = async () => db;
-  const http = await startHttp({
-    host: '127.0.0.1',
-    port: 0,
-    processName: 'api',
-    version: '1',
-    log: testLog,
-    registry: createRegistry(),
-    readiness: () => ({ ready: true, reasons: [] }),
-    tokens: testKeys,
-  });
+  const http = await startTestHttp({ log: testLog });
   const mailboxes = createMailboxes();
   const producer = await kafka.producer('test-api');
   const relay = startOutboxRelay({

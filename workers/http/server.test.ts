@@ -6,11 +6,10 @@ import { InMemorySpanExporter, SimpleSpanProcessor, TracerProvider } from '@open
 import test, { type ExecutionContext } from 'ava';
 import { Type } from 'typebox';
 import { NotNowError } from '../base/errors.ts';
-import { createLog } from '../base/log.ts';
-import { createRegistry } from '../base/metrics.ts';
 import { errorBody, HttpError } from './errors.ts';
 import { noteStream } from './realtime.ts';
-import { type Http, type HttpServer, startHttp } from './server.ts';
+import type { Http, HttpServer } from './server.ts';
+import { startTestHttp } from './testing.ts';
 
 const spans = new InMemorySpanExporter();
 context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable());
@@ -81,17 +80,12 @@ function routes(app: HttpServer): void {
 }
 
 async function serve(t: ExecutionContext, ready = () => true): Promise<{ http: Http; url: string }> {
-  const http = await startHttp({
-    host: '127.0.0.1',
-    port: 0,
-    processName: 'api',
-    version: '1',
-    log: createLog({ process: 'api', level: 'error', stream: process.stderr }),
-    registry: createRegistry(),
+  const http = await startTestHttp({
     readiness: () =>
       ready()
         ? { ready: true, reasons: [] }
         : { ready: false, reasons: [{ worker: 'w', reason: 'catching up' }] },
+    tokens: undefined,
   });
   routes(http.app);
   await http.open();
@@ -236,14 +230,9 @@ test('durations are exposed with the trace as exemplar', async (t) => {
 });
 
 test('before the workers have started the process is alive, not ready, and takes no requests', async (t) => {
-  const http = await startHttp({
-    host: '127.0.0.1',
-    port: 0,
-    processName: 'api',
-    version: '1',
-    log: createLog({ process: 'api', level: 'error', stream: process.stderr }),
-    registry: createRegistry(),
+  const http = await startTestHttp({
     readiness: () => ({ ready: false, reasons: [{ worker: 'w', reason: 'starting' }] }),
+    tokens: undefined,
   });
   t.teardown(() => http.close(100));
   const url = `http://127.0.0.1:${http.address().port}`;
@@ -321,16 +310,6 @@ test('bytes that are no HTTP get the same error format', async (t) => {
 
 test('a port in use is a plain sentence with the way out', async (t) => {
   const { http } = await serve(t);
-  const error = await t.throwsAsync(() =>
-    startHttp({
-      host: '127.0.0.1',
-      port: http.address().port,
-      processName: 'api',
-      version: '1',
-      log: createLog({ process: 'api', level: 'error' }),
-      registry: createRegistry(),
-      readiness: () => ({ ready: true, reasons: [] }),
-    }),
-  );
+  const error = await t.throwsAsync(() => startTestHttp({ port: http.address().port, tokens: undefined }));
   t.regex(error!.message, /another process has the port; set HTTP_PORT/);
 });

@@ -1,4 +1,7 @@
-/** Tokens for tests, by a key of their own. */
+/** HTTP for tests: servers, and tokens by a key of their own. */
+import { createLog } from '../base/log.ts';
+import { createRegistry } from '../base/metrics.ts';
+import { type Http, type HttpOptions, startHttp } from './server.ts';
 import { makeTokenKeys, type Role, signToken, type TrustedKeys } from './tokens.ts';
 
 const { signingKey, verifyKey } = makeTokenKeys();
@@ -11,3 +14,18 @@ export const tokenOf = (role: Role, subject: string): Promise<string> =>
 
 export const operatorToken: string = await tokenOf('operator', 'test');
 export const asOperator = { authorization: `Bearer ${operatorToken}` } as const;
+
+/** A server on a free port of this machine, ready, that trusts `testKeys`; `options` say otherwise. */
+export function startTestHttp(options: Partial<HttpOptions> = {}): Promise<Http> {
+  return startHttp({
+    host: '127.0.0.1',
+    port: 0,
+    processName: 'api',
+    version: '1',
+    log: createLog({ process: 'api', level: 'error', stream: process.stderr }),
+    registry: createRegistry(),
+    readiness: () => ({ ready: true, reasons: [] }),
+    tokens: testKeys,
+    ...options,
+  });
+}

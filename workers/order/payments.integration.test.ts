@@ -5,8 +5,7 @@ import test, { type ExecutionContext } from 'ava';
 import { type Kysely, sql } from 'kysely';
 import type { DatabaseSettings } from '../base/config.ts';
 import { createRegistry } from '../base/metrics.ts';
-import { startHttp } from '../http/server.ts';
-import { asOperator, testKeys, tokenOf } from '../http/testing.ts';
+import { asOperator, startTestHttp, tokenOf } from '../http/testing.ts';
 import { testLog } from '../kafka/testing.ts';
 import { scratchDatabase } from '../store/database.fixture.ts';
 import { openDatabase } from '../store/database.ts';
@@ -33,16 +32,7 @@ test.beforeEach(async () => {
 async function serve(t: ExecutionContext, at: DatabaseSettings = settings) {
   const pool = openDatabase<OrderTables>({ settings: at, connections: 4, acquireTimeoutMs: 1_000 });
   const registry = createRegistry();
-  const http = await startHttp({
-    host: '127.0.0.1',
-    port: 0,
-    processName: 'api',
-    version: '1',
-    log: testLog,
-    registry,
-    readiness: () => ({ ready: true, reasons: [] }),
-    tokens: testKeys,
-  });
+  const http = await startTestHttp({ log: testLog, registry });
   registerOrderRoutes(http.app as never, {
     database: async () => pool,
     payWithinMs: 3_600_000,

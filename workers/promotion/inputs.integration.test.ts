@@ -8,8 +8,7 @@ import { topics } from '../../catalog/topics.ts';
 import { createLog } from '../base/log.ts';
 import { createRegistry } from '../base/metrics.ts';
 import { pseudonym } from '../base/pseudonym.ts';
-import { startHttp } from '../http/server.ts';
-import { asOperator, testKeys } from '../http/testing.ts';
+import { asOperator, startTestHttp } from '../http/testing.ts';
 import { type IncomingRecord, type Kafka, partitionFor } from '../kafka/kafka.ts';
 import { eventually, testKafka, uniqueName } from '../kafka/testing.ts';
 import type { Started, Worker, WorkerDeps } from '../platform/worker.ts';
@@ -23,16 +22,7 @@ async function start(t: ExecutionContext, workers: readonly unknown[], config: R
   const kafka = testKafka();
   const registry = createRegistry();
   const log = createLog({ process: 'test', level: 'error', stream: process.stderr });
-  const http = await startHttp({
-    host: '127.0.0.1',
-    port: 0,
-    processName: 'test',
-    version: '1',
-    log,
-    registry,
-    readiness: () => ({ ready: true, reasons: [] }),
-    tokens: testKeys,
-  });
+  const http = await startTestHttp({ log, registry });
   const running: Started[] = [];
   for (const worker of workers as Worker[]) {
     running.push(

@@ -2,8 +2,7 @@ import test, { type ExecutionContext } from 'ava';
 import { NotNowError } from '../base/errors.ts';
 import { createLog } from '../base/log.ts';
 import { createRegistry } from '../base/metrics.ts';
-import { startHttp } from '../http/server.ts';
-import { asOperator, testKeys, tokenOf } from '../http/testing.ts';
+import { asOperator, startTestHttp, tokenOf } from '../http/testing.ts';
 import type { Started, Worker, WorkerDeps } from '../platform/worker.ts';
 import { worker as analysisWorker } from './analysis-worker.ts';
 import { worker as apiWorker } from './api-worker.ts';
@@ -16,16 +15,7 @@ async function serve(t: ExecutionContext, workers: readonly unknown[] = [apiWork
   const kafka = createMemoryKafka();
   const registry = createRegistry();
   const log = createLog({ process: 'api', level: 'error', stream: process.stderr });
-  const http = await startHttp({
-    host: '127.0.0.1',
-    port: 0,
-    processName: 'api',
-    version: '1',
-    log,
-    registry,
-    readiness: () => ({ ready: true, reasons: [] }),
-    tokens: testKeys,
-  });
+  const http = await startTestHttp({ log, registry });
   const failures: Error[] = [];
   const deps = {
     config: { TIME_ZONE: 'Asia/Seoul' },
