@@ -12,6 +12,7 @@ import { cp, mkdir, readdir, readFile, rename, rm, stat, utimes, writeFile } fro
 import { join } from 'node:path';
 import { stripVTControlCharacters } from 'node:util';
 import { execa } from 'execa';
+import { run as runChild } from '../environment/children.ts';
 import { holderAlive, processFacts, withLock } from '../environment/lock.ts';
 import { cacheDirectory, checkout } from '../environment/paths.ts';
 import { debianImage, hashOf, productionDependencies, versions } from '../stacks/images.ts';
@@ -122,33 +123,22 @@ interface RunOptions {
  * Error: MUSTER_BUILD_FAILED with the last lines that it printed; MUSTER_TOOL_MISSING when it is not installed.
  */
 export async function run(program: string, args: readonly string[], options: RunOptions): Promise<string> {
-  const { report, show = (line) => line } = options;
-  const child = execa(program, args, {
-    all: true,
-    reject: false,
-    stdin: 'ignore',
-    ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
-    env: { ...options.env },
-  });
-  const lines: string[] = [];
-  try {
-    for await (const raw of child.iterable({ from: 'all' })) {
+  const { report, cwd = checkout, env = {}, show = (line) => line } = options;
+  const said: string[] = [];
+  const { exitCode, stdout } = await runChild(program, args, {
+    cwd,
+    env,
+    onLine(raw) {
       const line = stripVTControlCharacters(raw);
-      lines.push(line);
-      if (lines.length > 400) lines.shift();
+      said.push(line);
       const shown = line.trim() === '' ? undefined : show(line.trim());
       if (shown !== undefined) report(shown);
-    }
-  } catch {
-    // The result below says what happened.
-  }
-  const result = await child;
-  if (result.exitCode === 0) return result.stdout;
-  if (result.code === 'ENOENT') throw new MusterError('MUSTER_TOOL_MISSING', `${program} is not installed.`);
-  const how = result.signal === undefined ? `exit code ${result.exitCode}` : `signal ${result.signal}`;
+    },
+  });
+  if (exitCode === 0) return stdout;
   throw new MusterError(
     'MUSTER_BUILD_FAILED',
-    `${[program, ...args].slice(0, 4).join(' ')} ... failed (${how}). Run this again to go on where it stopped.\n${lines.slice(-15).join('\n')}`,
+    `${[program, ...args].slice(0, 4).join(' ')} ... failed (exit code ${exitCode}). Run this again to go on where it stopped.\n${said.slice(-15).join('\n')}`,
   );
 }
 

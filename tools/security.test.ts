@@ -2,12 +2,10 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import test from 'ava';
 import { checkout } from '../environment/paths.ts';
-import { createLog } from '../workers/base/log.ts';
 import { createRegistry } from '../workers/base/metrics.ts';
 import { registerRoutes as registerCouponRoutes } from '../workers/coupon/routes.ts';
 import type { Callers } from '../workers/http/principals.ts';
-import { startHttp } from '../workers/http/server.ts';
-import { testKeys } from '../workers/http/testing.ts';
+import { startTestHttp } from '../workers/http/testing.ts';
 import { registerFiguresRoutes } from '../workers/order/figures-routes.ts';
 import { registerOrderRoutes } from '../workers/order/routes.ts';
 import { registerEventRoutes } from '../workers/outside/routes.ts';
@@ -17,16 +15,7 @@ import { registerInputRoutes, registerStreamRoutes } from '../workers/promotion/
 /** The table of docs/security.md, from the routes themselves. */
 async function tableOfRoutes(): Promise<string> {
   const registry = createRegistry();
-  const http = await startHttp({
-    host: '127.0.0.1',
-    port: 0,
-    processName: 'api',
-    version: '1',
-    log: createLog({ process: 'api', level: 'error' }),
-    registry,
-    readiness: () => ({ ready: true, reasons: [] }),
-    tokens: testKeys,
-  });
+  const http = await startTestHttp({ registry });
   const rows: string[] = [];
   http.app.addHook('onRoute', ({ method, url, config }) => {
     const callers = (config as { callers: Callers }).callers;

@@ -1,11 +1,11 @@
 /** The test suites of ./muster test: static checks, unit, integration and end-to-end, each on AVA. */
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { painter } from '../drawing/table.ts';
 import { killChildren, run } from '../environment/children.ts';
 import { interrupted } from '../environment/interruption.ts';
 import { checkout } from '../environment/paths.ts';
 import { tapReader } from './tap.ts';
+import { paint, say } from './terminal.ts';
 
 /** Counts over everything that ran; static checks count as tests. */
 export class Score {
@@ -24,13 +24,8 @@ export class Score {
   }
 }
 
-const paint = painter(process.stdout.isTTY && process.env.NO_COLOR === undefined);
 const tick = paint('green', '✔');
 const cross = paint('red', '✖');
-
-function say(line: string): void {
-  process.stdout.write(`${line}\n`);
-}
 
 function seconds(sinceMs: number): string {
   return paint('dim', `${((performance.now() - sinceMs) / 1000).toFixed(1)} s`);

@@ -1,10 +1,11 @@
 /** What `up` prints at its end: where to look and what to do next. Pure. */
 import { join } from 'node:path';
 import { type Environment, type ImageSource, spansHosts } from '../catalog/environments.ts';
-import { painter, plainTable, tableText } from '../drawing/table.ts';
+import { plainTable, tableText } from '../drawing/table.ts';
 import { stateDirectory } from '../environment/paths.ts';
 import { secretsFile } from '../environment/variables.ts';
 import { brokersOutside, placements, reachFromHost } from '../stacks/config/index.ts';
+import { paint } from './terminal.ts';
 
 /** The table of addresses with the next commands. */
 export function whereToLook(
@@ -16,7 +17,6 @@ export function whereToLook(
   },
   seconds: number,
 ): string {
-  const paint = painter(process.stdout.isTTY && process.env.NO_COLOR === undefined);
   const secrets = secretsFile(environment);
   const table = plainTable(['what', 'where', 'note'], [], paint);
   const row = (alias: string, port: string, what: string, note: string, path = ''): void => {

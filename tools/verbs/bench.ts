@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import type { Command } from 'commander';
 import type { BenchOptions } from '../../bench/common/bench.ts';
 import { checkout } from '../../environment/paths.ts';
-import { MusterError } from '../../workers/base/errors.ts';
+import { say, usage } from '../terminal.ts';
 import { addVerb } from '../verb.ts';
 
 /** What a file of bench/ exports. */
@@ -31,36 +31,29 @@ export function addBench(program: Command): void {
         .map((file) => file.slice(0, -3))
         .sort();
       if (name === undefined) {
-        if (names.length === 0) process.stdout.write('There are no benchmarks yet.\n');
+        if (names.length === 0) say('There are no benchmarks yet.');
         for (const each of names) {
           const [about] = (await wordsOf(join(folder, `${each}.ts`))).split('\n');
-          process.stdout.write(`${each.padEnd(16)} ${about}\n`);
+          say(`${each.padEnd(16)} ${about}`);
         }
         return undefined;
       }
       if (!names.includes(name))
-        throw new MusterError(
-          'MUSTER_USAGE',
-          `No benchmark "${name}"; there are: ${names.join(', ') || 'none'}.`,
-        );
+        throw usage(`No benchmark "${name}"; there are: ${names.join(', ') || 'none'}.`);
       const words = await wordsOf(join(folder, `${name}.ts`));
       if (args.some((arg) => arg === '--help' || arg === '-h')) {
-        process.stdout.write(`${words}\n`);
+        say(words);
         return undefined;
       }
       const known = new Set(words.match(/--[a-z-]+/g));
       const unknown = args.find((arg) => !known.has(arg.split('=')[0]!));
       if (unknown !== undefined)
-        throw new MusterError(
-          'MUSTER_USAGE',
+        throw usage(
           `${name} has no option "${unknown}"; ./muster bench ${name} -- --help says which it has.`,
         );
       const bench = (await import(join(folder, `${name}.ts`))) as Partial<Bench>;
       if (typeof bench.run !== 'function')
-        throw new MusterError(
-          'MUSTER_USAGE',
-          `bench/${name}.ts exports no function "run", so it is no benchmark by itself.`,
-        );
+        throw usage(`bench/${name}.ts exports no function "run", so it is no benchmark by itself.`);
       await bench.run({ environment, signal, args });
       return undefined;
     },

@@ -2,9 +2,9 @@
 import type { Command } from 'commander';
 import { allGroups } from '../../catalog/groups.ts';
 import { allTopics } from '../../catalog/topics.ts';
-import { painter } from '../../drawing/table.ts';
 import { compareCapacity, planCapacity } from '../capacity.ts';
 import { comparisonTable, planTables } from '../capacity-table.ts';
+import { paint, say, sayJson } from '../terminal.ts';
 import { addVerb } from '../verb.ts';
 
 export function addCapacity(program: Command): void {
@@ -31,11 +31,10 @@ export function addCapacity(program: Command): void {
             )
           : undefined;
       if (options.json === true) {
-        process.stdout.write(`${JSON.stringify({ ...plan, ...(comparison && { comparison }) }, null, 2)}\n`);
+        sayJson({ ...plan, ...(comparison && { comparison }) });
       } else {
-        const paint = painter(process.stdout.isTTY && process.env.NO_COLOR === undefined);
-        process.stdout.write(`${planTables(plan, paint)}\n`);
-        if (comparison !== undefined) process.stdout.write(`\n${comparisonTable(comparison, paint)}\n`);
+        say(planTables(plan, paint));
+        if (comparison !== undefined) say(`\n${comparisonTable(comparison, paint)}`);
       }
       return plan.disk.fits && plan.memory.fits ? 'ok' : 'failed';
     },

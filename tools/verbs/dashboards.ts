@@ -1,6 +1,6 @@
 /** `./muster dashboards`: dashboards with live data where there is no Grafana. */
 import type { Command } from 'commander';
-import { MusterError } from '../../workers/base/errors.ts';
+import { parseDurationMs, say, usage } from '../terminal.ts';
 import { addVerb } from '../verb.ts';
 
 interface Options {
@@ -45,12 +45,10 @@ export function addDashboards(program: Command): void {
         .option('--prometheus <url>', "another Prometheus than the environment's"),
     async run({ environment, signal }, options) {
       const { theme } = options;
-      if (theme !== 'dark' && theme !== 'light')
-        throw new MusterError('MUSTER_USAGE', `"${theme}" is no theme; write dark or light.`);
-      const [{ mkdir, writeFile }, { join, resolve }, { parseDurationMs }, preview] = await Promise.all([
+      if (theme !== 'dark' && theme !== 'light') throw usage(`"${theme}" is no theme; write dark or light.`);
+      const [{ mkdir, writeFile }, { join, resolve }, preview] = await Promise.all([
         import('node:fs/promises'),
         import('node:path'),
-        import('../duration.ts'),
         import('../../drawing/index.ts'),
       ]);
       const toMs = Date.now();
@@ -73,17 +71,16 @@ export function addDashboards(program: Command): void {
       await mkdir(folder, { recursive: true });
       const page = join(folder, 'index.html');
       await writeFile(page, html);
-      process.stdout.write(`${page}\n`);
+      say(page);
       for (const { title, panels } of drawn) {
         const empty = panels.filter((panel) => panel.empty).map(({ panel }) => panel.title);
-        if (empty.length > 0) process.stdout.write(`  no data in ${title}: ${empty.join(', ')}\n`);
+        if (empty.length > 0) say(`  no data in ${title}: ${empty.join(', ')}`);
       }
       if (options.png !== true) return undefined;
       const { findChromium, takePictures } = await import('../png.ts');
       const chromium = await findChromium((line) => process.stderr.write(`${line}\n`));
       const pictures = drawn.map(({ uid }, index) => ({ id: uid, name: slugs[index]! }));
-      for (const file of await takePictures(html, pictures, folder, { chromium, theme }))
-        process.stdout.write(`${file}\n`);
+      for (const file of await takePictures(html, pictures, folder, { chromium, theme })) say(file);
       return undefined;
     },
   });

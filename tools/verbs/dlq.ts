@@ -1,7 +1,7 @@
 /** `./muster dlq`: records that could not be understood or handled. */
 import type { Command } from 'commander';
-import { MusterError } from '../../workers/base/errors.ts';
 import type { Kafka } from '../../workers/kafka/kafka.ts';
+import { numberOf, paint, say } from '../terminal.ts';
 import { addVerb, type VerbContext } from '../verb.ts';
 
 export function addDlq(program: Command): void {
@@ -20,24 +20,19 @@ export function addDlq(program: Command): void {
     exits: ['failed', 'unavailable'],
     run: (context) =>
       withKafka(context, async (kafka) => {
-        const [{ listDeadLetters, showDeadLetters }, { newestReasons }, { painter, plainTable }] =
-          await Promise.all([
-            import('../../workers/kafka/dead-letters.ts'),
-            import('../dead-letter-view.ts'),
-            import('../../drawing/table.ts'),
-          ]);
+        const [{ listDeadLetters, showDeadLetters }, { newestReasons }, { plainTable }] = await Promise.all([
+          import('../../workers/kafka/dead-letters.ts'),
+          import('../dead-letter-view.ts'),
+          import('../../drawing/table.ts'),
+        ]);
         const all = await listDeadLetters(kafka);
         const filled = all.filter(({ entries }) => entries > 0);
-        const table = plainTable(
-          ['topic', 'entries', 'not replayed', 'newest', 'why'],
-          [1, 2],
-          painter(process.stdout.isTTY && process.env.NO_COLOR === undefined),
-        );
+        const table = plainTable(['topic', 'entries', 'not replayed', 'newest', 'why'], [1, 2], paint);
         for (const { topic, entries, open } of filled) {
           const { newest, why } = newestReasons(await showDeadLetters(kafka, topic, { limit: 100 }));
           table.push([topic, String(entries), String(open), newest, why]);
         }
-        if (filled.length > 0) process.stdout.write(`${table.toString()}\n`);
+        if (filled.length > 0) say(table.toString());
         const empty = all.length - filled.length;
         if (empty > 0)
           process.stdout.write(
@@ -64,8 +59,8 @@ export function addDlq(program: Command): void {
           import('../../workers/kafka/dead-letters.ts'),
           import('../dead-letter-view.ts'),
         ]);
-        const entries = await showDeadLetters(kafka, topic, { limit: count(options.limit) });
-        if (entries.length === 0) process.stdout.write('No entries.\n');
+        const entries = await showDeadLetters(kafka, topic, { limit: numberOf('--limit', options.limit) });
+        if (entries.length === 0) say('No entries.');
         for (const entry of entries) process.stdout.write(shownEntry(entry, { raw: options.raw === true }));
       }),
   });
@@ -87,23 +82,14 @@ export function addDlq(program: Command): void {
         const { replayDeadLetters } = await import('../../workers/kafka/dead-letters.ts');
         const producer = await kafka.producer('dlq-replay');
         const { replayed, left } = await replayDeadLetters(kafka, producer, topic, {
-          ...(options.limit === undefined ? {} : { limit: count(options.limit) }),
+          ...(options.limit === undefined ? {} : { limit: numberOf('--limit', options.limit) }),
           ...(options.again === true ? { again: true } : {}),
         });
-        process.stdout.write(`${replayed} replayed, ${left} left\n`);
+        say(`${replayed} replayed, ${left} left`);
         if (replayed > 0)
-          process.stdout.write(
-            `What fails again comes back: ./muster --env ${context.environment.name} dlq list\n`,
-          );
+          say(`What fails again comes back: ./muster --env ${context.environment.name} dlq list`);
       }),
   });
-}
-
-function count(text: string): number {
-  const number = Number(text);
-  if (!Number.isInteger(number) || number < 1)
-    throw new MusterError('MUSTER_USAGE', `--limit takes a whole number above 0, not "${text}".`);
-  return number;
 }
 
 async function withKafka(context: VerbContext, work: (kafka: Kafka) => Promise<void>): Promise<undefined> {

@@ -2,6 +2,7 @@
 import type { Command } from 'commander';
 import { spansHosts } from '../../catalog/environments.ts';
 import { MusterError } from '../../workers/base/errors.ts';
+import { say } from '../terminal.ts';
 import { addVerb } from '../verb.ts';
 
 export function addDown(program: Command): void {
@@ -27,16 +28,14 @@ export function addDown(program: Command): void {
       const { kept, problems } = await alone(environment, signal, () =>
         takeDown(environment, { volumes: options.volumes === true, signal }),
       );
-      for (const problem of problems)
-        process.stdout.write(`terraform could not remove it all, so labels did: ${problem}\n`);
-      process.stdout.write(`\nEnvironment ${environment.name} is down.\n`);
+      for (const problem of problems) say(`terraform could not remove it all, so labels did: ${problem}`);
+      say(`\nEnvironment ${environment.name} is down.`);
       const volumes = kept.filter((one) => one.startsWith('volume '));
       if (volumes.length > 0)
-        process.stdout.write(
-          `Kept ${volumes.length} volumes with the data; ./muster --env ${environment.name} down --volumes removes them.\n`,
+        say(
+          `Kept ${volumes.length} volumes with the data; ./muster --env ${environment.name} down --volumes removes them.`,
         );
-      for (const one of kept.filter((entry) => !volumes.includes(entry)))
-        process.stdout.write(`Kept ${one}.\n`);
+      for (const one of kept.filter((entry) => !volumes.includes(entry))) say(`Kept ${one}.`);
       return undefined;
     },
   });

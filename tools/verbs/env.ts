@@ -1,5 +1,6 @@
 /** `./muster env`: what a shell needs to run cdktf or terraform by hand. */
 import type { Command } from 'commander';
+import { say } from '../terminal.ts';
 import { addVerb } from '../verb.ts';
 
 export function addEnv(program: Command): void {
@@ -34,9 +35,9 @@ export function addEnv(program: Command): void {
         terraformConfigFile: await provider.knownTerraformConfigFile(images),
       });
       for (const [name, value] of Object.entries(all))
-        process.stdout.write(`export ${name}='${value.replaceAll("'", "'\\''")}'\n`);
+        say(`export ${name}='${value.replaceAll("'", "'\\''")}'`);
       const here = (await import('../../environment/paths.ts')).checkout;
-      process.stdout.write(`export PATH='${here}/node_modules/.bin':"$PATH"\n`);
+      say(`export PATH='${here}/node_modules/.bin':"$PATH"`);
       if (all.TF_CLI_CONFIG_FILE === undefined)
         process.stderr.write(
           'muster: the docker provider is not built yet; run ./muster up once before cdktf deploy.\n',

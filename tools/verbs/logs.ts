@@ -9,6 +9,7 @@ import { throwIfInterrupted } from '../../environment/interruption.ts';
 import { isTraceId, traceById } from '../../environment/jaeger.ts';
 import { MusterError } from '../../workers/base/errors.ts';
 import { afterLast, belongsTo, type LogLine, mergeByTime, parseLine, showLine } from '../log-merge.ts';
+import { colour, say, usage } from '../terminal.ts';
 import { addVerb, type VerbContext } from '../verb.ts';
 
 interface Options {
@@ -38,24 +39,20 @@ export function addLogs(program: Command): void {
         .option('--raw', 'lines as they were written'),
     async run(context, options, components) {
       if (!/^(all|\d+)$/.test(options.tail))
-        throw new MusterError('MUSTER_USAGE', `--tail takes a number or "all", not "${options.tail}".`);
+        throw usage(`--tail takes a number or "all", not "${options.tail}".`);
       if (options.trace !== undefined && !isTraceId(options.trace))
-        throw new MusterError(
-          'MUSTER_USAGE',
-          `"${options.trace}" is no trace id: 32 hexadecimal digits are.`,
-        );
+        throw usage(`"${options.trace}" is no trace id: 32 hexadecimal digits are.`);
       const chosen = choose(await containersOf(context.environment, context.signal), components, context);
       const prefix = `${context.environment.prefix}-`;
       const names = chosen.map(({ name }) => name.replace(prefix, ''));
       const width = Math.max(...names.map((name) => name.length));
-      const colour = process.stdout.isTTY && process.env.NO_COLOR === undefined;
       let shown = 0;
       const print = (line: LogLine): void => {
         if (options.trace !== undefined && !belongsTo(line, options.trace)) return;
         shown += 1;
         const index = names.indexOf(line.component);
         const text = options.raw === true ? line.text : showLine(line, { colour, width, index });
-        process.stdout.write(`${text}\n`);
+        say(text);
       };
       const period = options.trace === undefined ? undefined : await periodOf(options.trace, context);
       const since = options.since ?? period?.since;
@@ -126,7 +123,7 @@ function choose(
   for (const want of wanted) {
     if (all.some((container) => container.component === want || short(container) === want)) continue;
     const known = [...new Set(all.map(short))].join(', ');
-    throw new MusterError('MUSTER_USAGE', `No component "${want}" in ${name}; there are: ${known}.`);
+    throw usage(`No component "${want}" in ${name}; there are: ${known}.`);
   }
   if (wanted.length === 0) return all;
   return all.filter((container) => wanted.includes(container.component) || wanted.includes(short(container)));

@@ -1,11 +1,10 @@
 /** `./muster map`: who calls whom, from traces. */
 import type { Command } from 'commander';
 import { mapTable } from '../../drawing/service-map-table.ts';
-import { painter } from '../../drawing/table.ts';
 import { sampleTraces } from '../../environment/jaeger.ts';
 import { serviceMap } from '../../environment/service-map.ts';
 import { MusterError } from '../../workers/base/errors.ts';
-import { parseDurationMs } from '../duration.ts';
+import { paint, parseDurationMs, say, sayJson } from '../terminal.ts';
 import { addVerb } from '../verb.ts';
 
 export function addMap(program: Command): void {
@@ -27,7 +26,7 @@ export function addMap(program: Command): void {
       const window = { fromMs: toMs - rangeMs, toMs };
       const map = serviceMap(await sampleTraces(environment, window, signal), window);
       if (options.json === true) {
-        process.stdout.write(`${JSON.stringify(map, null, 2)}\n`);
+        sayJson(map);
         return undefined;
       }
       if (map.traces === 0)
@@ -35,8 +34,7 @@ export function addMap(program: Command): void {
           'MUSTER_TRACE_UNKNOWN',
           `No trace of the last ${options.range}. Send something: ./muster --env ${environment.name} traffic --rate 20 --duration 10s.`,
         );
-      const paint = painter(process.stdout.isTTY && process.env.NO_COLOR === undefined);
-      process.stdout.write(`${mapTable(map, paint)}\n`);
+      say(mapTable(map, paint));
       return undefined;
     },
   });

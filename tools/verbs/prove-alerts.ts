@@ -1,9 +1,10 @@
 /** `./muster prove-alerts`: makes alerts fire on the deployed environment and watches them arrive and end. */
 import type { Command } from 'commander';
 import type { ListrTask } from 'listr2';
-import { type Paint, painter, plainTable, tableText } from '../../drawing/table.ts';
+import { plainTable, tableText } from '../../drawing/table.ts';
 import type { CauseProven, Plan, Proven, Session, Step } from '../../drills/alerts/prove.ts';
 import { MusterError } from '../../workers/base/errors.ts';
+import { paint, say, sayJson } from '../terminal.ts';
 import { addVerb } from '../verb.ts';
 
 interface Options {
@@ -38,11 +39,9 @@ export function addProveAlerts(program: Command): void {
         import('../../drills/faults.ts'),
       ]);
       const plan = planProof(environment, { names, quick: options.quick === true });
-      const paint = painter(process.stdout.isTTY && process.env.NO_COLOR === undefined);
       if (options.list === true) {
-        process.stdout.write(
-          options.json === true ? `${JSON.stringify(listed(plan), null, 2)}\n` : `${list(plan, paint)}\n`,
-        );
+        if (options.json === true) sayJson(listed(plan));
+        else say(list(plan));
         return undefined;
       }
       const steps = [plan.alongside, ...plan.shared, ...plan.alone].flat();
@@ -62,13 +61,8 @@ export function addProveAlerts(program: Command): void {
           await session.close();
         }
       });
-      const all = {
-        proven: results,
-        not: plan.not.map(({ alert, reason }) => ({ alert: alert.name, reason })),
-      };
-      process.stdout.write(
-        options.json === true ? `${JSON.stringify(all, null, 2)}\n` : `\n${table(results, plan, paint)}\n`,
-      );
+      if (options.json === true) sayJson({ proven: results, not: listed(plan).not });
+      else say(`\n${table(results, plan)}`);
       return results.every(({ ok }) => ok) ? undefined : 'failed';
     },
   });
@@ -178,21 +172,21 @@ function listed({ alongside, shared, alone, not }: Plan) {
   };
 }
 
-function list(plan: Plan, paint: Paint): string {
+function list(plan: Plan): string {
   const out = plainTable(['alert', 'severity', 'caused by'], [], paint);
   for (const { alerts, cause } of [plan.alongside, ...plan.shared, ...plan.alone].flat())
     for (const { alert } of alerts) out.push([alert.name, alert.severity, cause]);
-  return [tableText(out), notProven(plan, paint)].filter((text) => text !== '').join('\n\n');
+  return [tableText(out), notProven(plan)].filter((text) => text !== '').join('\n\n');
 }
 
-function notProven({ not }: Plan, paint: Paint): string {
+function notProven({ not }: Plan): string {
   if (not.length === 0) return '';
   const out = plainTable(['not caused on a running environment', 'because it'], [], paint);
   for (const { alert, reason } of not) out.push([alert.name, reason]);
   return tableText(out);
 }
 
-function table(results: readonly CauseProven[], plan: Plan, paint: Paint): string {
+function table(results: readonly CauseProven[], plan: Plan): string {
   const out = plainTable(['', 'alert', 'cause', 'seen', 'detected', 'resolved', ''], [4, 5], paint);
   const took = (seconds: number | undefined) => (seconds === undefined ? '' : `${seconds.toFixed(1)} s`);
   for (const { alerts } of results)
@@ -213,5 +207,5 @@ function table(results: readonly CauseProven[], plan: Plan, paint: Paint): strin
           `${cause}: ${pages.length} page${pages.length === 1 ? '' : 's'} (${pages.map((page) => page.join(' + ')).join(', ')}); held back: ${heldBack.join(', ') || 'nothing'}`,
         ],
   );
-  return [tableText(out), ...once, notProven(plan, paint)].filter((text) => text !== '').join('\n\n');
+  return [tableText(out), ...once, notProven(plan)].filter((text) => text !== '').join('\n\n');
 }

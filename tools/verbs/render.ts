@@ -1,5 +1,6 @@
 /** `./muster render`: writes what is derived from the catalog. */
 import type { Command } from 'commander';
+import { say } from '../terminal.ts';
 import { addVerb } from '../verb.ts';
 
 export function addRender(program: Command): void {
@@ -16,9 +17,9 @@ export function addRender(program: Command): void {
         ['~', changed],
         ['-', removed],
       ] as const)
-        for (const path of paths) process.stdout.write(`${mark} build/${path}\n`);
-      process.stdout.write(
-        `build/: ${added.length} added, ${changed.length} changed, ${removed.length} removed, ${unchanged} unchanged\n`,
+        for (const path of paths) say(`${mark} build/${path}`);
+      say(
+        `build/: ${added.length} added, ${changed.length} changed, ${removed.length} removed, ${unchanged} unchanged`,
       );
       return undefined;
     },

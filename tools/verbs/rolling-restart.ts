@@ -1,5 +1,6 @@
 /** `./muster rolling-restart`: all brokers, one after the other, without a failed request. */
 import type { Command } from 'commander';
+import { say } from '../terminal.ts';
 import { addVerb } from '../verb.ts';
 
 export function addRollingRestart(program: Command): void {
@@ -18,7 +19,6 @@ export function addRollingRestart(program: Command): void {
         import('../../drills/faults.ts'),
         import('../../environment/kafka.ts'),
       ]);
-      const say = (line: string) => process.stdout.write(`${line}\n`);
       const kafka = kafkaOf(environment);
       const startedAtMs = performance.now();
       let told = '';

@@ -2,7 +2,7 @@
 import type { Command } from 'commander';
 import { scenarios } from '../../drills/simulation/scenarios.ts';
 import { interrupted } from '../../environment/interruption.ts';
-import { MusterError } from '../../workers/base/errors.ts';
+import { numberOf, say, usage } from '../terminal.ts';
 import { addVerb } from '../verb.ts';
 
 interface Options {
@@ -32,18 +32,14 @@ export function addSimulate(program: Command): void {
         .addHelpText('after', `\nScenarios:\n${list.join('\n')}`),
     async run({ signal }, options, [wanted]) {
       const names = wanted === undefined ? Object.keys(scenarios) : [wanted];
-      const count = wholeNumber('--seeds', options.seeds);
+      const count = numberOf('--seeds', options.seeds);
       let wrong = false;
       for (const name of names) {
         const scenario = scenarios[name];
         if (scenario === undefined)
-          throw new MusterError(
-            'MUSTER_USAGE',
-            `No scenario "${name}"; there are: ${Object.keys(scenarios).join(', ')}.`,
-          );
+          throw usage(`No scenario "${name}"; there are: ${Object.keys(scenarios).join(', ')}.`);
         if (options.bug !== undefined && !scenario.bugs.includes(options.bug))
-          throw new MusterError(
-            'MUSTER_USAGE',
+          throw usage(
             `Scenario ${name} knows no bug "${options.bug}"; it knows: ${scenario.bugs.join(', ')}.`,
           );
         if (options.seed !== undefined) wrong = (await replay(name, options, signal)) || wrong;
@@ -55,14 +51,6 @@ export function addSimulate(program: Command): void {
     },
   });
 }
-
-function wholeNumber(option: string, text: string): number {
-  const value = Number(text);
-  if (Number.isInteger(value) && value > 0) return value;
-  throw new MusterError('MUSTER_USAGE', `${option} takes a whole number above 0, not "${text}".`);
-}
-
-const say = (line: string) => process.stdout.write(`${line}\n`);
 
 async function manySeeds(
   scenario: string,
@@ -97,7 +85,7 @@ async function manySeeds(
 
 async function replay(scenario: string, options: Options, signal: AbortSignal): Promise<boolean> {
   const { runSeeds } = await import('../../drills/simulation/seeds.ts');
-  const seed = wholeNumber('--seed', options.seed!);
+  const seed = numberOf('--seed', options.seed!);
   const report = await runSeeds({
     scenario,
     first: seed,

@@ -1,5 +1,6 @@
 /** `./muster status`: is it well, and where is what. */
 import type { Command } from 'commander';
+import { colour, paint, say, sayJson } from '../terminal.ts';
 import { addVerb } from '../verb.ts';
 
 export function addStatus(program: Command): void {
@@ -16,23 +17,19 @@ export function addStatus(program: Command): void {
       const [
         { containersOf, memoryUsed },
         table,
-        { painter },
         { clusterState, flowOf, kafkaOf, lagOf },
         health,
         deployment,
       ] = await Promise.all([
         import('../../environment/docker.ts'),
         import('../status-table.ts'),
-        import('../../drawing/table.ts'),
         import('../../environment/kafka.ts'),
         import('../../environment/health.ts'),
         import('../deployment.ts'),
       ]);
       const containers = await containersOf(environment, signal);
       if (containers.length === 0) {
-        process.stdout.write(
-          `Environment ${environment.name} is not up. Start it: ./muster --env ${environment.name} up\n`,
-        );
+        say(`Environment ${environment.name} is not up. Start it: ./muster --env ${environment.name} up`);
         return 'failed';
       }
       const kafka = kafkaOf(environment);
@@ -62,20 +59,15 @@ export function addStatus(program: Command): void {
         if (options.json === true) {
           const facts = { environment: environment.name, healthy: problems.length === 0, problems, parts };
           const kafkaFacts = known ? { cluster, lag, messagesPerSecond: Object.fromEntries(flow ?? []) } : {};
-          process.stdout.write(`${JSON.stringify({ ...facts, ...kafkaFacts }, null, 2)}\n`);
+          sayJson({ ...facts, ...kafkaFacts });
         } else {
-          const colour = process.stdout.isTTY && process.env.NO_COLOR === undefined;
-          const paint = painter(colour);
           const used = [...memory.values()].reduce((sum, bytes) => sum + bytes, 0);
           const summary = `${running.length} containers, ${(used / 1024 ** 3).toFixed(1)} GiB in use`;
-          process.stdout.write(
-            `${paint('bold', `environment ${environment.name}`)} · images: ${images} · ${summary}\n\n`,
-          );
-          process.stdout.write(`${table.renderParts(parts, colour)}\n\n`);
-          if (known)
-            process.stdout.write(`${table.renderCluster(cluster, lag, flow ?? new Map(), colour)}\n\n`);
-          if (problems.length === 0) process.stdout.write(`${paint('green', 'All is well.')}\n`);
-          else for (const problem of problems) process.stdout.write(`${paint('red', '✖')} ${problem}\n`);
+          say(`${paint('bold', `environment ${environment.name}`)} · images: ${images} · ${summary}\n`);
+          say(`${table.renderParts(parts, colour)}\n`);
+          if (known) say(`${table.renderCluster(cluster, lag, flow ?? new Map(), colour)}\n`);
+          if (problems.length === 0) say(paint('green', 'All is well.'));
+          else for (const problem of problems) say(`${paint('red', '✖')} ${problem}`);
         }
         return problems.length === 0 ? 'ok' : 'failed';
       } finally {

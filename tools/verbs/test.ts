@@ -1,6 +1,7 @@
 /** `./muster test`: everything that can be checked, and nothing left behind. */
 import { Argument, type Command } from 'commander';
 import { type Environment, environments } from '../../catalog/environments.ts';
+import { say } from '../terminal.ts';
 import { addVerb, type VerbContext } from '../verb.ts';
 
 const suites = ['all', 'unit', 'integration', 'e2e'] as const;
@@ -39,15 +40,15 @@ export function addTest(program: Command): void {
         }
       } finally {
         if (score.unsteady.length > 0) {
-          process.stdout.write('\nPassed at the second try only (a bug; please report it):\n');
-          for (const title of score.unsteady) process.stdout.write(`  ! ${title}\n`);
+          say('\nPassed at the second try only (a bug; please report it):');
+          for (const title of score.unsteady) say(`  ! ${title}`);
         }
         if (score.failures.length > 0) {
-          process.stdout.write('\nFailed:\n');
-          for (const title of score.failures) process.stdout.write(`  ✖ ${title}\n`);
+          say('\nFailed:');
+          for (const title of score.failures) say(`  ✖ ${title}`);
         }
         const minutes = (performance.now() - startedAt) / 60_000;
-        process.stdout.write(`\n${minutes.toFixed(1)} min\n${score.passed} passed, ${score.failed} failed\n`);
+        say(`\n${minutes.toFixed(1)} min\n${score.passed} passed, ${score.failed} failed`);
       }
       return score.failed > 0 || score.passed === 0 ? 'failed' : undefined;
     },
@@ -58,9 +59,9 @@ type Score = InstanceType<typeof import('../suites.ts').Score>;
 
 async function unit(score: Score, { signal }: VerbContext, options: Options): Promise<void> {
   const { runAva, staticChecks, testFiles } = await import('../suites.ts');
-  process.stdout.write('Static checks\n');
+  say('Static checks');
   if (options.match === undefined) await staticChecks(score, signal);
-  process.stdout.write('\nUnit tests\n');
+  say('\nUnit tests');
   await runAva(score, await testFiles('unit'), { signal, match: options.match });
 }
 
@@ -80,7 +81,7 @@ async function deployed(score: Score, suite: Suite, context: VerbContext, option
   const wasUp =
     (await docker.engineAnswers()) &&
     (await docker.containersOf(environment)).some(({ state }) => state === 'running');
-  process.stdout.write(`\nEnvironment ci${wasUp ? ' (was up already: it stays up)' : ''}\n`);
+  say(`\nEnvironment ci${wasUp ? ' (was up already: it stays up)' : ''}`);
   try {
     const up = await check(score, 'environment ci comes up', async () => {
       try {
@@ -97,15 +98,15 @@ async function deployed(score: Score, suite: Suite, context: VerbContext, option
     // End-to-end first: alerts look back on minutes and hours, and must not see what integration tests have broken.
     for (const kind of ['e2e', 'integration'] as const) {
       if (suite !== 'all' && suite !== kind) continue;
-      process.stdout.write(kind === 'e2e' ? '\nEnd-to-end tests\n' : '\nIntegration tests\n');
+      say(kind === 'e2e' ? '\nEnd-to-end tests' : '\nIntegration tests');
       await runAvaTwice(score, await testFiles(kind), { signal, match: options.match, env, serial: true });
     }
   } finally {
     if (!wasUp && options.keep !== true) {
-      process.stdout.write('\nCleaning up\n');
+      say('\nCleaning up');
       await check(score, 'nothing of environment ci is left', () => cleanUp(environment));
       const stopped = await engine.stopEngineWeStarted();
-      if (stopped === 'stopped') process.stdout.write('  stopped the engine that muster had started\n');
+      if (stopped === 'stopped') say('  stopped the engine that muster had started');
     }
   }
 

@@ -4,7 +4,7 @@ import { ensureSecrets } from '../../environment/secrets.ts';
 import { secretsFile } from '../../environment/variables.ts';
 import { MusterError } from '../../workers/base/errors.ts';
 import { type Role, roles, signToken } from '../../workers/http/tokens.ts';
-import { parseDurationMs } from '../duration.ts';
+import { parseDurationMs, usage } from '../terminal.ts';
 import { addVerb } from '../verb.ts';
 
 interface Options {
@@ -41,8 +41,7 @@ export function addToken(program: Command): void {
           `In ${environment.name} the site's identity provider (${environment.siteTokens.issuer}) makes the tokens: get one there.`,
         );
       const subject = user ?? (role === 'customer' ? undefined : role);
-      if (subject === undefined)
-        throw new MusterError('MUSTER_USAGE', '--user is needed: the user id of the customer.');
+      if (subject === undefined) throw usage('--user is needed: the user id of the customer.');
       const { secrets } = await ensureSecrets(secretsFile(environment));
       const token = await signToken(secrets.tokenSigningKey, { role, subject, ttlMs: parseDurationMs(ttl) });
       process.stdout.write(header === true ? `authorization: Bearer ${token}\n` : `${token}\n`);

@@ -1,6 +1,7 @@
 /** `./muster topics`: topics as the catalog says, against the brokers of a running environment. */
 import type { Command } from 'commander';
 import { brokersOutside } from '../../stacks/config/topology.ts';
+import { say } from '../terminal.ts';
 import { addVerb, type VerbContext } from '../verb.ts';
 
 interface Options {
@@ -55,6 +56,6 @@ function settings({ environment }: VerbContext, { raisePartitions = false }: Opt
     environment,
     brokers: brokersOutside(environment).split(','),
     raisePartitions,
-    print: (line: string) => process.stdout.write(`${line}\n`),
+    print: say,
   };
 }

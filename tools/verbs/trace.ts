@@ -4,6 +4,7 @@ import { findTrace, searchTraces, traceById } from '../../environment/jaeger.ts'
 import { buildTree, type JaegerTrace, linkedTraceIds, renderTree } from '../../environment/trace-tree.ts';
 import { MusterError } from '../../workers/base/errors.ts';
 import { bestTrace, journeys, servicesOf } from '../journeys.ts';
+import { colour, say, sayJson, usage } from '../terminal.ts';
 import { addVerb, type VerbContext } from '../verb.ts';
 
 const known = Object.keys(journeys).join(', ');
@@ -25,19 +26,18 @@ export function addTrace(program: Command): void {
         .option('--json', "Jaeger's JSON instead of the tree"),
     async run(context, options, [id]) {
       if ((id === undefined) === (options.last === undefined))
-        throw new MusterError('MUSTER_USAGE', `Name a trace id, or --last with one of: ${known}.`);
+        throw usage(`Name a trace id, or --last with one of: ${known}.`);
       const traces =
         id === undefined
           ? await lastOf(context, options.last!)
           : [await traceById(context.environment, id, context.signal)];
       await followLinks(context, traces);
       if (options.json === true) {
-        process.stdout.write(`${JSON.stringify(traces, null, 2)}\n`);
+        sayJson(traces);
         return undefined;
       }
-      const { isTTY = false, columns = 120 } = process.stdout;
-      const colour = isTTY && process.env.NO_COLOR === undefined;
-      process.stdout.write(`${renderTree(buildTree(traces), { colour, width: columns })}\n`);
+      const { columns = 120 } = process.stdout;
+      say(renderTree(buildTree(traces), { colour, width: columns }));
       const { name } = context.environment;
       const env = name === 'dev' ? '' : `--env ${name} `;
       process.stderr.write(`What was logged on the way: ./muster ${env}logs --trace ${traces[0]!.traceID}\n`);
@@ -49,7 +49,7 @@ export function addTrace(program: Command): void {
 async function lastOf(context: VerbContext, name: string): Promise<JaegerTrace[]> {
   const { environment, signal } = context;
   const journey = journeys[name];
-  if (journey === undefined) throw new MusterError('MUSTER_USAGE', `No journey "${name}"; known: ${known}.`);
+  if (journey === undefined) throw usage(`No journey "${name}"; known: ${known}.`);
   const { worker, operation } = journey.ends;
   const toMs = Date.now();
   const window = { operation, fromMs: toMs - 24 * 3_600_000, toMs, limit: 40 };

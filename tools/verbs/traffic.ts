@@ -4,8 +4,9 @@ import { Argument, type Command, Option } from 'commander';
 import { type OrderBy, orderBys } from '../../catalog/events/coupon.ts';
 import { interrupted } from '../../environment/interruption.ts';
 import { MusterError } from '../../workers/base/errors.ts';
-import { parseDurationMs } from '../duration.ts';
+import type { Percentiles } from '../../workers/traffic/client.ts';
 import type { Exit } from '../exit-codes.ts';
+import { numberOf, parseDurationMs, say, usage } from '../terminal.ts';
 import { addVerb, type VerbContext } from '../verb.ts';
 
 interface Options {
@@ -87,16 +88,11 @@ export function addTraffic(program: Command): void {
   });
 }
 
-/** The number of an option, or a usage error that names it. */
-function numberOf(name: string, text: string | undefined, byDefault: number, whole = true): number {
-  const value = Number(text ?? byDefault);
-  if (!(value > 0 && value <= 1_000_000) || (whole && !Number.isInteger(value)))
-    throw new MusterError(
-      'MUSTER_USAGE',
-      `--${name} takes a ${whole ? 'whole ' : ''}number above 0, not "${text}".`,
-    );
-  return value;
-}
+/** The number of an option that may be left out. */
+const given = (name: string, text: string | undefined, byDefault: number): number =>
+  text === undefined ? byDefault : numberOf(`--${name}`, text);
+
+const rateOf = (text: string) => numberOf('--rate', text, { whole: false });
 
 /** A line that is written over on a terminal, and told every ten seconds elsewhere. */
 function progressLine(): { tell(elapsedMs: number, line: string): void; end(): void } {
@@ -109,30 +105,28 @@ function progressLine(): { tell(elapsedMs: number, line: string): void; end(): v
       process.stdout.write(live ? `\r\u001B[K${line}` : `${line}\n`);
     },
     end() {
-      if (live) process.stdout.write('\n');
+      if (live) say('');
     },
   };
 }
 
 function tellProblems(problems: Readonly<Record<string, number>>): void {
-  for (const [problem, count] of Object.entries(problems)) process.stdout.write(`  ${count} x ${problem}\n`);
+  for (const [problem, count] of Object.entries(problems)) say(`  ${count} x ${problem}`);
 }
+
+const times = (what: string, of: Percentiles | undefined): string =>
+  of === undefined
+    ? ''
+    : `  ${what}: p50 ${of.p50} ms, p95 ${of.p95} ms, p99 ${of.p99} ms, max ${of.max} ms\n`;
 
 async function promotion(
   { environment, signal, apiUrl, token }: Target,
   options: Options,
 ): Promise<Exit | undefined> {
   if (options.rate === undefined)
-    throw new MusterError(
-      'MUSTER_USAGE',
-      '--rate is needed: messages a second, purchases and acts together.',
-    );
-  const rate = Number(options.rate);
-  if (!(rate > 0 && rate <= 100_000))
-    throw new MusterError('MUSTER_USAGE', `--rate takes a number above 0, not "${options.rate}".`);
-  const seed = options.seed === undefined ? Date.now() % 2 ** 31 : Number(options.seed);
-  if (!Number.isInteger(seed))
-    throw new MusterError('MUSTER_USAGE', `--seed takes a whole number, not "${options.seed}".`);
+    throw usage('--rate is needed: messages a second, purchases and acts together.');
+  const rate = rateOf(options.rate);
+  const seed = given('seed', options.seed, Date.now() % 2 ** 31);
   const durationMs = options.duration === undefined ? undefined : parseDurationMs(options.duration);
   const [{ runTraffic }, { kafkaOf }, { stateDirectory }] = await Promise.all([
     import('../../workers/traffic/run.ts'),
@@ -161,13 +155,9 @@ async function promotion(
       },
     });
     progress.end();
-    const { apiAckMs } = report;
-    const ack =
-      apiAckMs === undefined
-        ? ''
-        : `; API ack p50 ${apiAckMs.p50} ms, p99 ${apiAckMs.p99} ms, max ${apiAckMs.max} ms`;
     process.stdout.write(
-      `${report.sent} sent, ${report.acked} acked, ${report.failed} failed, ${report.unexpected} answered wrongly${ack}\n`,
+      `${report.sent} sent, ${report.acked} acked, ${report.failed} failed, ${report.unexpected} answered wrongly\n` +
+        times('acked by the API in', report.apiAckMs),
     );
     tellProblems(report.problems);
     return report.failed + report.unexpected > 0 ? 'failed' : undefined;
@@ -179,17 +169,17 @@ async function promotion(
 async function couponRush({ signal, apiUrl, token }: Target, options: Options): Promise<Exit | undefined> {
   const { runCouponRush } = await import('../../workers/traffic/coupons.ts');
   const progress = progressLine();
-  const users = numberOf('users', options.users, 5_000);
-  const requestsEach = numberOf('requests', options.requests, 3);
+  const users = given('users', options.users, 5_000);
+  const requestsEach = given('requests', options.requests, 3);
   const report = await runCouponRush({
     apiUrl,
     token,
     users,
     requestsEach,
-    stock: numberOf('stock', options.stock, 100),
+    stock: given('stock', options.stock, 100),
     ...(options.orderBy === undefined ? {} : { orderBy: options.orderBy }),
-    connections: numberOf('connections', options.connections, 256),
-    ...(options.rate === undefined ? {} : { rate: numberOf('rate', options.rate, 1, false) }),
+    connections: given('connections', options.connections, 256),
+    ...(options.rate === undefined ? {} : { rate: rateOf(options.rate) }),
     signal,
     onProgress: ({ elapsedMs, accepted, failed }) =>
       progress.tell(
@@ -199,24 +189,18 @@ async function couponRush({ signal, apiUrl, token }: Target, options: Options): 
   });
   progress.end();
   if (signal.aborted) throw interrupted();
-  const { acceptMs, pushMs } = report;
-  const times = (what: string, of: typeof acceptMs) =>
-    of === undefined
-      ? ''
-      : `  ${what}: p50 ${of.p50} ms, p95 ${of.p95} ms, p99 ${of.p99} ms, max ${of.max} ms\n`;
   process.stdout.write(
     `Coupon ${report.couponId}: ${report.issued} of ${report.stock} issued.\n` +
       `  ${report.accepted} accepted (${report.acceptedPerSecond}/s in ${report.seconds} s), ${report.failed} failed, ${report.unanswered} without an outcome\n` +
       `  outcomes: ${Object.entries(report.outcomes)
         .map(([outcome, count]) => `${count} ${outcome}`)
         .join(', ')}\n` +
-      times('accepted in', acceptMs) +
-      times('outcome pushed in', pushMs),
+      times('accepted in', report.acceptMs) +
+      times('outcome pushed in', report.pushMs),
   );
   tellProblems(report.problems);
   const wrong = report.issued > report.stock || report.usersTwice > 0;
-  if (wrong)
-    process.stdout.write('This must not happen: more was issued than there was, or somebody won twice.\n');
+  if (wrong) say('This must not happen: more was issued than there was, or somebody won twice.');
   return wrong || report.failed > 0 || report.unanswered > 0 ? 'failed' : undefined;
 }
 
@@ -226,10 +210,10 @@ async function orders({ signal, apiUrl, token }: Target, options: Options): Prom
   const report = await runOrders({
     apiUrl,
     token,
-    connections: numberOf('connections', options.connections, 64),
-    ...(options.rate === undefined ? {} : { rate: numberOf('rate', options.rate, 1, false) }),
+    connections: given('connections', options.connections, 64),
+    ...(options.rate === undefined ? {} : { rate: rateOf(options.rate) }),
     ...(options.duration === undefined ? {} : { durationMs: parseDurationMs(options.duration) }),
-    ...(options.seed === undefined ? {} : { seed: numberOf('seed', options.seed, 1) }),
+    ...(options.seed === undefined ? {} : { seed: given('seed', options.seed, 1) }),
     signal,
     onProgress: ({ elapsedMs, paid, refused, failed }) =>
       progress.tell(
@@ -238,10 +222,6 @@ async function orders({ signal, apiUrl, token }: Target, options: Options): Prom
       ),
   });
   progress.end();
-  const times = (what: string, of: typeof report.payMs) =>
-    of === undefined
-      ? ''
-      : `  ${what}: p50 ${of.p50} ms, p95 ${of.p95} ms, p99 ${of.p99} ms, max ${of.max} ms\n`;
   process.stdout.write(
     `${report.paid} paid (${report.paidPerSecond}/s), ${report.refused} refused, ${report.failed} failed\n` +
       times('placed in', report.placeMs) +
@@ -254,6 +234,6 @@ async function orders({ signal, apiUrl, token }: Target, options: Options): Prom
   });
   // A payment without a final answer may have gone through all the same.
   const told = equal ? 'equals' : report.failed > 0 ? 'cannot be compared with' : 'differs from';
-  process.stdout.write(`The ranking ${told} the sum of these orders.\n`);
+  say(`The ranking ${told} the sum of these orders.`);
   return report.failed + report.refused > 0 || !equal ? 'failed' : undefined;
 }

@@ -2,6 +2,7 @@
 import type { Command } from 'commander';
 import { spansHosts } from '../../catalog/environments.ts';
 import { MusterError } from '../../workers/base/errors.ts';
+import { say } from '../terminal.ts';
 import { addVerb } from '../verb.ts';
 
 export function addUp(program: Command): void {
@@ -22,9 +23,7 @@ export function addUp(program: Command): void {
         const { placements } = await import('../../stacks/config/index.ts');
         for (const [name, { dockerUri }] of places) {
           const parts = placements(environment).filter(({ host }) => host === name);
-          process.stdout.write(
-            `  ${(dockerUri ?? 'this engine').padEnd(40)} ${parts.map(({ alias }) => alias).join(', ')}\n`,
-          );
+          say(`  ${(dockerUri ?? 'this engine').padEnd(40)} ${parts.map(({ alias }) => alias).join(', ')}`);
         }
         throw new MusterError(
           'MUSTER_USAGE_YES',
@@ -35,7 +34,7 @@ export function addUp(program: Command): void {
       const { whereToLook } = await import('../where.ts');
       const result = await alone(environment, signal, () => bringUp(environment, { images, signal }));
       const seconds = Math.round((performance.now() - startedAt) / 1000);
-      process.stdout.write(`\n${whereToLook(environment, result, seconds)}\n`);
+      say(`\n${whereToLook(environment, result, seconds)}`);
       return undefined;
     },
   });
