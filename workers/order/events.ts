@@ -1,6 +1,4 @@
 /** What orders and products say on Kafka, and how it is read. Pure. Nothing in it names a person: customers are pseudonyms. */
-import type { Static, TSchema } from 'typebox';
-import { Compile } from 'typebox/compile';
 import {
   type OrderCompleted,
   type OrderConfirmed,
@@ -11,8 +9,8 @@ import {
 } from '../../catalog/events/order.ts';
 import type { PaymentCompleted } from '../../catalog/events/outside.ts';
 import { type Topic, topics } from '../../catalog/topics.ts';
-import { MusterError } from '../base/errors.ts';
-import type { IncomingRecord, OutgoingRecord } from '../kafka/kafka.ts';
+import { eventReader } from '../kafka/event-reader.ts';
+import type { OutgoingRecord } from '../kafka/kafka.ts';
 import { eventRecord } from '../kafka/records.ts';
 import type { Order } from './order.ts';
 
@@ -100,25 +98,7 @@ function recordOf(
   });
 }
 
-/** The reader of an event: throws MUSTER_EVENT_INVALID, whose message names fields and never values. */
-function reader<Schema extends TSchema>(schema: Schema) {
-  const check = Compile(schema);
-  return ({ value }: Pick<IncomingRecord, 'value'>): Static<Schema> => {
-    let data: unknown;
-    try {
-      data = JSON.parse(String(value));
-    } catch {
-      throw new MusterError('MUSTER_EVENT_INVALID', 'the value is not JSON');
-    }
-    if (check.Check(data)) return data as Static<Schema>;
-    const fields = [...check.Errors(data)].slice(0, 5).map(({ instancePath }) => instancePath || '(root)');
-    throw new MusterError(
-      'MUSTER_EVENT_INVALID',
-      `not as its schema says: ${[...new Set(fields)].join(', ')}`,
-    );
-  };
-}
-
-export const readOrderCompleted = reader(orderCompleted);
-export const readProductEvent = reader(productEvent);
-export const readOrderExpiryDue = reader(orderExpiryDue);
+const invalid = 'MUSTER_EVENT_INVALID';
+export const readOrderCompleted = eventReader(orderCompleted, invalid);
+export const readProductEvent = eventReader(productEvent, invalid);
+export const readOrderExpiryDue = eventReader(orderExpiryDue, invalid);

@@ -1,9 +1,9 @@
 /** Reads a record of `external-events`. Pure. */
-import { Compile } from 'typebox/compile';
 import { couponIssued, paymentCompleted } from '../../catalog/events/outside.ts';
 import { MusterError } from '../base/errors.ts';
+import { eventReader } from '../kafka/event-reader.ts';
 import type { IncomingRecord } from '../kafka/kafka.ts';
-import { headerText, jsonOf, readEvent } from '../kafka/records.ts';
+import { headerText, readEvent } from '../kafka/records.ts';
 import type { PublishedEvent } from '../store/event-log.ts';
 
 export interface OutsideEvent extends PublishedEvent {
@@ -14,14 +14,12 @@ export interface OutsideEvent extends PublishedEvent {
 /** By type: what it looks like, where it is told, and the field that says what it is about. */
 const kinds = {
   PaymentCompleted: {
-    check: Compile(paymentCompleted),
-    fields: Object.keys(paymentCompleted.properties),
+    read: eventReader(paymentCompleted),
     path: '/webhooks/payment-completed',
     subject: 'orderId',
   },
   CouponIssued: {
-    check: Compile(couponIssued),
-    fields: Object.keys(couponIssued.properties),
+    read: eventReader(couponIssued),
     path: '/webhooks/coupon-issued',
     subject: 'couponId',
   },
@@ -39,29 +37,16 @@ export function readOutsideEvent(record: IncomingRecord): OutsideEvent {
       'MUSTER_EVENT_TYPE',
       `the type of the event is none of ${Object.keys(kinds).join(', ')}`,
     );
-  const { check, fields, path, subject } = kinds[type as keyof typeof kinds];
+  const { read, path, subject } = kinds[type as keyof typeof kinds];
   // It becomes an HTTP header.
   if (!/^[\x21-\x7e]{1,200}$/.test(id))
     throw new MusterError('MUSTER_EVENT_ID', 'the event id is not 1 to 200 visible ASCII characters');
-  let value: unknown;
-  try {
-    value = jsonOf(record.value);
-  } catch {
-    throw new MusterError('MUSTER_JSON_INVALID', 'the value is not JSON');
-  }
-  if (!check.Check(value)) {
-    const wrong = check
-      .Errors(value)
-      .map(({ instancePath }) => instancePath.slice(1).replaceAll('/', '.') || 'value');
-    // Paths of an unknown field would repeat what the sender wrote.
-    const known = new Set(wrong.filter((field) => ['value', ...fields].includes(field.split('.')[0]!)));
-    throw new MusterError('MUSTER_FIELD_INVALID', `not a ${type}: see ${[...known].join(', ') || 'value'}`);
-  }
+  const value: Readonly<Record<string, unknown>> = read(record);
   return {
     id,
     type,
     path,
-    subject: headerText(record, 'ce_subject')?.slice(0, 200) ?? (value as Record<string, string>)[subject]!,
+    subject: headerText(record, 'ce_subject')?.slice(0, 200) ?? String(value[subject]),
     body: record.value,
     // A clock that is out of all reason must not reach a column of times.
     publishedAtMs: timeMs > Date.UTC(2000, 0) && timeMs < Date.UTC(2200, 0) ? timeMs : record.timestampMs,
