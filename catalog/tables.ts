@@ -55,7 +55,7 @@ export const tables: readonly Table[] = [
     name: 'coupon_unpublished',
     database: 'shop',
     rules: [],
-    why: 'Of an earlier version: what it left is moved to the outbox.',
+    why: 'Of an earlier version and empty: the version before this one still looks into it, so it goes with the next.',
   },
   {
     name: 'shop_product',

@@ -27,11 +27,11 @@ import {
   testRedis,
 } from './coupon.fixture.ts';
 import { issuedRecord } from './events.ts';
-import { requestRecord as recordOf, startIntake } from './intake.ts';
+import { startIntake } from './intake.ts';
 import { redisLocks } from './lock.ts';
 import type { Ordering } from './ordering.ts';
 import { acceptRequests, decideRequests } from './requests.ts';
-import { adoptNotes, createCoupon, findRequest, reconcile, requestStore } from './store.ts';
+import { createCoupon, findRequest, reconcile, requestStore } from './store.ts';
 
 const patienceMs = 60_000;
 const ids = { user: uniqueName('coupon-user'), coupon: uniqueName('coupon-coupon') };
@@ -599,26 +599,6 @@ test.serial(
     await eventually('the row is gone', async () => (await left()) === 0, patienceMs);
   },
 );
-
-test.serial('requests that an earlier version left unpublished are taken over', async (t) => {
-  const requestId = uuidV7(Date.now());
-  const note = JSON.stringify([[requestId, 'earlier', 'no-such-coupon', null]]);
-  await sql`
-    INSERT INTO coupon_unpublished (batch_id, requests, created_at)
-    VALUES (${Buffer.alloc(16, 1)}, ${note}, UTC_TIMESTAMP(3) - INTERVAL 40 SECOND)`.execute(db);
-  const adopt = () => adoptNotes(db, (request) => recordOf(request, both.user));
-  t.is(await adopt(), 1);
-  t.is(await adopt(), 0);
-  await sql`UPDATE muster_outbox_due SET take_at = UTC_TIMESTAMP(3)`.execute(db);
-  const relay = startOutboxRelay({
-    store: outboxStore(db),
-    producer,
-    registry: createRegistry(),
-    log: testLog,
-  });
-  t.teardown(() => relay.stop());
-  await eventually('it is on its topic', () => isOnTopic(requestId), patienceMs);
-});
 
 async function isOnTopic(requestId: string): Promise<boolean> {
   const records = await readTopic(kafka, both.user.requestTopic);

@@ -8,7 +8,7 @@ import { uuidV7 } from '../base/ids.ts';
 import { transaction } from '../store/database.ts';
 import { logPublished } from '../store/event-log.ts';
 import { type OnceCall, once } from '../store/once.ts';
-import { appendUnordered, type OutboxRecord } from '../store/outbox.ts';
+import { appendUnordered } from '../store/outbox.ts';
 import { type CouponState, holderKey } from './issue.ts';
 import type { NewRequest, RequestRow, RequestRows, RequestStore } from './requests.ts';
 
@@ -245,37 +245,6 @@ function rowsOf(trx: Transaction<unknown>): RequestRows {
 
     logPublished: (records) => logPublished(trx, records),
   };
-}
-
-/**
- * Moves requests to the outbox that an earlier version has taken in and not published: its notes had a table of their own,
- * and it may run beside this one while that is deployed. Resolves to how many requests. Goes with that table.
- */
-export async function adoptNotes(
-  db: Kysely<unknown>,
-  recordOf: (request: NewRequest) => OutboxRecord,
-): Promise<number> {
-  return transaction(db, async (trx) => {
-    const { rows } = await sql<{ batch_id: Buffer; requests: Buffer }>`
-      SELECT batch_id, requests FROM coupon_unpublished
-      WHERE created_at < UTC_TIMESTAMP(3) - INTERVAL 30 SECOND
-      ORDER BY batch_id LIMIT 20 FOR UPDATE SKIP LOCKED`.execute(trx);
-    if (rows.length === 0) return 0;
-    const requests = rows.flatMap((row) =>
-      (JSON.parse(row.requests.toString('utf8')) as [string, string, string, string | null][]).map(
-        ([requestId, userId, couponId, traceparent]): NewRequest => ({
-          requestId,
-          userId,
-          couponId,
-          traceparent: traceparent ?? undefined,
-        }),
-      ),
-    );
-    await appendUnordered(trx, requests.map(recordOf));
-    const done = rows.map(({ batch_id }) => batch_id);
-    await sql`DELETE FROM coupon_unpublished WHERE batch_id IN (${sql.join(done)})`.execute(trx);
-    return requests.length;
-  });
 }
 
 // ---- telling

@@ -6,13 +6,13 @@ import { topics } from '../../catalog/topics.ts';
 import { counter, durationHistogram, gauge } from '../base/metrics.ts';
 import { createMailboxes } from '../http/mailbox.ts';
 import type { Worker, WorkerDeps } from '../platform/worker.ts';
-import { requestRecord, startIntake } from './intake.ts';
+import { startIntake } from './intake.ts';
 import { startHandler } from './issue-consumer.ts';
 import { noLocks, redisLocks } from './lock.ts';
 import { orderings } from './ordering.ts';
 import { startPusher } from './result-consumer.ts';
 import { registerRoutes } from './routes.ts';
-import { adoptNotes, requestStore, stockLevels } from './store.ts';
+import { requestStore, stockLevels } from './store.ts';
 
 const apiConfig = Type.Object({
   PROCESS_NAME: Type.String({
@@ -92,9 +92,6 @@ function measure(
     pushClients.set(clients());
     try {
       const db = await database();
-      // That version served one order, and it was by user.
-      const adopted = await adoptNotes(db, (request) => requestRecord(request, orderings.user));
-      if (adopted > 0) log.info('took over requests of an earlier version', { requests: adopted });
       const levels = await stockLevels(db, measuredCoupons);
       issued.reset();
       stock.reset();

@@ -86,7 +86,9 @@ test.serial(
   async (t) => {
     const { settings, drop } = await scratchSchema('broken');
     t.teardown(drop);
-    const good = 'CREATE TABLE IF NOT EXISTS test_effect (id INT PRIMARY KEY);\n';
+    const good =
+      'CREATE TABLE IF NOT EXISTS test_effect (id INT PRIMARY KEY, old INT, KEY old_at (old));\n' +
+      'ALTER TABLE test_effect DROP INDEX old_at, DROP COLUMN old;\n';
     const broken = await folder(t, { '000001.sql': `${good}CREATE TABLE;\n` });
     const error = await t.throwsAsync(
       migrate(settings, () => {}, { folders: broken }),
@@ -94,7 +96,7 @@ test.serial(
         code: 'MUSTER_MIGRATION_FAILED',
       },
     );
-    t.regex(error!.message, /^000001\.sql, statement 2 \(CREATE TABLE\)/);
+    t.regex(error!.message, /^000001\.sql, statement 3 \(CREATE TABLE\)/);
     const lines: string[] = [];
     await migrate(settings, (line) => lines.push(line), {
       folders: await folder(t, { '000001.sql': `${good}INSERT IGNORE INTO test_effect VALUES (1);\n` }),

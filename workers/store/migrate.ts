@@ -116,8 +116,8 @@ export async function migrate(
   }
 }
 
-/** Of a column, and of an index. */
-const isThere = new Set<number | undefined>([1060, 1061]);
+/** A column or an index that is there already; one to be dropped that is not. */
+const isDone = new Set<number | undefined>([1060, 1061, 1091]);
 
 async function apply(
   connection: Connection,
@@ -129,8 +129,8 @@ async function apply(
     try {
       await connection.query(statement);
     } catch (error) {
-      // MySQL has no IF NOT EXISTS for these: it is there from a try that broke off after it.
-      if (isThere.has((error as NodeJS.ErrnoException).errno)) continue;
+      // MySQL has no IF (NOT) EXISTS for these: a try that broke off after it has done it.
+      if (isDone.has((error as NodeJS.ErrnoException).errno)) continue;
       throw new MusterError(
         'MUSTER_MIGRATION_FAILED',
         `${migration.name}, statement ${index + 1} (${statement.split('\n')[0]!.slice(0, 60)}): ${(error as Error).message}`,
