@@ -20,28 +20,21 @@ import {
   reactionWindows,
 } from './analysis.ts';
 import { parseFilter } from './filter.ts';
+import { inputSettings } from './inputs.ts';
 import { parseJson, standardisePromoBehavior } from './standardise.ts';
 import { openView, type View } from './view.ts';
-
-const config = Type.Object({
-  TIME_ZONE: Type.String({
-    minLength: 1,
-    default: 'Asia/Seoul',
-    description: 'IANA zone of a time that carries none',
-  }),
-});
 
 /** Promotions that metrics show by name. */
 const topPromotions = 50;
 const windowNames = Object.keys(reactionWindows) as ReactionWindow[];
 const isEnriched = Compile(enrichedPurchase);
 
-export const worker: Worker<typeof config> = {
+export const worker: Worker<typeof inputSettings> = {
   name: 'promotion-analysis',
   consumes: [],
   reads: [topics.purchaseEnriched, topics.promoBehavior],
   produces: [],
-  config,
+  config: inputSettings,
   async start({ config, fail, http, kafka, log, metrics: registry }) {
     const analysis = createReactionAnalysis();
     let view: View | undefined;

@@ -1,35 +1,26 @@
 /** Worker `promotion-api`: the HTTP inputs and the streams for consumers. */
-import { Type } from 'typebox';
 import { Compile } from 'typebox/compile';
 import { type EnrichedPurchase, enrichedPurchase } from '../../catalog/events/promotion.ts';
 import { topics } from '../../catalog/topics.ts';
 import type { Worker, WorkerDeps } from '../platform/worker.ts';
 import { type Activity, activityOf } from './activity.ts';
 import { createFeed, type Feed } from './feed.ts';
-import { standardise } from './inputs.ts';
+import { inputSettings, standardise } from './inputs.ts';
 import { registerInputRoutes, registerStreamRoutes } from './routes.ts';
 import { parseJson } from './standardise.ts';
 import { createTimeline } from './timeline.ts';
 import { openView } from './view.ts';
 
-const config = Type.Object({
-  TIME_ZONE: Type.String({
-    minLength: 1,
-    default: 'Asia/Seoul',
-    description: 'IANA zone of a time that carries none',
-  }),
-});
-
 /** How long an event may wait for an earlier one of the same user. */
 const reorderDelayMs = 1_000;
 const isEnriched = Compile(enrichedPurchase);
 
-export const worker: Worker<typeof config> = {
+export const worker: Worker<typeof inputSettings> = {
   name: 'promotion-api',
   consumes: [],
   reads: [topics.purchase, topics.promoBehavior, topics.purchaseEnriched],
   produces: [topics.purchase, topics.promoBehavior],
-  config,
+  config: inputSettings,
   async start({ config, http, kafka, log, secrets }) {
     const producer = await kafka.producer('promotion-api');
     const activity = activityFeed({ kafka, secrets, timeZone: config.TIME_ZONE });

@@ -1,9 +1,15 @@
 /** What all ways in share: a standardised input, or a dead letter, as the record that is sent. */
+import { Type } from 'typebox';
 import type { PromoBehavior, Purchase } from '../../catalog/events/promotion.ts';
 import { deadLetterTopic, topics } from '../../catalog/topics.ts';
+import { platformSettings } from '../base/config.ts';
 import type { OutgoingRecord } from '../kafka/kafka.ts';
+import { eventRecord } from '../kafka/records.ts';
 import type { Standardised } from './fields.ts';
 import { standardisePromoBehavior, standardisePurchase } from './standardise.ts';
+
+/** The setting of all workers that read inputs. */
+export const inputSettings = Type.Object({ TIME_ZONE: platformSettings.properties.TIME_ZONE });
 
 /** The two inputs, named as their topics (and as the folders of the log inbox). */
 export type InputKind = 'purchase' | 'promo_behavior';
@@ -45,19 +51,15 @@ export function inputRecord(
   value: Purchase | PromoBehavior,
   meta: RecordMeta,
 ): OutgoingRecord {
-  return {
+  return eventRecord({
     topic: inputTopics[kind].name,
     key: value.userId,
-    value: JSON.stringify(value),
-    headers: {
-      ce_specversion: '1.0',
-      ce_id: meta.id,
-      ce_type: eventTypes[kind],
-      ce_source: meta.source,
-      ce_time: new Date(meta.nowMs).toISOString(),
-      'content-type': 'application/json',
-    },
-  };
+    type: eventTypes[kind],
+    source: meta.source,
+    id: meta.id,
+    timeMs: meta.nowMs,
+    data: value,
+  });
 }
 
 /** More of a rejected line than this does not help anybody and would not fit into a Kafka record. */

@@ -25,6 +25,7 @@ import {
 import { type MessageSpan, startProcess } from '../kafka/tracing-kafka.ts';
 import type { Started, Worker, WorkerDeps } from '../platform/worker.ts';
 import type { Rejection } from './fields.ts';
+import { inputSettings } from './inputs.ts';
 import { type JoinOptions, joinDefaults } from './join.ts';
 import { type Answers, createAnswers } from './join-answers.ts';
 import { createEndWatch } from './join-ends.ts';
@@ -47,11 +48,7 @@ import type { Source } from './join-runs.ts';
 import { createTask, dequeue, enqueue, type JoinTask, nextSource, ofSources, resumes } from './join-task.ts';
 
 const config = Type.Object({
-  TIME_ZONE: Type.String({
-    minLength: 1,
-    default: 'Asia/Seoul',
-    description: 'IANA zone of a time that carries none',
-  }),
+  ...inputSettings.properties,
   JOIN_GRACE_MS: Type.Integer({
     minimum: 0,
     maximum: 3_600_000,

@@ -4,7 +4,7 @@ import { metrics } from '../../catalog/metrics.ts';
 import { topics } from '../../catalog/topics.ts';
 import { counter, gauge } from '../base/metrics.ts';
 import type { Worker } from '../platform/worker.ts';
-import { type InputKind, inputDeadLetter, inputRecord, standardise } from './inputs.ts';
+import { type InputKind, inputDeadLetter, inputRecord, inputSettings, standardise } from './inputs.ts';
 import { createLogFollower, type LogFolder } from './log-follower.ts';
 import { parseJson } from './standardise.ts';
 
@@ -19,11 +19,7 @@ const config = Type.Object({
     default: '/var/lib/muster/log-follower',
     description: 'where the checkpoint is kept',
   }),
-  TIME_ZONE: Type.String({
-    minLength: 1,
-    default: 'Asia/Seoul',
-    description: 'IANA zone of a time that carries none',
-  }),
+  ...inputSettings.properties,
 });
 
 /** Longer than the producer's own tries: a send that is given up here comes again. */
