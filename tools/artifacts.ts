@@ -17,7 +17,7 @@ import { holderAlive, processFacts, withLock } from '../environment/lock.ts';
 import { cacheDirectory, checkout } from '../environment/paths.ts';
 import { debianImage, hashOf, productionDependencies, versions } from '../stacks/images.ts';
 import { MusterError } from '../workers/base/errors.ts';
-import { aptInstall, isDebianFamily } from './engine.ts';
+import { needProgram } from './programs.ts';
 
 /** Called with one line of live progress. */
 export type Report = (line: string) => void;
@@ -142,45 +142,14 @@ export async function run(program: string, args: readonly string[], options: Run
   );
 }
 
-async function hasProgram(program: string): Promise<boolean> {
-  const result = await execa('sh', ['-c', `command -v "$1"`, 'sh', program], {
-    reject: false,
-    env: { PATH: `${process.env.PATH}:/usr/sbin:/sbin` },
-  });
-  return result.exitCode === 0;
-}
-
-/** Makes sure of a program: installs its Debian package where we may, else says how to get it (MUSTER_TOOL_MISSING). */
-async function needProgram(
-  program: string,
-  debianPackage: string | undefined,
-  advice: string,
-  report: Report,
-): Promise<void> {
-  if (await hasProgram(program)) return;
-  const osRelease = await readFile('/etc/os-release', 'utf8').catch(() => '');
-  if (debianPackage !== undefined && process.getuid?.() === 0 && isDebianFamily(osRelease)) {
-    // One package manager at a time.
-    await withLock(
-      'apt',
-      async () => {
-        if (!(await hasProgram(program))) await aptInstall([debianPackage], report);
-      },
-      report,
-    );
-    return;
-  }
-  throw new MusterError('MUSTER_TOOL_MISSING', `${program} is not installed. ${advice}`);
-}
-
 /** The jars of an image as `mvn` resolves images/<name>/pom.xml: folder with libs/ (and jmx/ for Kafka). */
 export async function mavenJars(name: 'kafka' | 'zookeeper', report: Report): Promise<string> {
   const pom = join(checkout, 'images', name, 'pom.xml');
   const key = `${versions[name]}-${hashOf([await readFile(pom)])}`;
   return artifact(`${name}-jars`, key, report, async (folder) => {
     await needProgram(
-      'mvn',
-      'maven',
+      ['mvn'],
+      ['maven'],
       'Image source `build` needs Apache Maven (https://maven.apache.org/install.html).',
       report,
     );
@@ -225,8 +194,8 @@ interface GoModule {
  */
 async function goBuild(module: GoModule, packagePath: string, output: string, report: Report): Promise<void> {
   await needProgram(
-    'go',
-    undefined,
+    ['go'],
+    [],
     'Image source `build` needs Go 1.25.8 or newer (https://go.dev/dl/).',
     report,
   );
@@ -339,8 +308,8 @@ export function debianRoot(report: Report): Promise<string> {
       );
     }
     await needProgram(
-      'debootstrap',
-      'debootstrap',
+      ['debootstrap'],
+      ['debootstrap'],
       `The engine cannot pull ${debianImage.ref}: load it by hand (docker load), or install debootstrap.`,
       report,
     );

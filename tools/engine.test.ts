@@ -1,5 +1,6 @@
 import test from 'ava';
-import { compareVersions, isDebianFamily, isStalePidFile, leftoverMounts } from './engine.ts';
+import { compareVersions, isStalePidFile, leftoverMounts } from './engine.ts';
+import { isDebianFamily } from './programs.ts';
 
 test('versions compare by their numbers, whatever a distribution appends', (t) => {
   t.true(compareVersions('20.10.24+dfsg1', '20.10') > 0);

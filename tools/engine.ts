@@ -24,6 +24,7 @@ import { execa } from 'execa';
 import { type ProcessFacts, processFacts, withLock } from '../environment/lock.ts';
 import { cacheDirectory, stateRoot } from '../environment/paths.ts';
 import { MusterError } from '../workers/base/errors.ts';
+import { aptInstall, findProgram, onDebian, systemFolders, tail } from './programs.ts';
 
 /** Oldest engine whose networks, health checks and builds are known to work here. */
 const oldestEngine = '20.10';
@@ -94,14 +95,6 @@ export function leftoverMounts(mounts: string, folders: readonly string[]): stri
     .map((line) => plain(line.split(' ')[1] ?? ''))
     .filter((path) => folders.some((folder) => path.startsWith(`${folder}/`)))
     .sort((a, b) => b.length - a.length);
-}
-
-/** Answer to "can we install an engine here?" made from /etc/os-release, so that it can be tested. */
-export function isDebianFamily(osRelease: string): boolean {
-  const ids = [...osRelease.matchAll(/^(?:ID|ID_LIKE)="?([^"\n]*)"?$/gm)].flatMap(([, value]) =>
-    value?.split(' '),
-  );
-  return ids.includes('debian') || ids.includes('ubuntu');
 }
 
 interface Probe {
@@ -194,11 +187,7 @@ export async function ensureEngine({ report = () => {} }: EnsureEngineOptions = 
 }
 
 async function installAndStart(found: Probe, report: (line: string) => void): Promise<Engine> {
-  if (
-    (await findOnPath('dockerd')) === undefined ||
-    found.clientMissing ||
-    (await findOnPath('iptables')) === undefined
-  ) {
+  if (findProgram('dockerd') === undefined || found.clientMissing || findProgram('iptables') === undefined) {
     await installEngine(report);
     // Where a service manager runs, the package starts the engine by itself.
     const installed = await runningEngine();
@@ -207,17 +196,8 @@ async function installAndStart(found: Probe, report: (line: string) => void): Pr
   return startEngine(report);
 }
 
-const systemFolders = ['/usr/sbin', '/sbin', '/usr/local/sbin'];
-
-/** Full path of a program, also in the system folders that an ordinary PATH may lack. */
-async function findOnPath(program: string): Promise<string | undefined> {
-  const folders = [...(process.env.PATH ?? '').split(':'), ...systemFolders];
-  return folders.map((folder) => join(folder, program)).find((path) => existsSync(path));
-}
-
 async function installEngine(report: (line: string) => void): Promise<void> {
-  const osRelease = existsSync('/etc/os-release') ? readFileSync('/etc/os-release', 'utf8') : '';
-  if (!isDebianFamily(osRelease)) {
+  if (!onDebian()) {
     throw new MusterError(
       'MUSTER_ENGINE_MISSING',
       'no Docker engine is installed, and muster can install one on Debian and Ubuntu only. Install it (https://docs.docker.com/engine/install/), start it, then run this again.',
@@ -225,35 +205,6 @@ async function installEngine(report: (line: string) => void): Promise<void> {
   }
   report('installing the Docker engine from the distribution (docker.io)');
   await aptInstall(['docker.io', 'iptables', 'debootstrap', 'ca-certificates'], report);
-}
-
-/**
- * Installs Debian packages as root. Waits for another package manager that holds the lock.
- * Error: MUSTER_ENGINE_INSTALL_FAILED with the last lines of apt's output.
- */
-export async function aptInstall(packages: readonly string[], report: (line: string) => void): Promise<void> {
-  const env = { DEBIAN_FRONTEND: 'noninteractive' };
-  const wait = ['-o', 'DPkg::Lock::Timeout=180', '-o', 'Acquire::Retries=3'];
-  // A failing update is not the end: one foreign repository that is down must not keep Debian's own packages away.
-  const update = await execa('apt-get', [...wait, 'update'], { reject: false, env, all: true });
-  report(`apt-get install ${packages.join(' ')}`);
-  // Java's packages fail to install on a system whose manual pages were stripped, unless this folder exists.
-  mkdirSync('/usr/share/man/man1', { recursive: true });
-  const install = await execa('apt-get', [...wait, 'install', '-y', '--no-install-recommends', ...packages], {
-    reject: false,
-    env,
-    all: true,
-  });
-  if (install.exitCode === 0) return;
-  const output = `${update.exitCode === 0 ? '' : update.all}\n${install.all}`;
-  throw new MusterError(
-    'MUSTER_ENGINE_INSTALL_FAILED',
-    `apt-get could not install ${packages.join(', ')}. Correct what it says, or install them by hand, then run this again.\n${tail(output, 15)}`,
-  );
-}
-
-function tail(text: string, lines: number): string {
-  return text.trimEnd().split('\n').slice(-lines).join('\n');
 }
 
 interface StartRecord {
@@ -283,7 +234,7 @@ async function startEngine(report: (line: string) => void): Promise<Engine> {
   }
 
   report('starting the Docker engine (dockerd)');
-  const dockerd = await findOnPath('dockerd');
+  const dockerd = findProgram('dockerd');
   if (dockerd === undefined) {
     throw new MusterError(
       'MUSTER_ENGINE_START_FAILED',

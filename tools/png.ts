@@ -1,45 +1,19 @@
 /** Pictures of dashboards, by Debian's Chromium. */
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { dashboardWidth } from '../drawing/page.ts';
 import { run } from '../environment/children.ts';
-import { withLock } from '../environment/lock.ts';
-import { MusterError } from '../workers/base/errors.ts';
-import { aptInstall, isDebianFamily } from './engine.ts';
+import { needProgram } from './programs.ts';
 
-const names = ['chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable'];
-
-function installed(): string | undefined {
-  const folders = [...(process.env.PATH ?? '').split(':'), '/usr/bin', '/snap/bin'];
-  return folders
-    .flatMap((folder) => names.map((name) => join(folder, name)))
-    .find((path) => existsSync(path));
-}
-
-/**
- * Path of a Chromium: the installed one, else as root on Debian or Ubuntu the one that is installed now.
- * Throws MUSTER_TOOL_MISSING (there is none and none may be installed here), MUSTER_ENGINE_INSTALL_FAILED (apt failed).
- */
-export async function findChromium(report: (line: string) => void): Promise<string> {
-  const present = installed();
-  if (present !== undefined) return present;
-  const osRelease = existsSync('/etc/os-release') ? readFileSync('/etc/os-release', 'utf8') : '';
-  if (process.getuid?.() === 0 && isDebianFamily(osRelease))
-    await withLock(
-      'apt',
-      async () => {
-        if (installed() === undefined) await aptInstall(['chromium', 'fonts-inter', 'pngquant'], report);
-      },
-      report,
-    );
-  const found = installed();
-  if (found === undefined)
-    throw new MusterError(
-      'MUSTER_TOOL_MISSING',
-      'PNGs need Chromium, which is not installed. Install it (Debian: apt-get install chromium fonts-inter pngquant), then run this again.',
-    );
-  return found;
+/** Path of a Chromium. Throws MUSTER_TOOL_MISSING and MUSTER_ENGINE_INSTALL_FAILED. */
+export function findChromium(report: (line: string) => void): Promise<string> {
+  return needProgram(
+    ['chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable'],
+    ['chromium', 'fonts-inter', 'pngquant'],
+    'PNGs need it: install it (Debian: apt-get install chromium fonts-inter pngquant), then run this again.',
+    report,
+  );
 }
 
 /**
