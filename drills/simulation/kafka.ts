@@ -6,7 +6,6 @@
  * size and order of partitions, members die, freeze and come back.
  */
 
-import { Registry } from 'prom-client';
 import type { Logger } from 'winston';
 import { NotNowError } from '../../workers/base/errors.ts';
 import { untilUp } from '../../workers/base/not-now.ts';
@@ -65,13 +64,6 @@ export const silentLog = ((): Logger => {
   const log = { info() {}, warn() {}, error() {}, debug() {}, child: () => log };
   return log as unknown as Logger;
 })();
-
-/** For code that counts: one that takes exemplars, without the process's own metrics. */
-export function emptyRegistry(): Registry {
-  const registry = new Registry();
-  registry.setContentType(Registry.OPENMETRICS_CONTENT_TYPE as never);
-  return registry;
-}
 
 const sessionTimeoutMs = 10_000;
 /** How long a send waits when its caller says nothing. */

@@ -8,6 +8,7 @@ import { groups } from '../../catalog/groups.ts';
 import { topics } from '../../catalog/topics.ts';
 import { isNotNow } from '../../workers/base/errors.ts';
 import { uuidV7 } from '../../workers/base/ids.ts';
+import { emptyRegistry } from '../../workers/base/metrics.ts';
 import { type Order, priceOrder } from '../../workers/order/order.ts';
 import {
   type PaymentCall,
@@ -19,7 +20,7 @@ import { addScript } from '../../workers/order/ranking.ts';
 import { startRanking } from '../../workers/order/ranking-consumer.ts';
 import { groupCommit } from '../../workers/store/group-commit.ts';
 import { wrongEventLog } from './event-log.ts';
-import { emptyRegistry, type Life, silentLog, simulateKafka } from './kafka.ts';
+import { type Life, silentLog, simulateKafka } from './kafka.ts';
 import { type PaymentRow, simulatedPayments } from './order-rows.ts';
 import { processes } from './processes.ts';
 import { type Script, simulateRedis } from './redis.ts';

@@ -5,11 +5,12 @@
 
 import { groups } from '../../catalog/groups.ts';
 import { topics } from '../../catalog/topics.ts';
+import { emptyRegistry } from '../../workers/base/metrics.ts';
 import { partitionFor } from '../../workers/kafka/kafka.ts';
 import { joinDefaults } from '../../workers/promotion/join.ts';
 import { worker } from '../../workers/promotion/join-worker.ts';
 import { type OracleAct, type OraclePurchase, oracle } from '../../workers/promotion/oracle.ts';
-import { emptyRegistry, silentLog, simulateKafka } from './kafka.ts';
+import { silentLog, simulateKafka } from './kafka.ts';
 import { processes } from './processes.ts';
 import { settled } from './settled.ts';
 import type { World } from './world.ts';

@@ -1,4 +1,5 @@
 /** The rows of the outbox in the simulated store, for the real relay: what workers/store/outbox.ts says in SQL, said again. */
+import { emptyRegistry } from '../../workers/base/metrics.ts';
 import { type Producer, partitionFor } from '../../workers/kafka/kafka.ts';
 import type { OutboxRecord } from '../../workers/store/outbox.ts';
 import {
@@ -10,7 +11,7 @@ import {
   takenForMs,
 } from '../../workers/store/relay.ts';
 import { logPublished } from './event-log.ts';
-import { emptyRegistry, type Life, silentLog } from './kafka.ts';
+import { type Life, silentLog } from './kafka.ts';
 import type { Reader, Row, SimulatedStore, Transaction } from './store.ts';
 import type { World } from './world.ts';
 

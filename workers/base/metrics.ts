@@ -5,10 +5,16 @@ import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom
 import { instruments, type LabelOf, type NameOf } from '../../catalog/instruments.ts';
 import { metrics } from '../../catalog/metrics.ts';
 
-/** A registry with the process's own metrics: CPU, memory, descriptors, garbage collection, event-loop lag. */
-export function createRegistry(): Registry {
+/** A registry that takes exemplars, without anything in it. */
+export function emptyRegistry(): Registry {
   const registry = new Registry();
   registry.setContentType(Registry.OPENMETRICS_CONTENT_TYPE as never);
+  return registry;
+}
+
+/** A registry with the process's own metrics: CPU, memory, descriptors, garbage collection, event-loop lag. */
+export function createRegistry(): Registry {
+  const registry = emptyRegistry();
   collectDefaultMetrics({ register: registry });
   gauge(registry, metrics.process.anonymousMemory, (memory) => memory.set(anonymousBytes()));
   return registry;

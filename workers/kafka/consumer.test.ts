@@ -7,7 +7,7 @@ import type { Logger } from 'winston';
 import { NotNowError } from '../base/errors.ts';
 import { type ConsumerDeps, startConsumer } from './consumer.ts';
 import type { PartitionConsumerOptions } from './kafka.ts';
-import { noMetrics } from './kafka-metrics.ts';
+import { kafkaMetrics } from './kafka-metrics.ts';
 import { patience } from './watchdog.ts';
 
 const topic = 'orders';
@@ -71,7 +71,7 @@ async function scene(t: ExecutionContext, onBatch: PartitionConsumerOptions['onB
       memberships: { endFormer: async () => {}, joined() {}, left() {} },
       clientId: 'test',
       log,
-      metrics: noMetrics,
+      metrics: kafkaMetrics(),
       patience,
     } as unknown as ConsumerDeps,
     { groupId: 'g', topics: [topic], onBatch, onFatal: (error) => state.fatal.push(error) },

@@ -3,17 +3,9 @@ import type { Registry } from 'prom-client';
 import type { ConsumerGroup } from '../../catalog/groups.ts';
 import { metrics as names } from '../../catalog/metrics.ts';
 import { retryTopics, type Topic } from '../../catalog/topics.ts';
-import { counter, durationHistogram } from '../base/metrics.ts';
+import { counter, durationHistogram, emptyRegistry } from '../base/metrics.ts';
 
-export interface KafkaMetrics {
-  /** One send, poll or commit request. */
-  operation(operation: 'send' | 'commit', topic: string, seconds: number, errorType?: string): void;
-  sent(topic: string, records: number): void;
-  consumed(group: string, topic: string, records: number): void;
-  processed(group: string, topic: string, seconds: number, errorType?: string): void;
-  deadLetter(topic: string, code: string): void;
-  retry(topic: string, attempt: number): void;
-}
+export type KafkaMetrics = ReturnType<typeof kafkaMetrics>;
 
 /** Topics that somebody sends to, and groups as which they read. */
 export interface Traffic {
@@ -21,20 +13,11 @@ export interface Traffic {
   readonly consumes: readonly ConsumerGroup[];
 }
 
-export const noMetrics: KafkaMetrics = {
-  operation: () => undefined,
-  sent: () => undefined,
-  consumed: () => undefined,
-  processed: () => undefined,
-  deadLetter: () => undefined,
-  retry: () => undefined,
-};
-
 /**
- * Registers the client metrics, or finds them when another client of the process has done so. What is sent to topics and
- * read from them by the given workers counts from 0 on, before the first record.
+ * Registers the client metrics, or finds them when another client of the process has done so; without a registry nobody
+ * sees them. What is sent to topics and read from them by the given workers counts from 0 on, before the first record.
  */
-export function kafkaMetrics(registry: Registry, workers: readonly Traffic[] = []): KafkaMetrics {
+export function kafkaMetrics(registry: Registry = emptyRegistry(), workers: readonly Traffic[] = []) {
   const destination = 'messaging_destination_name';
   const group = 'messaging_consumer_group_name';
   const operationDuration = durationHistogram(registry, names.messaging.clientOperationDuration);
@@ -55,25 +38,26 @@ export function kafkaMetrics(registry: Registry, workers: readonly Traffic[] = [
   }
 
   return {
-    operation(operation, topic, seconds, errorType = '') {
+    /** A send or a commit. */
+    operation(operation: 'send' | 'commit', topic: string, seconds: number, errorType = '') {
       operationDuration.observe(
         { messaging_operation_name: operation, [destination]: topic, error_type: errorType },
         seconds,
       );
     },
-    sent(topic, records) {
+    sent(topic: string, records: number) {
       sent.inc({ [destination]: topic }, records);
     },
-    consumed(groupId, topic, records) {
+    consumed(groupId: string, topic: string, records: number) {
       consumed.inc({ [destination]: topic, [group]: groupId }, records);
     },
-    processed(groupId, topic, seconds, errorType = '') {
+    processed(groupId: string, topic: string, seconds: number, errorType = '') {
       processDuration.observe({ [destination]: topic, [group]: groupId, error_type: errorType }, seconds);
     },
-    deadLetter(topic, code) {
+    deadLetter(topic: string, code: string) {
       deadLetters.inc({ [destination]: topic, code });
     },
-    retry(topic, attempt) {
+    retry(topic: string, attempt: number) {
       retries.inc({ [destination]: topic, attempt: String(attempt) });
     },
   };

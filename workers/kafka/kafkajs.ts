@@ -9,7 +9,7 @@ import { openCluster } from './cluster.ts';
 import { startConsumer } from './consumer.ts';
 import { followTopic } from './follow.ts';
 import type { ClusterReader, Follower, Kafka, PartitionConsumer, Producer } from './kafka.ts';
-import { kafkaMetrics, noMetrics } from './kafka-metrics.ts';
+import { kafkaMetrics } from './kafka-metrics.ts';
 import { openMemberships } from './membership.ts';
 import { startProducer } from './producer.ts';
 import { readPartition } from './read.ts';
@@ -44,7 +44,7 @@ const retry = {
 export function connectKafka(options: KafkaOptions): Kafka {
   const { clientId } = options;
   const log = options.log.child({ component: 'kafka' });
-  const metrics = options.metrics ? kafkaMetrics(options.metrics) : noMetrics;
+  const metrics = kafkaMetrics(options.metrics);
   const producers = new Set<Producer>();
   const consumers = new Set<PartitionConsumer>();
   const clusters = new Set<ClusterReader>();

@@ -1,6 +1,6 @@
 import test from 'ava';
 import { decodeRecordSet } from './fetched-records.ts';
-import { noMetrics } from './kafka-metrics.ts';
+import { kafkaMetrics } from './kafka-metrics.ts';
 import type { Broker, MetadataResponse } from './kafkajs-internals.ts';
 import { startProducer } from './producer.ts';
 import { testLog } from './testing.ts';
@@ -42,7 +42,7 @@ function wireWith(leader: () => number, reachFirst: () => Promise<Broker>): Wire
 }
 
 const start = (wire: Wire) =>
-  startProducer({ wire, clientId: 'test', log: testLog, metrics: noMetrics, deliveryTimeoutMs: 20_000 });
+  startProducer({ wire, clientId: 'test', log: testLog, metrics: kafkaMetrics(), deliveryTimeoutMs: 20_000 });
 
 test('a leader that does not answer holds nothing up once there is another', async (t) => {
   let asked = 0;

@@ -5,10 +5,10 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import { Registry } from 'prom-client';
 import type { ConsumerGroup } from '../../catalog/groups.ts';
 import { deadLetterTopic, retryTopics, topics } from '../../catalog/topics.ts';
 import type { DatabaseSettings } from '../base/config.ts';
+import { emptyRegistry } from '../base/metrics.ts';
 import type { Kafka } from '../kafka/kafka.ts';
 import { createTopics, testKafka, testLog } from '../kafka/testing.ts';
 import { serverSettings } from '../store/database.fixture.ts';
@@ -46,8 +46,7 @@ export async function startDelivery(
 ) {
   const kafka: Kafka = testKafka('outside');
   const db = openDatabase({ settings });
-  const registry = new Registry();
-  registry.setContentType(Registry.OPENMETRICS_CONTENT_TYPE as never);
+  const registry = emptyRegistry();
   const consumer = await deliverEvents({
     kafka,
     db,
