@@ -34,6 +34,7 @@ export const couponBugs = [
   'notInOutbox',
   'outboxForgottenBeforeAck',
   'takenRowsForgotten',
+  'givenUpForgotten',
   'refusalsUnread',
   'waitsUnseen',
 ] as const;

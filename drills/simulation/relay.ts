@@ -18,6 +18,8 @@ import type { World } from './world.ts';
 export interface RelayBugs {
   /** What is sent counts as acked at once. */
   readonly outboxForgottenBeforeAck?: boolean;
+  /** What a send gave up at its deadline counts as sent: seen in November 2026, in outages that lasted longer. */
+  readonly givenUpForgotten?: boolean;
   /** Rows are deleted by the range of their ids: one with a smaller id may have been committed since. */
   readonly outboxDeletedByRange?: boolean;
   /** A relay that takes due rows deletes them then, before anything is acked. */
@@ -70,7 +72,12 @@ export function relayOutbox(
   const registry = emptyRegistry();
   return startOutboxRelay({
     store: outboxStore(world, store, life, bugs),
-    producer: bugs.outboxForgottenBeforeAck === true ? ackedAtOnce(producer) : producer,
+    producer:
+      bugs.outboxForgottenBeforeAck === true
+        ? ackedAtOnce(producer)
+        : bugs.givenUpForgotten === true
+          ? ackedWhenGivenUp(world, producer)
+          : producer,
     registry,
     log: silentLog,
     rowsPerShard,
@@ -156,6 +163,20 @@ function ackedAtOnce(producer: Pick<Producer, 'send'>): Pick<Producer, 'send'> {
   return {
     async send(...args) {
       producer.send(...args).catch(() => undefined);
+    },
+  };
+}
+
+/** A producer that tells as acked what its deadline has ended. */
+function ackedWhenGivenUp(world: World, producer: Pick<Producer, 'send'>): Pick<Producer, 'send'> {
+  return {
+    async send(records, options = {}) {
+      const beganMs = world.now();
+      try {
+        await producer.send(records, options);
+      } catch (error) {
+        if (world.now() - beganMs < (options.deadlineMs ?? Number.POSITIVE_INFINITY)) throw error;
+      }
     },
   };
 }
