@@ -17,6 +17,7 @@ import { stateDirectory } from '../environment/paths.ts';
 import { hostOf, placementOf } from '../stacks/config/topology.ts';
 import { MusterError } from '../workers/base/errors.ts';
 import { type Settings, type SmallDisk, standInSteps } from './stand-in.ts';
+import { emptyRedis, fullMysqlDisk, refuseWrites } from './stores.ts';
 
 export type Fault =
   /** SIGKILL; stays dead until healed. */
@@ -39,6 +40,12 @@ export type Fault =
    * the host's disk is not touched).
    */
   | { readonly kind: 'replace'; readonly graceMs?: number; readonly disk?: SmallDisk }
+  /** MySQL or Redis: refuses to write, and goes on reading, until healed. */
+  | { readonly kind: 'read-only' }
+  /** Redis: forgets everything, at once. */
+  | { readonly kind: 'emptied' }
+  /** MySQL: until healed its data lies on a small disk in memory that is full to the last byte; it restarts for both moves. */
+  | { readonly kind: 'disk-full' }
   /** One file more, below /etc/muster, and SIGHUP to its first process to read it; without it again when healed. */
   | { readonly kind: 'file'; readonly path: string; readonly text: string };
 
@@ -194,7 +201,7 @@ function startSession(environment: Environment, folder: string, docker: DockerRu
       throw new MusterError('MUSTER_FAULT_INJECT', `${fault.kind} of ${name}: ${problem}`);
     }
     const atMs = Date.now();
-    if (fault.kind === 'restart') await heal();
+    if (fault.kind === 'restart' || fault.kind === 'emptied') await heal();
     // When this attempt fails, the one at the end of the session follows.
     else if ('forMs' in fault && fault.forMs !== undefined)
       timer = setTimeout(() => void heal().catch(() => undefined), fault.forMs);
@@ -319,12 +326,15 @@ function plan(
       const { graceMs = 10_000, disk } = fault;
       if (disk !== undefined && !target.Mounts.some(({ Destination }) => Destination === disk.path))
         throw new MusterError('MUSTER_FAULT_TARGET', `${name} keeps nothing on a disk at ${disk.path}.`);
-      const { steps, heal } = standInSteps(name, target, networks, {
-        graceMs,
-        ...(disk === undefined ? {} : { disk }),
-      });
+      const { steps, heal } = standInSteps(name, target, networks, { graceMs, ...(disk && { disk }) });
       return { steps: steps.map((docker) => ({ docker })), heal };
     }
+    case 'read-only':
+      return refuseWrites(name);
+    case 'emptied':
+      return { steps: [{ docker: emptyRedis(name) }], heal: [] };
+    case 'disk-full':
+      return fullMysqlDisk(name, target, networks);
     case 'file': {
       // The folder is root's, the process may be anybody's and is signalled by its own kind only.
       const shell = (user: readonly string[], script: string, ...args: readonly string[]) => [

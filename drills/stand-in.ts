@@ -33,10 +33,14 @@ export interface SmallDisk {
   /** Where in the container. */
   readonly path: string;
   readonly bytes: number;
+  /** It begins with what is on the own disk, which gets what is on it at the end; else it begins and ends with nothing. */
+  readonly keeps?: true;
 }
 
 /** Name of the container that stands in for this one. */
 export const standInOf = (container: string) => `${container}-stand-in`;
+/** Name of the container that keeps its small disk. */
+export const diskKeeperOf = (container: string) => `${standInOf(container)}-disk`;
 
 /** Arguments of docker that put a stand-in in the place of a container, and those that take it away again, in order. */
 export function standInSteps(
@@ -48,10 +52,11 @@ export function standInSteps(
   const standIn = standInOf(name);
   const image = `muster/stand-in:${name}`;
   const { disk } = options;
-  const keeper = `${standIn}-disk`;
+  const keeper = diskKeeperOf(name);
   const grace = ['--time', String(Math.ceil(options.graceMs / 1_000))];
   const [first, ...others] = networks;
 
+  const own = Mounts.find(({ Destination }) => Destination === disk?.path);
   const mounts = Mounts.map(({ Type, Name, Source, Destination, RW }) => {
     const source = Destination === disk?.path ? keeper : (Name ?? Source);
     return `type=${Type},source=${source},target=${Destination}${RW ? '' : ',readonly'}`;
@@ -88,8 +93,9 @@ export function standInSteps(
     steps: [
       // Takes over command, variables, labels, health check and the files that were put into the container.
       ['commit', '--pause=false', '--change', `LABEL muster.stand-in=${name}`, name, image],
-      ...(disk === undefined ? [] : smallDisk(keeper, image, disk)),
+      ...(disk === undefined ? [] : smallDisk(keeper, image, disk, own?.Name ?? own?.Source)),
       ['stop', ...grace, name],
+      ...(disk?.keeps ? [copy(keeper, disk.path, ownDisk)] : []),
       create,
       ...others.map((network) => [
         ...['network', 'connect', ...each('--alias', network.aliases)],
@@ -100,6 +106,7 @@ export function standInSteps(
     heal: [
       ['stop', ...grace, standIn],
       ['rm', '--force', standIn],
+      ...(disk?.keeps ? [copy(keeper, ownDisk, disk.path)] : []),
       ...(disk === undefined
         ? []
         : [
@@ -116,14 +123,30 @@ export function standInSteps(
  * A volume in memory, and a container that keeps it: the engine throws the content of such a volume away when nobody
  * uses it, so that a program that is started again would find its disk empty.
  */
-function smallDisk(name: string, image: string, { path, bytes }: SmallDisk): readonly (readonly string[])[] {
+function smallDisk(
+  name: string,
+  image: string,
+  { path, bytes, keeps }: SmallDisk,
+  own: string | undefined,
+): readonly (readonly string[])[] {
   const sized = ['--opt', 'type=tmpfs', '--opt', 'device=tmpfs', '--opt', `o=size=${bytes},mode=0777`];
   return [
     ['volume', 'create', ...sized, name],
     [
       ...['run', '--detach', '--name', name, '--network', 'none', '--no-healthcheck'],
       ...['--label', 'muster.component=drill', '--mount', `type=volume,source=${name},target=${path}`],
+      ...(keeps ? ['--user', '0', '--mount', `type=volume,source=${own},target=${ownDisk}`] : []),
       ...['--entrypoint', '/bin/sh', image, '-c', 'exec sleep infinity'],
     ],
   ];
+}
+
+/** Where the keeper of a small disk sees the container's own. */
+const ownDisk = '/own-disk';
+
+/** Copied beside what is there and then put in its place, folder by folder: cut off in between, it can be done again. */
+function copy(keeper: string, to: string, from: string): readonly string[] {
+  const script =
+    'cd "$2" && for one in *; do case "$one" in "*" | *.new) continue ;; esac; rm -rf "$1/$one.new" && cp -a "$one" "$1/$one.new" && rm -rf "$1/$one" && mv "$1/$one.new" "$1/$one" || exit 1; done';
+  return ['exec', keeper, '/bin/sh', '-c', script, 'sh', to, from];
 }
