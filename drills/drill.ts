@@ -2,10 +2,18 @@
 import type { Verdict } from './checker/verdict.ts';
 import type { Fault } from './faults.ts';
 import type { LinkFault } from './links/proxy.ts';
+import type { Loads } from './loads/index.ts';
 
 /** Times are ms from the begin of the load. Without `healAfterMs` a fault stays until the load is over. */
 export type DrillStep =
-  | { readonly atMs: number; readonly inject: Fault; readonly on: Target; readonly healAfterMs?: number }
+  | {
+      readonly atMs: number;
+      readonly inject: Fault;
+      readonly on: Target;
+      readonly healAfterMs?: number;
+      /** Name of the case that it is a part of, where a drill has several. */
+      readonly of?: string;
+    }
   /** Changes what the world outside does: the webhook receiver's behaviour. */
   | {
       readonly atMs: number;
@@ -27,18 +35,11 @@ export interface Drill {
   /** One sentence: what breaks, and what must not. */
   readonly about: string;
   readonly loadMs: number;
-  /** Messages a second through API, log files and plain Kafka; with this share twice, late, and not to be understood. */
-  readonly promotion?: {
-    readonly rate: number;
-    readonly duplicateShare?: number;
-    readonly outOfOrderShare?: number;
-    readonly poisonShare?: number;
-  };
-  /** Requests for a coupon of this stock, a second. */
-  readonly coupons?: { readonly rate: number; readonly stock: number };
-  /** Orders placed and paid a second. */
-  readonly orders?: { readonly rate: number };
+  /** What is sent meanwhile, by part (loads/index.ts). */
+  readonly loads: Loads;
   readonly steps: readonly DrillStep[];
+  /** Faults one after the other that are judged each by itself, with the RTO of each. */
+  readonly cases?: readonly { readonly name: string; readonly rtoMs: number }[];
   readonly expect: {
     /** From the fault to the first moment after which neither canary nor load sees a failure. */
     readonly rtoMs: number;
@@ -54,9 +55,26 @@ export interface Drill {
     readonly p99Ms?: number;
     /** Processes that may have ended beside those that a step ends itself. Unset: any number. */
     readonly restarts?: number;
-    /** Records that may have been put aside meanwhile. Unset: any number. */
+    /** Records that may have been put aside beside those that the load sends for that. Unset: any number. */
     readonly deadLetters?: number;
   };
+}
+
+/** What one of several cases of a drill has cost. */
+export interface CaseReport {
+  readonly name: string;
+  readonly beganAtMs: number;
+  /** undefined: nobody saw a failure. */
+  readonly rtoMs: number | undefined;
+  readonly wantedMs: number;
+  /** Findings about what was sent while it was the case. */
+  readonly lost: number;
+  readonly wrong: number;
+  /** Processes that ended although the case does not end them. */
+  readonly restarted: readonly string[];
+  /** Dead letters that are not owed. */
+  readonly deadLetters: number;
+  readonly passed: boolean;
 }
 
 /** A value over time; `atMs` is UTC. */
@@ -97,6 +115,12 @@ export interface DrillReport {
   }[];
   readonly sent: number;
   readonly failed: number;
+  /** Accepted, and never decided. */
+  readonly undecided: number;
+  /** Records that the load has sent to be put aside, and were. */
+  readonly deadLettersOwed: number;
+  /** Of a drill with several. */
+  readonly cases?: readonly CaseReport[];
   readonly latencyMs: { readonly p50: number; readonly p99: number; readonly max: number };
   readonly verdicts: readonly Verdict[];
   /** Expectations with what was measured. */

@@ -4,11 +4,11 @@ import { isAlert } from '../alerts/rule.ts';
 import { environments } from '../catalog/environments.ts';
 import { placements } from '../stacks/config/topology.ts';
 import type { Drill } from './drill.ts';
-import { drillNamed, drills, soak } from './drills.ts';
-import { outages } from './outages.ts';
+import { drillNamed, drills, outages, soak } from './drills.ts';
+import { matrixOf } from './matrix/plan.ts';
 import { procedureNamed } from './runner/procedures.ts';
 
-const everything: readonly Drill[] = [...drills, ...outages, ...soak(environments.ci, 60, 1)];
+const everything: readonly Drill[] = [...drills, ...outages, ...soak(60, 1), ...matrixOf(1)];
 
 test('every drill has a name of its own, and its steps are over when its load is', (t) => {
   t.is(new Set(everything.map(({ name }) => name)).size, everything.length);
@@ -38,16 +38,16 @@ test('what a drill breaks exists in every environment, and so do its procedures 
 });
 
 test('a soak of one seed is always the same, has a fault each minute, and ends with the hour', (t) => {
-  const hour = soak(environments.ci, 60, 7);
-  t.deepEqual(hour, soak(environments.ci, 60, 7));
-  t.notDeepEqual(hour, soak(environments.ci, 60, 8));
+  const hour = soak(60, 7);
+  t.deepEqual(hour, soak(60, 7));
+  t.notDeepEqual(hour, soak(60, 8));
   t.is(
     hour.reduce((sum, { loadMs }) => sum + loadMs, 0),
     3_600_000,
   );
-  for (const { steps, loadMs } of hour) t.is(steps.length, loadMs / 60_000);
+  for (const { cases, loadMs } of hour) t.is(cases?.length, loadMs / 60_000);
   t.deepEqual(
-    soak(environments.ci, 12, 7).map(({ loadMs }) => loadMs),
+    soak(12, 7).map(({ loadMs }) => loadMs),
     [600_000, 120_000],
   );
 });

@@ -1,13 +1,13 @@
 /** All drills, as data: what is broken when under which load, and what must not happen. docs/drills.md says how to add one. */
-import type { Environment } from '../catalog/environments.ts';
 import { MusterError } from '../workers/base/errors.ts';
 import { seededRandom } from '../workers/traffic/generate.ts';
-import type { Drill, DrillStep, Target } from './drill.ts';
+import type { Drill, Target } from './drill.ts';
 import type { Fault } from './faults.ts';
-import { outages } from './outages.ts';
+import { cases, drillOf, lastsMs, loadsOf, stepsOf, variants } from './matrix/cases.ts';
 
 /** What every drill of promotion sends a second. */
 const promotion = { rate: 200 };
+const shop = { coupons: { rate: 60, stock: 100 }, orders: { rate: 20 } };
 const faultAtMs = 8_000;
 const pageWithinMs = 75_000;
 
@@ -19,7 +19,7 @@ function brokerDead(name: string, about: string, on: Target, inject: Fault): Dri
     name,
     about,
     loadMs: longFault.loadMs,
-    promotion,
+    loads: { promotion },
     steps: [{ atMs: faultAtMs, inject, on, healAfterMs: longFault.healAfterMs }],
     expect: { rtoMs: 5_000, answersMs: 15_000, alerts: [{ name: 'BrokersMissing', withinMs: pageWithinMs }] },
   };
@@ -53,7 +53,7 @@ export const drills: readonly Drill[] = [
     about:
       'A broker freezes for 20 s, then goes on as if nothing had been: it must not ack what it does not lead.',
     loadMs: 40_000,
-    promotion,
+    loads: { promotion },
     steps: [{ atMs: faultAtMs, inject: { kind: 'pause' }, on: { alias: 'kafka-3' }, healAfterMs: 20_000 }],
     expect: { rtoMs: 10_000, answersMs: 15_000 },
   },
@@ -62,7 +62,7 @@ export const drills: readonly Drill[] = [
     about:
       'The leader of ZooKeeper is killed: the others choose a new one before any broker loses its session.',
     loadMs: 30_000,
-    promotion,
+    loads: { promotion },
     steps: [
       { atMs: faultAtMs, inject: { kind: 'kill' }, on: { role: 'zookeeper-leader' }, healAfterMs: 12_000 },
     ],
@@ -72,7 +72,7 @@ export const drills: readonly Drill[] = [
     name: 'zookeeper-killed',
     about: 'One ZooKeeper that does not lead is killed: no client may see any error.',
     loadMs: 30_000,
-    promotion,
+    loads: { promotion },
     steps: [
       { atMs: faultAtMs, inject: { kind: 'kill' }, on: { role: 'zookeeper-follower' }, healAfterMs: 12_000 },
     ],
@@ -83,7 +83,7 @@ export const drills: readonly Drill[] = [
     about:
       'Two of three ZooKeepers are down for 20 s: no leader can be chosen, and with the brokers all well none is needed.',
     loadMs: 45_000,
-    promotion,
+    loads: { promotion },
     steps: ['zookeeper-2', 'zookeeper-3'].map((alias) => ({
       atMs: faultAtMs,
       inject: { kind: 'kill' },
@@ -97,7 +97,7 @@ export const drills: readonly Drill[] = [
     about:
       'The join is killed; the engine starts it again: it restores its state and answers every purchase once.',
     loadMs: 35_000,
-    promotion,
+    loads: { promotion },
     steps: [{ atMs: faultAtMs, inject: { kind: 'crash' }, on: { alias: 'promotion' } }],
     expect: { rtoMs: 12_000 },
   },
@@ -106,7 +106,7 @@ export const drills: readonly Drill[] = [
     about:
       'The join freezes for 15 s, longer than its session: when it goes on, it must not commit what is not its own.',
     loadMs: 40_000,
-    promotion,
+    loads: { promotion },
     steps: [{ atMs: faultAtMs, inject: { kind: 'pause' }, on: { alias: 'promotion' }, healAfterMs: 15_000 }],
     expect: { rtoMs: 25_000 },
   },
@@ -114,7 +114,7 @@ export const drills: readonly Drill[] = [
     name: 'workers-scaled',
     about: 'A second join is added and taken away again: partitions and their state move twice.',
     loadMs: 30_000,
-    promotion,
+    loads: { promotion },
     steps: [{ atMs: faultAtMs, procedure: 'scale-workers' }],
     expect: { rtoMs: 15_000 },
   },
@@ -123,7 +123,7 @@ export const drills: readonly Drill[] = [
     about:
       'Every process of ours ends in its own way and starts again, one after the other, as in an upgrade.',
     loadMs: 30_000,
-    promotion,
+    loads: { promotion },
     steps: [{ atMs: faultAtMs, procedure: 'restart-workers' }],
     expect: { rtoMs: 15_000 },
   },
@@ -132,7 +132,7 @@ export const drills: readonly Drill[] = [
     about:
       'Every process of ours is replaced by a container of another image, one after the other, and then back: an upgrade and its withdrawal.',
     loadMs: 30_000,
-    promotion,
+    loads: { promotion },
     steps: [{ atMs: faultAtMs, procedure: 'upgrade-workers' }],
     expect: { rtoMs: 15_000 },
   },
@@ -141,8 +141,7 @@ export const drills: readonly Drill[] = [
     about:
       'One in ten answers to the load’s clients is lost after the work is done, over HTTP and Kafka: they ask again, and nothing is done twice.',
     loadMs: 40_000,
-    promotion,
-    orders: { rate: 10 },
+    loads: { promotion, orders: { rate: 10 } },
     steps: [{ atMs: faultAtMs, link: { loseAnswers: 0.1 }, healAfterMs: 20_000 }],
     expect: { rtoMs: 5_000 },
   },
@@ -150,8 +149,7 @@ export const drills: readonly Drill[] = [
     name: 'links-slow',
     about: 'Each round trip of the load’s clients takes 200 to 500 ms more: that is all they notice.',
     loadMs: 40_000,
-    promotion,
-    orders: { rate: 10 },
+    loads: { promotion, orders: { rate: 10 } },
     steps: [{ atMs: faultAtMs, link: { delayMs: { least: 200, most: 500 } }, healAfterMs: 20_000 }],
     expect: { rtoMs: 0, p99Ms: 2_000 },
   },
@@ -160,7 +158,7 @@ export const drills: readonly Drill[] = [
     about:
       'A second join takes half of the work over and loses one in five answers to what it writes and commits: no purchase is answered twice.',
     loadMs: 45_000,
-    promotion,
+    loads: { promotion },
     steps: [{ atMs: faultAtMs, procedure: 'join-loses-answers' }],
     // An answer takes several round trips: while the links are bad it may come late.
     expect: { rtoMs: 5_000, answersMs: 30_000 },
@@ -170,7 +168,7 @@ export const drills: readonly Drill[] = [
     about:
       'A second join takes half of the work over, with 200 to 500 ms more for each round trip to the brokers.',
     loadMs: 45_000,
-    promotion,
+    loads: { promotion },
     steps: [{ atMs: faultAtMs, procedure: 'join-on-slow-links' }],
     expect: { rtoMs: 5_000, answersMs: 30_000 },
   },
@@ -179,7 +177,7 @@ export const drills: readonly Drill[] = [
     about:
       'A broker works on a small disk of which 85 % are in use: somebody is paged before it is full, and nobody else notices.',
     loadMs: 60_000,
-    promotion,
+    loads: { promotion },
     steps: [{ atMs: faultAtMs, procedure: 'nearly-fill-disk' }],
     // The alert waits for five minutes; before that the disk is filled.
     expect: { rtoMs: 5_000, answersMs: 15_000, alerts: [{ name: 'DiskLow', withinMs: 480_000 }] },
@@ -189,7 +187,7 @@ export const drills: readonly Drill[] = [
     about:
       'A broker’s disk is full: it stops and cannot start, the others go on, and with room again it catches up.',
     loadMs: 60_000,
-    promotion,
+    loads: { promotion },
     steps: [{ atMs: faultAtMs, procedure: 'fill-disk' }],
     // It gets the small disk first, and copies all onto it.
     expect: {
@@ -203,8 +201,7 @@ export const drills: readonly Drill[] = [
     about:
       'MySQL restarts during a rush for coupons and while people pay: nobody pays twice, nothing is issued twice.',
     loadMs: 30_000,
-    coupons: { rate: 60, stock: 100 },
-    orders: { rate: 20 },
+    loads: shop,
     steps: [{ atMs: faultAtMs, inject: { kind: 'restart', graceMs: 0 }, on: { alias: 'mysql' } }],
     expect: { rtoMs: 20_000 },
   },
@@ -213,8 +210,7 @@ export const drills: readonly Drill[] = [
     about:
       'Redis restarts empty-handed or not during the same: the store of truth decides, the ranking is made good.',
     loadMs: 30_000,
-    coupons: { rate: 60, stock: 100 },
-    orders: { rate: 20 },
+    loads: shop,
     steps: [{ atMs: faultAtMs, inject: { kind: 'restart', graceMs: 0 }, on: { alias: 'redis' } }],
     expect: { rtoMs: 20_000 },
   },
@@ -223,7 +219,7 @@ export const drills: readonly Drill[] = [
     about:
       'The receiver outside is slow, then refuses everything, then loses its answers: it does the work of each payment once.',
     loadMs: 40_000,
-    orders: { rate: 10 },
+    loads: { orders: { rate: 10 } },
     steps: [
       { atMs: 5_000, outside: { mode: 'slow', delayMs: 1_500 }, healAfterMs: 8_000 },
       { atMs: 14_000, outside: { mode: 'fail', status: 503 }, healAfterMs: 10_000 },
@@ -236,7 +232,9 @@ export const drills: readonly Drill[] = [
     about:
       '1 % of the messages come twice, 5 % late and 1 % cannot be understood: the rest is answered as if they were not there.',
     loadMs: 30_000,
-    promotion: { ...promotion, duplicateShare: 0.01, outOfOrderShare: 0.05, poisonShare: 0.01 },
+    loads: {
+      promotion: { ...promotion, duplicateShare: 0.01, outOfOrderShare: 0.05, poisonShare: 0.01 },
+    },
     steps: [],
     expect: { rtoMs: 0 },
   },
@@ -245,81 +243,59 @@ export const drills: readonly Drill[] = [
     about:
       'All brokers are restarted one after the other under load: no request fails, and 99 of 100 take less than 2 s.',
     loadMs: 40_000,
-    promotion,
+    loads: { promotion },
     steps: [{ atMs: faultAtMs, procedure: 'rolling-restart' }],
     expect: { rtoMs: 5_000, answersMs: 15_000, p99Ms: 2_000 },
   },
 ];
 
-/** The drill of this name. Throws MUSTER_USAGE with the known names. */
+/** Each store, and each process of ours, away or hindered by itself: the cases of the matrix whose load is all in order. */
+export const outages: readonly Drill[] = cases.filter(({ variant }) => variant === 'all').map(drillOf);
+
+/** The drill or case of the matrix of this name. Throws MUSTER_USAGE with the known names. */
 export function drillNamed(name: string): Drill {
-  const found = [...drills, ...outages].find((drill) => drill.name === name);
-  if (found === undefined)
+  const found = drills.find((drill) => drill.name === name);
+  if (found !== undefined) return found;
+  const one = cases.find((other) => other.name === name);
+  if (one === undefined)
     throw new MusterError(
       'MUSTER_USAGE',
-      `No drill "${name}"; there are: ${[...drills, ...outages].map((drill) => drill.name).join(', ')}, soak, all, outages.`,
+      `No drill "${name}"; there are: ${[...drills, ...outages].map((drill) => drill.name).join(', ')}, soak, matrix, all, outages.`,
     );
-  return found;
+  return drillOf(one);
 }
 
 const legMinutes = 10;
-
-/** Faults of a soak, one of them each minute. All are over within half of it. */
-const soakFaults: readonly ((
-  environment: Environment,
-) => Omit<Extract<DrillStep, { inject: Fault }>, 'atMs'>[])[] = [
-  ({ kafka }) =>
-    kafka.nodes.map(({ id }) => ({
-      inject: { kind: 'kill' },
-      on: { alias: `kafka-${id}` },
-      healAfterMs: 12_000,
-    })),
-  ({ kafka }) =>
-    kafka.nodes.map(({ id }) => ({
-      inject: { kind: 'pause' },
-      on: { alias: `kafka-${id}` },
-      healAfterMs: 10_000,
-    })),
-  ({ kafka }) =>
-    kafka.nodes.map(({ id }) => ({
-      inject: { kind: 'cut' },
-      on: { alias: `kafka-${id}` },
-      healAfterMs: 12_000,
-    })),
-  ({ zookeeper }) =>
-    zookeeper.nodes.map(({ id }) => ({
-      inject: { kind: 'kill' },
-      on: { alias: `zookeeper-${id}` },
-      healAfterMs: 10_000,
-    })),
-  () => [{ inject: { kind: 'crash' }, on: { alias: 'promotion' } }],
-  () => [{ inject: { kind: 'pause' }, on: { alias: 'promotion' }, healAfterMs: 15_000 }],
-  () => [{ inject: { kind: 'crash' }, on: { alias: 'log-follower' } }],
-  () => [{ inject: { kind: 'restart', graceMs: 10_000 }, on: { alias: 'api' } }],
-  () => [{ inject: { kind: 'restart', graceMs: 0 }, on: { alias: 'mysql' } }],
-  () => [{ inject: { kind: 'restart', graceMs: 0 }, on: { alias: 'redis' } }],
-];
+/** Over in a minute, the recovery too. */
+const shortCases = cases.filter(
+  (one) => one.variant === 'all' && one.lengthMs <= 15_000 && lastsMs(one) <= 45_000,
+);
 
 /**
- * A soak as drills of ten minutes each, so that what was sent fits in memory: a random fault each minute. The same seed
- * gives the same faults.
+ * A soak as drills of ten minutes each, so that what was sent fits in memory: a case of the matrix that is short, each minute,
+ * under everything at once. The same seed gives the same faults.
  */
-export function soak(environment: Environment, minutes: number, seed: number): readonly Drill[] {
+export function soak(minutes: number, seed: number): readonly Drill[] {
   const random = seededRandom(seed);
-  const pick = <Item>(list: readonly Item[]) => list[Math.floor(random() * list.length)]!;
   return Array.from({ length: Math.ceil(minutes / legMinutes) }, (_, leg): Drill => {
     const length = Math.min(legMinutes, minutes - leg * legMinutes);
+    const loadMs = length * 60_000;
+    const chosen = Array.from({ length }, (_one, minute) => {
+      const one = shortCases[Math.floor(random() * shortCases.length)]!;
+      return {
+        one,
+        name: `${minute + 1} ${one.name}`,
+        atMs: minute * 60_000 + 5_000 + Math.floor(random() * 10_000),
+      };
+    });
     return {
       name: `soak-${leg + 1}`,
-      about: `${length} minutes with a random fault each minute (seed ${seed}, minutes ${leg * legMinutes + 1} to ${leg * legMinutes + length}): nothing is lost, nothing doubled.`,
-      loadMs: length * 60_000,
-      promotion,
-      steps: Array.from({ length }, (_step, minute) => ({
-        atMs: minute * 60_000 + 5_000 + Math.floor(random() * 15_000),
-        ...pick(pick(soakFaults)(environment)),
-      })),
-      // Of the longest fault, a worker frozen beyond its session.
-      expect: { rtoMs: 30_000 },
+      about: `${length} minutes with a fault each minute (seed ${seed}, minutes ${leg * legMinutes + 1} to ${leg * legMinutes + length}): nothing is lost, nothing doubled.`,
+      loadMs,
+      loads: { ...loadsOf(variants[leg % variants.length]!, loadMs), promotion },
+      steps: chosen.flatMap(({ one, name, atMs }) => stepsOf(one, atMs, name)),
+      cases: chosen.map(({ one, name }) => ({ name, rtoMs: lastsMs(one) })),
+      expect: { rtoMs: 45_000, restarts: 0, deadLetters: 0 },
     };
   });
 }

@@ -7,6 +7,7 @@ import { connectKafka } from '../../workers/kafka/kafkajs.ts';
 import { watchCommits } from './commits.ts';
 import { couponWatch, judgeCoupons } from './coupon-outputs.ts';
 import type { CouponRush } from './coupons.ts';
+import { type ForeignMessage, foreignTopics, judgeForeign } from './foreign.ts';
 import type { ChangedProduct } from './order-events.ts';
 import { judgeOrders, type OrdersTold, orderTopics } from './orders.ts';
 import type { SentMessage } from './promotion.ts';
@@ -14,7 +15,7 @@ import { judgePromotion, promotionWatch } from './promotion-outputs.ts';
 import { markEnds } from './reading.ts';
 import type { Verdict } from './verdict.ts';
 
-export type Subject = 'promotion' | 'coupons' | 'orders';
+export type Subject = 'promotion' | 'foreign' | 'coupons' | 'orders';
 
 export interface CheckOptions {
   /** What will be sent. */
@@ -35,6 +36,7 @@ export interface Told {
     /** Must not appear on outputs either: what was hidden in the messages' texts. */
     readonly personal: readonly string[];
   };
+  readonly foreign?: readonly ForeignMessage[];
   readonly coupons: readonly CouponRush[];
   readonly orders?: OrdersTold & {
     readonly changed: readonly ChangedProduct[];
@@ -66,7 +68,13 @@ export async function beginCheck(options: CheckOptions): Promise<Check> {
     ...(subjects.includes('coupons') ? [couponWatch] : []),
   ];
   const outputs = watches.flatMap(({ topics }) => topics);
-  const since = await markEnds(kafka, [...outputs, ...(subjects.includes('orders') ? orderTopics : [])]);
+  const since = await markEnds(kafka, [
+    ...new Set([
+      ...outputs,
+      ...(subjects.includes('foreign') ? foreignTopics : []),
+      ...(subjects.includes('orders') ? orderTopics : []),
+    ]),
+  ]);
   const marked = (topics: readonly string[]) => new Map(topics.map((topic) => [topic, since.get(topic)!]));
   const judged = new AbortController();
   const commits = watchCommits(
@@ -75,7 +83,7 @@ export async function beginCheck(options: CheckOptions): Promise<Check> {
     AbortSignal.any([signal, judged.signal]),
   );
   return {
-    async judge({ promotion, coupons, orders }, { patienceMs, disturbed }) {
+    async judge({ promotion, foreign, coupons, orders }, { patienceMs, disturbed }) {
       const patience = { patienceMs, signal };
       const verdicts: Verdict[] = [];
       if (promotion !== undefined) {
@@ -90,6 +98,8 @@ export async function beginCheck(options: CheckOptions): Promise<Check> {
         const mark = marked(promotionWatch.topics);
         verdicts.push(await judgePromotion(kafka, mark, commits, inputs, patience));
       }
+      if (foreign !== undefined)
+        verdicts.push(await judgeForeign(kafka, marked(foreignTopics), foreign, patience));
       for (const told of coupons) {
         const inputs = { told, personal, variables };
         verdicts.push(await judgeCoupons(kafka, marked(couponWatch.topics), commits, inputs, patience));

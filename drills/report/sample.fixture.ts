@@ -74,6 +74,8 @@ export const passedReport: DrillReport = {
   alerts: [{ name: 'BrokersMissing', receiver: 'page', firedAtMs: at(72_600), resolvedAtMs: at(118_000) }],
   sent: 20_713,
   failed: 0,
+  undecided: 0,
+  deadLettersOwed: 0,
   latencyMs: { p50: 9, p99: 61, max: 3_804 },
   verdicts: [{ subject: 'promotion', acked: 20_713, inDoubt: 0, repeats: 31, findings: [] }],
   targets: [

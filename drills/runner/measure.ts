@@ -22,6 +22,8 @@ export interface Outage {
 export interface Disturbance {
   readonly atMs: number;
   readonly what: string;
+  /** Of which case. */
+  readonly of?: string;
 }
 
 export interface Recovery extends Disturbance {
@@ -72,7 +74,8 @@ export function recoveriesFrom(
   limitMs: number,
 ): readonly Recovery[] {
   const inOrder = [...disturbances].sort((a, b) => a.atMs - b.atMs);
-  return inOrder.map(({ atMs, what }, index) => {
+  return inOrder.map((disturbance, index) => {
+    const { atMs } = disturbance;
     const nextMs = Math.max(atMs, (inOrder[index + 1]?.atMs ?? Number.POSITIVE_INFINITY) - limitMs);
     let untilMs = atMs;
     let lastSeenBy: string | undefined;
@@ -84,8 +87,8 @@ export function recoveriesFrom(
       lastSeenBy = outage.observer;
     }
     return lastSeenBy === undefined
-      ? { atMs, what, afterMs: undefined }
-      : { atMs, what, afterMs: untilMs - atMs, lastSeenBy };
+      ? { ...disturbance, afterMs: undefined }
+      : { ...disturbance, afterMs: untilMs - atMs, lastSeenBy };
   });
 }
 

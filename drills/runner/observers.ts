@@ -4,6 +4,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Environment } from '../../catalog/environments.ts';
 import { allGroups } from '../../catalog/groups.ts';
 import { topics } from '../../catalog/topics.ts';
+import { run } from '../../environment/children.ts';
+import { dockerArgs, enginesOf, environmentLabel } from '../../environment/docker.ts';
 import type { Kafka } from '../../workers/kafka/kafka.ts';
 import { eventRecord } from '../../workers/kafka/records.ts';
 import { type Arrival, look } from '../alerts/sightings.ts';
@@ -88,6 +90,42 @@ export async function watchAnswers(
   for (const untilMs = Date.now() + 30_000; Date.now() < untilMs; await sleep(100))
     if (partitions.every((partition) => follower.position(partition) !== undefined)) break;
   return { firstAtMs, stop: () => follower.stop() };
+}
+
+export interface Start {
+  readonly alias: string;
+  readonly atMs: number;
+}
+
+/** Notes each time that a container of the environment is started, by whomever. */
+export function watchStarts(environment: Environment): {
+  readonly starts: readonly Start[];
+  stop(): Promise<void>;
+} {
+  const starts: Start[] = [];
+  const over = new AbortController();
+  const filters = ['type=container', 'event=start', `label=${environmentLabel}=${environment.name}`];
+  const args = ['events', ...filters.flatMap((filter) => ['--filter', filter]), '--format', '{{json .}}'];
+  const watching = enginesOf(environment).map((engine) =>
+    run('docker', dockerArgs(engine, args), {
+      signal: over.signal,
+      onLine(line) {
+        const { timeNano, Actor } = JSON.parse(line) as {
+          timeNano: number;
+          Actor: { Attributes: { name: string } };
+        };
+        const alias = Actor.Attributes.name.slice(environment.prefix.length + 1);
+        starts.push({ alias, atMs: Math.floor(timeNano / 1e6) });
+      },
+    }),
+  );
+  return {
+    starts,
+    async stop() {
+      over.abort();
+      await Promise.allSettled(watching);
+    },
+  };
 }
 
 /** Asks the receiver of alerts each second what has arrived; an environment without one has none. */

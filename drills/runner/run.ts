@@ -3,12 +3,11 @@ import { randomUUID } from 'node:crypto';
 import { cpus, loadavg, totalmem } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Environment } from '../../catalog/environments.ts';
-import { groups } from '../../catalog/groups.ts';
 import { metrics } from '../../catalog/metrics.ts';
 import { allTopics } from '../../catalog/topics.ts';
 import { run } from '../../environment/children.ts';
 import { containersOf } from '../../environment/docker.ts';
-import { endOf, kafkaOf, silentLog } from '../../environment/kafka.ts';
+import { kafkaOf, silentLog } from '../../environment/kafka.ts';
 import { checkout } from '../../environment/paths.ts';
 import { ensureSecrets } from '../../environment/secrets.ts';
 import { hostVariables, secretsFile } from '../../environment/variables.ts';
@@ -16,13 +15,14 @@ import { MusterError } from '../../workers/base/errors.ts';
 import type { Kafka } from '../../workers/kafka/kafka.ts';
 import { connectKafka } from '../../workers/kafka/kafkajs.ts';
 import { seededRandom } from '../../workers/traffic/generate.ts';
+import { owedHeader } from '../checker/foreign.ts';
 import type { Drill, DrillEvent, DrillReport, DrillStep } from '../drill.ts';
 import type { Faults } from '../faults.ts';
 import { type Links, startLinks } from '../links/links.ts';
-import { firstOf, judge, limitMs, steadyWithinMs } from './judge.ts';
-import { type LoadResult, startLoad } from './load.ts';
+import { groupsOf, type LoadResult, startLoad } from '../loads/index.ts';
+import { type Broken, type DeadLetter, firstOf, judge, limitMs, steadyWithinMs } from './judge.ts';
 import { type Attempt, curvesOf, type Disturbance } from './measure.ts';
-import { startProber, watchAlerts, watchAnswers } from './observers.ts';
+import { startProber, watchAlerts, watchAnswers, watchStarts } from './observers.ts';
 import { procedureNamed } from './procedures.ts';
 import { valueNow, valuesOver } from './prometheus.ts';
 import { aliasOf, untilSteady } from './steady.ts';
@@ -58,8 +58,9 @@ export async function runDrill(drill: Drill, options: RunDrillOptions): Promise<
     events.push({ atMs: Date.now(), kind, what });
     tell(what);
   };
-  const disturbed = (what: string, kind: 'fault' | 'heal' = 'fault') => {
-    disturbances.push({ atMs: Date.now(), what });
+  const broken: Broken[] = [];
+  const disturbed = (what: string, kind: 'fault' | 'heal' = 'fault', of?: string) => {
+    disturbances.push({ atMs: Date.now(), what, ...(of === undefined ? {} : { of }) });
     event(kind, what);
   };
   const closing: (() => Promise<unknown>)[] = [() => kafka.close()];
@@ -70,13 +71,15 @@ export async function runDrill(drill: Drill, options: RunDrillOptions): Promise<
     await behave(variables, { mode: 'ok' });
     await untilSteady(environment, kafka, { withinMs: steadyWithinMs, signal, tell });
     const context = await contextOf(environment);
-    const before = await leftBehind(environment, kafka);
+    const deadLettersBefore = await endsOf(kafka, deadLetterTopics);
 
     const runId = `drill-${randomUUID().slice(0, 8)}`;
     const answers = await watchAnswers(kafka, runId);
     const alerts = watchAlerts(environment);
     const prober = await startProber(kafka);
+    const containers = watchStarts(environment);
     closing.push(
+      () => containers.stop(),
       () => answers.stop(),
       () => alerts.stop(),
       () => prober.stop(),
@@ -89,11 +92,13 @@ export async function runDrill(drill: Drill, options: RunDrillOptions): Promise<
       await entrances.close();
       await links?.close();
     });
-    const load = await startLoad(drill, {
+    const load = await startLoad(drill.loads, {
       variables,
       entrances,
       run: runId,
       seed: options.seed,
+      loadMs: drill.loadMs,
+      retryForMs: patienceMs(drill),
       signal: AbortSignal.any([signal, ending.signal]),
     });
     const startedAtMs = Date.now();
@@ -108,6 +113,7 @@ export async function runDrill(drill: Drill, options: RunDrillOptions): Promise<
         links,
         startedAtMs,
         loadEndsAtMs: startedAtMs + drill.loadMs,
+        broken,
         disturbed,
         note: (what) => event('note', what),
       }),
@@ -143,7 +149,6 @@ export async function runDrill(drill: Drill, options: RunDrillOptions): Promise<
       },
     );
     if (steady === undefined) event('recovered', 'steady state');
-    const after = await leftBehind(environment, kafka);
     tell('checking what came out');
     const verdicts = await interruptible(load.judge(checkMs, disturbances.length > 0), signal);
     for (const { subject, acked, findings } of verdicts)
@@ -171,13 +176,14 @@ export async function runDrill(drill: Drill, options: RunDrillOptions): Promise<
       arrivals,
       steady,
       canary,
-      restarted: restartedBetween(before, after, drill),
-      deadLetters: after.deadLetters - before.deadLetters,
+      broken,
+      starts: containers.starts,
+      deadLetters: await deadLettersSince(kafka, deadLettersBefore),
       sessionsLost: await sessionsLostOver(environment, startedAtMs, Date.now()),
       curves: [
         ...curvesOf(result.attempts, { ...span(startedAtMs, loadEndedAtMs), name: 'load' }),
         ...curvesOf(probes.attempts, { ...span(startedAtMs, loadEndedAtMs), name: 'probes' }),
-        ...(drill.promotion === undefined
+        ...(drill.loads.promotion === undefined
           ? []
           : curvesOf(answered, {
               ...span(startedAtMs, loadEndedAtMs),
@@ -189,7 +195,7 @@ export async function runDrill(drill: Drill, options: RunDrillOptions): Promise<
           unit: 's',
           points: await valuesOver(
             environment,
-            `max(${metrics.lag.groupLagSeconds}{consumergroup=~"${groupsOf(drill).join('|')}"})`,
+            `max(${metrics.lag.groupLagSeconds}{consumergroup=~"${groupsOf(drill.loads).join('|')}"})`,
             startedAtMs,
             Date.now(),
           ),
@@ -209,13 +215,9 @@ export async function runDrill(drill: Drill, options: RunDrillOptions): Promise<
   }
 }
 
-/** Those that work on what the drill sends. */
-function groupsOf({ promotion, coupons, orders }: Drill): readonly string[] {
-  return [
-    ...(promotion === undefined ? [] : [groups.promotionJoin]),
-    ...(coupons === undefined ? [] : [groups.couponIssue]),
-    ...(orders === undefined ? [] : [groups.orderRanking, groups.outsideEvents]),
-  ].map(({ id }) => id);
+/** Nobody of the load gives up before what is broken is back. */
+function patienceMs({ steps }: Drill): number {
+  return Math.max(120_000, ...steps.map(({ healAfterMs = 0 }) => healAfterMs + 60_000));
 }
 
 const span = (fromMs: number, untilMs: number) => ({ fromMs, untilMs, limitMs });
@@ -242,7 +244,8 @@ interface StepStage extends RunDrillOptions {
   readonly links: Links | undefined;
   readonly startedAtMs: number;
   readonly loadEndsAtMs: number;
-  disturbed(what: string, kind?: 'fault' | 'heal'): void;
+  readonly broken: Broken[];
+  disturbed(what: string, kind?: 'fault' | 'heal', of?: string): void;
   note(what: string): void;
 }
 
@@ -273,18 +276,24 @@ async function runStep(step: DrillStep, stage: StepStage): Promise<void> {
   }
   const alias = await aliasOf(environment, step.on);
   // Named before it is done: what fails meanwhile fails because of it.
-  disturbed(`${step.inject.kind} ${alias}`);
-  const injected = await faults.inject(alias, step.inject);
-  if (step.inject.kind === 'restart') return;
-  if (step.inject.kind === 'crash' || step.inject.kind === 'signal') {
-    // The engine starts it again by itself; this only makes sure of it.
-    await sleep(engineStartsMs, undefined, { signal });
+  disturbed(`${step.inject.kind} ${alias}`, 'fault', step.of);
+  const one: Broken = { alias, fromMs: Date.now(), untilMs: Number.POSITIVE_INFINITY };
+  stage.broken.push(one);
+  try {
+    const injected = await faults.inject(alias, step.inject);
+    if (step.inject.kind === 'restart' || step.inject.kind === 'emptied') return;
+    if (step.inject.kind === 'crash' || step.inject.kind === 'signal') {
+      // The engine starts it again by itself; this only makes sure of it.
+      await sleep(engineStartsMs, undefined, { signal });
+      await injected.heal();
+      return;
+    }
+    await until(step.healAfterMs === undefined ? loadEndsAtMs : injected.atMs + step.healAfterMs);
+    disturbed(`${alias} healed`, 'heal', step.of);
     await injected.heal();
-    return;
+  } finally {
+    one.untilMs = Date.now();
   }
-  await until(step.healAfterMs === undefined ? loadEndsAtMs : injected.atMs + step.healAfterMs);
-  disturbed(`${alias} healed`, 'heal');
-  await injected.heal();
 }
 
 async function behave(
@@ -330,30 +339,37 @@ async function canaryOver(environment: Environment, fromMs: number, untilMs: num
   return { outage, longestSeconds: told.length === 0 ? undefined : Math.max(...told) };
 }
 
-interface LeftBehind {
-  /** When each container began to run, by its alias. */
-  readonly startedAtMs: ReadonlyMap<string, number>;
-  readonly deadLetters: number;
-}
+const deadLetterTopics = allTopics.flatMap(({ name }) => (name.endsWith('.dlq') ? [name] : []));
 
-async function leftBehind(environment: Environment, kafka: Kafka): Promise<LeftBehind> {
-  const containers = (await containersOf(environment)).filter(({ oneShot }) => !oneShot);
-  const deadLetterTopics = allTopics.filter(({ name }) => name.endsWith('.dlq'));
-  const ends = await Promise.all(deadLetterTopics.map(({ name }) => endOf(kafka, name)));
-  return {
-    startedAtMs: new Map(
-      containers.map(({ name, startedAtMs }) => [name.slice(environment.prefix.length + 1), startedAtMs]),
+async function endsOf(kafka: Kafka, names: readonly string[]) {
+  const ends = await Promise.all(
+    names.map(async (topic) =>
+      (await kafka.admin.offsets(topic)).map(({ partition, high }) => ({ topic, partition, high })),
     ),
-    deadLetters: ends.reduce((sum, end) => sum + end, 0),
-  };
+  );
+  return ends.flat();
 }
 
-/** Aliases of what ended and began again although no step has ended it. */
-function restartedBetween(before: LeftBehind, after: LeftBehind, { steps }: Drill): readonly string[] {
-  const broken = steps.flatMap((step) => ('on' in step && 'alias' in step.on ? [step.on.alias] : []));
-  return [...after.startedAtMs]
-    .filter(([alias, atMs]) => before.startedAtMs.get(alias) !== atMs && !broken.includes(alias))
-    .map(([alias]) => alias);
+/** Each record that was put aside, once: it may be put aside again after a crash. */
+async function deadLettersSince(
+  kafka: Kafka,
+  before: Awaited<ReturnType<typeof endsOf>>,
+): Promise<readonly DeadLetter[]> {
+  const now = await endsOf(kafka, deadLetterTopics);
+  const letters = new Map<string, DeadLetter>();
+  for (const { topic, partition, high } of now) {
+    const from = before.find((one) => one.topic === topic && one.partition === partition)?.high ?? 0;
+    for await (const chunk of kafka.read(topic, partition, from, high))
+      for (const { headers, timestampMs } of chunk) {
+        const owed = headers[owedHeader];
+        const source = String(headers['muster-source']);
+        const id = owed === undefined ? source : String(owed);
+        if (letters.has(id)) continue;
+        const what = `${source} (${headers['muster-error-code']}) on ${topic}`;
+        letters.set(id, { what, atMs: timestampMs, owed: owed !== undefined });
+      }
+  }
+  return [...letters.values()];
 }
 
 /** How often brokers were told that their session had ended. */

@@ -4,7 +4,7 @@
  */
 import { MusterError } from '../../workers/base/errors.ts';
 import type { FindingKind } from '../checker/verdict.ts';
-import type { Drill } from '../drill.ts';
+import type { Loads } from '../loads/index.ts';
 import type { Edit } from './edits.ts';
 
 export interface SeededBug {
@@ -15,7 +15,7 @@ export interface SeededBug {
   /** The deployed process in whose place it runs. */
   readonly process: 'api' | 'promotion' | 'commerce';
   readonly replicas?: number;
-  readonly load: Pick<Drill, 'promotion' | 'coupons' | 'orders'>;
+  readonly loads: Loads;
   /** When its processes are killed, from the begin of the load; they are started again at once. */
   readonly killedAtMs?: readonly number[];
   /** One of these findings has to be there; none at all must be when it is empty. */
@@ -29,10 +29,10 @@ export interface SeededBug {
 
 /** The second kill meets a worker that works again, also when its group had to wait for the end of a session. */
 const twice = [5_000, 20_000];
-const promotion = { process: 'promotion', load: { promotion: { rate: 100 } } } as const;
-const coupons = { process: 'commerce', load: { coupons: { rate: 100, stock: 200 } } } as const;
-const ranking = { process: 'commerce', load: { orders: { rate: 40 } } } as const;
-const orders = { process: 'api', load: { orders: { rate: 40 } } } as const;
+const promotion = { process: 'promotion', loads: { promotion: { rate: 100 } } } as const;
+const coupons = { process: 'commerce', loads: { coupons: { rate: 100, stock: 200 } } } as const;
+const ranking = { process: 'commerce', loads: { orders: { rate: 40 } } } as const;
+const orders = { process: 'api', loads: { orders: { rate: 40 } } } as const;
 
 const join = 'workers/promotion/join.ts';
 const joinState = 'workers/promotion/join-state.ts';
@@ -63,7 +63,7 @@ const givenOutBeforeCommit: Edit = {
 export const controls: readonly SeededBug[] = [
   {
     ...promotion,
-    load: { promotion: { rate: 100, poisonShare: 0.02 } },
+    loads: { promotion: { rate: 100, poisonShare: 0.02 } },
     name: 'none-promotion',
     about: 'no bug: the join is killed once',
     edits: [],
@@ -196,7 +196,7 @@ export const bugs: readonly SeededBug[] = [
   },
   {
     ...promotion,
-    load: { promotion: { rate: 100, poisonShare: 0.05 } },
+    loads: { promotion: { rate: 100, poisonShare: 0.05 } },
     name: 'not-understood-dropped',
     about: 'what cannot be understood gets no dead letter',
     edits: [{ file: joinWorker, find: 'sent.push(refused(record, result.rejection));', put: '' }],
@@ -249,7 +249,7 @@ export const bugs: readonly SeededBug[] = [
   // --- coupons
   {
     ...coupons,
-    load: { coupons: { rate: 100, stock: 10_000 } },
+    loads: { coupons: { rate: 100, stock: 10_000 } },
     name: 'decided-again',
     about: 'a request that comes again is decided again: nobody looks whether it was',
     edits: [

@@ -15,7 +15,7 @@ import { hostVariables, secretsFile } from '../../environment/variables.ts';
 import type { Kafka } from '../../workers/kafka/kafka.ts';
 import type { Finding } from '../checker/verdict.ts';
 import type { Faults, Injected } from '../faults.ts';
-import { startLoad } from '../runner/load.ts';
+import { startLoad } from '../loads/index.ts';
 import { untilSteady } from '../runner/steady.ts';
 import type { SeededBug } from './bugs.ts';
 import { startBuggy } from './process.ts';
@@ -98,17 +98,15 @@ export async function runSeededBug(bug: SeededBug, options: SeededBugsOptions): 
     const lastKillMs = bug.killedAtMs?.at(-1);
     const lastsMs = lastKillMs === undefined ? loadMs : lastKillMs + afterKillMs;
     tell(`load for ${lastsMs / 1_000} s`);
-    const load = await startLoad(
-      { ...bug.load, loadMs: lastsMs, steps: [] },
-      {
-        variables: { ...variables, MUSTER_API_URL: apiUrl },
-        entrances: { apiUrl, kafka },
-        run: `bug-${randomUUID().slice(0, 8)}`,
-        seed,
-        retryForMs: waits.outcomeMs,
-        signal: AbortSignal.any([signal, over.signal]),
-      },
-    );
+    const load = await startLoad(bug.loads, {
+      variables: { ...variables, MUSTER_API_URL: apiUrl },
+      entrances: { apiUrl, kafka },
+      run: `bug-${randomUUID().slice(0, 8)}`,
+      seed,
+      loadMs: lastsMs,
+      retryForMs: waits.outcomeMs,
+      signal: AbortSignal.any([signal, over.signal]),
+    });
     let nowMs = 0;
     for (const atMs of [...(bug.killedAtMs ?? []), lastsMs]) {
       await sleep(atMs - nowMs, undefined, { signal });

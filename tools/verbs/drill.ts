@@ -3,16 +3,17 @@ import { join, resolve } from 'node:path';
 import type { Command } from 'commander';
 import type { ListrTask } from 'listr2';
 import type { Environment } from '../../catalog/environments.ts';
-import { type Paint, painter, plainTable, tableText } from '../../drawing/table.ts';
-import { countByKind } from '../../drills/checker/verdict.ts';
-import type { Drill, DrillReport } from '../../drills/drill.ts';
+import { painter } from '../../drawing/table.ts';
+import type { DrillReport } from '../../drills/drill.ts';
 import { checkout } from '../../environment/paths.ts';
 import { MusterError } from '../../workers/base/errors.ts';
+import { caseTable, drillTable, inWords, planTable, summaryTable } from '../drill-tables.ts';
 import { addVerb } from '../verb.ts';
 
 interface Options {
   report?: string;
-  minutes: string;
+  minutes?: string;
+  part?: string;
   seed?: string;
   yesReally?: boolean;
 }
@@ -26,8 +27,10 @@ export function addDrill(program: Command): void {
       ['drill list', 'what there is'],
       ['--env ci drill broker-2-killed', 'one; the report is in build/drills/ci/'],
       ['--env ci drill all', 'all of them, about forty minutes'],
-      ['--env ci drill outages', 'Kafka, MySQL and Redis away for 5, 35 and 150 s, about an hour'],
+      ['--env ci drill mysql-read-only-35s-odd', 'one case of the matrix by itself'],
       ['--env ci drill soak --minutes 60', 'a random fault each minute'],
+      ['--env ci drill matrix --seed 1', 'every two of part, fault, length and load meet once; 80 minutes'],
+      ['--env ci drill matrix --seed 1 --part 2/4', 'the second quarter of it'],
       ['--env ci drill compare A B', 'two runs (folders, or the newest of a drill) beside each other'],
       ['--env ci drill seeded-bugs', 'does the checker catch them? All, or those named after it'],
     ],
@@ -35,18 +38,24 @@ export function addDrill(program: Command): void {
     configure: (command) =>
       command
         .option('--report <folder>', 'where reports go (default build/drills/<env>/<time>-<name>)')
-        .option('--minutes <n>', 'soak: how long', '60')
-        .option('--seed <n>', 'the same seed sends the same messages, and gives a soak the same faults')
+        .option('--minutes <n>', 'soak: how long (default 60); matrix: as many of its cases as fit')
+        .option('--part <i/n>', 'matrix: one of n parts, to be run one after the other')
+        .option(
+          '--seed <n>',
+          'the same seed sends the same messages, and gives soak and matrix the same faults',
+        )
         .option('--yes-really', 'needed for environment prod'),
     async run({ environment, signal }, options, names) {
-      const [{ drillNamed, drills, soak }, { outages }, { withFaults }] = await Promise.all([
-        import('../../drills/drills.ts'),
-        import('../../drills/outages.ts'),
-        import('../../drills/faults.ts'),
-      ]);
+      const [{ drillNamed, drills, outages, soak }, { matrixOf, partOf }, { withFaults }] = await Promise.all(
+        [
+          import('../../drills/drills.ts'),
+          import('../../drills/matrix/plan.ts'),
+          import('../../drills/faults.ts'),
+        ],
+      );
       const paint = painter(process.stdout.isTTY && process.env.NO_COLOR === undefined);
       if (names.length === 0 || names[0] === 'list') {
-        process.stdout.write(`${list([...drills, ...outages], paint)}\n`);
+        process.stdout.write(`${drillTable([...drills, ...outages], paint)}\n`);
         return undefined;
       }
       const history = historyOf(environment);
@@ -67,16 +76,16 @@ export function addDrill(program: Command): void {
         const { seedBugs } = await import('../seeded-bugs.ts');
         return seedBugs(environment, { names: names.slice(1), seed, session, paint });
       }
-      const minutes = wholeNumber('--minutes', options.minutes);
-      const chosen = names.flatMap((name) =>
-        name === 'all'
-          ? drills
-          : name === 'outages'
-            ? outages
-            : name === 'soak'
-              ? soak(environment, minutes, seed)
-              : [drillNamed(name)],
-      );
+      const minutes = options.minutes === undefined ? undefined : wholeNumber('--minutes', options.minutes);
+      const chosen = names.flatMap((name) => {
+        if (name === 'all') return drills;
+        if (name === 'outages') return outages;
+        if (name === 'soak') return soak(minutes ?? 60, seed);
+        if (name !== 'matrix') return [drillNamed(name)];
+        const legs = partOf(matrixOf(seed, minutes), ...partNumbers(options.part));
+        process.stdout.write(`${planTable(legs, seed, paint)}\n\n`);
+        return legs;
+      });
       const reports: { readonly report: DrillReport; readonly folder: string }[] = [];
       const failures: unknown[] = [];
       try {
@@ -115,7 +124,10 @@ export function addDrill(program: Command): void {
           await taskList(tasks, { exitOnError: false }).run({});
         });
       } finally {
-        if (reports.length > 0) process.stdout.write(`\n${summary(reports, paint)}\n`);
+        if (reports.length > 0)
+          process.stdout.write(
+            `\n${summaryTable(reports, paint)}${caseTable(reports, environment, seed, paint)}\n`,
+          );
       }
       // Listr keeps what goes wrong in a step to itself; a target that is missed is a result, this is none.
       signal.throwIfAborted();
@@ -130,6 +142,14 @@ function wholeNumber(name: string, text: string): number {
   if (!Number.isInteger(value) || value < 1)
     throw new MusterError('MUSTER_USAGE', `${name} takes a whole number above 0, not "${text}".`);
   return value;
+}
+
+/** `2/4`: the second of four. */
+function partNumbers(text = '1/1'): [i: number, n: number] {
+  const [i = 0, n = 0] = /^\d+\/\d+$/.test(text) ? text.split('/').map(Number) : [];
+  if (i < 1 || i > n)
+    throw new MusterError('MUSTER_USAGE', `--part takes a part of all, as 2/4, not "${text}".`);
+  return [i, n];
 }
 
 function historyOf({ name }: Environment): string {
@@ -147,66 +167,4 @@ function folderOf(
   const own = `${time}-${report.drill}`;
   if (chosen === undefined) return join(history, own);
   return several ? resolve(chosen, own) : resolve(chosen);
-}
-
-const seconds = (ms: number | undefined) => (ms === undefined ? 'none' : `${(ms / 1_000).toFixed(1)} s`);
-
-function repeatsOf({ verdicts }: DrillReport): number {
-  return verdicts.reduce((sum, { repeats }) => sum + repeats, 0);
-}
-
-function inWords(report: DrillReport): string {
-  const missed = report.targets.filter(({ met }) => !met);
-  return `RTO ${seconds(report.rtoMs)}, ${report.rpo.lost} lost${missed.length === 0 ? '' : `; missed: ${missed.map(({ name, measured }) => `${name} (${measured})`).join(', ')}`}`;
-}
-
-function list(drills: readonly Drill[], paint: Paint): string {
-  const out = plainTable(['drill', 'takes about', 'what breaks, and what must not'], [1], paint);
-  for (const drill of drills)
-    out.push([drill.name, `${Math.ceil(lengthMs(drill) / 60_000)} min`, drill.about]);
-  return tableText(out);
-}
-
-/** Load, or the wait for the last alert that has to come, and the steady state before and after it. */
-function lengthMs({ loadMs, expect, steps }: Drill): number {
-  const firstFaultMs = Math.min(...steps.map(({ atMs }) => atMs));
-  const waitMs = Math.max(0, ...(expect.alerts ?? []).map(({ withinMs }) => firstFaultMs + withinMs));
-  return Math.max(loadMs, waitMs) + 45_000;
-}
-
-function summary(
-  reports: readonly { readonly report: DrillReport; readonly folder: string }[],
-  paint: Paint,
-): string {
-  const head = ['', 'drill', 'RTO', 'RPO', 'detection', 'lost', 'repeats', 'findings', 'p99', 'verdict'];
-  const out = plainTable(head, [2, 3, 4, 5, 6, 7, 8], paint);
-  const details: string[] = [];
-  for (const { report, folder } of reports) {
-    const findings = report.verdicts.flatMap((verdict) => verdict.findings);
-    out.push([
-      report.passed ? paint('green', '✔') : paint('red', '✖'),
-      report.drill,
-      seconds(report.rtoMs),
-      seconds(report.rpo.oldestLostAgeMs),
-      seconds(report.detectionMs),
-      report.rpo.lost,
-      repeatsOf(report),
-      [...countByKind(findings)].map(([kind, count]) => `${count} ${kind}`).join(', ') || '0',
-      `${Math.round(report.latencyMs.p99)} ms`,
-      report.passed
-        ? 'as promised'
-        : `missed: ${report.targets
-            .filter(({ met }) => !met)
-            .map(({ name }) => name)
-            .join(', ')}`,
-    ]);
-    for (const { kind, id, detail, traceId } of findings.slice(0, 5))
-      details.push(
-        `  ${report.drill}: ${kind} ${id}: ${detail}${traceId === undefined ? '' : ` (trace ${traceId})`}`,
-      );
-    for (const { name, target, measured, met } of report.targets)
-      if (!met) details.push(`  ${report.drill}: ${name} is ${measured}, must be ${target}`);
-    details.push(paint('dim', `  ${join(folder, 'report.html')}`));
-  }
-  return [tableText(out), ...details].join('\n');
 }

@@ -1,0 +1,92 @@
+/** What a part of the load is: a capability's own traffic with known ids, what is seen of it, and what its checker is told. */
+import type { Kafka } from '../../workers/kafka/kafka.ts';
+import type { Told } from '../checker/check.ts';
+import type { Curve } from '../drill.ts';
+import type { Attempt, Outage } from '../runner/measure.ts';
+
+export interface LoadStage {
+  /** Where the environment is, and its secrets. */
+  readonly variables: Readonly<Record<string, string>>;
+  /** Where the load's clients send; not always straight to the environment. */
+  readonly entrances: { readonly apiUrl: string; readonly kafka: Kafka };
+  /** What ids of this run begin with. */
+  readonly run: string;
+  /** What ids of its people begin with, and what they pay with: must not be on any output. */
+  readonly person: string;
+  readonly seed: number;
+  readonly loadMs: number;
+  /** How long a message without an ack is tried again, and an outcome waited for; longer than any fault. */
+  readonly retryForMs: number;
+  readonly signal: AbortSignal;
+}
+
+/** What was seen of a part when it is over. Whatever is left out there was none of. */
+export interface Seen {
+  /** Messages whose way is timed one by one. */
+  readonly attempts?: readonly Attempt[];
+  /** When each purchase was first acked, by its id. */
+  readonly purchases?: ReadonlyMap<string, number>;
+  /** When what has an id was sent, UTC ms: findings name these ids. */
+  readonly sentAtMs?: ReadonlyMap<string, number>;
+  readonly sent: number;
+  /** Without an ack after all tries. */
+  readonly failed: number;
+  /** Tries that failed, also of what went well later. */
+  readonly failedTries: number;
+  /** Accepted, and without an outcome when the patience was over. */
+  readonly undecided?: number;
+  readonly latencyMs?: { readonly p50: number; readonly p99: number; readonly max: number };
+}
+
+export interface RunningPart {
+  /** Of one that goes on until it is told to; others end by themselves after `loadMs`. */
+  end?(): void;
+  readonly done: Promise<Seen>;
+  /** What its checker is told, when it is done. */
+  told(): Promise<Partial<Told>>;
+  /** Told once a second; undefined: each message is timed. */
+  readonly progress?: Progress;
+}
+
+/** A capability joins the load of drills by one of these in loads/index.ts. `Rates` is what a drill says of it. */
+export interface Part<Rates> {
+  /** Those that work on what it sends. */
+  readonly groups: readonly { readonly id: string }[];
+  start(rates: Rates, stage: LoadStage): Promise<RunningPart>;
+}
+
+export type Progress = ReturnType<typeof followProgress>;
+
+/** A count that is told about once a second: its growth, and when it stood still. */
+export function followProgress(name: string) {
+  const points: { atMs: number; count: number }[] = [];
+  /** Told once a second: two without growth are no accident. */
+  const stallMs = 2_500;
+  return {
+    at: (count: number) => points.push({ atMs: Date.now(), count }),
+    stalls(): readonly Outage[] {
+      const found: Outage[] = [];
+      let grewAtMs = points[0]?.atMs ?? 0;
+      for (const [index, { atMs, count }] of points.entries()) {
+        if (index > 0 && count === points[index - 1]!.count) continue;
+        if (atMs - grewAtMs > stallMs) found.push({ observer: name, fromMs: grewAtMs, untilMs: atMs });
+        grewAtMs = atMs;
+      }
+      return found;
+    },
+    curves(): readonly Curve[] {
+      if (points.length < 2) return [];
+      const growth = points.slice(1).map(({ atMs, count }, index) => {
+        const before = points[index]!;
+        const value = ((count - before.count) * 1_000) / Math.max(1, atMs - before.atMs);
+        return { atMs, value: Math.round(value * 10) / 10 };
+      });
+      return [{ name, unit: 'per second', points: growth }];
+    },
+  };
+}
+
+/** How many tries failed, by what they failed of. */
+export function triesOf(problems: Readonly<Record<string, number>>): number {
+  return Object.values(problems).reduce((sum, count) => sum + count, 0);
+}
