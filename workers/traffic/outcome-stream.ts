@@ -1,5 +1,6 @@
 /** A client of the WebSocket of coupons that comes back by itself and acknowledges what it was told. */
 import WebSocket from 'ws';
+import { messageOf } from '../http/mailbox.ts';
 
 /** What the stream says of a request. */
 export interface SeenOutcome {
@@ -18,6 +19,8 @@ export interface OutcomeStream {
 }
 
 const reconnectMs = 500;
+/** An acknowledgement that could not be noted is not answered: the client says it again. */
+const askAgainMs = 1_000;
 
 /** Calls `onOutcome` for each outcome of the user's requests, until closed; the same one may come again. */
 export function openOutcomeStream(
@@ -29,18 +32,37 @@ export function openOutcomeStream(
   let closed = false;
   let socket: WebSocket | undefined;
   let timer: NodeJS.Timeout | undefined;
+  /** Told, and not known to be noted. */
+  let unnoted = new Set<string>();
   let begun = () => {};
   const ready = new Promise<void>((resolve) => {
     begun = resolve;
   });
 
   function heard(text: string): void {
-    const { type, id, data } = JSON.parse(text) as { type: string; id: string; data: SeenOutcome };
-    if (type === 'ready') begun();
+    const { type, id, data } = JSON.parse(text) as {
+      type: string;
+      id: string;
+      data: SeenOutcome & { ids: readonly string[] };
+    };
+    if (type === 'ready') {
+      // What is not noted comes again with every connection.
+      unnoted = new Set();
+      begun();
+    }
+    if (type === 'acked') for (const noted of data.ids) unnoted.delete(noted);
     if (type !== 'coupon-outcome') return;
     onOutcome(data);
-    socket?.send(JSON.stringify({ type: 'ack', ids: [id] }));
+    unnoted.add(messageOf(id));
+    acknowledge([id]);
   }
+
+  function acknowledge(ids: readonly string[]): void {
+    if (socket?.readyState === WebSocket.OPEN) socket.send(JSON.stringify({ type: 'ack', ids }));
+  }
+  const asking = setInterval(() => {
+    if (unnoted.size > 0) acknowledge([...unnoted]);
+  }, askAgainMs);
 
   function connect(): void {
     socket = new WebSocket(
@@ -62,6 +84,7 @@ export function openOutcomeStream(
     close() {
       closed = true;
       clearTimeout(timer);
+      clearInterval(asking);
       socket?.close();
     },
   };
