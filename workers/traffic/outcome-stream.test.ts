@@ -21,12 +21,18 @@ test('an acknowledgement that is not answered is sent again, until it is', async
         resolve();
       });
       say({ type: 'ready', data: {} });
-      say({ type: 'coupon-outcome', id: 'r1.s1', data: { requestId: 'r1', couponId: 'c', outcome: 'SUCCESS' } });
+      say({
+        type: 'coupon-outcome',
+        id: 'r1.s1',
+        data: { requestId: 'r1', couponId: 'c', outcome: 'SUCCESS' },
+      });
     });
   });
   const seen: string[] = [];
   const { port } = server.address() as AddressInfo;
-  const stream = openOutcomeStream(`http://127.0.0.1:${port}`, 'token', 'u1', ({ requestId }) => seen.push(requestId));
+  const stream = openOutcomeStream(`http://127.0.0.1:${port}`, 'token', 'u1', ({ requestId }) =>
+    seen.push(requestId),
+  );
   await answered;
   stream.close();
   t.deepEqual(seen, ['r1']);
