@@ -97,8 +97,12 @@ function outboxStore(world: World, store: SimulatedStore, life: Life, bugs: Rela
     );
   return {
     transaction: (work) => store.transaction(life, (trx) => work(rowsOf(trx))),
-    waiting: async (lane) =>
-      lane === 'ordered' ? store.keys('outbox').length > 0 : store.keys('due').some((id) => isDue(store, id)),
+    nextInMs: async (lane) =>
+      lane === 'ordered'
+        ? store.keys('outbox').length > 0
+          ? 0
+          : Number.POSITIVE_INFINITY
+        : Math.min(...store.keys('due').map((id) => store.get<StoredDue>('due', id)!.takeAtMs - world.now())),
     removeDue: (ids) => store.transaction(life, (trx) => remove(trx, 'due', ids)),
     backlog: async () => ({ pending: unpublished(world, store).length, oldestAgeSeconds: 0 }),
   };

@@ -192,12 +192,14 @@ export function outboxStore<DB>(db: Kysely<DB>): OutboxStore {
   return {
     transaction: (work) => transaction(db, (trx) => work(rowsOf(trx))),
 
-    async waiting(lane) {
+    async nextInMs(lane) {
       const { rows } = await (lane === 'ordered'
-        ? sql`SELECT 1 FROM muster_outbox LIMIT 1`
-        : sql`SELECT 1 FROM muster_outbox_due WHERE take_at <= UTC_TIMESTAMP(3) LIMIT 1`
+        ? sql<{ us: number }>`SELECT 0 AS us FROM muster_outbox LIMIT 1`
+        : sql<{ us: number }>`
+            SELECT TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(3), take_at) AS us
+            FROM muster_outbox_due ORDER BY take_at LIMIT 1`
       ).execute(db);
-      return rows.length > 0;
+      return rows[0] === undefined ? Number.POSITIVE_INFINITY : Number(rows[0].us) / 1_000;
     },
 
     async removeDue(ids) {

@@ -20,9 +20,9 @@ function memoryStore(rows: readonly DueRow[], free: (row: DueRow) => boolean) {
         removeOrdered: async () => {},
         takeDue: async () => ready(),
       }),
-    async waiting(lane) {
+    async nextInMs(lane) {
       looks += 1;
-      return lane === 'due' && ready().length > 0;
+      return lane === 'due' && ready().length > 0 ? 0 : Number.POSITIVE_INFINITY;
     },
     removeDue: async (ids) => ids.forEach((id) => void left.delete(id)),
     backlog: async () => ({ pending: left.size, oldestAgeSeconds: 0 }),
@@ -36,13 +36,13 @@ const row = (id: string, topic = 'out'): DueRow => ({
   timer: undefined,
 });
 
-function relay(store: OutboxStore, send: (records: readonly OutgoingRecord[]) => Promise<void>) {
+function relay(store: OutboxStore, send: (records: readonly OutgoingRecord[]) => Promise<void>, pollMs = 5) {
   return startOutboxRelay({
     store,
     producer: { send: send as never },
     registry: createRegistry(),
     log: testLog,
-    pollMs: 5,
+    pollMs,
   });
 }
 
@@ -95,4 +95,22 @@ test('a row that cannot be sent holds up no other, and is the only one that stay
   await until(() => left.size === 1);
   await running.stop();
   t.deepEqual([...left.keys()], ['2']);
+});
+
+test('a timer that is known goes out when it is due, and not when the next look comes round', async (t) => {
+  const dueAtMs = performance.now() + 50;
+  const sent: string[] = [];
+  const { left, store } = memoryStore([row('1')], () => sent.length === 0 && performance.now() >= dueAtMs);
+  const looking: OutboxStore = {
+    ...store,
+    nextInMs: async (lane) =>
+      lane === 'ordered' || sent.length > 0 ? Number.POSITIVE_INFINITY : dueAtMs - performance.now(),
+  };
+  const send = async (records: readonly OutgoingRecord[]) => {
+    sent.push(...records.map(({ value }) => String(value)));
+  };
+  const running = relay(looking, send, 60_000);
+  await until(() => left.size === 0);
+  t.deepEqual(sent, ['1']);
+  await running.stop();
 });

@@ -46,8 +46,8 @@ export interface OutboxStore {
    * when the store cannot be asked, or when it is not known whether the transaction was committed.
    */
   transaction<T>(work: (rows: OutboxRows) => Promise<T>): Promise<T>;
-  /** Whether there is something to take, at a look without locks. */
-  waiting(lane: 'ordered' | 'due'): Promise<boolean>;
+  /** In how many ms there is something to take, at a look without locks; 0 or less: now, Infinity: there is nothing. */
+  nextInMs(lane: 'ordered' | 'due'): Promise<number>;
   removeDue(ids: readonly string[]): Promise<void>;
   /** Rows that ought to be published by now, and since when the oldest of them (0: there is none). */
   backlog(): Promise<{ readonly pending: number; readonly oldestAgeSeconds: number }>;
@@ -76,7 +76,10 @@ export interface RelayOptions {
   readonly unordered?: Pick<Producer, 'send'>;
   readonly registry: Registry;
   readonly log: Logger;
-  /** How often rows of other processes, and timers, are looked for. Default 200. */
+  /**
+   * How often rows whose time has come, and timers that were set meanwhile, are looked for at least. Default 200. For rows in
+   * order five times as long: a commit wakes the relay of its own process, so that only those of a dead one are looked for.
+   */
   readonly pollMs?: number;
   /** Most rows of one shard in one step. Default 250. */
   readonly rowsPerShard?: number;
@@ -167,14 +170,15 @@ function loop(log: Logger, step: () => Promise<number>): { wake(): void; stop():
 function orderedLane({ store, producer, log, pollMs = 200, rowsPerShard = 250 }: RelayOptions): {
   stop(): Promise<void>;
 } {
+  const leftBehindMs = 5 * pollMs;
   const asked = new Set<number>();
   let lastPollMs = Number.NEGATIVE_INFINITY;
   const lane = loop(log, async () => {
     const nowMs = performance.now();
-    const all = nowMs - lastPollMs >= pollMs;
+    const all = nowMs - lastPollMs >= leftBehindMs;
     const wanted = all ? undefined : [...asked];
     asked.clear();
-    if (all ? await store.waiting('ordered') : wanted!.length > 0) {
+    if (all ? (await store.nextInMs('ordered')) <= 0 : wanted!.length > 0) {
       const { more, missed } = await publishHeads(wanted);
       for (const shard of more) asked.add(shard);
       // Rows of ours in a shard that another relay holds: it may have looked before our commit.
@@ -184,7 +188,7 @@ function orderedLane({ store, producer, log, pollMs = 200, rowsPerShard = 250 }:
       }
     }
     if (all) lastPollMs = nowMs;
-    return asked.size > 0 ? 0 : Math.max(1, pollMs - (performance.now() - lastPollMs));
+    return asked.size > 0 ? 0 : Math.max(1, leftBehindMs - (performance.now() - lastPollMs));
   });
 
   /** Answers shards with more rows, and shards held by others. */
@@ -257,7 +261,8 @@ function dueLane({
   const taking = loop(log, async () => {
     const room = maxInFlight - inFlight.size;
     if (room <= 0) return 50;
-    if (!(await store.waiting('due'))) return pollMs;
+    const inMs = await store.nextInMs('due');
+    if (inMs > 0) return Math.max(1, Math.min(pollMs, inMs));
     const taken = await store.transaction((rows) =>
       rows.takeDue({ rows: room, bytes: maxTakenBytes, forMs: takenForMs }),
     );
