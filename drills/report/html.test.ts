@@ -8,23 +8,20 @@ const evil = '<img src=x onerror="alert(1)">';
 
 test('text of a report is shown as text, wherever it stands', (t) => {
   const [verdict] = failedReport.verdicts;
-  const html = renderReport(
-    {
-      ...failedReport,
-      drill: evil,
-      about: evil,
-      environment: evil,
-      context: { [evil]: evil },
-      events: [...failedReport.events, { atMs: failedReport.startedAtMs + 5, kind: 'fault', what: evil }],
-      curves: failedReport.curves.map((curve) => ({ ...curve, name: evil })),
-      alerts: [{ name: evil, receiver: evil, firedAtMs: failedReport.startedAtMs }],
-      verdicts: [
-        { ...verdict!, subject: evil, findings: [{ kind: 'lost', id: evil, detail: evil, traceId: evil }] },
-      ],
-      targets: [{ name: evil, target: evil, measured: evil, met: false }],
-    },
-    { historyHref: `"${evil}` },
-  );
+  const html = renderReport({
+    ...failedReport,
+    drill: evil,
+    about: evil,
+    environment: evil,
+    context: { [evil]: evil },
+    events: [...failedReport.events, { atMs: failedReport.startedAtMs + 5, kind: 'fault', what: evil }],
+    curves: failedReport.curves.map((curve) => ({ ...curve, name: evil })),
+    alerts: [{ name: evil, receiver: evil, firedAtMs: failedReport.startedAtMs }],
+    verdicts: [
+      { ...verdict!, subject: evil, findings: [{ kind: 'lost', id: evil, detail: evil, traceId: evil }] },
+    ],
+    targets: [{ name: evil, target: evil, measured: evil, met: false }],
+  });
   t.false(html.includes('<img'));
   t.true(html.includes('&lt;img src=x onerror=&quot;alert(1)&quot;&gt;'));
 });
@@ -74,7 +71,7 @@ test('every event, alert, target and fact about the machine is on the page', (t)
 });
 
 test('dashboards of the moment are put below the report', (t) => {
-  const html = renderReport(passedReport, { dashboards: [{ html: '<section id="overview"></section>' }] });
+  const html = renderReport(passedReport, [{ html: '<section id="overview"></section>' }]);
   t.true(html.indexOf('<section id="overview">') > html.indexOf('Dashboards at that time'));
   t.false(renderReport(passedReport).includes('Dashboards at that time'));
 });

@@ -10,19 +10,17 @@ import type { Curve, DrillEvent, DrillReport } from '../drill.ts';
 import { boundMs, documentOf, doubledOf, findingsOf, seconds, utc } from './page.ts';
 import { type Span, type Timeline, timelineOf, zeroOf } from './timeline.ts';
 
-export interface ReportOptions {
-  /** Sections of the dashboards preview for the drill's time (`drawDashboards`); they are put below the report. */
-  readonly dashboards?: readonly { readonly html: string }[];
-  /** Where the list of all reports is, seen from this page. */
-  readonly historyHref?: string;
-}
-
-/** The whole page. Text of the report is shown as text, never as markup. */
-export function renderReport(report: DrillReport, options: ReportOptions = {}): string {
-  const { dashboards = [], historyHref } = options;
+/**
+ * The whole page. Text of the report is shown as text, never as markup. `dashboards`: sections of the preview for the drill's
+ * time (`drawDashboards`); they are put below the report.
+ */
+export function renderReport(
+  report: DrillReport,
+  dashboards: readonly { readonly html: string }[] = [],
+): string {
   const timeline = timelineOf(report);
   const body = [
-    heading(report, historyHref),
+    heading(report),
     tiles(report),
     facts(report),
     '<h2>What happened</h2>',
@@ -39,20 +37,16 @@ export function renderReport(report: DrillReport, options: ReportOptions = {}): 
 
 // --- the result
 
-function heading(report: DrillReport, historyHref: string | undefined): string {
+function heading(report: DrillReport): string {
   const { drill, about, environment, startedAtMs, endedAtMs, passed } = report;
   const missed = report.targets.filter(({ met }) => !met);
   const why = missed.map(
     ({ name, target, measured }) =>
       `<li><b>${escapeHtml(name)}</b>: ${escapeHtml(measured)}, must be ${escapeHtml(pretty(target))}</li>`,
   );
-  const history =
-    historyHref === undefined
-      ? ''
-      : ` · <a href="${escapeHtml(historyHref)}">all runs of ${escapeHtml(environment)}</a>`;
   return `<header><div class="title"><h1>${escapeHtml(drill)}</h1><span class="stamp ${passed ? 'good' : 'bad'}">${passed ? '✔ passed: every target met' : `✖ failed: ${missed.length} of ${report.targets.length} targets missed`}</span></div>
 <p class="about">${escapeHtml(about)}</p>
-<div class="weak">Environment ${escapeHtml(environment)}, ${utc(startedAtMs)}, took ${seconds(endedAtMs - startedAtMs)}${history}</div>${why.length === 0 ? '' : `<ul class="missed" style="list-style:none">${why.join('')}</ul>`}</header>`;
+<div class="weak">Environment ${escapeHtml(environment)}, ${utc(startedAtMs)}, took ${seconds(endedAtMs - startedAtMs)}</div>${why.length === 0 ? '' : `<ul class="missed" style="list-style:none">${why.join('')}</ul>`}</header>`;
 }
 
 interface Tile {

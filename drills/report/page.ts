@@ -1,4 +1,4 @@
-/** What the pages about drills share: frame, looks, and how figures are written. */
+/** The frame of a drill's page, its looks, and how figures are written. */
 import { fragmentOf } from '../../drawing/page.ts';
 import { escapeHtml } from '../../drawing/panels.ts';
 import type { DrillReport } from '../drill.ts';
@@ -59,7 +59,7 @@ body{margin:0}.muster{min-height:100vh}
 .drill .stamp.bad{background:var(--soft-bad);color:var(--bad)}
 .drill .missed{margin:14px 0 0;padding:10px 14px;border-left:4px solid var(--bad);background:var(--soft-bad);border-radius:3px}
 .drill .tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(200px,1fr));gap:12px;margin:22px 0 0;padding:0;list-style:none}
-.drill .tile,.drill .card{background:var(--muster-panel);border:1px solid var(--muster-border);border-radius:6px;padding:14px 16px}
+.drill .tile{background:var(--muster-panel);border:1px solid var(--muster-border);border-radius:6px;padding:14px 16px}
 .drill .tile{border-top:3px solid var(--good);color:var(--muster-text)}.drill .tile.bad{border-top-color:var(--bad)}.drill .tile.none{border-top-color:var(--muster-border)}
 .drill .tile b{display:block;font-size:34px;font-weight:600;line-height:1.25;white-space:nowrap}
 .drill .tile.bad b{color:var(--bad)}.drill .tile.none b{color:var(--muster-text-weak)}
@@ -104,16 +104,6 @@ body{margin:0}.muster{min-height:100vh}
 .drill dt{color:var(--muster-text-weak)}.drill dd{margin:0;overflow-wrap:anywhere}
 .drill .pill{display:inline-block;padding:0 8px;border-radius:99px;font-size:12px;background:var(--soft-bad);color:var(--bad);white-space:nowrap}
 .drill .kind{color:var(--at,var(--muster-text));font-weight:500}
-.drill .cards{display:grid;grid-template-columns:repeat(auto-fill,minmax(310px,1fr));gap:12px}
-.drill .card h3{margin:0;display:flex;justify-content:space-between;gap:8px}
-.drill .pair{display:grid;grid-template-columns:1fr 1fr;gap:16px;margin-top:8px}
-.drill .pair p{margin:0;font-size:12px;color:var(--muster-text-weak)}.drill .pair b{display:block;white-space:nowrap;line-height:1.3;font-size:20px;font-weight:600;color:var(--muster-text)}
-.drill .runs{position:relative;display:flex;align-items:flex-end;gap:2px;height:64px;border-bottom:1px solid var(--muster-border);margin:4px 0 2px}
-.drill .runs a{flex:1;max-width:14px;min-width:2px;height:100%;display:flex;align-items:flex-end}
-.drill .runs a i{display:block;width:100%;min-height:2px;border-radius:2px 2px 0 0;background:var(--good)}.drill .runs a.bad i{background:var(--bad)}
-.drill .runs a.none i{background:none;border-bottom:2px dotted var(--muster-text-weak);min-height:0}
-.drill .runs a:hover i{filter:brightness(1.25)}
-.drill .runs u{position:absolute;left:0;right:0;border-top:1px dashed var(--muster-text-weak)}
 @media (max-width:760px){
 .drill{--left:15%;--right:7%;padding:18px 12px 30px}
 .drill h1{font-size:23px}

@@ -2,7 +2,6 @@
 import { join, resolve } from 'node:path';
 import type { Command } from 'commander';
 import type { ListrTask } from 'listr2';
-import type { Environment } from '../../catalog/environments.ts';
 import { painter } from '../../drawing/table.ts';
 import type { DrillReport } from '../../drills/drill.ts';
 import { checkout } from '../../environment/paths.ts';
@@ -31,7 +30,6 @@ export function addDrill(program: Command): void {
       ['--env ci drill soak --minutes 60', 'a random fault each minute'],
       ['--env ci drill matrix --seed 1', 'every two of part, fault, length and load meet once; 80 minutes'],
       ['--env ci drill matrix --seed 1 --part 2/4', 'the second quarter of it'],
-      ['--env ci drill compare A B', 'two runs (folders, or the newest of a drill) beside each other'],
       ['--env ci drill seeded-bugs', 'does the checker catch them? All, or those named after it'],
     ],
     exits: ['failed', 'unavailable'],
@@ -58,14 +56,6 @@ export function addDrill(program: Command): void {
         process.stdout.write(`${drillTable([...drills, ...outages], paint)}\n`);
         return undefined;
       }
-      const history = historyOf(environment);
-      if (names[0] === 'compare') {
-        if (names.length !== 3) throw new MusterError('MUSTER_USAGE', 'drill compare takes two runs: A B.');
-        const { comparisonTable, findRun } = await import('../../drills/report/compare.ts');
-        const [before, after] = await Promise.all([findRun(names[1]!, history), findRun(names[2]!, history)]);
-        process.stdout.write(`${comparisonTable(before, after, paint)}\n`);
-        return undefined;
-      }
       const seed = wholeNumber('--seed', options.seed ?? String(Date.now() % 2 ** 31));
       const session = {
         report: (line: string) => process.stderr.write(`${line}\n`),
@@ -74,7 +64,7 @@ export function addDrill(program: Command): void {
       };
       if (names[0] === 'seeded-bugs') {
         const { seedBugs } = await import('../seeded-bugs.ts');
-        return seedBugs(environment, { names: names.slice(1), seed, session, paint });
+        return seedBugs(environment, { names: names.slice(1), seed, session });
       }
       const minutes = options.minutes === undefined ? undefined : wholeNumber('--minutes', options.minutes);
       const chosen = names.flatMap((name) => {
@@ -106,9 +96,9 @@ export function addDrill(program: Command): void {
                     task.output = line;
                   };
                   const report = await runDrill(drill, { environment, faults, signal, seed, tell });
-                  const folder = folderOf(report, history, options.report, chosen.length > 1);
+                  const folder = folderOf(report, options.report, chosen.length > 1);
                   reports.push({ report, folder });
-                  await publishReport(report, { folder, historyFolder: history, environment, signal });
+                  await publishReport(report, { folder, environment, signal });
                   task.title = `${drill.name}: ${inWords(report)}`;
                   missed = !report.passed;
                   if (missed) throw new Error(task.title);
@@ -152,19 +142,10 @@ function partNumbers(text = '1/1'): [i: number, n: number] {
   return [i, n];
 }
 
-function historyOf({ name }: Environment): string {
-  return join(checkout, 'build', 'drills', name);
-}
-
 /** Where the report of a run goes. */
-function folderOf(
-  report: DrillReport,
-  history: string,
-  chosen: string | undefined,
-  several: boolean,
-): string {
+function folderOf(report: DrillReport, chosen: string | undefined, several: boolean): string {
   const time = new Date(report.startedAtMs).toISOString().slice(0, 19).replaceAll(/[-:]/g, '');
   const own = `${time}-${report.drill}`;
-  if (chosen === undefined) return join(history, own);
+  if (chosen === undefined) return join(checkout, 'build', 'drills', report.environment, own);
   return several ? resolve(chosen, own) : resolve(chosen);
 }
