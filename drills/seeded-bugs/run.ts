@@ -34,8 +34,6 @@ export interface SeededBugsOptions {
   readonly signal: AbortSignal;
   /** The same seed sends the same messages. */
   readonly seed: number;
-  /** What is being done, for a person who waits. */
-  tell?(line: string): void;
 }
 
 const loadMs = 15_000;
@@ -59,7 +57,6 @@ const groupsOf: Readonly<Record<SeededBug['process'], readonly ConsumerGroup[]>>
 /** Runs one bug. The deployed process is stopped meanwhile. Throws MUSTER_DRILL_UNSTEADY, MUSTER_SEEDED_BUG, and what stopping throws. */
 export async function runSeededBug(bug: SeededBug, options: SeededBugsOptions): Promise<BugResult> {
   const { environment, faults, signal, seed } = options;
-  const tell = options.tell ?? (() => {});
   const { secrets } = await ensureSecrets(secretsFile(environment));
   const variables = await hostVariables(environment, secrets);
   const spec = environment.processes.list.find(({ name }) => name === bug.process)!;
@@ -70,9 +67,7 @@ export async function runSeededBug(bug: SeededBug, options: SeededBugsOptions): 
   const stopped: Injected[] = [];
   const closing: (() => Promise<void>)[] = [() => kafka.close()];
   try {
-    tell('waiting for the steady state');
-    await untilSteady(environment, kafka, { withinMs: waits.steadyMs, signal, tell });
-    tell(`${bug.process} with the bug takes the place of the deployed one`);
+    await untilSteady(environment, kafka, { withinMs: waits.steadyMs, signal });
     for (let replica = 1; replica <= spec.replicas; replica += 1) {
       const alias = spec.replicas === 1 ? bug.process : `${bug.process}-${replica}`;
       stopped.push(await faults.inject(alias, { kind: 'stop', graceMs: 30_000 }));
@@ -97,7 +92,6 @@ export async function runSeededBug(bug: SeededBug, options: SeededBugsOptions): 
     const apiUrl = bug.process === 'api' ? processes[0]!.url : variables.MUSTER_API_URL!;
     const lastKillMs = bug.killedAtMs?.at(-1);
     const lastsMs = lastKillMs === undefined ? loadMs : lastKillMs + afterKillMs;
-    tell(`load for ${lastsMs / 1_000} s`);
     const load = await startLoad(bug.loads, {
       variables: { ...variables, MUSTER_API_URL: apiUrl },
       entrances: { apiUrl, kafka },
@@ -115,7 +109,6 @@ export async function runSeededBug(bug: SeededBug, options: SeededBugsOptions): 
     }
     load.end();
     await load.done;
-    tell('checking what came out');
     await untilHandled(kafka, groupsOf[bug.process], signal);
     const patienceMs = bug.caughtAs.length === 0 ? waits.cleanMs : waits.judgeMs;
     const verdicts = await load.judge(patienceMs, bug.killedAtMs !== undefined);
