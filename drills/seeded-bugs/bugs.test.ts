@@ -5,6 +5,7 @@ import { pathToFileURL } from 'node:url';
 import test from 'ava';
 import { run } from '../../environment/children.ts';
 import { checkout } from '../../environment/paths.ts';
+import { scenarios } from '../simulation/scenarios.ts';
 import { bugNamed, bugs, controls } from './bugs.ts';
 import { edited } from './edits.ts';
 import { hookOf } from './process.ts';
@@ -22,9 +23,13 @@ for (const { name, edits } of bugs)
     }
   });
 
-test('a control changes nothing, and the checker may find nothing', (t) => {
-  for (const { edits, caughtAs } of controls) t.deepEqual([edits, caughtAs], [[], []]);
-  t.true(bugs.every(({ caughtAs }) => caughtAs.length > 0));
+test('a control changes nothing, a bug is to be found, and where the simulation has one of its own it is there', (t) => {
+  for (const { name, edits, caughtAs } of controls) t.deepEqual([edits, caughtAs], [[], []], name);
+  for (const { name, caughtAs, simulated } of bugs) {
+    t.true(caughtAs.length > 0, name);
+    if (simulated?.bug !== undefined)
+      t.true(scenarios[simulated.scenario]!.bugs.includes(simulated.bug), `${name}: ${simulated.bug}`);
+  }
 });
 
 test('names are unique, and an unknown one is told so', (t) => {
