@@ -3,6 +3,7 @@ import type { Dashboard, Panel } from './model.ts';
 import type { Prometheus } from './prometheus.ts';
 import {
   type Asked,
+  exemplarsOf,
   interpolate,
   legendOf,
   linesOf,
@@ -180,4 +181,19 @@ test('an alert that fires twice is two marks; what fired before the window began
     prometheus,
   );
   t.deepEqual(marks, [{ timeMs: 20_000, text: 'A', color: 'red' }]);
+});
+
+test('observations with a trace come from the queries that ask for them, the slowest of each moment', async (t) => {
+  const answers: Readonly<Record<string, [number, number][]>> = {
+    'a{x="1"}': Array.from({ length: 400 }, (_, n) => [n * 1_000, n % 10]),
+  };
+  const prometheus = prometheusOf({ exemplars: async (expr) => answers[expr] ?? unused() });
+  const targets = [{ expr: 'a{x="1"}', exemplar: true }, { expr: 'b' }] as unknown as Panel['targets'];
+  const found = await exemplarsOf(
+    panel({ targets: targets! }),
+    asked({ fromMs: 0, toMs: 400_000 }),
+    prometheus,
+  );
+  t.is(found.length, 40);
+  t.true(found.every(([, value]) => value === 9));
 });

@@ -40,6 +40,18 @@ test.serial('the lock of a process that is gone, or of a later one with its id, 
   }
 });
 
+test.serial(
+  'what a process that is gone has left is removed; what a living one waits with stays',
+  async (t) => {
+    const startTicks = processFacts(process.pid)?.startTicks ?? '';
+    await writeFile(join(locks(), 'd.1.living'), JSON.stringify({ pid: process.pid, startTicks }));
+    await writeFile(join(locks(), 'd.2.gone'), '{"pid":999999999,"startTicks":"1"}');
+    await withLock('d', async () => undefined);
+    t.deepEqual(await readdir(locks()), ['d.1.living']);
+    await rm(join(locks(), 'd.1.living'));
+  },
+);
+
 test.serial('an action that fails gives the lock back', async (t) => {
   await t.throwsAsync(
     withLock('c', () => Promise.reject(new Error('no'))),

@@ -30,8 +30,18 @@ test('a secret that is new is added, those that exist stay, and loose rights are
   chmodSync(file, 0o644);
   const { secrets } = await ensureSecrets(file);
   t.is(secrets.mysqlPassword, 'kept');
-  t.truthy(secrets.redisPassword);
+  t.regex(secrets.redisPassword, /^[A-Za-z0-9]{24,}$/);
   t.is(statSync(file).mode & 0o777, 0o600);
+});
+
+test('a token that keys of before have signed is made anew with the keys', async (t) => {
+  const file = join(folder, 'keys.json');
+  const { secrets: before } = await ensureSecrets(file);
+  writeFileSync(file, JSON.stringify({ ...before, tokenSigningKey: undefined }));
+  const { secrets } = await ensureSecrets(file);
+  const verify = tokenVerifier({ verifyKey: secrets.tokenVerifyKey });
+  t.like(await verify(secrets.trafficToken), { subject: 'traffic' });
+  t.is(secrets.mysqlPassword, before.mysqlPassword);
 });
 
 test('a file that cannot be read as secrets is never written over', async (t) => {

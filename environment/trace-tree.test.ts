@@ -86,6 +86,20 @@ test('a span whose parent has not arrived is shown at the top, and the trace is 
   t.regex(text, /send purchase \(its parent is missing\)/);
 });
 
+test('a span whose parent has not arrived does not hang below what it links to meanwhile', (t) => {
+  const linked: JaegerTrace = {
+    ...sample,
+    spans: [
+      sample.spans[1]!,
+      span('a', '8', 'late', 'p2', startUs, 1, [...child('a', '7'), ...link('a', '1')]),
+    ],
+  };
+  t.deepEqual(
+    buildTree([linked]).roots.map(({ name }) => name),
+    ['POST /purchases', 'late'],
+  );
+});
+
 test('links that run in a circle lose no span and do not hang', (t) => {
   const circle: JaegerTrace = {
     traceID: 'c',

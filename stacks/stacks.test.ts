@@ -104,7 +104,7 @@ test('every container has limits, a stop grace, log rotation, ulimits and labels
       t.true(container.destroy_grace_seconds >= 5, container.name);
       t.is(container.log_driver, 'json-file');
       t.deepEqual(Object.keys(container.log_opts).sort(), ['max-file', 'max-size']);
-      t.true(container.ulimit.length > 0);
+      t.like(container.ulimit, [{ name: 'nofile' }]);
       const labels = Object.fromEntries(container.labels.map(({ label, value }) => [label, value]));
       t.is(labels['muster.environment'], environment.name);
       t.truthy(labels['muster.component']);
@@ -290,10 +290,17 @@ test('replicas of a process have names and scrape ports of their own', async (t)
 test('a worker process gets the addresses of its environment', async (t) => {
   const variables = (stacks: Map<string, StackJson>, name: string) =>
     Object.fromEntries(named(stacks, name).env.map((line) => line.split(/=(.*)/s).slice(0, 2)));
-  const near = variables(await synthesise(settingsOf(dev)), 'muster-dev-api');
+  const stacks = await synthesise(settingsOf(dev));
+  const near = variables(stacks, 'muster-dev-api');
   t.is(near.KAFKA_BROKERS, 'kafka-1:9092,kafka-2:9092,kafka-3:9092');
   t.is(near.MYSQL_HOST, 'mysql');
   t.is(near.OTLP_ENDPOINT, 'http://jaeger:4318');
+  // Only who asks ZooKeeper for its disk is told where it is.
+  t.is(near.ZOOKEEPER_CONNECT, undefined);
+  t.is(
+    variables(stacks, 'muster-dev-watch').ZOOKEEPER_CONNECT,
+    'zookeeper-1:2181,zookeeper-2:2181,zookeeper-3:2181',
+  );
   const far = variables(await synthesise(settingsOf(prod)), 'muster-prod-api');
   t.is(
     far.KAFKA_BROKERS,

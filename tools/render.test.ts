@@ -7,10 +7,8 @@ import { renderEverything, writeRendered } from './render.ts';
 const folder = mkdtempSync(join(tmpdir(), 'muster-render-'));
 test.after.always(() => rmSync(folder, { recursive: true, force: true }));
 
-test('everything derived from the catalog is rendered for every environment, quickly', async (t) => {
-  const startedAt = performance.now();
+test('everything derived from the catalog is rendered for every environment', async (t) => {
   const files = await renderEverything();
-  t.true(performance.now() - startedAt < 5_000);
   for (const environment of ['dev', 'ci', 'prod'])
     for (const path of [
       'kafka/server-1.properties',

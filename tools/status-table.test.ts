@@ -47,6 +47,14 @@ test('every part is shown with state, health, age, memory and address, and is ok
   t.regex(text, /kafka-1 .*127\.0\.0\.1:19091/);
 });
 
+test('where parts are on several hosts, and only there, the table says on which', (t) => {
+  const parts = partsOf(environments.dev, all, facts);
+  t.regex(renderParts(parts, false), /component +state/);
+  const spread = parts.map((part, index) => ({ ...part, node: `host-${index % 2}` }));
+  t.regex(renderParts(spread, false), /component +host +state/);
+  t.regex(renderParts(spread, false), /kafka-1 +host-[01] +running/);
+});
+
 test('a missing part, an unhealthy one, a stopped one and a worker that is not ready are problems', (t) => {
   const without = all.filter(({ name }) => name !== 'muster-dev-redis');
   const problemsOf = (containers: readonly Container[], ready = new Map<string, boolean>()) =>

@@ -171,9 +171,12 @@ test('only a page that the drill expects is its detection, whatever else pages m
   const arrivals = [
     arrival('CanarySilent', 20_000),
     arrival('UnderReplicated', 30_000, 'ticket'),
+    arrival('OfflinePartitions', 70_000),
     arrival('BrokersMissing', 65_000),
   ];
   t.is(judge({ ...seen, arrivals, drill: expecting('BrokersMissing') }).detectionMs, 65_000);
+  const two = expecting('OfflinePartitions', 'BrokersMissing');
+  t.is(judge({ ...seen, arrivals, drill: two }).detectionMs, 65_000, 'the first of them');
   t.is(judge({ ...seen, arrivals, drill: expecting('UnderReplicated', 'DiskLow') }).detectionMs, undefined);
   t.is(judge({ ...seen, arrivals }).detectionMs, undefined);
   const early = judge({ ...seen, arrivals, drill: expecting('BrokersMissing') });
