@@ -3,7 +3,7 @@ import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-ho
 import test from 'ava';
 import { couponReasons } from '../../catalog/events/coupon.ts';
 import { metrics } from '../../catalog/metrics.ts';
-import { counter, createRegistry, durationHistogram, gauge } from './metrics.ts';
+import { addMetricText, counter, createRegistry, durationHistogram, exposition, gauge } from './metrics.ts';
 
 context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable());
 
@@ -89,4 +89,25 @@ test('every combination of the known values of labels is there, and none that ca
     'promo_behavior dead_letter',
     'promo_behavior blank',
   ]);
+});
+
+test('metrics that write themselves come after the others, in pieces, with one end', async (t) => {
+  const registry = createRegistry();
+  let refreshed = 0;
+  addMetricText(registry, {
+    async refresh() {
+      refreshed += 1;
+    },
+    *write() {
+      yield 'a 1\n';
+      yield `b ${'2'.repeat(40_000)}\n`;
+      yield 'c 3\n';
+    },
+  });
+  const pieces: string[] = [];
+  for await (const piece of exposition(registry)) pieces.push(piece);
+  t.is(refreshed, 1);
+  t.regex(pieces[0]!, /\nmuster_process_anonymous_memory_bytes [1-9]\d+\n/);
+  t.regex(pieces[1]!, /^a 1\nb 2+\n$/);
+  t.deepEqual(pieces.slice(2), ['c 3\n# EOF\n']);
 });

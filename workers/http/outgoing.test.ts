@@ -57,7 +57,10 @@ test('the body goes out with its key', async (t) => {
 test('an answer is no doubt, whatever it says; a redirect is not followed', async (t) => {
   for (const [code, outcome] of [
     [302, '3xx'],
-    [404, '4xx'],
+    [399, '3xx'],
+    [400, '4xx'],
+    [499, '4xx'],
+    [500, '5xx'],
     [503, '5xx'],
   ] as const)
     t.deepEqual(await (await outside(t, status(code))).call(post), { outcome, status: code, inDoubt: false });
@@ -124,6 +127,11 @@ test('retries are a share of the calls: a system on its knees is not asked twice
   const { call, requests } = await outside(t, status(503), { tries: 2, failuresInARow: 1_000 });
   await Promise.all(Array.from({ length: 100 }, () => call({ method: 'GET', path: '/state' })));
   t.true(requests() >= 110 && requests() <= 121, `${requests()} requests of 100 calls`);
+  // What was kept for a quiet time is used up: one in ten from here on.
+  const before = requests();
+  for (let n = 0; n < 50; n += 1) await call({ method: 'GET', path: '/state' });
+  const more = requests() - before;
+  t.true(more >= 54 && more <= 56, `${more} requests of 50 calls`);
 });
 
 test('a system that fails again and again is left alone, then one call finds out whether it is back', async (t) => {

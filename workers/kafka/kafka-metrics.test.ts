@@ -1,11 +1,11 @@
 import test from 'ava';
-import { Registry } from 'prom-client';
 import { groups } from '../../catalog/groups.ts';
 import { topics } from '../../catalog/topics.ts';
+import { createRegistry } from '../base/metrics.ts';
 import { kafkaMetrics } from './kafka-metrics.ts';
 
 test('what a process sends and reads counts from 0 on, retries too, and nothing that others do', async (t) => {
-  const registry = new Registry();
+  const registry = createRegistry();
   const before = kafkaMetrics(registry, [{ produces: [topics.purchase], consumes: [groups.outsideEvents] }]);
   before.sent(topics.purchase.name, 2);
   // Another client of the process finds them.

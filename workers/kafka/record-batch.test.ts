@@ -96,6 +96,18 @@ test('what we encode, kafkajs decodes to the same records', async (t) => {
   );
 });
 
+test('what repeats itself is sent compressed, says so, and is read again', async (t) => {
+  const batch = openBatch(5);
+  const value = 'the same again; '.repeat(500);
+  appendRecord(batch, 5, 'k', value, {});
+  const wire = stamped(sealBatch(batch));
+  t.true(wire.length < value.length / 2);
+  t.is(wire.readInt16BE(21) & 7, 2, 'snappy');
+  const [record, ...more] = await decodeRecordSet(wire);
+  t.is(String(record!.value), value);
+  t.deepEqual(more, []);
+});
+
 test('a trace context is added as a header, and a name may have several values and null', async (t) => {
   const batch = openBatch(5);
   appendRecord(batch, 5, 'k', 'v', { a: ['1', Buffer.from('2')], b: null }, '00-aa-bb-01');

@@ -11,6 +11,8 @@ function twoBrokers() {
     leaders: [1, 2] as [number, number],
     calls: [] as string[],
     end: 100,
+    /** What coordinators leave out. */
+    untold: undefined as 'members' | 'commits' | undefined,
   };
   const answer = async <T>(broker: number, what: string, value: T): Promise<T> => {
     cluster.calls.push(`${what} ${broker}`);
@@ -47,12 +49,12 @@ function twoBrokers() {
       answer(
         broker,
         'describe',
-        ids.map((id) => ({ id, members: 1, assigned: new Map() })),
+        (cluster.untold === 'members' ? [] : ids).map((id) => ({ id, members: 1, assigned: new Map() })),
       ),
     async committed(broker, ids, take) {
       await answer(broker, 'committed', undefined);
       for (const id of ids) for (const partition of [0, 1]) take(id, 'orders', partition, 40);
-      return new Set(ids);
+      return new Set(cluster.untold === 'commits' ? [] : ids);
     },
     offsets: (broker, of, partitions) =>
       answer(
@@ -135,6 +137,20 @@ test('a broker that is down: it is asked once, its values stay, the others go on
   cluster.down.clear();
   t.deepEqual(await pass(), { problems: [] });
   t.is(state.topics.get('orders')!.partitions.get(1)!.end, 150);
+});
+
+test('a coordinator that tells of its groups only in part is named', async (t) => {
+  const { cluster, pass } = twoBrokers();
+  for (const untold of ['members', 'commits'] as const) {
+    cluster.untold = untold;
+    t.deepEqual(
+      await pass(),
+      { problems: [1, 2].map((broker) => `groups of broker ${broker}: not all were told`) },
+      untold,
+    );
+  }
+  cluster.untold = undefined;
+  t.deepEqual(await pass(), { problems: [] });
 });
 
 test('a partition without a leader is no failure of the pass: there is nobody to ask', async (t) => {
