@@ -41,10 +41,10 @@ async function serve(t: ExecutionContext, options: Parameters<typeof start>[1] =
   app.get('/mine', { config: { callers: ['customer', 'operator'] } }, async (request) => ({
     userId: userOf(request, (request.query as { userId?: string }).userId),
   }));
-  createStreams(app as never, { maxClients: 10 }).route({
+  createStreams(app as never, { maxClients: 100 }).route({
     path: '/ws',
     transport: 'websocket',
-    callers: ['customer'],
+    callers: ['customer', 'operator'],
     schema: {},
     open: ({ principal }) => ({
       begin: (connection) => void connection.send({ type: 'ready', data: principal!.subject }),
@@ -303,6 +303,32 @@ test('a WebSocket is held to Host, Origin and token like any request', async (t)
   t.is(await open(url, {}), '401');
   t.is(await open(url, bearer(await tokenOf('merchant', 'm1'))), '403');
   t.is(await open(`${url}/elsewhere`, bearer(token)), '404');
+});
+
+test('one caller cannot take the streams that are there for all', async (t) => {
+  const url = await serve(t);
+  const held: WebSocket[] = [];
+  const hold = (headers: Readonly<Record<string, string>>) =>
+    new Promise<void>((resolve) => {
+      const socket = new WebSocket(`${url.replace('http', 'ws')}/ws`, { headers });
+      t.teardown(() => socket.terminate());
+      held.push(socket);
+      socket.once('message', () => resolve());
+    });
+  const mine = bearer(await tokenOf('customer', 'u1'));
+  for (let i = 0; i < 20; i += 1) await hold(mine);
+  t.is(await open(url, mine), '429');
+  t.is(await open(url, bearer(await tokenOf('customer', 'u1', 2 * hourMs))), '429', 'by another token, too');
+  t.is(await open(url, bearer(await tokenOf('customer', 'u2'))), 'u2 ');
+  const operator = bearer(await tokenOf('operator', 'u1'));
+  for (let i = 0; i < 21; i += 1) await hold(operator);
+  held[0]!.close();
+  let answer = '429';
+  for (let i = 0; i < 500 && answer === '429'; i += 1) {
+    await new Promise((resolve) => setTimeout(resolve, 10));
+    answer = await open(url, mine);
+  }
+  t.is(answer, 'u1 ', 'who closes one may open another');
 });
 
 test('a stream lasts no longer than the token that opened it', async (t) => {

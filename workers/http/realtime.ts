@@ -89,6 +89,8 @@ const failed: Message = {
 const maxClientBytes = 16 * 1024;
 /** Time for a goodbye to arrive and to be answered. */
 const goodbyeMs = 1_000;
+/** Connections of one caller: tabs and devices of a person. */
+const maxEach = 20;
 /** Of setTimeout; whoever holds a longer token comes back once in 24 days. */
 const longestTimerMs = 2 ** 31 - 1;
 
@@ -99,6 +101,7 @@ export function createStreams(http: FastifyInstance, options: StreamLimits): Str
     maxBufferedBytes: options.maxBufferedBytes ?? 256 * 1024,
   };
   let size = 0;
+  const takeOne = roomEach();
 
   function admit(request: FastifyRequest, route: StreamRoute): Reader {
     if (size >= options.maxClients)
@@ -108,6 +111,7 @@ export function createStreams(http: FastifyInstance, options: StreamLimits): Str
         `at most ${options.maxClients} clients at a time; try again later`,
       );
     const reader = route.open(request);
+    const giveBack = takeOne(request);
     size += 1;
     let expiry: NodeJS.Timeout | undefined;
     return {
@@ -118,6 +122,7 @@ export function createStreams(http: FastifyInstance, options: StreamLimits): Str
       },
       left() {
         size -= 1;
+        giveBack();
         clearTimeout(expiry);
         reader.left();
       },
@@ -141,6 +146,7 @@ export function createStreams(http: FastifyInstance, options: StreamLimits): Str
             ...(route.transport === 'events' ? { produces: ['text/event-stream'] } : {}),
             response: {
               422: errorBody,
+              429: errorBody,
               503: errorBody,
               ...(route.transport === 'events' ? {} : { 426: errorBody }),
             },
@@ -167,6 +173,31 @@ export function createStreams(http: FastifyInstance, options: StreamLimits): Str
         },
       );
     },
+  };
+}
+
+/**
+ * Takes room for a connection of a caller and returns what gives it back. Throws 429 MUSTER_TOO_MANY_STREAMS: one caller must
+ * not take what is there for all. An operator opens them for others.
+ */
+function roomEach(): (request: FastifyRequest) => () => void {
+  const counts = new Map<string, number>();
+  return ({ principal }) => {
+    if (principal === undefined || principal.role === 'operator') return () => {};
+    const caller = `${principal.role} ${principal.subject}`;
+    const count = counts.get(caller) ?? 0;
+    if (count >= maxEach)
+      throw new HttpError(
+        429,
+        'MUSTER_TOO_MANY_STREAMS',
+        `at most ${maxEach} streams of one caller at a time; close one first`,
+      );
+    counts.set(caller, count + 1);
+    return () => {
+      const left = counts.get(caller)! - 1;
+      if (left > 0) counts.set(caller, left);
+      else counts.delete(caller);
+    };
   };
 }
 
