@@ -34,7 +34,9 @@ export function onceOf(
   const given = request.headers['idempotency-key'];
   if (typeof given !== 'string') return undefined;
   const { principal } = request;
-  const whose = options.user ?? (principal === undefined ? 'anyone' : pseudonym(secret, principal.subject));
+  // With the role: a merchant and a customer of one name are two.
+  const caller = principal && `${principal.role}:${pseudonym(secret, principal.subject)}`;
+  const whose = options.user ?? caller ?? 'anyone';
   const asked = JSON.stringify(options.asked ?? [request.method, request.url, request.body]);
   return {
     scope: `${capability}:${whose}`,
