@@ -139,7 +139,7 @@ export const instruments = {
   ),
   [coupon.pushLatency]: histogram('From the durable request to the push to its client.'),
   [coupon.pushClients]: gauge('Clients that wait for outcomes here.'),
-  [coupon.issued]: gauge('Coupons that people hold, from the store of truth.', ['coupon']),
+  [coupon.issued]: gauge('Coupons issued, by the counter in the store of truth.', ['coupon']),
   [coupon.stock]: gauge('Coupons that there are.', ['coupon']),
 
   [order.orders]: counter('Orders placed.'),

@@ -96,25 +96,6 @@ export async function listCoupons(db: Db, limit: number): Promise<readonly Coupo
   return rows.map(couponOf);
 }
 
-/**
- * Stock and issue of the newest coupons, for the gauges. Issued is the higher of the counter and of the coupons that
- * people hold: should the two ever differ, the alert must see it.
- */
-export async function stockLevels(
-  db: Db,
-  limit: number,
-): Promise<readonly { readonly couponId: string; readonly stock: number; readonly issued: number }[]> {
-  const { rows } = await sql<{ coupon_id: string; stock: number; issued: number; held: number }>`
-    SELECT c.coupon_id, c.stock, c.issued,
-      (SELECT COUNT(*) FROM coupon_history h WHERE h.coupon_id = c.coupon_id) AS held
-    FROM coupon c ORDER BY c.coupon_id DESC LIMIT ${limit}`.execute(db);
-  return rows.map(({ coupon_id, stock, issued, held }) => ({
-    couponId: coupon_id,
-    stock,
-    issued: Math.max(issued, Number(held)),
-  }));
-}
-
 // ---- requests
 
 interface LogRow {
