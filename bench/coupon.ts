@@ -44,7 +44,7 @@ export async function run(options: BenchOptions): Promise<void> {
       if (signal.aborted) break;
       const env = {
         // Room for the objects of some hundred requests, so that few of them are copied.
-        NODE_OPTIONS: '--max-semi-space-size=16',
+        NODE_OPTIONS: `--max-semi-space-size=16 ${process.env.BENCH_NODE_OPTIONS ?? ''}`,
         ...variables,
         TRACE_SAMPLE_RATIO: traceRatio,
       };

@@ -35,6 +35,7 @@ export function observeRequests(
 ): void {
   const durations = durationHistogram(options.registry, metrics.http.requestDuration);
   const tracer = trace.getTracer('muster/http');
+  const logsRequests = options.log.isLevelEnabled('http');
 
   app.addHook('onRequest', (request, reply, done) => {
     const route = request.routeOptions.url ?? 'unmatched';
@@ -99,6 +100,7 @@ export function observeRequests(
         durationMs / 1_000,
         span,
       );
+    if (!logsRequests) return;
     context.with(trace.setSpan(ROOT_CONTEXT, span), () =>
       options.log.http('request', { method, route, status, durationMs: Math.round(durationMs * 10) / 10 }),
     );
