@@ -6,6 +6,8 @@ import type { Duplex } from 'node:stream';
 import type { FastifyError } from 'fastify';
 import { Type } from 'typebox';
 import { isNotNow, MusterError } from '../base/errors.ts';
+import { isCurrency, type Money } from '../base/money.ts';
+import type { Refusal } from '../base/refusal.ts';
 import { type SchemaError, validationDetails } from './validation.ts';
 
 export interface ErrorDetail {
@@ -28,6 +30,19 @@ export class HttpError extends MusterError {
     this.status = status;
     this.details = details;
   }
+}
+
+/** The answer to a refusal. */
+export const refused = ({ status, code, message, details }: Refusal): HttpError =>
+  new HttpError(status, code, message, details);
+
+/** The schema says how a code looks, not which are in use. Throws 422. */
+export function inUse(money: Money, field: string): Money {
+  if (!isCurrency(money.currency))
+    throw new HttpError(422, 'MUSTER_VALIDATION', 'the body is not valid', [
+      { field: `${field}.currency`, reason: 'is not an ISO-4217 code in use' },
+    ]);
+  return money;
 }
 
 /** Body of every answer of 400 and above; for the `response` part of route schemas. */

@@ -1,7 +1,6 @@
 /** What an order costs and what becomes of its payment: pure decisions, everything passed in, nothing asked for. */
-import type { MusterError } from '../base/errors.ts';
-
 import type { Money } from '../base/money.ts';
+import { type Refused, refuse } from '../base/refusal.ts';
 
 export interface Product {
   readonly productId: string;
@@ -17,18 +16,9 @@ export interface OrderLine {
   readonly unitAmountMinor: number;
 }
 
-export interface Refusal {
-  /** HTTP status that says the same. */
-  readonly status: 404 | 409 | 422;
-  readonly code: `MUSTER_${string}`;
-  /** For people; holds no personal data. */
-  readonly message: string;
-  readonly details?: readonly { readonly field: string; readonly reason: string }[];
-}
-
 export type Priced =
   | { readonly ok: true; readonly lines: readonly OrderLine[]; readonly total: Money }
-  | { readonly ok: false; readonly refusal: Refusal };
+  | Refused;
 
 /**
  * Prices an order by the products as they are now. A product that is listed twice becomes one line. Stock is not looked
@@ -79,7 +69,7 @@ export type ChangedProduct =
       readonly product: Product;
       readonly events: readonly ('PRICE_CHANGED' | 'STOCK_CHANGED')[];
     }
-  | { readonly ok: false; readonly refusal: Refusal };
+  | Refused;
 
 /** A product after a change of price and stock by hand, with an event for each that changes. */
 export function changeProduct(
@@ -146,9 +136,7 @@ export interface PaymentState {
   readonly stock: ReadonlyMap<string, number>;
 }
 
-export type PaymentAnswer =
-  | { readonly ok: true; readonly paymentId: string }
-  | { readonly ok: false; readonly refusal: Refusal };
+export type PaymentAnswer = { readonly ok: true; readonly paymentId: string } | Refused;
 
 export interface PaymentDecision {
   /** One per request, in the order of the requests. */
@@ -216,15 +204,3 @@ function outOfStock(productId: string): PaymentAnswer {
 }
 
 export const unknownOrder = refuse(404, 'MUSTER_ORDER_UNKNOWN', 'there is no such order');
-
-/** What was asked stands against what was asked before under the same key. */
-export const refusedKey = ({ code, message }: MusterError) => refuse(409, code, message);
-
-function refuse(
-  status: Refusal['status'],
-  code: Refusal['code'],
-  message: string,
-  details?: Refusal['details'],
-): { readonly ok: false; readonly refusal: Refusal } {
-  return { ok: false, refusal: { status, code, message, ...(details === undefined ? {} : { details }) } };
-}

@@ -2,6 +2,7 @@
  * What a payment changes, in one transaction: what is locked, what is decided on it (order.ts), what is written. Rows
  * come and go through a port: store.ts says it in SQL, the simulation in memory (drills/simulation).
  */
+import { refusedKey } from '../base/refusal.ts';
 import { type OnceRows, onceAll } from '../store/once.ts';
 import type { OutboxRecord } from '../store/outbox.ts';
 import { paidRecords, productRecord } from './events.ts';
@@ -11,7 +12,6 @@ import {
   type PaymentAnswer,
   type PaymentRequest,
   type Product,
-  refusedKey,
   unknownOrder,
 } from './order.ts';
 

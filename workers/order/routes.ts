@@ -11,14 +11,12 @@ import { metrics } from '../../catalog/metrics.ts';
 import { isNotNow } from '../base/errors.ts';
 import { uuidV7 } from '../base/ids.ts';
 import { counter } from '../base/metrics.ts';
-import { isCurrency, type Money } from '../base/money.ts';
 import { pseudonym } from '../base/pseudonym.ts';
-import { errorBody, HttpError } from '../http/errors.ts';
+import { errorBody, HttpError, inUse, refused } from '../http/errors.ts';
 import { idempotencyKey, needKey, onceOf } from '../http/idempotent.ts';
 import { onlyOf, userOf } from '../http/principals.ts';
 import { traceparentOf } from '../kafka/tracing-kafka.ts';
 import { groupCommit } from '../store/group-commit.ts';
-import type { Refusal } from './order.ts';
 import { type PaymentCall, payOrders } from './payments.ts';
 import {
   createProduct,
@@ -344,15 +342,6 @@ function registerPaying(app: App, options: OrderRoutesOptions): void {
   );
 }
 
-/** The schema says how a code looks, not which are in use. */
-function inUse(money: Money, field: string): Money {
-  if (!isCurrency(money.currency))
-    throw new HttpError(422, 'MUSTER_VALIDATION', 'the body is not valid', [
-      { field: `${field}.currency`, reason: 'is not an ISO-4217 code in use' },
-    ]);
-  return money;
-}
-
 function orderView(order: OrderView) {
   return {
     orderId: order.orderId,
@@ -373,6 +362,3 @@ function orderView(order: OrderView) {
     ...(order.settledAtMs === undefined ? {} : { settledAt: new Date(order.settledAtMs).toISOString() }),
   };
 }
-
-const refused = ({ status, code, message, details }: Refusal) =>
-  new HttpError(status, code, message, details);

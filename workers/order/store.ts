@@ -3,6 +3,7 @@
 import { type Kysely, type Selectable, sql, type Transaction } from 'kysely';
 import { uuidV7 } from '../base/ids.ts';
 import type { Money } from '../base/money.ts';
+import { refusedKey } from '../base/refusal.ts';
 import { transaction } from '../store/database.ts';
 import { type OnceCall, once, onceAll, onceRows } from '../store/once.ts';
 import { appendOutbox, setTimer } from '../store/outbox.ts';
@@ -18,7 +19,6 @@ import {
   type Product,
   type ProductChange,
   priceOrder,
-  refusedKey,
   unknownProduct,
 } from './order.ts';
 import type { PaymentRows, PaymentStore, VersionedProduct } from './payments.ts';
