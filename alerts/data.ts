@@ -10,16 +10,18 @@ const redisTarget = '{job="redis",instance="redis-exporter"}';
 export function dataAlerts(): RuleGroup {
   const lateSeconds = limits.retentionLateHours * 3_600;
   const room = (schema: string) => `${tables.bytes}{schema="${schema}",table="t",instance="outside"}`;
-  const cleaned = (table: string) => `${tables.cleanedTime}{table="${table}",instance="outside"}`;
+  const cleaned = (table: string) =>
+    `${tables.cleanedTime}{database="shop",table="${table}",instance="outside"}`;
   return {
     name: 'data',
     rules: [
       rule({
         name: 'TableRetentionLate',
         severity: 'ticket',
-        expr: `time() - max by (table) (${tables.cleanedTime}) > ${lateSeconds}`,
+        expr: `time() - max by (database, table) (${tables.cleanedTime}) > ${lateSeconds}`,
         for: '10m',
-        summary: 'Nothing has cleaned table {{ $labels.table }} for {{ $value | humanizeDuration }}.',
+        summary:
+          'Nothing has cleaned table {{ $labels.table }} ({{ $labels.database }}) for {{ $value | humanizeDuration }}.',
         meaning:
           'Rows are kept longer than was promised, personal data among them, and the table only grows.',
         firstStep: './muster logs outside: what does the worker retention say of this table?',
@@ -32,7 +34,7 @@ export function dataAlerts(): RuleGroup {
               step: '5m',
               series: { [cleaned('sale')]: [at(0)], [cleaned('muster_once')]: [growing(1)] },
               trueFrom: `${limits.retentionLateHours * 60 + 5}m`,
-              alerts: [{ table: 'sale' }],
+              alerts: [{ database: 'shop', table: 'sale' }],
             },
           ],
           staysQuiet: [

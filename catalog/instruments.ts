@@ -37,7 +37,8 @@ const joined = [...inputs, topics.purchaseByUser.name, topics.promoBehaviorByUse
 
 const topic = 'messaging_destination_name';
 const group = 'messaging_consumer_group_name';
-const { messaging, http, outbox, tables, promotion, coupon, order, outside, lag, canary, recovery } = metrics;
+const { messaging, http, outbox, tables, promotion, coupon, order, outside, lag, canary, recovery } =
+  metrics;
 
 export const instruments = {
   [messaging.clientOperationDuration]: histogram(
@@ -72,11 +73,11 @@ export const instruments = {
 
   [tables.deletedRows]: counter(
     'Rows that were deleted because they were older than the catalog keeps them.',
-    ['table'],
+    ['database', 'table'],
   ),
   [tables.cleanedTime]: gauge(
     'When nothing was left in the table that is older than the catalog keeps it (Unix time); at first the start of the process.',
-    ['table'],
+    ['database', 'table'],
   ),
   [tables.bytes]: gauge(
     'Room that the table takes on the database’s disk, as its server estimates it; indexes and free pages included.',

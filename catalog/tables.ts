@@ -3,8 +3,16 @@
  * a table without a rule keeps its rows or loses them by itself, and says why.
  */
 
-/** `shop`: MYSQL_DATABASE. `analytics`: the data platform's beside it, MYSQL_DATABASE_analytics. */
-export type DatabaseName = 'shop' | 'analytics';
+/**
+ * Our databases. `shop` is MYSQL_DATABASE, the others lie beside it as MYSQL_DATABASE_<name>: no service reads another's
+ * tables. `platform`: has the tables of workers/store, for services that do things once or publish.
+ */
+export const databases = {
+  shop: { platform: true },
+  /** The data platform's. */
+  analytics: { platform: false },
+} as const;
+export type DatabaseName = keyof typeof databases;
 
 export interface RetentionRule {
   /** DATETIME(3) in UTC. An index begins with it, or with the column of `only` and then it. */
@@ -25,6 +33,67 @@ export interface Table {
 const past = { anyReplay: 30, aDispute: 90, aYear: 365 };
 /** What the books rest on: ten years cover the longest term that a merchant in Korea has for its commercial books. */
 const booksDays = 3_653;
+
+/** Of the platform, in each database that has them. */
+function platformTables(database: DatabaseName): readonly Table[] {
+  return [
+    {
+      name: 'muster_event',
+      database,
+      rules: [
+        {
+          timeColumn: 'published_at',
+          days: past.aDispute,
+          only: { column: 'state', values: ['COMPLETED'] },
+        },
+        {
+          timeColumn: 'published_at',
+          days: past.aYear,
+          only: { column: 'state', values: ['DEAD_LETTER'] },
+        },
+      ],
+      why: 'Proof that a system outside was told, and the guard against telling it twice. What is still under way stays.',
+    },
+    {
+      name: 'muster_event_failure',
+      database,
+      rules: [{ timeColumn: 'started_at', days: past.aYear }],
+      why: 'As long as its event at most; an attempt is never older than the event.',
+    },
+    {
+      name: 'muster_once',
+      database,
+      rules: [{ timeColumn: 'made_at', days: past.anyReplay }],
+      why: 'A repeat comes within minutes from a client, within the retention of its topic from Kafka.',
+    },
+    {
+      name: 'muster_outbox',
+      database,
+      rules: [],
+      why: 'A row goes when Kafka has acked it.',
+    },
+    {
+      name: 'muster_outbox_due',
+      database,
+      rules: [],
+      why: 'A row goes when Kafka has acked it; a timer stays until its time has come.',
+    },
+    {
+      name: 'muster_outbox_shard',
+      database,
+      rules: [],
+      why: 'Locks: always the same rows.',
+    },
+    migrations(database),
+  ];
+}
+
+const migrations = (database: DatabaseName): Table => ({
+  name: 'muster_migration',
+  database,
+  rules: [],
+  why: 'A row per migration.',
+});
 
 export const tables: readonly Table[] = [
   {
@@ -94,59 +163,7 @@ export const tables: readonly Table[] = [
     rules: [{ timeColumn: 'started_at', days: past.aYear }],
     why: 'Of before muster_event_failure, and not written any more.',
   },
-  {
-    name: 'muster_event',
-    database: 'shop',
-    rules: [
-      {
-        timeColumn: 'published_at',
-        days: past.aDispute,
-        only: { column: 'state', values: ['COMPLETED'] },
-      },
-      {
-        timeColumn: 'published_at',
-        days: past.aYear,
-        only: { column: 'state', values: ['DEAD_LETTER'] },
-      },
-    ],
-    why: 'Proof that a system outside was told, and the guard against telling it twice. What is still under way stays.',
-  },
-  {
-    name: 'muster_event_failure',
-    database: 'shop',
-    rules: [{ timeColumn: 'started_at', days: past.aYear }],
-    why: 'As long as its event at most; an attempt is never older than the event.',
-  },
-  {
-    name: 'muster_once',
-    database: 'shop',
-    rules: [{ timeColumn: 'made_at', days: past.anyReplay }],
-    why: 'A repeat comes within minutes from a client, within the retention of its topic from Kafka.',
-  },
-  {
-    name: 'muster_outbox',
-    database: 'shop',
-    rules: [],
-    why: 'A row goes when Kafka has acked it.',
-  },
-  {
-    name: 'muster_outbox_due',
-    database: 'shop',
-    rules: [],
-    why: 'A row goes when Kafka has acked it; a timer stays until its time has come.',
-  },
-  {
-    name: 'muster_outbox_shard',
-    database: 'shop',
-    rules: [],
-    why: 'Locks: always the same rows.',
-  },
-  {
-    name: 'muster_migration',
-    database: 'shop',
-    rules: [],
-    why: 'A row per migration.',
-  },
+  ...platformTables('shop'),
   {
     name: 'sale',
     database: 'analytics',
@@ -165,4 +182,5 @@ export const tables: readonly Table[] = [
     rules: [],
     why: 'A row per product.',
   },
+  migrations('analytics'),
 ];

@@ -1,10 +1,7 @@
 /** The data platform: paid orders and products in a database of their own, and the questions asked of it. */
-import { fileURLToPath } from 'node:url';
 import { type Kysely, sql } from 'kysely';
 import type { OrderCompleted, ProductEvent } from '../../catalog/events/order.ts';
-import type { DatabaseSettings } from '../base/config.ts';
-import { openDatabase, transaction } from '../store/database.ts';
-import { migrate } from '../store/migrate.ts';
+import { transaction } from '../store/database.ts';
 
 interface SaleTable {
   order_id: string;
@@ -39,28 +36,6 @@ export interface AnalyticsTables {
   sale: SaleTable;
   sale_item: SaleItemTable;
   product: ProductTable;
-}
-
-const migrations = fileURLToPath(new URL('./analytics-migrations/', import.meta.url));
-
-/** The data platform's database beside the given one. */
-export function analyticsSettings(settings: DatabaseSettings): DatabaseSettings {
-  return { ...settings, MYSQL_DATABASE: `${settings.MYSQL_DATABASE}_analytics` };
-}
-
-/** Makes the data platform's database and brings it up to date; several at once are safe. */
-export async function prepareAnalytics(
-  settings: DatabaseSettings,
-  say: (line: string) => void,
-): Promise<void> {
-  const db = openDatabase({ settings, connections: 1 });
-  try {
-    const name = sql.id(analyticsSettings(settings).MYSQL_DATABASE);
-    await sql`CREATE DATABASE IF NOT EXISTS ${name} CHARACTER SET utf8mb4 COLLATE utf8mb4_bin`.execute(db);
-  } finally {
-    await db.destroy();
-  }
-  await migrate(analyticsSettings(settings), say, { folders: migrations });
 }
 
 /** Stores orders, each once however often it comes. */

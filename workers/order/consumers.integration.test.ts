@@ -20,13 +20,12 @@ import {
   uniqueName,
 } from '../kafka/testing.ts';
 import { scratchDatabase, serverSettings } from '../store/database.fixture.ts';
-import { openDatabase } from '../store/database.ts';
+import { databaseOf, openDatabase } from '../store/database.ts';
+import { migrateDatabase } from '../store/migrate.ts';
 import { closeRedis, connectRedis } from '../store/redis.ts';
 import {
   type AnalyticsTables,
-  analyticsSettings,
   customerBehaviour,
-  prepareAnalytics,
   productPreferences,
   salesByProduct,
   salesOverTime,
@@ -59,15 +58,17 @@ test.before(async () => {
   producer = await kafka.producer('test');
   redis = await connectRedis(redisAt);
   ({ settings, drop } = await scratchDatabase('figures'));
-  await prepareAnalytics(settings, () => {});
-  analytics = openDatabase({ settings: analyticsSettings(settings), connections: 2 });
+  await migrateDatabase(settings, 'analytics', () => {});
+  analytics = openDatabase({ settings: databaseOf(settings, 'analytics'), connections: 2 });
   await sql`SELECT 1`.execute(analytics);
 });
 test.after.always(async () => {
   await analytics?.destroy();
   if (drop !== undefined) {
     const server = openDatabase({ settings: serverSettings, connections: 1 });
-    await sql`DROP DATABASE IF EXISTS ${sql.id(analyticsSettings(settings).MYSQL_DATABASE)}`.execute(server);
+    await sql`DROP DATABASE IF EXISTS ${sql.id(databaseOf(settings, 'analytics').MYSQL_DATABASE)}`.execute(
+      server,
+    );
     await server.destroy();
     await drop();
   }
@@ -121,8 +122,8 @@ async function scene(t: ExecutionContext, like: 'orderCompleted' | 'productEvent
           ),
         }),
       ),
-    analytics: () => stopAtEnd(startAnalytics(platform('orderAnalytics'))),
-    products: () => stopAtEnd(startProductEvents(platform('productEvents'))),
+    analytics: async () => stopAtEnd(await startAnalytics(platform('orderAnalytics'))),
+    products: async () => stopAtEnd(await startProductEvents(platform('productEvents'))),
     send: (records: readonly Pick<OutgoingRecord, 'key' | 'value'>[]) =>
       producer.send(records.map((record) => ({ ...record, topic: name }))),
   };
@@ -257,7 +258,7 @@ test.serial(
     t.timeout(120_000);
     const run = randomUUID().slice(0, 8);
     const at = await scene(t);
-    at.analytics();
+    await at.analytics();
     const orders = Array.from({ length: 20 }, (_, index) => orderOf(index, run));
     const beyond = {
       ...orderOf(20, run),
@@ -326,7 +327,7 @@ test.serial(
     const at = await scene(t);
     const relay = await redisRelay(t);
     await at.ranking(async () => relay.through);
-    at.analytics();
+    await at.analytics();
     const orders = Array.from({ length: 300 }, (_, index) => orderOf(index, run));
     await at.send(orders.slice(0, 100).map(recordOf));
     await rankingIs(t, at.key, orders.slice(0, 100));
@@ -387,7 +388,7 @@ test.serial(
     const at = await scene(t);
     await sql`DELETE FROM sale`.execute(analytics);
     await sql`DELETE FROM sale_item`.execute(analytics);
-    const platform = at.analytics();
+    const platform = await at.analytics();
     const orders = Array.from({ length: 400 }, (_, index) => orderOf(index, run));
     await at.ranking();
     await at.send(orders.slice(0, 300).map(recordOf));
@@ -430,7 +431,7 @@ test.serial('a ranking that lacks orders which nobody has any more says so', asy
 test.serial('the data platform keeps products as their newest event says', async (t) => {
   t.timeout(120_000);
   const at = await scene(t, 'productEvents');
-  at.products();
+  await at.products();
   const productId = `mug-${randomUUID()}`;
   const event = (kind: ProductEvent['kind'], version: number, stock: number): ProductEvent => ({
     productId,

@@ -1,5 +1,4 @@
 /** Orders and payments over HTTP on a real MySQL or MariaDB (MYSQL_*), also with its connections cut. */
-import { connect, createServer, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
 import { type Kysely, sql } from 'kysely';
@@ -7,7 +6,7 @@ import type { DatabaseSettings } from '../base/config.ts';
 import { createRegistry } from '../base/metrics.ts';
 import { asOperator, startTestHttp, tokenOf } from '../http/testing.ts';
 import { testLog } from '../kafka/testing.ts';
-import { scratchDatabase } from '../store/database.fixture.ts';
+import { cuttingRelay, scratchDatabase } from '../store/database.fixture.ts';
 import { openDatabase } from '../store/database.ts';
 import { payOrders } from './payments.ts';
 import { registerOrderRoutes } from './routes.ts';
@@ -336,44 +335,12 @@ test.serial(
   },
 );
 
-/** A TCP relay to the database that cuts all connections. */
-async function relay(t: ExecutionContext) {
-  const sockets = new Set<Socket>();
-  const server = createServer((near) => {
-    const far = connect(settings.MYSQL_PORT, settings.MYSQL_HOST);
-    near.pipe(far);
-    far.pipe(near);
-    for (const socket of [near, far]) {
-      sockets.add(socket);
-      socket.on('error', () => {});
-      socket.on('close', () => {
-        near.destroy();
-        far.destroy();
-        sockets.delete(socket);
-      });
-    }
-  });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const cut = () => {
-    for (const socket of sockets) socket.destroy();
-  };
-  t.teardown(() => {
-    server.close();
-    cut();
-  });
-  return { port: (server.address() as { port: number }).port, cut };
-}
-
 test.serial(
   'with connections cut at any moment an order is paid with its events or not at all, and asking again tells',
   async (t) => {
     t.timeout(180_000);
-    const { port, cut } = await relay(t);
-    const { call, product, pay } = await serve(t, {
-      ...settings,
-      MYSQL_HOST: '127.0.0.1',
-      MYSQL_PORT: port,
-    });
+    const { at, cut } = await cuttingRelay(t, settings);
+    const { call, product, pay } = await serve(t, at);
     const insist = async <T>(ask: () => Promise<T & { status: number }>): Promise<T & { status: number }> => {
       for (;;) {
         const answer = await ask();

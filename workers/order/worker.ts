@@ -10,8 +10,8 @@ import { groups } from '../../catalog/groups.ts';
 import { topics } from '../../catalog/topics.ts';
 import { databaseSettings } from '../base/config.ts';
 import type { Worker } from '../platform/worker.ts';
-import { openDatabase } from '../store/database.ts';
-import { type AnalyticsTables, analyticsSettings } from './analytics.ts';
+import { databaseOf, openDatabase } from '../store/database.ts';
+import type { AnalyticsTables } from './analytics.ts';
 import { startAnalytics, startProductEvents } from './data-platform.ts';
 import { startExpiry } from './expiry-consumer.ts';
 import { registerFiguresRoutes } from './figures-routes.ts';
@@ -44,7 +44,7 @@ export const api: Worker<typeof apiConfig> = {
   config: apiConfig,
   async start({ config: settings, database, redis, kafka, http, metrics: registry, secrets, relayOutbox }) {
     const analytics = openDatabase<AnalyticsTables>({
-      settings: analyticsSettings(settings),
+      settings: databaseOf(settings, 'analytics'),
       connections: 3,
     });
     registerOrderRoutes(http, {
@@ -71,7 +71,7 @@ export const ranking: Worker<typeof databaseSettings> = {
     const group = groups.orderRanking;
     // Connects only when the ranking must be restored.
     const analytics = openDatabase<AnalyticsTables>({
-      settings: analyticsSettings(settings),
+      settings: databaseOf(settings, 'analytics'),
       connections: 1,
       queryTimeoutMs: 120_000,
     });

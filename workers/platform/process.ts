@@ -10,6 +10,7 @@ import { runInNewContext } from 'node:vm';
 import type { Kysely } from 'kysely';
 import type { Registry } from 'prom-client';
 import type { RedisClientType } from 'redis';
+import type { DatabaseName } from '../../catalog/tables.ts';
 import {
   ConfigError,
   kafkaOnlySettings,
@@ -72,9 +73,11 @@ export async function runProcess(options: ProcessOptions): Promise<void> {
   let telemetry: Telemetry | undefined;
   let http: Http | undefined;
   let kafka: Kafka | undefined;
-  const database = atFirstUse(() => connectDatabase(platform));
+  const databases = new Map(
+    workers.map(({ database = 'shop' }) => [database, atFirstUse(() => connectDatabase(platform, database))]),
+  );
   const redis = atFirstUse(() => connectToRedis(platform, log));
-  let relay: Promise<Relay> | undefined;
+  const relays = new Map<DatabaseName, Promise<Relay>>();
   let starting: Promise<unknown> | undefined;
   let ending = false;
 
@@ -117,11 +120,11 @@ export async function runProcess(options: ProcessOptions): Promise<void> {
     await Promise.all(
       [...started].map(([worker, running]) => step(`worker ${worker.name}`, () => running.stop())),
     );
-    await step('outbox relay', async () => (await relay)?.stop());
+    for (const relay of relays.values()) await step('outbox relay', async () => (await relay).stop());
     await step('kafka', () => kafka?.close());
     await step('database', async () => {
-      const db = await database.opened()?.catch(() => undefined);
-      await db?.destroy();
+      for (const database of databases.values())
+        await (await database.opened()?.catch(() => undefined))?.destroy();
     });
     await step('redis', async () => {
       const client = await redis.opened()?.catch(() => undefined);
@@ -180,10 +183,12 @@ export async function runProcess(options: ProcessOptions): Promise<void> {
           kafka: connected,
           http: app as never,
           metrics: registry,
-          database: database.get,
+          database: databases.get(worker.database ?? 'shop')!.get,
           redis: redis.get,
           relayOutbox: () => {
-            relay ??= startRelay(platform, { kafka: connected, registry, log });
+            const own = worker.database ?? 'shop';
+            const relay = relays.get(own) ?? startRelay(platform, own, { kafka: connected, registry, log });
+            relays.set(own, relay);
             return relay;
           },
           // Not there for workers that use Kafka only; nor do they use it.
@@ -224,9 +229,9 @@ function trustedKeys(settings: PlatformSettings): TrustedKeys | undefined {
   return verifyKey === undefined ? undefined : { verifyKey };
 }
 
-async function connectDatabase(settings: PlatformSettings): Promise<Kysely<unknown>> {
-  const { openDatabase, pingDatabase } = await import('../store/database.ts');
-  const db = openDatabase({ settings });
+async function connectDatabase(settings: PlatformSettings, name: DatabaseName): Promise<Kysely<unknown>> {
+  const { databaseOf, openDatabase, pingDatabase } = await import('../store/database.ts');
+  const db = openDatabase({ settings: databaseOf(settings, name) });
   try {
     await pingDatabase(db);
     return db;
@@ -239,9 +244,10 @@ async function connectDatabase(settings: PlatformSettings): Promise<Kysely<unkno
 /** With connections of its own: publishing must not wait behind the work that fills the outbox. */
 async function startRelay(
   settings: PlatformSettings,
+  name: DatabaseName,
   { kafka, registry, log }: { readonly kafka: Kafka; readonly registry: Registry; readonly log: Logger },
 ): Promise<Relay> {
-  const [{ openDatabase }, { outboxStore }, { startOutboxRelay }] = await Promise.all([
+  const [{ databaseOf, openDatabase }, { outboxStore }, { startOutboxRelay }] = await Promise.all([
     import('../store/database.ts'),
     import('../store/outbox.ts'),
     import('../store/relay.ts'),
@@ -249,7 +255,7 @@ async function startRelay(
   const producer = await kafka.producer('outbox');
   // Those without an order are many and can wait a moment for each other.
   const unordered = await kafka.producer('outbox-unordered', { lingerMs: 30 });
-  const db = openDatabase({ settings, connections: 3 });
+  const db = openDatabase({ settings: databaseOf(settings, name), connections: 3 });
   const relay = startOutboxRelay({
     store: outboxStore(db),
     producer,

@@ -6,6 +6,7 @@ import type { RedisClientType } from 'redis';
 import type { Static, TObject } from 'typebox';
 import type { Logger } from 'winston';
 import type { ConsumerGroup } from '../../catalog/groups.ts';
+import type { DatabaseName } from '../../catalog/tables.ts';
 import type { Topic } from '../../catalog/topics.ts';
 import type { Kafka } from '../kafka/kafka.ts';
 import type { Relay } from '../store/relay.ts';
@@ -22,6 +23,8 @@ export interface Worker<Config extends TObject = TObject> {
    * KAFKA_BROKERS as the only setting that must be there.
    */
   readonly kafkaOnly?: true;
+  /** The database that is its own; default: the shop's. */
+  readonly database?: DatabaseName;
   /** Its memory counts for more than its time: a process with it in keeps V8's young generation small, busy or not. */
   readonly staysSmall?: true;
   /** Its own settings (environment variables), beside those of the platform; validated at boot. */
@@ -36,7 +39,7 @@ export interface WorkerDeps<Config = Record<string, unknown>> {
   /** The process's HTTP server: register routes; /metrics, /healthz, /readyz and /docs are there already. */
   readonly http: FastifyInstance;
   readonly metrics: Registry;
-  /** Connects at first use; rejects with MUSTER_DATABASE_DOWN when it cannot within its deadline. */
+  /** The worker's. Connects at first use; rejects with MUSTER_DATABASE_DOWN when it cannot within its deadline. */
   database(): Promise<Kysely<unknown>>;
   redis(): Promise<RedisClientType>;
   /** Publishes the outbox in this process from now on, one relay for all its workers: for those that append to it. */

@@ -1,9 +1,12 @@
 /** A scratch schema for tests that need a real database, and a child process that dies within a transaction. */
+import { connect, createServer, type Socket } from 'node:net';
+import type { ExecutionContext } from 'ava';
 import { type Kysely, sql } from 'kysely';
 import mysql from 'mysql2/promise';
+import type { DatabaseName } from '../../catalog/tables.ts';
 import type { DatabaseSettings } from '../base/config.ts';
 import { connectionOptions, openDatabase, transaction } from './database.ts';
-import { migrate } from './migrate.ts';
+import { foldersOf, migrate } from './migrate.ts';
 import { once } from './once.ts';
 import { appendOutbox } from './outbox.ts';
 
@@ -51,10 +54,10 @@ export async function scratchSchema(name: string): Promise<{
 const dropTables =
   'DROP TABLE IF EXISTS muster_once, muster_outbox, muster_outbox_due, muster_outbox_shard, muster_migration, test_effect';
 
-/** A migrated scratch schema with a table `test_effect (id, n)` for effects. */
-export async function scratchDatabase(name: string) {
+/** A scratch schema migrated as one of our databases, with a table `test_effect (id, n)` for effects. */
+export async function scratchDatabase(name: string, like: DatabaseName = 'shop') {
   const scratch = await scratchSchema(name);
-  await migrate(scratch.settings, () => {});
+  await migrate(scratch.settings, () => {}, { folders: foldersOf(like) });
   const db = openDatabase({ settings: scratch.settings });
   await sql`CREATE TABLE test_effect (id VARBINARY(255) NOT NULL PRIMARY KEY, n BIGINT NOT NULL)`.execute(db);
   return {
@@ -70,6 +73,35 @@ export async function scratchDatabase(name: string) {
 export async function countOf(db: Kysely<unknown>, table: string): Promise<number> {
   const { rows } = await sql<{ n: number }>`SELECT COUNT(*) AS n FROM ${sql.table(table)}`.execute(db);
   return Number(rows[0]!.n);
+}
+
+/** A TCP relay to the database (`at`: by it) that cuts all connections. */
+export async function cuttingRelay(t: ExecutionContext, settings: DatabaseSettings) {
+  const sockets = new Set<Socket>();
+  const server = createServer((near) => {
+    const far = connect(settings.MYSQL_PORT, settings.MYSQL_HOST);
+    near.pipe(far);
+    far.pipe(near);
+    for (const socket of [near, far]) {
+      sockets.add(socket);
+      socket.on('error', () => {});
+      socket.on('close', () => {
+        near.destroy();
+        far.destroy();
+        sockets.delete(socket);
+      });
+    }
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const cut = () => {
+    for (const socket of sockets) socket.destroy();
+  };
+  t.teardown(() => {
+    server.close();
+    cut();
+  });
+  const { port } = server.address() as { port: number };
+  return { at: { ...settings, MYSQL_HOST: '127.0.0.1', MYSQL_PORT: port }, cut };
 }
 
 /** `node database.fixture.ts <before|after>`: does m-1 and dies just before or just after the commit. */

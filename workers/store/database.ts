@@ -2,6 +2,7 @@
 
 import { Kysely, MysqlDialect, sql, type Transaction } from 'kysely';
 import mysql, { type PoolConnection, type PoolOptions } from 'mysql2';
+import type { DatabaseName } from '../../catalog/tables.ts';
 import type { DatabaseSettings } from '../base/config.ts';
 import { databaseDown, isLockConflict, translateDatabaseError } from './database-errors.ts';
 
@@ -23,6 +24,12 @@ const sessionStatements = [
   "SET SESSION time_zone = '+00:00', sql_mode = 'STRICT_ALL_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION', innodb_lock_wait_timeout = 5, wait_timeout = 60",
   'SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED',
 ];
+
+/** Settings of a database of ours, from those of the shop's (MYSQL_DATABASE). */
+export function databaseOf(settings: DatabaseSettings, name: DatabaseName): DatabaseSettings {
+  const { MYSQL_DATABASE: shop } = settings;
+  return { ...settings, MYSQL_DATABASE: name === 'shop' ? shop : `${shop}_${name}` };
+}
 
 /** Options of a mysql2 connection as all of muster uses them. Integers beyond 2^53 come as strings, never rounded. */
 export function connectionOptions(settings: DatabaseSettings): PoolOptions {

@@ -1,5 +1,5 @@
 /**
- * Brings the database up to date: `node workers/store/migrate.ts`. Environment: MYSQL_*. Prints what it did. Exit codes:
+ * Brings our databases up to date: `node workers/store/migrate.ts`. Environment: MYSQL_*. Prints what it did. Exit codes:
  * 0 up to date, 1 failed, 78 wrong environment. Two at once are safe: one waits for the other's lock.
  */
 
@@ -8,12 +8,19 @@ import { glob, readFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import mysql, { type Connection, type RowDataPacket } from 'mysql2/promise';
+import { type DatabaseName, databases } from '../../catalog/tables.ts';
 import { ConfigError, type DatabaseSettings, databaseSettings, readSettings } from '../base/config.ts';
 import { MusterError, NotNowError } from '../base/errors.ts';
-import { connectionOptions } from './database.ts';
+import { connectionOptions, databaseOf } from './database.ts';
 
 /** Each capability keeps the migrations of its tables beside its code, the stores keep the platform's. */
-const everyFolder = fileURLToPath(new URL('../*/migrations', import.meta.url));
+const folder = (path: string) => fileURLToPath(new URL(`../${path}`, import.meta.url));
+
+/** Where the migrations of a database lie: the shop's in folders `migrations`, those of others say whose they are. */
+export const foldersOf = (name: DatabaseName): readonly string[] =>
+  name === 'shop'
+    ? [folder('*/migrations')]
+    : [...(databases[name].platform ? [folder('store/migrations')] : []), folder(`*/${name}-migrations`)];
 
 export interface Migration {
   readonly version: number;
@@ -27,9 +34,11 @@ export interface Migration {
  * numbers. A capability has a range of a hundred, so there are gaps, and a database may get a lower number after a higher
  * one: migrations of two ranges must not need each other. Throws on a double or another name.
  */
-export async function readMigrations(folders = everyFolder): Promise<readonly Migration[]> {
+export async function readMigrations(
+  folders: string | readonly string[] = foldersOf('shop'),
+): Promise<readonly Migration[]> {
   const found: Migration[] = [];
-  for await (const path of glob(join(folders, '*.sql'))) {
+  for await (const path of glob([folders].flat().map((each) => join(each, '*.sql')))) {
     const name = basename(path);
     const text = await readFile(path, 'utf8');
     const version = Number(/^(\d{6})(?:-[a-z0-9-]+)?\.sql$/.exec(name)?.[1]);
@@ -64,7 +73,11 @@ export function statementsOf(text: string): readonly string[] {
 export async function migrate(
   settings: DatabaseSettings,
   say: (line: string) => void,
-  options: { readonly folders?: string; readonly lockSeconds?: number; readonly waitMs?: number } = {},
+  options: {
+    readonly folders?: string | readonly string[];
+    readonly lockSeconds?: number;
+    readonly waitMs?: number;
+  } = {},
 ): Promise<void> {
   const migrations = await readMigrations(options.folders);
   const connection = await connectPatiently(settings, say, options.waitMs ?? 30_000);
@@ -114,6 +127,24 @@ export async function migrate(
     // The lock ends with the connection.
     await connection.end().catch(() => connection.destroy());
   }
+}
+
+/** Makes a database of ours beside MYSQL_DATABASE, unless it is that itself, and brings it up to date. */
+export async function migrateDatabase(
+  settings: DatabaseSettings,
+  name: DatabaseName,
+  say: (line: string) => void,
+): Promise<void> {
+  const own = databaseOf(settings, name);
+  if (name !== 'shop') {
+    const connection = await connectPatiently(settings, say, 30_000);
+    await connection
+      .query(
+        `CREATE DATABASE IF NOT EXISTS \`${own.MYSQL_DATABASE}\` CHARACTER SET utf8mb4 COLLATE utf8mb4_bin`,
+      )
+      .finally(() => connection.end());
+  }
+  await migrate(own, say, { folders: foldersOf(name) });
 }
 
 /** A column or an index that is there already; one to be dropped that is not. */
@@ -184,7 +215,9 @@ async function one<T>(connection: Connection, text: string, values: unknown[]): 
 
 if (import.meta.main) {
   try {
-    await migrate(readSettings(databaseSettings, process.env), (line) => console.log(`migrate: ${line}`));
+    const settings = readSettings(databaseSettings, process.env);
+    for (const name of Object.keys(databases) as DatabaseName[])
+      await migrateDatabase(settings, name, (line) => console.log(`migrate ${name}: ${line}`));
   } catch (error) {
     const lines =
       error instanceof ConfigError

@@ -31,9 +31,10 @@ export function startRetention(options: RetentionOptions): { stop(): Promise<voi
   const succeeded = gauge(registry, metrics.tables.cleanedTime);
   const bytes = gauge(registry, metrics.tables.bytes);
   const cleaned = tables.filter(({ rules }) => rules.length > 0);
-  for (const { name } of cleaned) {
-    deleted.inc({ table: name }, 0);
-    succeeded.set({ table: name }, Date.now() / 1_000);
+  const labelsOf = ({ database, name }: Table) => ({ database, table: name });
+  for (const table of cleaned) {
+    deleted.inc(labelsOf(table), 0);
+    succeeded.set(labelsOf(table), Date.now() / 1_000);
   }
   const stopping = new AbortController();
 
@@ -41,13 +42,13 @@ export function startRetention(options: RetentionOptions): { stop(): Promise<voi
     for (const table of cleaned) {
       try {
         const count = await cleanTable(db, database, table, stopping.signal, (rows) =>
-          deleted.inc({ table: table.name }, rows),
+          deleted.inc(labelsOf(table), rows),
         );
         if (stopping.signal.aborted) return;
-        succeeded.set({ table: table.name }, Date.now() / 1_000);
-        if (count > 0) log.info('old rows deleted', { table: table.name, rows: count });
+        succeeded.set(labelsOf(table), Date.now() / 1_000);
+        if (count > 0) log.info('old rows deleted', { ...labelsOf(table), rows: count });
       } catch (error) {
-        log.warn('old rows could not be deleted; the next round tries again', { table: table.name, error });
+        log.warn('old rows could not be deleted; the next round tries again', { ...labelsOf(table), error });
       }
     }
   }
@@ -88,7 +89,7 @@ export async function cleanTable(
   signal: AbortSignal,
   said: (rows: number) => void,
 ): Promise<number> {
-  const schema = table.database === 'shop' ? database : `${database}_analytics`;
+  const schema = table.database === 'shop' ? database : `${database}_${table.database}`;
   let total = 0;
   for (const rule of table.rules) {
     for (let rows = rowsAtOnce; rows === rowsAtOnce && !signal.aborted; ) {
