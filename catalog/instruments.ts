@@ -37,7 +37,7 @@ const joined = [...inputs, topics.purchaseByUser.name, topics.promoBehaviorByUse
 
 const topic = 'messaging_destination_name';
 const group = 'messaging_consumer_group_name';
-const { messaging, http, outbox, tables, promotion, coupon, order, outside, lag, canary, recovery } =
+const { messaging, http, outbox, tables, promotion, coupon, order, outside, money, lag, canary, recovery } =
   metrics;
 
 export const instruments = {
@@ -179,6 +179,19 @@ export const instruments = {
   ),
   [outside.inDoubt]: gauge(
     'Events for systems outside of which a webhook got no answer: the receiver may have done the work.',
+  ),
+
+  [money.operations]: counter(
+    'Operations on the ledger, by outcome: DONE, REPEATED (the same request again), UNAVAILABLE or the reason of refusal.',
+    ['kind', 'outcome'],
+    {
+      known: ['transfer', 'hold', 'post', 'release', 'correct'].flatMap((kind) =>
+        ['DONE', 'REPEATED', 'UNAVAILABLE'].map((outcome) => ({ kind, outcome })),
+      ),
+    },
+  ),
+  [money.commitDuration]: histogram(
+    'Transactions of the ledger, from their beginning to their commit; many operations share one.',
   ),
 
   [lag.cycleDuration]: histogram('Time that a pass over the cluster took.'),

@@ -89,6 +89,12 @@ export const metrics = {
     /** Rows not COMPLETED of which a webhook got no answer: the receiver may have done the work, from the store of truth. */
     inDoubt: 'outside_in_doubt',
   },
+  money: {
+    /** By kind of operation and outcome: DONE, REPEATED, UNAVAILABLE or the reason of refusal. */
+    operations: 'money_operations_total',
+    /** Of the transaction that many operations share. */
+    commitDuration: 'money_commit_duration_seconds',
+  },
   /** Lag, under kafka_exporter's names; below them our own. */
   lag: {
     brokers: 'kafka_brokers',

@@ -11,6 +11,7 @@ export const databases = {
   shop: { platform: true },
   /** The data platform's. */
   analytics: { platform: false },
+  money: { platform: true },
 } as const;
 export type DatabaseName = keyof typeof databases;
 
@@ -183,4 +184,35 @@ export const tables: readonly Table[] = [
     why: 'A row per product.',
   },
   migrations('analytics'),
+  ...platformTables('money'),
+  {
+    name: 'ledger_account',
+    database: 'money',
+    rules: [],
+    why: 'A row per account: its balance is the sum of all of its entries.',
+  },
+  {
+    name: 'ledger_transfer',
+    database: 'money',
+    rules: [],
+    why: 'Books, and what their running balances rest on: none can go before a year is closed by opening entries, which nobody can do yet.',
+  },
+  {
+    name: 'ledger_entry',
+    database: 'money',
+    rules: [],
+    why: 'As its transfer.',
+  },
+  {
+    name: 'ledger_hold',
+    database: 'money',
+    rules: [
+      {
+        timeColumn: 'ended_at',
+        days: past.aYear,
+        only: { column: 'state', values: ['POSTED', 'RELEASED'] },
+      },
+    ],
+    why: 'What is still held stays; what has ended is told by its transfer, or moved nothing.',
+  },
 ];

@@ -7,6 +7,7 @@ import { drills } from './drills.ts';
 import { consumerLag } from './lag.ts';
 import { orders } from './orders.ts';
 import { overview } from './overview.ts';
+import { pay } from './pay.ts';
 import { promotions } from './promotion.ts';
 import { serviceMap } from './service-map.ts';
 import { topics } from './topics.ts';
@@ -24,6 +25,7 @@ const all = {
   promotion: promotions,
   coupons,
   orders,
+  pay,
   drills,
   workers,
   'service-map': serviceMap,

@@ -29,6 +29,7 @@ const workers: Readonly<Record<string, () => Promise<object>>> = {
   'promotion-log': () => import('./promotion/log-worker.ts'),
   'coupon-api': () => import('./coupon/worker.ts'),
   'coupon-issue': () => import('./coupon/worker.ts'),
+  money: () => import('./money/worker.ts'),
   lag: () => import('./lag/worker.ts'),
   retention: () => import('./retention/worker.ts'),
   traffic: () => import('./traffic/worker.ts'),

@@ -1,0 +1,196 @@
+/**
+ * The ledger: transfers a second between 10,000 members, the same when everybody pays one account, and reading from a full table.
+ *
+ * `./muster bench ledger -- [--only=members,hot,house,pages] [--seconds=15] [--clients=400] [--ledgers=1] [--members=10000] [--entries=1000000] [--rate=500]`
+ *
+ * Runs on the deployed database, in a schema of its own; the ledger runs in this process as in the worker, without HTTP.
+ * A transfer counts when its commit was answered. `--ledgers` are writers with a group commit each, as so many processes
+ * have. `pages` fills the table with `--entries` first, and asks for balances and pages of history at `--rate` a second.
+ * Every phase ends with all balances summed: zero, or the bench fails.
+ */
+import { loadavg } from 'node:os';
+import { type Kysely, sql } from 'kysely';
+import { ensureSecrets } from '../environment/secrets.ts';
+import { hostVariables, secretsFile } from '../environment/variables.ts';
+import { databaseSettings, readSettings } from '../workers/base/config.ts';
+import { uuidV7 } from '../workers/base/ids.ts';
+import { houseAccounts } from '../workers/money/house.ts';
+import { bookAll, type LedgerCall } from '../workers/money/postings.ts';
+import { findAccount, history, ledgerStore } from '../workers/money/store.ts';
+import { openDatabase } from '../workers/store/database.ts';
+import { groupCommit } from '../workers/store/group-commit.ts';
+import { foldersOf, migrate } from '../workers/store/migrate.ts';
+import { keepPace } from '../workers/traffic/pace.ts';
+import { type BenchOptions, context, optionsOf, say, writeReport } from './common/bench.ts';
+import { limits, usage } from './common/usage.ts';
+
+/** What was just started compiles its hot code; that is not what is asked here. */
+const warmUpMs = 5_000;
+const member = (n: number) => `m-${n}`;
+
+export async function run(options: BenchOptions): Promise<void> {
+  const { environment, signal } = options;
+  const { setting, number } = optionsOf(options.args);
+  const { secrets } = await ensureSecrets(secretsFile(environment));
+  const settings = readSettings(databaseSettings, await hostVariables(environment, secrets));
+  const own = { ...settings, MYSQL_DATABASE: `${settings.MYSQL_DATABASE}_test_bench_ledger` };
+  const server = openDatabase({ settings, connections: 1, queryTimeoutMs: 60_000 });
+  await sql`DROP DATABASE IF EXISTS ${sql.id(own.MYSQL_DATABASE)}`.execute(server);
+  await sql`CREATE DATABASE ${sql.id(own.MYSQL_DATABASE)}`.execute(server);
+  const db = openDatabase({ settings: own, connections: 8, queryTimeoutMs: 60_000 });
+  const wanted = (setting('only') ?? 'members,hot,house,pages').split(',');
+  const report: Record<string, unknown> = { ...context(), load: loadavg()[0] };
+  const members = number('members', 10_000);
+  const seconds = number('seconds', 15);
+  try {
+    await migrate(own, () => {}, { folders: foldersOf('money') });
+    await fillAccounts(db, members);
+    const any = () => member(1 + Math.floor(Math.random() * members));
+    const phases: Record<string, (bank: string) => readonly [from: string, to: string]> = {
+      members: () => [any(), any()],
+      hot: () => [any(), member(1)],
+      house: (bank) => [any(), bank],
+    };
+    for (const [name, pair] of Object.entries(phases)) {
+      if (!wanted.includes(name) || signal.aborted) continue;
+      say(`${name}: as fast as it goes, ${seconds} s`);
+      report[name] = await transfers(pair);
+      say(JSON.stringify(report[name]));
+    }
+    if (wanted.includes('pages') && !signal.aborted) report.pages = await pages();
+  } finally {
+    await db.destroy();
+    await sql`DROP DATABASE ${sql.id(own.MYSQL_DATABASE)}`.execute(server);
+    await server.destroy();
+  }
+  writeReport('ledger', report);
+
+  async function transfers(pair: (bank: string) => readonly [from: string, to: string]) {
+    const writers = Array.from({ length: number('ledgers', 1) }, (_, n) => {
+      const store = ledgerStore(async () => db);
+      const bank = houseAccounts(n)('bank', 'KRW');
+      const book = groupCommit((calls: readonly LedgerCall[]) => bookAll(store, calls, Date.now()), {
+        most: 250,
+        waiting: 10_000,
+      });
+      return { book, bank };
+    });
+    const tookMs: number[] = [];
+    const refused = new Map<string, number>();
+    let begun = 0;
+    let measuring = false;
+    const endMs = performance.now() + warmUpMs + seconds * 1_000;
+    const work = async () => {
+      const { book, bank } = writers[begun++ % writers.length]!;
+      const [from, to] = pair(bank);
+      const transferId = uuidV7(Date.now());
+      const beganMs = performance.now();
+      const outcome = await book({
+        operation: {
+          kind: 'transfer',
+          transferId,
+          currency: 'KRW',
+          legs: [{ from, to, amountMinor: 1, reason: 'transfer' }],
+        },
+        once: { scope: 'money:bench', key: transferId, body: `${from} ${to} 1` },
+      });
+      if (!measuring) return;
+      if (outcome.ok) tookMs.push(performance.now() - beganMs);
+      else refused.set(outcome.refusal.code, (refused.get(outcome.refusal.code) ?? 0) + 1);
+    };
+    let before = await usage(environment);
+    let sinceMs = performance.now();
+    const start = setTimeout(async () => {
+      before = await usage(environment);
+      sinceMs = performance.now();
+      measuring = true;
+    }, warmUpMs);
+    const over = () => performance.now() >= endMs || signal.aborted;
+    const endedMs = await keepPace(work, { rate: undefined, connections: number('clients', 400), over });
+    clearTimeout(start);
+    const after = await usage(environment);
+    await balanced(db);
+    return {
+      aSecond: Math.round(tookMs.length / ((endedMs - sinceMs) / 1_000)),
+      ms: percentilesOf(tookMs),
+      refused: Object.fromEntries(refused),
+      ...limits(before, after, tookMs.length),
+    };
+  }
+
+  async function pages() {
+    const entries = number('entries', 1_000_000);
+    say(`pages: filling in ${entries} entries`);
+    await fillEntries(db, members, entries);
+    const rate = number('rate', 500);
+    say(`balances and pages at ${rate}/s, ${seconds} s`);
+    const tookMs = { balance: [] as number[], page: [] as number[] };
+    const endMs = performance.now() + seconds * 1_000;
+    let n = 0;
+    const work = async () => {
+      const accountId = member(1 + Math.floor(Math.random() * members));
+      const kind = n++ % 2 === 0 ? 'balance' : 'page';
+      const beganMs = performance.now();
+      if (kind === 'balance') await findAccount(db, accountId);
+      else await history(db, accountId, { before: 4_294_967_295, limit: 50 });
+      tookMs[kind].push(performance.now() - beganMs);
+    };
+    await keepPace(work, {
+      rate,
+      connections: 1,
+      over: () => performance.now() >= endMs || signal.aborted,
+    });
+    return { entries, rate, balance: percentilesOf(tookMs.balance), page: percentilesOf(tookMs.page) };
+  }
+}
+
+function percentilesOf(ms: readonly number[]) {
+  const sorted = ms.toSorted((a, b) => a - b);
+  const at = (share: number) => Math.round((sorted[Math.ceil(sorted.length * share) - 1] ?? 0) * 10) / 10;
+  return { p50: at(0.5), p99: at(0.99), most: at(1) };
+}
+
+async function fillAccounts(db: Kysely<unknown>, members: number): Promise<void> {
+  await sql`
+    INSERT INTO ledger_account (account_id, currency, state, may_overdraw, balance_minor, held_minor, version, opened_at)
+    SELECT CONCAT('m-', seq), 'KRW', 'OPEN', FALSE, 0, 0, 0, UTC_TIMESTAMP(3)
+    FROM ${sql.id(`seq_1_to_${members}`)}`.execute(db);
+  const bank = houseAccounts(0)('bank', 'KRW');
+  const store = ledgerStore(async () => db);
+  for (let n = 0; n < members; n += 250) {
+    const calls = Array.from({ length: Math.min(250, members - n) }, (_, index): LedgerCall => {
+      const transferId = uuidV7(Date.now());
+      const leg = { from: bank, to: member(n + index + 1), amountMinor: 1_000_000, reason: 'increase' };
+      return {
+        operation: { kind: 'transfer', transferId, currency: 'KRW', legs: [leg] },
+        once: { scope: 'money:bench', key: transferId, body: '' },
+      };
+    });
+    await bookAll(store, calls, Date.now());
+  }
+}
+
+/** Entries as they would be after so many, one won to and fro, behind those that there are. */
+async function fillEntries(db: Kysely<unknown>, members: number, entries: number): Promise<void> {
+  const each = Math.ceil(entries / members);
+  const many = Math.max(1, Math.floor(100_000 / each));
+  for (let from = 1; from <= members; from += many) {
+    const to = Math.min(members, from + many - 1);
+    await sql`
+      INSERT INTO ledger_entry
+      SELECT account.account_no, account.version + place.seq, UNHEX(MD5(CONCAT(member.seq, '/', place.seq))), 0,
+        IF(place.seq % 2, -1, 1), account.balance_minor - (place.seq % 2), account.account_no, 'transfer', UTC_TIMESTAMP(3)
+      FROM ${sql.id(`seq_${from}_to_${to}`)} AS member
+      JOIN ledger_account AS account ON account.account_id = CONCAT('m-', member.seq)
+      JOIN ${sql.id(`seq_1_to_${each}`)} AS place`.execute(db);
+  }
+}
+
+/** Throws unless nothing has appeared or disappeared. */
+async function balanced(db: Kysely<unknown>): Promise<void> {
+  const { rows } = await sql<{ balances: string; entries: string }>`
+    SELECT (SELECT SUM(balance_minor) FROM ledger_account) AS balances,
+      (SELECT SUM(amount_minor) FROM ledger_entry) AS entries`.execute(db);
+  if (Number(rows[0]!.balances) !== 0 || Number(rows[0]!.entries) !== 0)
+    throw new Error(`the books do not balance: ${JSON.stringify(rows[0])}`);
+}

@@ -1,0 +1,239 @@
+/** Members' money over HTTP on a real MySQL or MariaDB (MYSQL_*). */
+import test, { type ExecutionContext } from 'ava';
+import { type Kysely, sql } from 'kysely';
+import { createRegistry } from '../base/metrics.ts';
+import { operatorToken, startTestHttp, tokenOf } from '../http/testing.ts';
+import { testLog } from '../kafka/testing.ts';
+import { scratchDatabase } from '../store/database.fixture.ts';
+import { openDatabase } from '../store/database.ts';
+import { audit } from './books.fixture.ts';
+import { registerMoneyRoutes } from './routes.ts';
+
+let db: Kysely<unknown>;
+let drop: (() => Promise<void>) | undefined;
+let run = 0;
+
+test.before(async () => {
+  ({ db, drop } = await scratchDatabase('money', 'money'));
+});
+test.after.always(() => drop?.());
+
+async function serve(t: ExecutionContext, database: () => Promise<Kysely<unknown>> = async () => db) {
+  const registry = createRegistry();
+  const http = await startTestHttp({ processName: 'pay', log: testLog, registry });
+  registerMoneyRoutes(http.app as never, { database, pseudonymKey: Buffer.alloc(32, 7), registry });
+  await http.open();
+  t.teardown(() => http.close(100));
+  const as =
+    (token: string) =>
+    async (method: string, path: string, body?: object, key = `key-${++run}`) => {
+      const answer = await fetch(`http://127.0.0.1:${http.address().port}/pay/money${path}`, {
+        method,
+        headers: {
+          authorization: `Bearer ${token}`,
+          ...(method === 'POST' && key !== '' ? { 'idempotency-key': key } : {}),
+          ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+        },
+        ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+      });
+      // biome-ignore lint/suspicious/noExplicitAny: an answer of any route
+      const json = (await answer.json()) as any;
+      return { status: answer.status, json, code: json.error?.code as string | undefined };
+    };
+  const staff = as(operatorToken);
+  const won = (amountMinor: number) => ({ amountMinor, currency: 'KRW' });
+  /** A member with an account and so much in it. */
+  async function member(name: string, amountMinor = 0) {
+    const memberId = `${name}@example.org ${++run}`;
+    await staff('PUT', `/accounts/${encodeURIComponent(memberId)}`, { state: 'OPEN' });
+    if (amountMinor > 0) await staff('POST', '/increases', { memberId, amount: won(amountMinor) });
+    const path = `/accounts/${encodeURIComponent(memberId)}`;
+    return { memberId, path, call: as(await tokenOf('customer', memberId)) };
+  }
+  return { as, staff, won, member };
+}
+
+test.serial('money comes in, goes from member to member and out, and each sees their own side', async (t) => {
+  const { staff, won, member } = await serve(t);
+  const [alice, bob] = [await member('alice', 10_000), await member('bob')];
+  const sent = await alice.call('POST', '/transfers', { to: bob.memberId, amount: won(3_000) });
+  t.is(sent.status, 201);
+  t.is((await staff('POST', '/decreases', { memberId: bob.memberId, amount: won(1_000) })).status, 201);
+  t.deepEqual((await alice.call('GET', alice.path)).json, {
+    balance: won(7_000),
+    available: won(7_000),
+    state: 'OPEN',
+  });
+  const { json } = await bob.call('GET', `${bob.path}/history?limit=1`);
+  t.like(json.entries[0], {
+    amountMinor: -1_000,
+    balanceMinor: 2_000,
+    other: 'house:bank',
+    reason: 'decrease',
+  });
+  const { json: older } = await bob.call('GET', `${bob.path}/history?before=${json.next}`);
+  t.like(older.entries[0], { amountMinor: 3_000, transferId: sent.json.transferId, reason: 'transfer' });
+  t.is(older.next, undefined);
+  t.notRegex(JSON.stringify([json, older, sent.json]), /alice|bob|example/);
+  const stored = await sql`SELECT * FROM ledger_account`.execute(db);
+  t.notRegex(JSON.stringify(stored.rows), /alice|bob|example/, 'nor has the ledger a name');
+  t.deepEqual(await audit(db), []);
+});
+
+test.serial('a member sees and spends only what is theirs, a merchant too', async (t) => {
+  const { as, won, member } = await serve(t);
+  const [alice, bob] = [await member('alice', 1_000), await member('bob')];
+  t.like(await bob.call('GET', alice.path), { status: 404, code: 'MUSTER_ACCOUNT_UNKNOWN' });
+  t.like(await bob.call('GET', `${alice.path}/history`), { status: 404 });
+  const theft = { from: alice.memberId, to: bob.memberId, amount: won(1) };
+  t.like(await bob.call('POST', '/transfers', theft), { status: 403, code: 'MUSTER_FORBIDDEN' });
+  const shop = as(await tokenOf('merchant', bob.memberId));
+  t.like(await shop('GET', alice.path), { status: 404 });
+  t.like(await shop('GET', bob.path), { status: 200 });
+  t.like(await shop('POST', '/transfers', theft), { status: 403 });
+  for (const [method, path, body] of [
+    ['POST', '/increases', { memberId: bob.memberId, amount: won(1) }],
+    ['POST', '/decreases', { memberId: alice.memberId, amount: won(1) }],
+    ['POST', '/holds', theft],
+    ['PUT', alice.path, { state: 'CLOSED' }],
+  ] as const)
+    t.like(await bob.call(method, path, body), { status: 403 }, `${method} ${path}`);
+});
+
+test.serial('what is no request is refused with the field, and nothing moves', async (t) => {
+  const { staff, won, member } = await serve(t);
+  const [alice, bob] = [await member('alice', 100), await member('bob')];
+  const to = bob.memberId;
+  const codes: (string | undefined)[] = [];
+  for (const amount of [
+    won(-1),
+    won(0.5),
+    won(2 ** 53),
+    { amountMinor: '1', currency: 'KRW' },
+    { amountMinor: 1, currency: 'XQQ' },
+    { amountMinor: 1 },
+  ])
+    codes.push((await alice.call('POST', '/transfers', { to, amount })).code);
+  t.deepEqual(
+    codes,
+    Array.from({ length: 6 }, () => 'MUSTER_VALIDATION'),
+  );
+  const refusals = [
+    await alice.call('POST', '/transfers', { to, amount: won(0) }),
+    await alice.call('POST', '/transfers', { to: alice.memberId, amount: won(1) }),
+    await alice.call('POST', '/transfers', { to: 'nobody', amount: won(1) }),
+    await alice.call('POST', '/transfers', { to, amount: { amountMinor: 1, currency: 'USD' } }),
+    await alice.call('POST', '/transfers', { to, amount: won(101) }),
+    await alice.call('POST', '/transfers', { to, amount: won(1) }, ''),
+    await staff('POST', `/transfers/${'0'.repeat(8)}-0000-0000-0000-${'0'.repeat(12)}/correction`),
+    await staff('POST', `/holds/${'0'.repeat(8)}-0000-0000-0000-${'0'.repeat(12)}/release`),
+  ];
+  t.deepEqual(
+    refusals.map(({ status, code }) => `${status} ${code}`),
+    [
+      '422 MUSTER_AMOUNT_INVALID',
+      '422 MUSTER_SAME_ACCOUNT',
+      '404 MUSTER_ACCOUNT_UNKNOWN',
+      '422 MUSTER_CURRENCIES_DIFFER',
+      '409 MUSTER_MONEY_SHORT',
+      '422 MUSTER_VALIDATION',
+      '404 MUSTER_TRANSFER_UNKNOWN',
+      '404 MUSTER_HOLD_UNKNOWN',
+    ],
+  );
+  t.like((await alice.call('GET', alice.path)).json, { balance: won(100) });
+});
+
+test.serial(
+  'a suspended or closed account neither gets nor gives; an account with money cannot be closed',
+  async (t) => {
+    const { staff, won, member } = await serve(t);
+    const [alice, bob] = [await member('alice', 100), await member('bob')];
+    const there = () => alice.call('POST', '/transfers', { to: bob.memberId, amount: won(1) });
+    const back = () => bob.call('POST', '/transfers', { to: alice.memberId, amount: won(1) });
+    t.like(await staff('PUT', alice.path, { state: 'CLOSED' }), {
+      status: 409,
+      code: 'MUSTER_ACCOUNT_NOT_EMPTY',
+    });
+    for (const state of ['SUSPENDED', 'CLOSED'] as const) {
+      t.is((await staff('PUT', bob.path, { state })).status, 200);
+      t.like(await there(), { status: 409, code: 'MUSTER_ACCOUNT_NOT_OPEN' }, state);
+      t.like(await back(), { status: 409, code: 'MUSTER_ACCOUNT_NOT_OPEN' }, state);
+    }
+    t.like(await staff('PUT', bob.path, { state: 'OPEN' }), { status: 409 }, 'closed for good');
+    t.like(await staff('PUT', alice.path, { state: 'OPEN', currency: 'USD' }), { status: 409 });
+  },
+);
+
+test.serial(
+  'what is held is posted or released once; a transfer is taken back once, however many ask',
+  async (t) => {
+    const { staff, won, member } = await serve(t);
+    const [alice, bob] = [await member('alice', 100), await member('bob')];
+    const body = { from: alice.memberId, to: bob.memberId, amount: won(80) };
+    const { holdId } = (await staff('POST', '/holds', body)).json;
+    t.like((await alice.call('GET', alice.path)).json, { balance: won(100), available: won(20) });
+    t.like(await alice.call('POST', '/transfers', { to: bob.memberId, amount: won(21) }), {
+      code: 'MUSTER_MONEY_SHORT',
+    });
+    const ends = await Promise.all(
+      Array.from({ length: 10 }, (_, n) =>
+        n % 2 === 0
+          ? staff('POST', `/holds/${holdId}/post`, { amountMinor: 50 })
+          : staff('POST', `/holds/${holdId}/release`),
+      ),
+    );
+    t.is(ends.filter(({ status }) => status < 300).length, 1);
+    t.is(ends.filter(({ code }) => code === 'MUSTER_HOLD_ENDED').length, 9);
+
+    const { transferId } = (await alice.call('POST', '/transfers', { to: bob.memberId, amount: won(20) }))
+      .json;
+    const before = (await alice.call('GET', alice.path)).json.balance.amountMinor;
+    const taken = await Promise.all(
+      Array.from({ length: 20 }, () => staff('POST', `/transfers/${transferId}/correction`)),
+    );
+    t.is(taken.filter(({ status }) => status === 201).length, 1);
+    t.is(taken.filter(({ code }) => code === 'MUSTER_TRANSFER_CORRECTED').length, 19);
+    t.is((await alice.call('GET', alice.path)).json.balance.amountMinor, before + 20);
+    t.deepEqual(await audit(db), []);
+  },
+);
+
+test.serial(
+  'the same request under the same key has one effect and one answer, also when many come at once',
+  async (t) => {
+    const { won, member } = await serve(t);
+    const [alice, bob] = [await member('alice', 100), await member('bob')];
+    const ask = (amount: number) =>
+      alice.call('POST', '/transfers', { to: bob.memberId, amount: won(amount) }, 'same');
+    const answers = await Promise.all(Array.from({ length: 30 }, () => ask(10)));
+    const good = answers.filter(({ status }) => status === 201);
+    t.true(good.length > 0);
+    t.is(new Set(good.map(({ json }) => json.transferId)).size, 1);
+    for (const { status, code } of answers) if (status !== 201) t.is(code, 'MUSTER_IDEMPOTENCY_KEY_IN_USE');
+    t.deepEqual(await ask(10), good[0]);
+    t.like(await ask(11), { status: 409, code: 'MUSTER_IDEMPOTENCY_KEY_REUSED' });
+    t.like((await alice.call('GET', alice.path)).json, { balance: won(90) });
+  },
+);
+
+test.serial(
+  'while the database is away the answer says that nobody knows, and to send the same again',
+  async (t) => {
+    const away = openDatabase({
+      settings: {
+        MYSQL_HOST: '127.0.0.1',
+        MYSQL_PORT: 1,
+        MYSQL_USER: 'x',
+        MYSQL_PASSWORD: 'x',
+        MYSQL_DATABASE: 'x',
+      },
+      acquireTimeoutMs: 200,
+    });
+    t.teardown(() => away.destroy());
+    const { staff, won } = await serve(t, async () => away);
+    const answer = await staff('POST', '/increases', { memberId: 'x', amount: won(1) });
+    t.like(answer, { status: 503, code: 'MUSTER_DATABASE_DOWN' });
+    t.regex(answer.json.error.message, /same Idempotency-Key/);
+  },
+);

@@ -1,0 +1,380 @@
+/** HTTP of members' money. Neither the ledger nor an answer has a member's id: accounts are known by its pseudonym. */
+import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
+import type { Kysely } from 'kysely';
+import type { Registry } from 'prom-client';
+import { Type } from 'typebox';
+import { money } from '../../catalog/events/promotion.ts';
+import { metrics } from '../../catalog/metrics.ts';
+import { isNotNow } from '../base/errors.ts';
+import { uuidV7 } from '../base/ids.ts';
+import { counter, durationHistogram } from '../base/metrics.ts';
+import { homeCurrency, type Money } from '../base/money.ts';
+import { pseudonym } from '../base/pseudonym.ts';
+import { errorBody, HttpError, inUse, refused } from '../http/errors.ts';
+import { idempotencyKey, onceOf } from '../http/idempotent.ts';
+import { onlyOf, type Self, userOf } from '../http/principals.ts';
+import { groupCommit } from '../store/group-commit.ts';
+import { houseAccounts, houseOf, isHouse } from './house.ts';
+import type { Account, Operation } from './ledger.ts';
+import { bookAll, type LedgerCall } from './postings.ts';
+import { findAccount, history, ledgerStore, setAccount } from './store.ts';
+
+export interface MoneyRoutesOptions {
+  database(): Promise<Kysely<unknown>>;
+  readonly pseudonymKey: Buffer;
+  readonly registry: Registry;
+}
+
+const typed = (http: FastifyInstance) => http.withTypeProvider<TypeBoxTypeProvider>();
+type App = ReturnType<typeof typed>;
+type Request = Pick<FastifyRequest, 'principal' | 'headers' | 'method' | 'url' | 'body'>;
+
+const tags = ['money'];
+const staff = { callers: ['operator'] } as const;
+const members = { callers: ['customer', 'merchant', 'operator'] } as const;
+const self: Self = { roles: ['customer', 'merchant'], field: 'from' };
+
+const memberId = Type.String({ minLength: 1, maxLength: 200, description: 'the member' });
+const uuid = Type.String({ pattern: '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' });
+const memberPath = Type.Object({ memberId });
+const accountState = Type.Enum(['OPEN', 'SUSPENDED', 'CLOSED']);
+const accountBody = Type.Object({
+  balance: money,
+  /** The balance without what is under way. */
+  available: money,
+  state: accountState,
+});
+const bookedBody = Type.Object({ transferId: Type.String() });
+const heldBody = Type.Object({ holdId: Type.String() });
+const failures = { 404: errorBody, 409: errorBody, 422: errorBody, 503: errorBody };
+
+/** Does an operation for a request, once per its Idempotency-Key; resolves to the id of the transfer or hold. */
+type Book = (request: Request, operation: Operation) => Promise<string>;
+
+export function registerMoneyRoutes(http: FastifyInstance, options: MoneyRoutesOptions): void {
+  const app = typed(http);
+  const book = booking(options);
+  const accountIdOf = (id: string) => pseudonym(options.pseudonymKey, id);
+  registerAccounts(app, options, accountIdOf);
+  registerMoves(app, book, accountIdOf);
+  registerHolds(app, book, accountIdOf);
+}
+
+function booking({ database, pseudonymKey, registry }: MoneyRoutesOptions): Book {
+  const operations = counter(registry, metrics.money.operations);
+  const commits = durationHistogram(registry, metrics.money.commitDuration);
+  const store = ledgerStore(database);
+  const run = groupCommit(
+    async (calls: readonly LedgerCall[]) => {
+      const beganMs = performance.now();
+      const outcomes = await bookAll(store, calls, Date.now());
+      commits.observe({}, (performance.now() - beganMs) / 1_000);
+      return outcomes;
+    },
+    { most: 250, waiting: 5_000 },
+  );
+  return async (request, operation) => {
+    const { kind } = operation;
+    try {
+      const once = onceOf(request as FastifyRequest, 'money', pseudonymKey)!;
+      const outcome = await run({ operation, once });
+      if (!outcome.ok) throw refused(outcome.refusal);
+      operations.inc({ kind, outcome: outcome.repeated ? 'REPEATED' : 'DONE' });
+      return outcome.id;
+    } catch (error) {
+      const known = error instanceof HttpError && error.status < 500;
+      operations.inc({ kind, outcome: known ? error.code.replace('MUSTER_', '') : 'UNAVAILABLE' });
+      if (!isNotNow(error)) throw error;
+      throw new HttpError(
+        503,
+        error.code,
+        'it is not known here whether it took place: send the same again with the same Idempotency-Key',
+        undefined,
+        { cause: error },
+      );
+    }
+  };
+}
+
+function registerAccounts(
+  app: App,
+  { database }: MoneyRoutesOptions,
+  accountIdOf: (memberId: string) => string,
+): void {
+  /** Throws 404 also when it is another member's. */
+  async function ownAccount(request: Pick<FastifyRequest, 'principal'>, id: string): Promise<Account> {
+    const only = onlyOf(request, self);
+    const account =
+      only === undefined || only === id ? await findAccount(await database(), accountIdOf(id)) : undefined;
+    if (account === undefined) throw new HttpError(404, 'MUSTER_ACCOUNT_UNKNOWN', 'there is no such account');
+    return account;
+  }
+
+  app.put(
+    '/pay/money/accounts/:memberId',
+    {
+      config: staff,
+      schema: {
+        summary: "Open a member's account, or change its state",
+        description:
+          'The same again changes nothing. A SUSPENDED account neither gets nor gives, but for what was promised before; CLOSED is for good, and only when nothing is in the account or under way.',
+        tags,
+        params: memberPath,
+        body: Type.Object({
+          state: accountState,
+          currency: Type.Optional(
+            Type.String({ pattern: '^[A-Z]{3}$', description: `${homeCurrency} when it is left out` }),
+          ),
+        }),
+        response: { 200: accountBody, ...failures },
+      },
+    },
+    async ({ params, body }) => {
+      const currency = body.currency ?? homeCurrency;
+      inUse({ amountMinor: 0, currency }, 'body');
+      const changed = await setAccount(await database(), accountIdOf(params.memberId), {
+        state: body.state,
+        currency,
+      });
+      if (!changed.ok) throw refused(changed.refusal);
+      return accountView(changed.account);
+    },
+  );
+
+  app.get(
+    '/pay/money/accounts/:memberId',
+    {
+      config: members,
+      schema: {
+        summary: "What is in a member's account",
+        tags,
+        params: memberPath,
+        response: { 200: accountBody, ...failures },
+      },
+    },
+    async (request) => accountView(await ownAccount(request, request.params.memberId)),
+  );
+
+  app.get(
+    '/pay/money/accounts/:memberId/history',
+    {
+      config: members,
+      schema: {
+        summary: 'What was booked on an account, the newest first',
+        description:
+          'An amount below zero went out. `next` is there while there is more: pass it as `before`. What is booked meanwhile shifts nothing.',
+        tags,
+        params: memberPath,
+        querystring: Type.Object({
+          limit: Type.Integer({ minimum: 1, maximum: 200, default: 50 }),
+          before: Type.Integer({ minimum: 1, maximum: 4_294_967_295, default: 4_294_967_295 }),
+        }),
+        response: {
+          200: Type.Object({
+            entries: Type.Array(
+              Type.Object({
+                transferId: Type.String(),
+                amountMinor: Type.Integer(),
+                balanceMinor: Type.Integer({ description: 'of the account after it' }),
+                currency: Type.String(),
+                other: Type.String({
+                  description: 'the other side: the pseudonym of a member, or our account',
+                }),
+                reason: Type.String(),
+                bookedAt: Type.String(),
+              }),
+            ),
+            next: Type.Optional(Type.Integer()),
+          }),
+          ...failures,
+        },
+      },
+    },
+    async (request) => {
+      const { accountId, currency } = await ownAccount(request, request.params.memberId);
+      const entries = await history(await database(), accountId, request.query);
+      const last = entries.at(-1);
+      return {
+        entries: entries.map(({ transferId, amountMinor, balanceMinor, other, reason, bookedAtMs }) => ({
+          transferId,
+          amountMinor,
+          balanceMinor,
+          currency,
+          other: isHouse(other) ? houseOf(other).name : other,
+          reason,
+          bookedAt: new Date(bookedAtMs).toISOString(),
+        })),
+        ...(last === undefined || last.version === 1 ? {} : { next: last.version }),
+      };
+    },
+  );
+}
+
+function registerMoves(app: App, book: Book, accountIdOf: (memberId: string) => string): void {
+  const house = houseAccounts();
+
+  async function transfer(request: Request, from: string, to: string, amount: Money, reason: string) {
+    const { amountMinor, currency } = inUse(amount, 'amount');
+    const transferId = await book(request, {
+      kind: 'transfer',
+      transferId: uuidV7(Date.now()),
+      currency,
+      legs: [{ from, to, amountMinor, reason }],
+    });
+    return { transferId };
+  }
+
+  for (const [path, summary, reason] of [
+    ['/pay/money/increases', 'Put money into an account that has come in at the bank', 'increase'],
+    ['/pay/money/decreases', 'Take money out of an account that has gone out at the bank', 'decrease'],
+  ] as const)
+    app.post(
+      path,
+      {
+        config: staff,
+        schema: {
+          summary,
+          tags,
+          headers: idempotencyKey.required,
+          body: Type.Object({ memberId, amount: money }),
+          response: { 201: bookedBody, ...failures },
+        },
+      },
+      async (request, reply) => {
+        const { amount } = request.body;
+        const own = accountIdOf(request.body.memberId);
+        const bank = house('bank', amount.currency);
+        const [from, to] = reason === 'increase' ? [bank, own] : [own, bank];
+        return reply.code(201).send(await transfer(request, from, to, amount, reason));
+      },
+    );
+
+  app.post(
+    '/pay/money/transfers',
+    {
+      config: members,
+      schema: {
+        summary: 'Send money to another member',
+        tags,
+        headers: idempotencyKey.required,
+        body: Type.Object(
+          {
+            from: Type.Optional(
+              Type.String({ minLength: 1, maxLength: 200, description: 'a member may leave it out' }),
+            ),
+            to: memberId,
+            amount: money,
+          },
+          { examples: [{ to: 'user-2', amount: { amountMinor: 5_000, currency: 'KRW' } }] },
+        ),
+        response: { 201: bookedBody, ...failures },
+      },
+    },
+    async (request, reply) => {
+      const { from, to, amount } = request.body;
+      const sender = accountIdOf(userOf(request, from, self));
+      return reply.code(201).send(await transfer(request, sender, accountIdOf(to), amount, 'transfer'));
+    },
+  );
+
+  app.post(
+    '/pay/money/transfers/:transferId/correction',
+    {
+      config: staff,
+      schema: {
+        summary: 'Take a transfer back, once, by another one',
+        tags,
+        headers: idempotencyKey.required,
+        params: Type.Object({ transferId: uuid }),
+        response: { 201: bookedBody, ...failures },
+      },
+    },
+    async (request, reply) => {
+      const transferId = await book(request, {
+        kind: 'correct',
+        transferId: uuidV7(Date.now()),
+        corrects: request.params.transferId,
+      });
+      return reply.code(201).send({ transferId });
+    },
+  );
+}
+
+function registerHolds(app: App, book: Book, accountIdOf: (memberId: string) => string): void {
+  const holdPath = Type.Object({ holdId: uuid });
+
+  app.post(
+    '/pay/money/holds',
+    {
+      config: staff,
+      schema: {
+        summary: 'Hold an amount for a transfer that is under way',
+        description:
+          'Nobody else can spend it until it is posted or released; nothing releases it by itself.',
+        tags,
+        headers: idempotencyKey.required,
+        body: Type.Object({ from: memberId, to: memberId, amount: money }),
+        response: { 201: heldBody, ...failures },
+      },
+    },
+    async (request, reply) => {
+      const { amountMinor, currency } = inUse(request.body.amount, 'amount');
+      const [from, to] = [request.body.from, request.body.to].map(accountIdOf) as [string, string];
+      const leg = { from, to, amountMinor, reason: 'transfer' };
+      const holdId = await book(request, { kind: 'hold', holdId: uuidV7(Date.now()), currency, leg });
+      return reply.code(201).send({ holdId });
+    },
+  );
+
+  app.post(
+    '/pay/money/holds/:holdId/post',
+    {
+      config: staff,
+      schema: {
+        summary: 'Transfer what is held, or a part of it; the rest is free again',
+        tags,
+        headers: idempotencyKey.required,
+        params: holdPath,
+        body: Type.Object({
+          amountMinor: Type.Optional(Type.Integer({ minimum: 1, maximum: Number.MAX_SAFE_INTEGER })),
+        }),
+        response: { 201: bookedBody, ...failures },
+      },
+    },
+    async (request, reply) => {
+      const transferId = await book(request, {
+        kind: 'post',
+        transferId: uuidV7(Date.now()),
+        holdId: request.params.holdId,
+        ...request.body,
+      });
+      return reply.code(201).send({ transferId });
+    },
+  );
+
+  app.post(
+    '/pay/money/holds/:holdId/release',
+    {
+      config: staff,
+      schema: {
+        summary: 'Free what is held',
+        tags,
+        headers: idempotencyKey.required,
+        params: holdPath,
+        response: { 200: heldBody, ...failures },
+      },
+    },
+    async (request) => ({
+      holdId: await book(request, { kind: 'release', holdId: request.params.holdId }),
+    }),
+  );
+}
+
+function accountView({ balanceMinor, heldMinor, currency, state }: Account) {
+  return {
+    balance: { amountMinor: balanceMinor, currency },
+    available: { amountMinor: balanceMinor - heldMinor, currency },
+    state,
+  };
+}
