@@ -49,30 +49,29 @@ function slice(legs: readonly (readonly Case[])[], forMs: number): readonly (rea
 
 /** Which legs are the part `i` of `n` (from 1): neighbours, about as long each. */
 export function partOf(legs: readonly Drill[], i: number, n: number): readonly Drill[] {
-  const wholeMs = legs.reduce((sum, { loadMs }) => sum + loadMs + aroundMs, 0);
-  let beforeMs = 0;
-  return legs.filter(({ loadMs }) => {
-    const middleMs = beforeMs + (loadMs + aroundMs) / 2;
-    beforeMs += loadMs + aroundMs;
-    return Math.floor((middleMs / wholeMs) * n) === i - 1;
-  });
+  return shared(legs, n, ({ loadMs }) => loadMs + aroundMs)[i - 1]!;
 }
 
-/** Legs of equal length are better than full ones and a short one. */
+/** Cases in legs of about equal length. */
 function packs(own: readonly Case[]): readonly (readonly Case[])[] {
   const allMs = own.reduce((sum, one) => sum + lastsMs(one), 0);
-  const mostMs = allMs / Math.ceil(allMs / (mostLoadMs - firstAtMs));
-  const legs: Case[][] = [];
-  let filledMs = Number.POSITIVE_INFINITY;
-  for (const one of own) {
-    if (filledMs + lastsMs(one) / 2 > mostMs) {
-      legs.push([]);
-      filledMs = 0;
-    }
-    legs.at(-1)!.push(one);
-    filledMs += lastsMs(one);
+  return shared(own, Math.ceil(allMs / (mostLoadMs - firstAtMs)), lastsMs);
+}
+
+/** A list cut into `n` of about equal length, in its order: each item goes where its middle lies. */
+function shared<Item>(
+  items: readonly Item[],
+  n: number,
+  lengthOf: (item: Item) => number,
+): readonly (readonly Item[])[] {
+  const whole = items.reduce((sum, item) => sum + lengthOf(item), 0);
+  const lists = Array.from({ length: n }, (): Item[] => []);
+  let before = 0;
+  for (const item of items) {
+    lists[Math.floor(((before + lengthOf(item) / 2) / whole) * n)]!.push(item);
+    before += lengthOf(item);
   }
-  return legs;
+  return lists;
 }
 
 function legOf(own: readonly Case[], name: string, seed: number): Drill {

@@ -68,8 +68,8 @@ export async function runDrill(drill: Drill, options: RunDrillOptions): Promise<
   let steps: readonly Promise<void>[] = [];
   try {
     tell('waiting for the steady state');
-    await behave(variables, { mode: 'ok' });
     await untilSteady(environment, kafka, { withinMs: steadyWithinMs, signal, tell });
+    await behave(variables, { mode: 'ok' });
     const context = await contextOf(environment);
     const deadLettersBefore = await endsOf(kafka, deadLetterTopics);
 
