@@ -4,9 +4,16 @@ import { createHash, randomFillSync } from 'node:crypto';
 function asUuid(bytes: Buffer, version: number): string {
   bytes[6] = (bytes[6]! & 0x0f) | (version << 4);
   bytes[8] = (bytes[8]! & 0x3f) | 0x80;
+  return uuidOfBytes(bytes);
+}
+
+/** The text of the first 16 bytes. */
+export function uuidOfBytes(bytes: Buffer): string {
   const hex = bytes.toString('hex', 0, 16);
   return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
 }
+
+export const bytesOfUuid = (uuid: string) => Buffer.from(uuid.replaceAll('-', ''), 'hex');
 
 /** Random bytes ahead of their use: to ask for ten costs as much as to ask for thousands. */
 const ahead = Buffer.alloc(4_096);
@@ -27,6 +34,13 @@ export function uuidV7(nowMs: number, random: Buffer = tenRandomBytes()): string
   bytes.writeUIntBE(nowMs, 0, 6);
   random.copy(bytes, 6, 0, 10);
   return asUuid(bytes, 7);
+}
+
+/** Below every uuidV7() of that millisecond and later, above all earlier ones. */
+export function uuidV7Floor(ms: number): string {
+  const bytes = Buffer.alloc(16);
+  bytes.writeUIntBE(ms, 0, 6);
+  return uuidOfBytes(bytes);
 }
 
 /** UUID version 8 (RFC 9562) that always is the same for the same parts. */

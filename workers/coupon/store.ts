@@ -4,7 +4,7 @@
  */
 import { type Kysely, type RawBuilder, sql, type Transaction } from 'kysely';
 import type { CouponReason, OrderBy } from '../../catalog/events/coupon.ts';
-import { uuidV7 } from '../base/ids.ts';
+import { bytesOfUuid, uuidOfBytes, uuidV7 } from '../base/ids.ts';
 import { transaction } from '../store/database.ts';
 import { logPublished } from '../store/event-log.ts';
 import { type OnceCall, once } from '../store/once.ts';
@@ -14,15 +14,8 @@ import type { NewRequest, RequestRow, RequestRows, RequestStore } from './reques
 
 type Db = Kysely<unknown> | Transaction<unknown>;
 
-const bytesOf = (uuid: string) => Buffer.from(uuid.replaceAll('-', ''), 'hex');
-
-function uuidOfBytes(bytes: Buffer): string {
-  const hex = bytes.toString('hex');
-  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
-}
-
 const userBytes = (userId: string) => Buffer.from(userId, 'utf8');
-const ids = (uuids: readonly string[]) => sql.join(uuids.map(bytesOf));
+const ids = (uuids: readonly string[]) => sql.join(uuids.map(bytesOfUuid));
 const moment = (date: Date | null | undefined) => date?.getTime();
 
 // ---- coupons
@@ -123,7 +116,7 @@ function rowsOf(trx: Transaction<unknown>): RequestRows {
   const insertRequests = async (requests: readonly NewRequest[], insert: RawBuilder<unknown>) => {
     const rows = requests.map(
       ({ requestId, couponId, userId, traceparent }) =>
-        sql`(${bytesOf(requestId)}, ${couponId}, ${userBytes(userId)}, UTC_TIMESTAMP(3), ${traceparent ?? null})`,
+        sql`(${bytesOfUuid(requestId)}, ${couponId}, ${userBytes(userId)}, UTC_TIMESTAMP(3), ${traceparent ?? null})`,
     );
     await sql`
       ${insert} coupon_request (request_id, coupon_id, user_id, requested_at, traceparent)
@@ -208,7 +201,7 @@ function rowsOf(trx: Transaction<unknown>): RequestRows {
     async addHistory(winners) {
       const rows = winners.map(
         ({ couponHistoryId, couponId, userId, requestId, decidedAtMs }) =>
-          sql`(${bytesOf(couponHistoryId!)}, ${couponId}, ${userBytes(userId)}, ${bytesOf(requestId)}, ${new Date(decidedAtMs)})`,
+          sql`(${bytesOfUuid(couponHistoryId!)}, ${couponId}, ${userBytes(userId)}, ${bytesOfUuid(requestId)}, ${new Date(decidedAtMs)})`,
       );
       await sql`
         INSERT INTO coupon_history (coupon_history_id, coupon_id, user_id, request_id, issued_at)
@@ -273,7 +266,7 @@ export async function findRequest(
 ): Promise<LoggedRequest | undefined> {
   const whose = only === undefined ? sql`` : sql`AND r.user_id = ${userBytes(only)}`;
   const { rows } = await sql<LoggedRow>`
-    ${logged} WHERE r.request_id = ${bytesOf(requestId)} ${whose}`.execute(db);
+    ${logged} WHERE r.request_id = ${bytesOfUuid(requestId)} ${whose}`.execute(db);
   return rows[0] && loggedOf(rows[0]);
 }
 
@@ -307,7 +300,7 @@ export async function missedOutcomes(
   after: string | undefined,
   limit: number,
 ): Promise<readonly LoggedRequest[]> {
-  const last = after === undefined ? null : bytesOf(after);
+  const last = after === undefined ? null : bytesOfUuid(after);
   const { rows } = await sql<LoggedRow>`
     ${logged}
     LEFT JOIN coupon_request seen ON seen.request_id = ${last} AND seen.user_id = r.user_id

@@ -246,6 +246,38 @@ export function outboxStore<DB>(db: Kysely<DB>): OutboxStore {
   };
 }
 
+/**
+ * Rows that are overdue, at most `most` of each table: records that were committed longer ago than `limitMs`, or timers that
+ * were due longer ago. `sinceMs`: since when. An id names the table's row, and the topic where that costs nothing.
+ */
+export async function overdueRows<DB>(
+  db: Kysely<DB>,
+  of: 'records' | 'timers',
+  limitMs: number,
+  most: number,
+): Promise<readonly { readonly id: string; readonly sinceMs: number }[]> {
+  const limit = sql`INTERVAL ${limitMs * 1_000} MICROSECOND`;
+  const due = sql`
+    SELECT CONCAT('due-', id) AS id, COALESCE(due_at, created_at) + ${limit} AS since FROM muster_outbox_due
+    WHERE take_at <= UTC_TIMESTAMP(3) + INTERVAL ${takenForMs * 1_000} MICROSECOND
+      AND ${of === 'timers' ? sql`due_at` : sql`due_at IS NULL AND created_at`} < UTC_TIMESTAMP(3) - ${limit}
+    LIMIT ${most}`;
+  // The oldest of each shard: it has no index by time, and needs none.
+  const heads = Array.from(
+    { length: shardCount },
+    (_, shard) => sql`
+      (SELECT shard, id, topic, created_at FROM muster_outbox
+       WHERE shard = ${shard} ORDER BY id LIMIT ${Math.ceil(most / shardCount)})`,
+  );
+  const ordered = sql`
+    SELECT CONCAT(shard, '-', id, ' ', topic) AS id, created_at + ${limit} AS since
+    FROM (${sql.join(heads, sql` UNION ALL `)}) AS head
+    WHERE created_at < UTC_TIMESTAMP(3) - ${limit}`;
+  const { rows } = await sql<{ id: string; since: Date }>`
+    ${of === 'timers' ? due : sql`(${due}) UNION ALL (${ordered})`}`.execute(db);
+  return rows.map(({ id, since }) => ({ id, sinceMs: new Date(since).getTime() }));
+}
+
 function rowsOf<DB>(trx: Transaction<DB>): OutboxRows {
   return {
     async lockShards(wanted) {
