@@ -13,7 +13,7 @@ import type { OrderCompleted } from '../../catalog/events/order.ts';
 import { isNotNow, NotNowError } from '../base/errors.ts';
 import type { SalesSums } from './sales-history.ts';
 
-const defaultKey = 'ranking:products';
+export const rankingKey = 'ranking:products';
 /** Orders remembered per partition: some 110 bytes each, 7 MB in all; ten seconds' worth at ten times the design load. */
 const remembered = 20_000;
 
@@ -58,7 +58,7 @@ export async function addToRanking(
   redis: RedisClientType,
   orders: readonly SoldOrder[],
   at: { readonly partition: number; readonly expected: number | undefined; readonly next: number },
-  key = defaultKey,
+  key = rankingKey,
 ): Promise<Added> {
   const [ok, value] = (await asked(() =>
     redis.eval(addScript, {
@@ -84,7 +84,7 @@ export async function addToRanking(
 /** The position per partition, as far as the ranking has one. */
 export async function rankingPositions(
   redis: RedisClientType,
-  key = defaultKey,
+  key = rankingKey,
 ): Promise<ReadonlyMap<number, number>> {
   const positions = await asked(() => redis.hGetAll(positionsOf(key)));
   return new Map(Object.entries(positions).map(([partition, offset]) => [Number(partition), Number(offset)]));
@@ -94,7 +94,7 @@ export async function rankingPositions(
 export async function forgetPosition(
   redis: RedisClientType,
   partition: number,
-  key = defaultKey,
+  key = rankingKey,
 ): Promise<void> {
   await asked(() =>
     redis.multi().hDel(positionsOf(key), String(partition)).del(recentOf(key, partition)).exec(),
@@ -125,7 +125,7 @@ export async function restoreRanking(
   redis: RedisClientType,
   { quantities, next, newest }: SalesSums,
   { partition, at }: { readonly partition: number; readonly at: number | undefined },
-  key = defaultKey,
+  key = rankingKey,
 ): Promise<boolean> {
   const stage = `${key}:staged:${randomUUID()}`;
   const stageSet = async (name: string, members: readonly { value: string; score: number }[]) => {
@@ -166,12 +166,12 @@ export async function restoreRanking(
 }
 
 /** Notes that the ranking lacks orders, until it is emptied or restored. */
-export async function markPartial(redis: RedisClientType, key = defaultKey): Promise<void> {
+export async function markPartial(redis: RedisClientType, key = rankingKey): Promise<void> {
   await asked(() => redis.set(partialOf(key), '1'));
 }
 
 /** Whether it lacks orders that were on the topic once. */
-export async function isPartial(redis: RedisClientType, key = defaultKey): Promise<boolean> {
+export async function isPartial(redis: RedisClientType, key = rankingKey): Promise<boolean> {
   return (await asked(() => redis.exists(partialOf(key)))) === 1;
 }
 
@@ -179,7 +179,7 @@ export async function isPartial(redis: RedisClientType, key = defaultKey): Promi
 export async function clearRanking(
   redis: RedisClientType,
   partitions: number,
-  key = defaultKey,
+  key = rankingKey,
 ): Promise<void> {
   const recent = Array.from({ length: partitions }, (_, partition) => recentOf(key, partition));
   await asked(() => redis.del([key, positionsOf(key), partialOf(key), ...recent]));
@@ -194,7 +194,7 @@ export interface RankedProduct {
 export async function topProducts(
   redis: RedisClientType,
   limit: number,
-  key = defaultKey,
+  key = rankingKey,
 ): Promise<readonly RankedProduct[]> {
   const rows = await asked(() => redis.zRangeWithScores(key, 0, limit - 1, { REV: true }));
   return rows.map(({ value, score }) => ({ productId: value, quantity: score }));

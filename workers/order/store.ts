@@ -29,6 +29,8 @@ interface ProductTable {
   amount_minor: number;
   currency: string;
   stock: number;
+  /** All that was ever put in; null: not kept from the beginning. */
+  stocked: number | string | null;
   version: number;
   created_at: Date;
 }
@@ -79,6 +81,7 @@ export async function createProduct(
         amount_minor: created.price.amountMinor,
         currency: created.price.currency,
         stock: created.stock,
+        stocked: created.stock,
         version: 1,
         created_at: new Date(nowMs),
       })
@@ -110,7 +113,12 @@ export async function saveProductChange(
         const { price, stock } = product;
         await trx
           .updateTable('shop_product')
-          .set({ amount_minor: price.amountMinor, stock, version: before.version + events.length })
+          .set({
+            amount_minor: price.amountMinor,
+            stock,
+            stocked: sql`stocked + ${change.addStock ?? 0}`,
+            version: before.version + events.length,
+          })
           .where('product_id', '=', productId)
           .execute();
         const records = events.map((kind, index) =>
