@@ -35,6 +35,8 @@ export const limits = {
   retentionUsedRatio: 0.7,
   lagAgeSeconds: 60,
   outboxAgeSeconds: 60,
+  /** Since a promise was last checked; longer than any period and its margin. */
+  promiseUncheckedSeconds: 120,
   retriesPerSecond: 0.5,
   eventLoopLagSeconds: 0.5,
   memoryRatio: 0.9,

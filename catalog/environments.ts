@@ -256,7 +256,7 @@ function laptop(
         // One: two canaries would count every probe twice.
         {
           name: 'watch',
-          workers: ['lag', 'canary', 'zookeeper-disk'],
+          workers: ['lag', 'canary', 'zookeeper-disk', 'promises'],
           size: { memoryMiB: 192 },
           replicas: 1,
           env: watching,
@@ -390,7 +390,7 @@ function production(): Environment {
         },
         {
           name: 'watch',
-          workers: ['lag', 'canary', 'zookeeper-disk'],
+          workers: ['lag', 'canary', 'zookeeper-disk', 'promises'],
           size: { memoryMiB: 256, cpus: 0.5 },
           replicas: 1,
           env: watching,

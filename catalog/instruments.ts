@@ -1,6 +1,7 @@
 /** The metrics that our processes count and measure: kind, what they say, their labels, by their name. */
 import { couponReasons, orderBys } from './events/coupon.ts';
 import { durationBuckets, metrics, promotionLatencyBuckets } from './metrics.ts';
+import { promises } from './promises.ts';
 import { topics } from './topics.ts';
 
 export interface Instrument<Kind extends string = string, Label extends string = string> {
@@ -39,6 +40,7 @@ const topic = 'messaging_destination_name';
 const group = 'messaging_consumer_group_name';
 const { messaging, http, outbox, tables, promotion, coupon, order, outside, money, lag, canary, recovery } =
   metrics;
+const checked = metrics.promises;
 
 export const instruments = {
   [messaging.clientOperationDuration]: histogram(
@@ -83,6 +85,12 @@ export const instruments = {
     'Room that the table takes on the database’s disk, as its server estimates it; indexes and free pages included.',
     ['schema', 'table'],
   ),
+
+  [checked.broken]: gauge('Of how many a promise was not true when it was checked last.', ['promise']),
+  [checked.checkedTime]: gauge('When a promise was last checked (Unix time); 0: not yet.', ['promise']),
+  [checked.checkSeconds]: counter('Time that checks took, their waiting for answers included.', ['promise'], {
+    known: promises.map(({ name }) => ({ promise: name })),
+  }),
 
   [promotion.purchases]: counter(
     'Purchases answered, by whether a promotion affected them (first answer).',

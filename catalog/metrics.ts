@@ -37,6 +37,14 @@ export const metrics = {
     /** Labels schema, table: as the server estimates it. */
     bytes: 'muster_table_bytes',
   },
+  /** Label promise (catalog/promises.ts). */
+  promises: {
+    /** Of how many it was not true when it was checked last. */
+    broken: 'muster_promise_broken',
+    /** Unix time of the last check that could say anything; 0: none yet. */
+    checkedTime: 'muster_promise_last_check_timestamp_seconds',
+    checkSeconds: 'muster_promise_check_seconds_total',
+  },
   promotion: {
     purchases: 'promotion_purchases_total',
     acts: 'promotion_acts_total',

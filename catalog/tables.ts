@@ -85,6 +85,12 @@ function platformTables(database: DatabaseName): readonly Table[] {
       rules: [],
       why: 'Locks: always the same rows.',
     },
+    {
+      name: 'muster_write_probe',
+      database,
+      rules: [],
+      why: 'One row.',
+    },
     migrations(database),
   ];
 }

@@ -31,6 +31,26 @@ const workers: Readonly<Record<string, () => Promise<object>>> = {
   'coupon-issue': () => import('./coupon/worker.ts'),
   money: () => import('./money/worker.ts'),
   lag: () => import('./lag/worker.ts'),
+  promises: async () => {
+    // The one place that knows all capabilities: they hand over what they promise.
+    const [{ promisesWorker }, platform, coupon, order, outside, promotion] = await Promise.all([
+      import('./promises/worker.ts'),
+      import('./platform/promises.ts'),
+      import('./coupon/promises.ts'),
+      import('./order/promises.ts'),
+      import('./outside/promises.ts'),
+      import('./promotion/promises.ts'),
+    ]);
+    return {
+      worker: promisesWorker({
+        ...platform.platformChecks,
+        ...coupon.couponChecks,
+        ...order.orderChecks,
+        ...outside.outsideChecks,
+        ...promotion.promotionChecks,
+      }),
+    };
+  },
   retention: () => import('./retention/worker.ts'),
   traffic: () => import('./traffic/worker.ts'),
   'webhook-stub': () => import('./outside-world/worker.ts'),

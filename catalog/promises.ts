@@ -1,0 +1,147 @@
+/**
+ * What is promised, as data: each promise is checked while the platform runs (worker `promises`), by a check that stands
+ * beside the code of its capability (`workers/<capability>/promises.ts`). Alerts, dashboard, status and docs follow.
+ */
+
+export type PromiseCapability = 'platform' | 'coupon' | 'order' | 'outside' | 'promotion';
+
+interface PromiseFacts {
+  readonly capability: PromiseCapability;
+  /** One sentence, true at any moment. */
+  readonly promised: string;
+  /** What the ids name of which it is not true. */
+  readonly ids: string;
+  /** Something undecided counts as broken from this age on; 0: there is no moment in which it may be otherwise. */
+  readonly limitMs: number;
+  /** How often it is checked. */
+  readonly periodMs: number;
+}
+
+const table = {
+  'stores-take-writes': {
+    capability: 'platform',
+    promised: 'MySQL and Redis take writes.',
+    ids: 'the store',
+    limitMs: 0,
+    periodMs: 5_000,
+  },
+  'outbox-published': {
+    capability: 'platform',
+    promised: 'What was committed with a decision is published.',
+    ids: 'the row of the outbox',
+    limitMs: 60_000,
+    periodMs: 10_000,
+  },
+  'timers-fired': {
+    capability: 'platform',
+    promised: 'A timer whose time has come is published.',
+    ids: 'the row of the outbox',
+    limitMs: 30_000,
+    periodMs: 10_000,
+  },
+  'coupon-requests-decided': {
+    capability: 'coupon',
+    promised: 'Each accepted request for a coupon is decided.',
+    ids: 'the request',
+    limitMs: 60_000,
+    periodMs: 10_000,
+  },
+  'coupon-stock-kept': {
+    capability: 'coupon',
+    promised: 'Of each coupon as many are issued as people hold, and never more than there are.',
+    ids: 'the coupon',
+    limitMs: 0,
+    periodMs: 10_000,
+  },
+  'coupon-success-held': {
+    capability: 'coupon',
+    promised: 'Who was told SUCCESS holds the coupon, and who holds one was told so.',
+    ids: 'the request, or the row of the history',
+    limitMs: 30_000,
+    periodMs: 10_000,
+  },
+  'coupon-outcomes-told': {
+    capability: 'coupon',
+    promised: 'Each decision is on the topic of results.',
+    ids: 'the request',
+    limitMs: 60_000,
+    periodMs: 10_000,
+  },
+  'orders-paid-once': {
+    capability: 'order',
+    promised: 'Each COMPLETED order has one payment of its amount, and each payment a COMPLETED order.',
+    ids: 'the order, or the payment',
+    limitMs: 30_000,
+    periodMs: 10_000,
+  },
+  'orders-told': {
+    capability: 'order',
+    promised: 'The three events of each payment are in the event log and on their topics.',
+    ids: 'the event (order id and kind), or the payment',
+    limitMs: 60_000,
+    periodMs: 10_000,
+  },
+  'orders-expired': {
+    capability: 'order',
+    promised: 'An order that nobody pays in time expires.',
+    ids: 'the order',
+    limitMs: 60_000,
+    periodMs: 10_000,
+  },
+  'stock-conserved': {
+    capability: 'order',
+    promised: 'Of each product what was put in, less what was sold, is what is left.',
+    ids: 'the product',
+    limitMs: 0,
+    periodMs: 30_000,
+  },
+  'ranking-is-sum': {
+    capability: 'order',
+    promised: 'The ranking of products is the sum of the paid orders.',
+    ids: 'the product',
+    limitMs: 60_000,
+    periodMs: 30_000,
+  },
+  'outside-events-ended': {
+    capability: 'outside',
+    promised: 'Each event for systems outside is taken, or given up and told.',
+    ids: 'the event',
+    limitMs: 600_000,
+    periodMs: 10_000,
+  },
+  'purchases-answered': {
+    capability: 'promotion',
+    promised: 'Each purchase that came by the API or by log files has its answer.',
+    ids: 'the purchase (pseudonym and purchase id)',
+    limitMs: 60_000,
+    periodMs: 10_000,
+  },
+} as const satisfies Readonly<Record<string, PromiseFacts>>;
+
+export type PromiseName = keyof typeof table;
+
+export interface PromiseSpec extends PromiseFacts {
+  /** kebab-case; the label `promise` of its series. */
+  readonly name: PromiseName;
+}
+
+/** Names of a capability's promises. */
+export type PromisesOf<Capability extends PromiseCapability> = {
+  [Name in PromiseName]: (typeof table)[Name]['capability'] extends Capability ? Name : never;
+}[PromiseName];
+
+export const promises: readonly PromiseSpec[] = Object.entries(table).map(([name, rest]) => ({
+  name: name as PromiseName,
+  ...rest,
+}));
+
+/** A check that takes longer says nothing. */
+export const checkDeadlineMs = 10_000;
+
+/** What was seen longer ago than this says nothing of now: the promise counts as not checked. */
+export function uncheckedAfterMs({ periodMs }: Pick<PromiseSpec, 'periodMs'>): number {
+  return 2 * periodMs + checkDeadlineMs;
+}
+
+/** Where people read what to do: it has a part for each promise. */
+export const promiseRunbook = 'alerts/runbooks/PromiseBroken.md';
