@@ -7,6 +7,7 @@ import { diskAlerts } from './disk.ts';
 import { lagAlerts } from './lag.ts';
 import { outsideAlerts } from './outside.ts';
 import { platformAlerts } from './platform.ts';
+import { promiseAlerts } from './promises.ts';
 import { promotionAlerts } from './promotion.ts';
 import { renderGroup, renderProofs } from './promtool.ts';
 import { recoveryAlerts } from './recovery.ts';
@@ -20,6 +21,7 @@ import { zookeeperAlerts } from './zookeeper.ts';
 /** The groups of an environment, each a file of its own. */
 export function ruleGroups(environment: Environment): readonly RuleGroup[] {
   return [
+    promiseAlerts(),
     brokerAlerts(environment),
     zookeeperAlerts(environment),
     diskAlerts(environment),

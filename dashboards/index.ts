@@ -8,6 +8,7 @@ import { consumerLag } from './lag.ts';
 import { orders } from './orders.ts';
 import { overview } from './overview.ts';
 import { pay } from './pay.ts';
+import { promises } from './promises.ts';
 import { promotions } from './promotion.ts';
 import { serviceMap } from './service-map.ts';
 import { topics } from './topics.ts';
@@ -17,6 +18,7 @@ import { zookeepers } from './zookeeper.ts';
 /** In the order in which they are looked at. */
 const all = {
   overview,
+  promises,
   brokers,
   topics,
   lag: consumerLag,
