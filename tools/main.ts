@@ -12,6 +12,7 @@ import { addDrill } from './verbs/drill.ts';
 import { addEnv } from './verbs/env.ts';
 import { addLogs } from './verbs/logs.ts';
 import { addMap } from './verbs/map.ts';
+import { addPromises } from './verbs/promises.ts';
 import { addProveAlerts } from './verbs/prove-alerts.ts';
 import { addRender } from './verbs/render.ts';
 import { addRollingRestart } from './verbs/rolling-restart.ts';
@@ -45,6 +46,7 @@ for (const add of [
   addUp,
   addDown,
   addStatus,
+  addPromises,
   addLogs,
   addTrace,
   addMap,

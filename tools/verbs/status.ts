@@ -6,7 +6,8 @@ import { addVerb } from '../verb.ts';
 export function addStatus(program: Command): void {
   addVerb<{ json?: boolean }>(program, {
     usage: 'status',
-    description: 'what runs, how healthy it is, where it can be reached; brokers, lag and flow',
+    description:
+      'what runs, how healthy it is, where it can be reached; brokers, lag and flow; what is promised',
     examples: [
       ['status', 'environment dev'],
       ['--env ci status', 'another environment'],
@@ -20,12 +21,16 @@ export function addStatus(program: Command): void {
         { clusterState, flowOf, kafkaOf, lagOf },
         health,
         deployment,
+        { promisesOf },
+        { promiseLine, promiseProblems },
       ] = await Promise.all([
         import('../../environment/docker.ts'),
         import('../status-table.ts'),
         import('../../environment/kafka.ts'),
         import('../../environment/health.ts'),
         import('../deployment.ts'),
+        import('../../environment/promises.ts'),
+        import('../promise-table.ts'),
       ]);
       const containers = await containersOf(environment, signal);
       if (containers.length === 0) {
@@ -36,11 +41,12 @@ export function addStatus(program: Command): void {
       try {
         const images = deployment.imagesOf(containers) ?? 'registry';
         const running = containers.filter(({ state }) => state === 'running');
-        const [memory, ready, cluster, loaded] = await Promise.all([
+        const [memory, ready, cluster, loaded, promises] = await Promise.all([
           memoryUsed(running, signal).catch(() => new Map<string, number>()),
           health.readiness(environment, containers),
           clusterState(environment).catch((error: Error) => error),
           deployment.loadedImages(images),
+          promisesOf(environment, containers).catch((error: Error) => error),
         ]);
         const parts = table.partsOf(environment, containers, {
           memory,
@@ -55,17 +61,20 @@ export function addStatus(program: Command): void {
         const problems = [
           ...parts.flatMap(({ problem }) => problem ?? []),
           ...(known ? table.clusterProblems(cluster) : [cluster.message]),
+          ...promiseProblems(promises, `./muster --env ${environment.name} promises`),
         ];
         if (options.json === true) {
           const facts = { environment: environment.name, healthy: problems.length === 0, problems, parts };
+          const told = { promises: promises instanceof Error ? 'not checked' : promises };
           const kafkaFacts = known ? { cluster, lag, messagesPerSecond: Object.fromEntries(flow ?? []) } : {};
-          sayJson({ ...facts, ...kafkaFacts });
+          sayJson({ ...facts, ...told, ...kafkaFacts });
         } else {
           const used = [...memory.values()].reduce((sum, bytes) => sum + bytes, 0);
           const summary = `${running.length} containers, ${(used / 1024 ** 3).toFixed(1)} GiB in use`;
           say(`${paint('bold', `environment ${environment.name}`)} · images: ${images} · ${summary}\n`);
           say(`${table.renderParts(parts, colour)}\n`);
-          if (known) say(`${table.renderCluster(cluster, lag, flow ?? new Map(), colour)}\n`);
+          if (known) say(table.renderCluster(cluster, lag, flow ?? new Map(), colour));
+          say(`${paint('dim', 'promises      ')}  ${promiseLine(promises)}\n`);
           if (problems.length === 0) say(paint('green', 'All is well.'));
           else for (const problem of problems) say(`${paint('red', '✖')} ${problem}`);
         }

@@ -1,0 +1,73 @@
+/** What the worker `promises` of a deployed environment says. */
+import type { Environment } from '../catalog/environments.ts';
+import { placementOf } from '../stacks/config/topology.ts';
+import { MusterError } from '../workers/base/errors.ts';
+import { signToken } from '../workers/http/tokens.ts';
+import { run } from './children.ts';
+import { type Container, dockerArgs } from './docker.ts';
+import { ensureSecrets } from './secrets.ts';
+import { secretsFile } from './variables.ts';
+
+/** As GET /promises answers. */
+export interface ToldPromise {
+  readonly name: string;
+  readonly capability: string;
+  readonly promised: string;
+  readonly status: 'holds' | 'broken' | 'not checked';
+  readonly checkedAt: string | null;
+  readonly broken: number;
+  readonly ids: readonly string[];
+  readonly brokenSince: string | null;
+  readonly why: string | null;
+  readonly runbook: string;
+}
+
+/** Which process runs it. */
+function processOf(environment: Environment): string {
+  const spec = environment.processes.list.find(({ workers }) => workers.includes('promises'));
+  if (spec === undefined)
+    throw new MusterError(
+      'MUSTER_PLACEMENT_UNKNOWN',
+      `environment ${environment.name} runs no worker promises`,
+    );
+  return spec.replicas === 1 ? spec.name : `${spec.name}-1`;
+}
+
+/**
+ * Asks the worker, from inside its container: its port is not published. Throws MUSTER_PROMISES_UNKNOWN when it does not
+ * answer. Where a site makes the tokens, an operator's must be in MUSTER_TOKEN.
+ */
+export async function promisesOf(
+  environment: Environment,
+  containers: readonly Container[],
+): Promise<readonly ToldPromise[]> {
+  const alias = processOf(environment);
+  const unknown = (why: string) =>
+    new MusterError('MUSTER_PROMISES_UNKNOWN', `${alias} does not say what holds: ${why}`);
+  const container = containers.find(({ name }) => name === `${environment.prefix}-${alias}`);
+  if (container?.state !== 'running') throw unknown('it does not run');
+  const token = await operatorToken(environment);
+  if (token === undefined) throw unknown("it needs an operator's token of the site in MUSTER_TOKEN");
+  const { container: port } = placementOf(environment, alias).ports.http!;
+  // bash speaks TCP by itself: cheaper than starting a second node in a small container. The token comes by stdin: a command
+  // line is for all to see.
+  const script = `read -r token && exec 3<>/dev/tcp/127.0.0.1/${port} && printf 'GET /promises HTTP/1.0\\r\\nHost: localhost\\r\\nAuthorization: Bearer %s\\r\\n\\r\\n' "$token" >&3 && timeout 5 cat <&3`;
+  const answer = await run(
+    'docker',
+    dockerArgs(container, ['exec', '-i', container.id, '/bin/bash', '-c', script]),
+    {
+      input: `${token}\n`,
+    },
+  );
+  const [head = '', body = ''] = answer.stdout.split(/\r?\n\r?\n/, 2);
+  const status = /^HTTP\/1\.\d (\d{3})/.exec(head)?.[1];
+  if (answer.exitCode !== 0 || status === undefined) throw unknown('it does not answer');
+  if (status !== '200') throw unknown(`it answers ${status}`);
+  return (JSON.parse(body) as { promises: readonly ToldPromise[] }).promises;
+}
+
+async function operatorToken(environment: Environment): Promise<string | undefined> {
+  if (environment.siteTokens !== undefined) return process.env.MUSTER_TOKEN;
+  const { secrets } = await ensureSecrets(secretsFile(environment));
+  return signToken(secrets.tokenSigningKey, { role: 'operator', subject: 'status', ttlMs: 60_000 });
+}
