@@ -14,15 +14,13 @@ function topic(startMs: number, ids: string[] = []) {
     },
     async *read(_: string, __: number, from: number, to: number) {
       read.push(to - from);
-      yield ids
-        .slice(from, to)
-        .map(
-          (id) =>
-            ({
-              key: Buffer.from(id),
-              timestampMs: startMs + Number(id.split('-')[1]),
-            }) as unknown as IncomingRecord,
-        );
+      yield ids.slice(from, to).map(
+        (id) =>
+          ({
+            key: Buffer.from(id),
+            timestampMs: startMs + Number(id.split('-')[1]),
+          }) as unknown as IncomingRecord,
+      );
     },
   };
   return {
