@@ -4,9 +4,16 @@
  */
 import test, { registerCompletionHandler } from 'ava';
 
+/** What the last lines of a file have closed is gone within this time. */
+const closingMs = 250;
+
+const open = () => process.getActiveResourcesInfo().filter((resource) => resource === 'TCPSocketWrap').length;
+
 registerCompletionHandler(() => {
-  const open = process.getActiveResourcesInfo().filter((resource) => resource === 'TCPSocketWrap');
-  if (open.length > 0)
-    process.stderr.write(`left open: ${open.length} connections by ${new URL(test.meta.file).pathname}\n`);
-  process.exit();
+  if (open() === 0) process.exit();
+  setTimeout(() => {
+    if (open() > 0)
+      process.stderr.write(`left open: ${open()} connections by ${new URL(test.meta.file).pathname}\n`);
+    process.exit();
+  }, closingMs);
 });

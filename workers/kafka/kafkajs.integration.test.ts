@@ -351,6 +351,8 @@ test('two members share co-partitioned topics, nothing is lost over a rebalance,
   const producer = await kafka.producer('test');
   const seen = new Map<string, number>();
   const assignments = new Map<string, string[]>();
+  /** In which each has handled its last batch. */
+  const epochs = new Map<string, number>();
   const start = async (name: string) => {
     const consumer: PartitionConsumer = await kafka.consumePartitions({
       groupId,
@@ -362,6 +364,7 @@ test('two members share co-partitioned topics, nothing is lost over a rebalance,
       },
       async onBatch(batch, epoch) {
         await sleep(20);
+        epochs.set(name, epoch);
         for (const record of batch.records) {
           const id = record.value!.toString();
           seen.set(id, (seen.get(id) ?? 0) + 1);
@@ -397,6 +400,12 @@ test('two members share co-partitioned topics, nothing is lost over a rebalance,
   );
   await eventually('all read', () => seen.size === sent);
   t.true(one.epoch > epochBefore);
+  // Before it reads on, a consumer takes no commits of any epoch.
+  await eventually('one reads in its new epoch', async () => {
+    await more();
+    return epochs.get('one') === one.epoch;
+  });
+  await eventually('all read', () => seen.size === sent);
   for (const name of ['one', 'two']) {
     const mine = assignments.get(name)!;
     const indices = (topic: string) =>

@@ -1,5 +1,5 @@
 /** On a real MySQL or MariaDB: MYSQL_HOST, MYSQL_PORT, MYSQL_USER, MYSQL_PASSWORD, MYSQL_DATABASE. */
-import { createServer } from 'node:net';
+import { createServer, type Socket } from 'node:net';
 import test from 'ava';
 import { type Kysely, sql } from 'kysely';
 import type { DatabaseSettings } from '../base/config.ts';
@@ -143,7 +143,8 @@ test.serial('waiting for a connection has a deadline', async (t) => {
 test.serial(
   'a server that is away or silent is MUSTER_DATABASE_DOWN in time, a wrong password MUSTER_DATABASE_DENIED',
   async (t) => {
-    const silent = createServer(() => {});
+    const heard: Socket[] = [];
+    const silent = createServer((socket) => void heard.push(socket));
     await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve));
     const silentPort = (silent.address() as { port: number }).port;
     for (const [changes, code] of [
@@ -158,6 +159,7 @@ test.serial(
       // A pool whose only connection never came up may not end in time: it holds nothing.
       void away.destroy().catch(() => {});
     }
+    for (const socket of heard) socket.destroy();
     silent.close();
   },
 );
