@@ -28,6 +28,10 @@ test('what is joined, refused with its reason or aborted, as it should be, is no
   t.deepEqual(kinds(messages, [answer('a', 0), answer('a', 1, 2), answer('a', 1, 2)], letters), []);
 });
 
+test('of several answers the one with the highest version counts, whatever came last', (t) => {
+  t.deepEqual(kinds([one('a', { affect: 1 })], [answer('a', 1, 2), answer('a', 0, 1)], []), []);
+});
+
 test('an answer or a dead letter that is missing was lost, unless there was no ack', (t) => {
   const owes = { code: 'MUSTER_EMPTY_VALUE' };
   t.deepEqual(kinds([one('a', { affect: 1 }), one('b', owes)], [], []), ['lost a', 'lost b']);
