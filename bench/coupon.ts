@@ -54,7 +54,11 @@ export async function run(options: BenchOptions): Promise<void> {
       report[`orderedBy${ordering === 'user' ? 'User' : 'Coupon'}`] = figures;
       const rush = async (more: Pick<CouponRushOptions, 'users'> & Partial<CouponRushOptions>) => {
         const before = await usage(environment, [api, issue]);
-        const { requestIds: _, ...told } = await runCouponRush({
+        const {
+          requestIds: _,
+          outcomeOf: __,
+          ...told
+        } = await runCouponRush({
           apiUrl: api.url,
           token: variables.MUSTER_API_TOKEN!,
           stock: 100,

@@ -21,9 +21,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import winston from 'winston';
 import { groups } from '../catalog/groups.ts';
 import { topics } from '../catalog/topics.ts';
+import { oracle } from '../drills/checker/oracle.ts';
 import type { Kafka } from '../workers/kafka/kafka.ts';
 import { connectKafka } from '../workers/kafka/kafkajs.ts';
-import { oracle } from '../workers/promotion/oracle.ts';
 import {
   type BenchOptions,
   context,

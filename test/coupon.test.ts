@@ -118,7 +118,7 @@ async function agrees(
   resultTopics: ReadonlyMap<string, Ends>,
 ): Promise<void> {
   const { couponId, stock } = report;
-  const { requestIds: _, ...told } = report;
+  const { requestIds: _, outcomeOf: __, ...told } = report;
   t.log(JSON.stringify(told));
   t.is(report.failed, 0, 'requests were never accepted');
   t.is(report.unanswered, 0, 'requests without an outcome');

@@ -6,13 +6,17 @@ import test from 'ava';
 
 const root = join(import.meta.dirname, '..');
 
+/** The file's name with a number, and its ending as it was: rules go by that. */
+const numbered = (file: string, index: number) =>
+  file.replace(/(\.integration)?(\.test)?\.ts$/, (ending) => `${index}${ending}`);
+
 /** Lints a tree of one-line files that import from each other; returns the ones whose import is refused. */
 function refusedImports(imports: readonly (readonly [file: string, from: string])[]): string[] {
   const tree = mkdtempSync(join(tmpdir(), 'muster-arrows-'));
   try {
     copyFileSync(join(root, 'biome.json'), join(tree, 'biome.json'));
     imports.forEach(([file, from], index) => {
-      const path = join(tree, file.replace('.ts', `${index}.ts`));
+      const path = join(tree, numbered(file, index));
       mkdirSync(dirname(path), { recursive: true });
       writeFileSync(path, `import { x } from '${from}';\nexport const y = x;\n`);
     });
@@ -35,7 +39,7 @@ function refusedImports(imports: readonly (readonly [file: string, from: string]
       output = (error as { stdout: string }).stdout;
     }
     return imports
-      .filter(([file], index) => output.includes(file.replace('.ts', `${index}.ts`)))
+      .filter(([file], index) => output.includes(numbered(file, index)))
       .map(([file, from]) => `${file} <- ${from}`);
   } finally {
     rmSync(tree, { recursive: true, force: true });
@@ -65,6 +69,12 @@ test('an import along the arrows is allowed', (t) => {
       ['drawing/a.ts', '../environment/x.ts'],
       ['drills/a.ts', '../workers/promotion/x.ts'],
       ['drills/runner/a.ts', '../../environment/x.ts'],
+      ['drills/runner/a.ts', '../checker/x.ts'],
+      ['drills/checker/a.ts', './x.ts'],
+      ['drills/checker/a.ts', '../../catalog/events/x.ts'],
+      ['drills/checker/a.ts', '@platformatic/kafka'],
+      ['drills/checker/a.integration.test.ts', '../../workers/kafka/x.ts'],
+      ['workers/promotion/join.test.ts', '../../drills/checker/oracle.ts'],
       ['bench/a.ts', '../drills/x.ts'],
       ['tools/a.ts', '../drills/x.ts'],
       ['tools/verbs/a.ts', '../../bench/x.ts'],
@@ -96,6 +106,13 @@ test('an import against the arrows goes red in every room', (t) => {
     ['drawing/a.ts', '../drills/x.ts'],
     ['drills/a.ts', '../tools/x.ts'],
     ['drills/runner/a.ts', '../../tools/x.ts'],
+    ['drills/checker/a.ts', '../../workers/kafka/x.ts'],
+    ['drills/checker/a.ts', '../../environment/x.ts'],
+    ['drills/checker/a.ts', '../drill.ts'],
+    ['drills/checker/a.ts', '../runner/x.ts'],
+    ['drills/checker/a.test.ts', '../../workers/promotion/x.ts'],
+    ['workers/promotion/a.ts', '../../drills/checker/oracle.ts'],
+    ['workers/promotion/join.ts', '../../drills/checker/oracle.ts'],
     ['bench/a.ts', '../tools/x.ts'],
     ['tools/a.ts', '../test/x.ts'],
   ] as const;

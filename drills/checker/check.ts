@@ -2,20 +2,45 @@
  * A check of one run: begun before its load, so that it knows where topics ended and sees commits from the first on, and
  * asked for verdicts when the load is over. What the load says it sent and was told is given as plain data.
  */
-import winston from 'winston';
-import { connectKafka } from '../../workers/kafka/kafkajs.ts';
-import { watchCommits } from './commits.ts';
-import { couponWatch, judgeCoupons } from './coupon-outputs.ts';
-import type { CouponRush } from './coupons.ts';
-import { type ForeignMessage, foreignTopics, judgeForeign } from './foreign.ts';
-import type { ChangedProduct } from './order-events.ts';
-import { judgeOrders, type OrdersTold, orderTopics } from './orders.ts';
-import type { SentMessage } from './promotion.ts';
-import { judgePromotion, promotionWatch } from './promotion-outputs.ts';
-import { markEnds } from './reading.ts';
-import type { Verdict } from './verdict.ts';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { groups } from '../../catalog/groups.ts';
+import { topics } from '../../catalog/topics.ts';
+import { claimsOf } from './claims.ts';
+import { type Watch, watchCommits } from './commits.ts';
+import { type CouponRush, checkCoupons } from './coupons.ts';
+import { checkForeign, type ForeignMessage, foreignTopics } from './foreign.ts';
+import { checkOrders, type OrdersTold, orderTopics } from './orders.ts';
+import { checkPromotion, type SentMessage } from './promotion.ts';
+import { openReader } from './reading.ts';
+import { openStores } from './stores.ts';
+import { unjudged, type Verdict } from './verdict.ts';
 
-export type Subject = 'promotion' | 'foreign' | 'coupons' | 'orders';
+const names = (list: readonly { readonly name: string }[]) => list.map(({ name }) => name);
+const promotionTopics = names([
+  topics.purchase,
+  topics.promoBehavior,
+  topics.purchaseByUser,
+  topics.purchaseEnriched,
+  topics.promotion,
+  topics.purchaseDlq,
+  topics.promoBehaviorDlq,
+]);
+const requestTopics = names([topics.couponRequests, topics.couponIssue]);
+const resultTopics = names([topics.couponResults, topics.couponIssueSucceeded, topics.couponIssueFailed]);
+const couponLetterTopics = names([topics.couponRequestsDlq, topics.couponIssueDlq]);
+
+const watches = {
+  promotion: { topics: promotionTopics, groups: [groups.promotionJoin] },
+  coupons: {
+    topics: [...requestTopics, ...resultTopics, ...couponLetterTopics],
+    groups: [groups.couponRequest, groups.couponIssue],
+  },
+  foreign: { topics: foreignTopics, groups: [] },
+  // What their groups do is in stores: there is no record to hold a commit against.
+  orders: { topics: orderTopics, groups: [] },
+} satisfies Record<string, Watch>;
+
+export type Subject = keyof typeof watches;
 
 export interface CheckOptions {
   /** What will be sent. */
@@ -38,79 +63,118 @@ export interface Told {
   };
   readonly foreign?: readonly ForeignMessage[];
   readonly coupons: readonly CouponRush[];
-  readonly orders?: OrdersTold & {
-    readonly changed: readonly ChangedProduct[];
-    /** Of each product when the run began. */
-    readonly stock: number;
-  };
+  readonly orders?: OrdersTold;
+}
+
+export interface JudgeOptions {
+  /** How long to look again while something is missing or wrong: corrections and retries take their time. */
+  readonly patienceMs: number;
+  /** Whether anything was broken during the run. */
+  readonly disturbed: boolean;
 }
 
 export interface Check {
-  /** A verdict on each subject, and the end of the check. `disturbed`: something was broken meanwhile. */
-  judge(
-    told: Told,
-    options: { readonly patienceMs: number; readonly disturbed: boolean },
-  ): Promise<readonly Verdict[]>;
+  /** A verdict on each subject, and the end of the check. What cannot be looked at is a finding. */
+  judge(told: Told, options: JudgeOptions): Promise<readonly Verdict[]>;
 }
 
-/** Marks where outputs end, and begins to watch. It ends when it has judged, or by the signal. */
+/** Marks where outputs end, and begins to watch. It ends when it has judged, or by the signal. Rejects with NotChecked. */
 export async function beginCheck(options: CheckOptions): Promise<Check> {
   const { subjects, variables, run, personal, signal } = options;
-  const kafka = connectKafka({
-    brokers: variables.KAFKA_BROKERS!.split(','),
-    clientId: 'muster-checker',
-    log: winston.createLogger({ silent: true }),
-  });
-  const close = () => kafka.close().catch(() => undefined);
-  signal.addEventListener('abort', close, { once: true });
-  const watches = [
-    ...(subjects.includes('promotion') ? [promotionWatch] : []),
-    ...(subjects.includes('coupons') ? [couponWatch] : []),
-  ];
-  const outputs = watches.flatMap(({ topics }) => topics);
-  const since = await markEnds(kafka, [
-    ...new Set([
-      ...outputs,
-      ...(subjects.includes('foreign') ? foreignTopics : []),
-      ...(subjects.includes('orders') ? orderTopics : []),
-    ]),
-  ]);
-  const marked = (topics: readonly string[]) => new Map(topics.map((topic) => [topic, since.get(topic)!]));
+  const reader = openReader(variables.KAFKA_BROKERS!);
+  const stores = openStores(variables);
   const judged = new AbortController();
+  const over = AbortSignal.any([signal, judged.signal]);
+  const close = () => Promise.allSettled([reader.close(), stores.close()]);
+  over.addEventListener('abort', close, { once: true });
+  const startedAt = await stores.now();
+  const all = subjects.map((subject): Watch => watches[subject]);
+  const watched = all.filter((watch) => watch.groups.length > 0);
+  const mark = await reader.ends([...new Set(all.flatMap((watch) => watch.topics))]);
   const commits = watchCommits(
-    kafka,
-    { groups: watches.flatMap(({ groups }) => groups), outputs },
-    AbortSignal.any([signal, judged.signal]),
+    reader,
+    { topics: watched.flatMap((watch) => watch.topics), groups: watched.flatMap((watch) => watch.groups) },
+    over,
   );
-  return {
-    async judge({ promotion, foreign, coupons, orders }, { patienceMs, disturbed }) {
-      const patience = { patienceMs, signal };
-      const verdicts: Verdict[] = [];
-      if (promotion !== undefined) {
-        const { messages } = promotion;
-        const inputs = {
-          sent: messages,
-          everything: messages,
-          run,
-          personal: [...personal, ...promotion.personal],
-          disturbed,
+  const since = (subject: Subject) =>
+    reader.since(new Map(watches[subject].topics.map((topic) => [topic, mark.get(topic)!])));
+
+  async function judgeAll(told: Told, { patienceMs, disturbed }: JudgeOptions): Promise<readonly Verdict[]> {
+    const verdicts: Verdict[] = [];
+    /** Looks until it is right, or will not get right any more: only what stays is a finding. */
+    async function patiently(subject: Subject, look: () => Promise<Verdict>): Promise<void> {
+      for (const untilMs = Date.now() + patienceMs; ; await sleep(1_000)) {
+        const verdict = await look().catch((error: unknown) => unjudged(subject, error));
+        if (verdict.findings.length > 0 && Date.now() < untilMs && !signal.aborted) continue;
+        verdicts.push(verdict);
+        return;
+      }
+    }
+
+    const { promotion, foreign, orders } = told;
+    if (promotion !== undefined) {
+      const read = since('promotion');
+      const inputs = {
+        sent: promotion.messages,
+        run,
+        personal: [...personal, ...promotion.personal],
+        disturbed,
+      };
+      await patiently('promotion', async () => {
+        const notes = await commits.notes();
+        const of = await read();
+        return checkPromotion(inputs, {
+          purchases: of(topics.purchase.name),
+          movedPurchases: of(topics.purchaseByUser.name),
+          acts: of(topics.promoBehavior.name),
+          enriched: of(topics.purchaseEnriched.name),
+          promotion: of(topics.promotion.name),
+          deadLetters: [...of(topics.purchaseDlq.name), ...of(topics.promoBehaviorDlq.name)],
+          commits: notes,
+        });
+      });
+    }
+    if (foreign !== undefined) {
+      const read = since('foreign');
+      await patiently('foreign', async () => {
+        const of = await read();
+        const [enriched, ...letters] = foreignTopics.map(of);
+        return checkForeign(foreign, enriched!, letters.flat());
+      });
+    }
+    for (const rush of told.coupons) {
+      const read = since('coupons');
+      await patiently('coupons', async () => {
+        const notes = await commits.notes();
+        const of = await read();
+        const records = {
+          requests: requestTopics.flatMap(of),
+          results: resultTopics.flatMap(of),
+          deadLetters: couponLetterTopics.flatMap(of),
+          commits: notes,
         };
-        const mark = marked(promotionWatch.topics);
-        verdicts.push(await judgePromotion(kafka, mark, commits, inputs, patience));
+        return checkCoupons({ told: rush, store: await stores.coupon(rush.couponId), personal }, records);
+      });
+    }
+    if (orders !== undefined) {
+      const read = since('orders');
+      await patiently('orders', async () => {
+        const of = await read();
+        const rows = await stores.orders(startedAt, orders.productIds);
+        const paid = orders.orders.flatMap(({ orderId, outcome }) => (outcome === 'paid' ? [orderId] : []));
+        return checkOrders({ told: orders, rows, claims: await claimsOf(paid, variables), personal }, of);
+      });
+    }
+    return verdicts;
+  }
+
+  return {
+    async judge(told, judging) {
+      try {
+        return await judgeAll(told, judging);
+      } finally {
+        judged.abort();
       }
-      if (foreign !== undefined)
-        verdicts.push(await judgeForeign(kafka, marked(foreignTopics), foreign, patience));
-      for (const told of coupons) {
-        const inputs = { told, personal, variables };
-        verdicts.push(await judgeCoupons(kafka, marked(couponWatch.topics), commits, inputs, patience));
-      }
-      judged.abort();
-      if (orders !== undefined)
-        verdicts.push(
-          await judgeOrders(kafka, marked(orderTopics), { ...orders, variables, personal }, patience),
-        );
-      await close();
-      return verdicts;
     },
   };
 }

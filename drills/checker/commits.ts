@@ -5,8 +5,8 @@
  * without being killed in just that moment. Pure, but for the watching itself.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Kafka } from '../../workers/kafka/kafka.ts';
-import { type Finding, found } from './verdict.ts';
+import type { Reader, Offsets as TopicOffsets } from './reading.ts';
+import { type Finding, found, NotChecked } from './verdict.ts';
 
 export interface Place {
   readonly topic: string;
@@ -36,13 +36,20 @@ export interface Work {
   readonly traceId: string | undefined;
 }
 
-/** Work that had no effect when its inputs were first noted as committed; a finding each. */
-export function committedBeyond(
-  work: readonly Work[],
-  notes: readonly CommitNote[],
-): readonly (Finding & { readonly kind: 'committed-beyond' })[] {
+/**
+ * Work that had no effect when its inputs were first noted as committed, a finding each; and partitions with work whose
+ * commits were never seen.
+ */
+export function committedBeyond(work: readonly Work[], notes: readonly CommitNote[]): readonly Finding[] {
   const firstNote = firstNoteOf(notes);
-  return work.flatMap(({ id, inputs, effects, traceId }) => {
+  const seen = new Set(notes.flatMap(({ committed }) => [...committed.keys()]));
+  const worked = new Set(
+    work.flatMap(({ inputs }) => inputs.map((place) => partitionKey(place.topic, place.partition))),
+  );
+  const unseen = [...worked]
+    .filter((key) => !seen.has(key))
+    .map((key) => found('not-checked', key, 'nothing was ever seen committed of it'));
+  const beyond = work.flatMap(({ id, inputs, effects, traceId }) => {
     const at = Math.max(...inputs.map(firstNote));
     const note = notes[at];
     // Not committed, as far as was seen: then it may still be under way.
@@ -56,8 +63,9 @@ export function committedBeyond(
       .map(({ topic, partition, offset }) => `${topic}-${partition}-${offset}`)
       .join(', ');
     const detail = `${records} committed ${effects.length === 0 ? 'and nothing came of it' : 'before its effect was there'}`;
-    return [{ ...found('committed-beyond', id, detail, traceId), kind: 'committed-beyond' }];
+    return [found('committed-beyond', id, detail, traceId)];
   });
+  return [...unseen, ...beyond];
 }
 
 /** Index of the first note in which a place is below the committed offset; infinite when there is none. */
@@ -81,63 +89,62 @@ function firstNoteOf(notes: readonly CommitNote[]): (place: Place) => number {
   };
 }
 
-export interface WatchedGroup {
-  readonly id: string;
-  readonly topics: readonly { readonly name: string }[];
-}
-
 /** What a checker needs from the run that it judges later. */
 export interface Watch {
   /** To be marked before it. */
   readonly topics: readonly string[];
   /** Whose commits are to be watched during it. */
-  readonly groups: readonly WatchedGroup[];
+  readonly groups: readonly { readonly id: string; readonly topics: readonly { readonly name: string }[] }[];
 }
 
 export interface CommitWatch {
-  /** All notes so far, with one of just now. Rejects when the cluster cannot be asked. */
+  /** All notes so far, with one of just now. Rejects with NotChecked when there was none before, or cannot be one now. */
   notes(): Promise<readonly CommitNote[]>;
 }
 
 /** Takes a note each second until `signal`; a second in which the cluster does not answer is left out. */
 export function watchCommits(
-  kafka: Kafka,
-  watched: {
-    readonly groups: readonly WatchedGroup[];
-    readonly outputs: readonly string[];
-  },
+  reader: Pick<Reader, 'committed' | 'ends'>,
+  { groups, topics }: Watch,
   signal: AbortSignal,
 ): CommitWatch {
   const notes: CommitNote[] = [];
-  async function take(): Promise<void> {
-    const committed = new Map<string, number>();
-    await Promise.all(
-      watched.groups.flatMap(({ id, topics }) =>
-        topics.map(async ({ name }) => {
-          for (const [partition, offset] of await kafka.admin.committed(id, name))
-            if (offset !== undefined) committed.set(partitionKey(name, partition), offset);
-        }),
-      ),
-    );
-    const ends = new Map<string, number>();
-    await Promise.all(
-      watched.outputs.map(async (topic) => {
-        for (const { partition, high } of await kafka.admin.offsets(topic))
-          ends.set(partitionKey(topic, partition), high);
+  async function take(): Promise<CommitNote> {
+    const committed = await Promise.all(
+      groups.map(async ({ id, topics }) => {
+        const names = topics.map(({ name }) => name);
+        return [...flat(await reader.committed(id), (topic) => names.includes(topic))];
       }),
     );
-    notes.push({ committed, ends });
+    // Asked for after the commits.
+    return { committed: new Map(committed.flat()), ends: flat(await reader.ends(topics), () => true) };
   }
   void (async () => {
     while (!signal.aborted) {
-      await take().catch(() => undefined);
+      await take().then(
+        (note) => notes.push(note),
+        () => undefined,
+      );
       await sleep(1_000, undefined, { signal }).catch(() => undefined);
     }
   })();
   return {
     async notes() {
-      await take();
-      return notes;
+      if (notes.length === 0)
+        throw new NotChecked(
+          groups.map(({ id }) => id).join(', '),
+          'its commits were not seen during the run',
+        );
+      return [...notes, await take()];
     },
   };
 }
+
+const flat = (offsets: TopicOffsets, isMeant: (topic: string) => boolean): Map<string, number> =>
+  new Map(
+    [...offsets].flatMap(([topic, own]) =>
+      isMeant(topic)
+        ? [...own].map(([partition, offset]) => [partitionKey(topic, partition), offset] as const)
+        : [],
+    ),
+  );

@@ -1,42 +1,55 @@
 import test from 'ava';
-import type { Reconciliation } from '../../workers/coupon/store.ts';
 import { type CouponRecords, type CouponRush, checkCoupons } from './coupons.ts';
-import type { SeenRecord } from './promotion.ts';
+import type { SeenRecord } from './reading.ts';
+import { seen, trace } from './seen.fixture.ts';
+import type { CouponRows } from './stores.ts';
 
+const outcomes = {
+  r1: 'SUCCESS',
+  r2: 'SUCCESS',
+  r3: 'DUPLICATE',
+  r4: 'OUT_OF_STOCK',
+  r5: 'OUT_OF_STOCK',
+} as const;
 const told: CouponRush = {
   couponId: 'c1',
   stock: 2,
   issued: 2,
-  accepted: 5,
   failed: 0,
-  unanswered: 0,
   notAcknowledged: 0,
   usersTwice: 0,
-  outcomes: { SUCCESS: 2, OUT_OF_STOCK: 3 },
-  requestIds: ['r1', 'r2', 'r3', 'r4', 'r5'],
+  requestIds: Object.keys(outcomes),
+  outcomeOf: new Map(Object.entries(outcomes)),
 };
 
-const store: Reconciliation = {
+const users = { r1: 'a', r2: 'b', r3: 'a', r4: 'c', r5: 'c' } as const;
+const row = (id: keyof typeof outcomes, status?: string): CouponRows['requests'][number] => {
+  const won = outcomes[id] === 'SUCCESS';
+  return {
+    id,
+    user: users[id],
+    status: status ?? (won ? 'NOTIFIED' : 'FAILED'),
+    reason: won || status !== undefined ? null : outcomes[id],
+  };
+};
+const ids = Object.keys(outcomes) as (keyof typeof outcomes)[];
+const store: CouponRows = {
   stock: 2,
   issued: 2,
-  historyRows: 2,
-  usersTwice: 0,
-  requests: 5,
-  pending: 0,
-  succeeded: 2,
-  succeededWithoutCoupon: 0,
-  failed: { OUT_OF_STOCK: 3 },
+  requests: ids.map((id) => row(id)),
+  held: [
+    { id: 'h1', requestId: 'r1', user: 'a' },
+    { id: 'h2', requestId: 'r2', user: 'b' },
+  ],
+  unpublished: [],
+  told: new Map([
+    ['h1', 'COMPLETED'],
+    ['h2', 'COMPLETED'],
+  ]),
 };
 
-const trace = '0123456789abcdef0123456789abcdef';
-const record = (topic: string, key: string, offset: number, body: object): SeenRecord => ({
-  topic,
-  partition: 0,
-  offset,
-  key: Buffer.from(key),
-  value: Buffer.from(JSON.stringify({ couponId: 'c1', ...body })),
-  headers: { traceparent: `00-${trace}-0123456789abcdef-01` },
-});
+const record = (topic: string, key: string, offset: number, value: object) =>
+  seen({ topic, key, offset, value: { couponId: 'c1', ...value } });
 const asked = (requestId: string, person: string, offset: number) =>
   record('coupon-requests', `user:person-${person}`, offset, { requestId, userId: `person-${person}` });
 const result = (requestId: string, user: string, offset: number, outcome: string, decided = 1) =>
@@ -60,12 +73,12 @@ const well: CouponRecords = {
   requests: [...requests, asked('r5', 'c', 4)],
   results,
   deadLetters: [],
-  commits: [],
+  commits: [{ committed: new Map([['coupon-requests-0', 0]]), ends: new Map([['coupon-results-0', 5]]) }],
 };
 
 const check = (
   report: Partial<CouponRush>,
-  rows: Partial<Reconciliation>,
+  rows: Partial<CouponRows>,
   records: Partial<CouponRecords> = {},
 ) =>
   checkCoupons(
@@ -73,29 +86,117 @@ const check = (
     { ...well, ...records },
   );
 const kinds = (...args: Parameters<typeof check>) => check(...args).findings.map(({ kind }) => kind);
+const named = (...args: Parameters<typeof check>) =>
+  check(...args).findings.map(({ kind, id }) => `${kind} ${id}`);
 /** With other results. */
 const when = (...list: readonly SeenRecord[]) => kinds({}, {}, { results: list });
 
-test('a rush whose clients and store agree is well', (t) => {
-  t.deepEqual(kinds({}, {}), []);
+test('a rush whose clients, store and topics agree is well', (t) => {
+  t.deepEqual(named({}, {}), []);
   t.like(check({}, {}), { subject: 'coupons', acked: 5, inDoubt: 0 });
 });
 
-test('each way in which a rush can go wrong is found', (t) => {
-  t.deepEqual(kinds({ unanswered: 1 }, {}), ['lost']);
-  t.deepEqual(kinds({ usersTwice: 1 }, {}), ['doubled']);
-  t.deepEqual(kinds({}, { usersTwice: 1 }), ['doubled']);
-  t.true(kinds({}, { issued: 3, historyRows: 3, succeeded: 3 }).includes('over-issued'));
-  t.deepEqual(kinds({}, { historyRows: 1 }), ['ledger']);
-  t.deepEqual(kinds({}, { succeededWithoutCoupon: 1 }), ['ledger']);
-  t.deepEqual(kinds({ outcomes: { SUCCESS: 1, OUT_OF_STOCK: 4 } }, {}), ['untold']);
+// --- the store is wrong in one way
+
+test('a held coupon that is gone is named: by the sum, and by the request that won it', (t) => {
+  t.deepEqual(named({}, { held: store.held.slice(0, 1) }), ['ledger c1', 'ledger r2']);
+});
+
+test('a counter of issued ones that is not what people hold is named', (t) => {
+  t.deepEqual(named({ issued: 1 }, { issued: 1 }), ['wrong c1', 'ledger c1']);
+  t.deepEqual(named({ issued: 3 }, { issued: 3 }), ['over-issued c1', 'ledger c1']);
+});
+
+test('a request that is still PENDING is lost, whatever its topic says', (t) => {
+  const requests = [...ids.slice(0, 4).map((id) => row(id)), row('r5', 'PENDING')];
+  t.deepEqual(named({}, { requests }), ['wrong r5', 'lost r5', 'wrong r5']);
+  const outcomeOf = new Map(Object.entries(outcomes).slice(0, 4));
+  t.deepEqual(named({ outcomeOf }, { requests }, { results: results.slice(0, 4) }), ['lost r5']);
+});
+
+test('an accepted request that is not in the store is lost', (t) => {
+  t.deepEqual(named({}, { requests: store.requests.slice(0, 4) }, { results: results.slice(0, 4) }), [
+    'lost r5',
+  ]);
+});
+
+test('a person who holds two is named by the second request', (t) => {
+  const held = [...store.held, { id: 'h3', requestId: 'r3', user: 'a' }];
+  const more = { stock: 3, issued: 3, held, told: new Map([...store.told, ['h3', 'COMPLETED']]) };
   t.deepEqual(
-    kinds(
-      { issued: 1, outcomes: { SUCCESS: 1, OUT_OF_STOCK: 4 } },
-      { issued: 1, historyRows: 1, succeeded: 1 },
-    ),
-    ['wrong'],
+    named(
+      { stock: 3, issued: 3 },
+      { ...more, requests: store.requests.slice(0, 3) },
+      {
+        results: results.slice(0, 3),
+      },
+    ).filter((one) => !one.startsWith('lost')),
+    ['doubled r3', 'ledger r3'],
   );
+});
+
+test('a coupon whose webhook is not done, or not even logged, is untold', (t) => {
+  t.deepEqual(
+    named(
+      {},
+      {
+        told: new Map([
+          ['h1', 'COMPLETED'],
+          ['h2', 'DEAD_LETTER'],
+        ]),
+      },
+    ),
+    ['untold r2'],
+  );
+  t.deepEqual(named({}, { told: new Map([['h1', 'COMPLETED']]) }), ['untold r2']);
+});
+
+test('a record that is left in the outbox is named by its request', (t) => {
+  const id = '01890000-0000-7000-8000-000000000001';
+  const requests = [...store.requests, { ...row('r5'), id }];
+  const left = JSON.stringify([['coupon-requests', 'user:x', JSON.stringify({ requestId: id }), {}]]);
+  t.deepEqual(
+    named(
+      {},
+      { requests, unpublished: [left] },
+      { results: [...results, result(id, 'u_c', 5, 'OUT_OF_STOCK', 2)] },
+    ),
+    [`untold ${id}`],
+  );
+});
+
+// --- clients were told something else
+
+test('an outcome that a client was told and the store does not know is wrong', (t) => {
+  const outcomeOf = new Map<string, string>([...told.outcomeOf, ['r4', 'SUCCESS']]);
+  t.deepEqual(named({ outcomeOf }, {}), ['wrong r4']);
+});
+
+test('an accepted request that nobody was told the outcome of is lost', (t) => {
+  t.deepEqual(named({ outcomeOf: new Map(Object.entries(outcomes).slice(1)) }, {}), ['lost r1']);
+});
+
+test('figures of the API that the store does not have are wrong', (t) => {
+  t.deepEqual(named({ issued: 1 }, {}), ['wrong c1']);
+  t.deepEqual(kinds({ usersTwice: 1 }, {}), ['doubled']);
+  t.deepEqual(kinds({ notAcknowledged: 1 }, {}), ['untold']);
+});
+
+test('sold out may be said only when all are issued', (t) => {
+  t.deepEqual(named({ stock: 3 }, { stock: 3 }), ['wrong c1']);
+});
+
+// --- a topic is wrong in one way
+
+test('a result that says something else than the store is wrong, and is named with its trace', (t) => {
+  const other = [...results.slice(0, 4), result('r5', 'u_c', 4, 'EXPIRED', 2)];
+  t.like(check({}, {}, { results: other }).findings, [{ kind: 'wrong', id: 'r5', traceId: trace }]);
+});
+
+test('a result of a request that nobody made comes from nowhere', (t) => {
+  t.deepEqual(named({}, {}, { results: [...results, result('r9', 'u_z', 5, 'DUPLICATE')] }), [
+    'from-nowhere r9',
+  ]);
 });
 
 test('an outcome told again is a repeat; told again with another content it is doubled', (t) => {
@@ -105,7 +206,7 @@ test('an outcome told again is a repeat; told again with another content it is d
   t.deepEqual(when(...results, result('r1', 'u_a', 9, 'DUPLICATE')), ['doubled']);
 });
 
-test('an accepted request that is not on the results is untold', (t) => {
+test('a decided request that is not on the results is untold', (t) => {
   t.deepEqual(when(...results.slice(0, 4)), ['untold']);
 });
 
@@ -130,9 +231,8 @@ test('a request that was decided before an earlier one of its person is out of o
 
 test('nobody gets by a later request what an earlier one was refused', (t) => {
   const [, r2, , r4, r5] = results;
-  t.deepEqual(when(result('r1', 'u_a', 0, 'DUPLICATE'), r2!, result('r3', 'u_a', 2, 'SUCCESS'), r4!, r5!), [
-    'order',
-  ]);
+  const turned = [result('r1', 'u_a', 0, 'DUPLICATE'), r2!, result('r3', 'u_a', 2, 'SUCCESS'), r4!, r5!];
+  t.true(when(...turned).includes('order'));
 });
 
 test('a repeat that comes late is no matter of order', (t) => {

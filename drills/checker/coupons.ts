@@ -1,9 +1,10 @@
 /** Judges a rush on a coupon: what its clients were told, what is on the topics, and the store of truth. Pure. */
 
-import type { Reconciliation } from '../../workers/coupon/store.ts';
 import { type CommitNote, committedBeyond, type Work } from './commits.ts';
-import type { SeenRecord } from './promotion.ts';
-import { type Finding, found, traceIdOf, type Verdict } from './verdict.ts';
+import type { SeenRecord } from './reading.ts';
+import type { CouponRows } from './stores.ts';
+import { type Finding, found, type Verdict } from './verdict.ts';
+import { bodyOf, headerOf, mentioned, nameOf, showing, traceIdOf } from './wire.ts';
 
 /** Everything since the run began; each partition's in order of offsets. */
 export interface CouponRecords {
@@ -20,62 +21,29 @@ export interface CouponRush {
   readonly stock: number;
   /** As the API tells it at the end. */
   readonly issued: number;
-  /** Answered with 202; their ids are `requestIds`. */
-  readonly accepted: number;
+  /** Answered with 202. */
+  readonly requestIds: readonly string[];
+  /** Of those with an outcome in time: SUCCESS or the reason of the failure. */
+  readonly outcomeOf: ReadonlyMap<string, string>;
   /** Never answered with 202. */
   readonly failed: number;
-  /** Accepted and without an outcome in time. */
-  readonly unanswered: number;
   /** Outcomes that were acknowledged and are listed as not told all the same. */
   readonly notAcknowledged: number;
   /** Users who were told SUCCESS more than once. */
   readonly usersTwice: number;
-  /** By SUCCESS or the reason of the failure. */
-  readonly outcomes: Readonly<Record<string, number>>;
-  readonly requestIds: readonly string[];
 }
 
 export interface CouponInputs {
   readonly told: CouponRush;
-  readonly store: Reconciliation;
+  readonly store: CouponRows;
   /** Must not appear on a topic of results: the prefix of user ids. */
   readonly personal: readonly string[];
 }
 
 export function checkCoupons({ told, store, personal }: CouponInputs, records: CouponRecords): Verdict {
-  const findings: Finding[] = [];
-  const { couponId: id } = told;
-  const check = (wrong: boolean, kind: Finding['kind'], detail: string) => {
-    if (wrong) findings.push({ kind, id, detail });
-  };
-  check(told.unanswered > 0, 'lost', `${told.unanswered} accepted requests never got an outcome`);
-  check(
-    told.notAcknowledged > 0,
-    'untold',
-    `${told.notAcknowledged} outcomes were acknowledged, and are still listed as not told`,
-  );
-  check(told.usersTwice > 0, 'doubled', `${told.usersTwice} people were told SUCCESS twice`);
-  check(store.usersTwice > 0, 'doubled', `${store.usersTwice} people hold two`);
-  check(store.issued > store.stock, 'over-issued', `${store.issued} issued of ${store.stock}`);
-  check(
-    store.issued !== store.historyRows || store.issued !== store.succeeded,
-    'ledger',
-    `issued ${store.issued}, held ${store.historyRows}, requests that succeeded ${store.succeeded}`,
-  );
-  check(store.succeededWithoutCoupon > 0, 'ledger', `${store.succeededWithoutCoupon} won and hold nothing`);
-  check(
-    told.unanswered === 0 && told.failed === 0 && (told.outcomes.SUCCESS ?? 0) !== store.succeeded,
-    'untold',
-    `${told.outcomes.SUCCESS ?? 0} were told SUCCESS, ${store.succeeded} succeeded`,
-  );
-  check(
-    told.issued < Math.min(told.stock, told.accepted) && (told.outcomes.OUT_OF_STOCK ?? 0) > 0,
-    'wrong',
-    `sold out was said with ${told.issued} of ${told.stock} issued`,
-  );
-
-  const requests = records.requests.flatMap((record) => parsed<Request>(record, id));
-  const results = records.results.flatMap((record) => parsed<Result>(record, id));
+  const findings: Finding[] = [...checkClaims(told, store), ...checkLedger(told.couponId, store)];
+  const requests = records.requests.flatMap((record) => parsed<Request>(record, told.couponId));
+  const results = records.results.flatMap((record) => parsed<Result>(record, told.couponId));
   const first = new Map<string, Parsed<Result>>();
   let repeats = 0;
   for (const result of results) {
@@ -87,33 +55,114 @@ export function checkCoupons({ told, store, personal }: CouponInputs, records: C
     }
     repeats += 1;
     if (!known.record.value!.equals(result.record.value!))
-      findings.push(found('doubled', requestId, 'was told two outcomes', traceIdOf(result.record.headers)));
+      findings.push(found('doubled', requestId, 'was told two outcomes', traceIdOf(result.record)));
   }
-  for (const requestId of told.requestIds)
-    if (!first.has(requestId)) findings.push(found('untold', requestId, 'accepted, and not on the results'));
+  // Of all that the store has decided, also when nobody knows whether it was accepted.
+  const decided = new Map(store.requests.map((request) => [request.id, outcomeIn(request)]));
+  for (const [requestId, outcome] of decided) {
+    const result = first.get(requestId);
+    if (result === undefined) {
+      if (outcome !== 'PENDING')
+        findings.push(found('untold', requestId, `decided as ${outcome}, and not on the results`));
+    } else if ((result.body.reason ?? result.body.outcome) !== outcome) {
+      const detail = `told as ${result.body.reason ?? result.body.outcome}, and is ${outcome}`;
+      findings.push(found('wrong', requestId, detail, traceIdOf(result.record)));
+    }
+  }
+  for (const [requestId, { record }] of first)
+    if (!decided.has(requestId))
+      findings.push(
+        found('from-nowhere', requestId, 'a result of a request that nobody made', traceIdOf(record)),
+      );
 
   findings.push(...checkOrder(requests, [...first.values()]));
   const resultsOf = Map.groupBy(results, ({ body }) => body.requestId);
-  const letters = Map.groupBy(records.deadLetters, ({ headers }) => String(headers['muster-source']));
+  const letters = Map.groupBy(records.deadLetters, (record) => headerOf(record, 'muster-source'));
   const work = requests.map(({ body: { requestId }, record }): Work => {
-    const { topic, partition, offset, headers } = record;
     const effects = [
       ...(resultsOf.get(requestId) ?? []).map((result) => result.record),
-      ...(letters.get(`${topic}-${partition}-${offset}`) ?? []),
+      ...(letters.get(nameOf(record)) ?? []),
     ];
-    return { id: requestId, inputs: [record], effects, traceId: traceIdOf(headers) };
+    return { id: requestId, inputs: [record], effects, traceId: traceIdOf(record) };
   });
   findings.push(...committedBeyond(work, records.commits));
 
-  const shown = records.results.find(({ key, value, headers }) => {
-    const text = `${key} ${value} ${Object.values(headers).join(' ')}`;
-    return personal.some((one) => text.includes(one));
-  });
+  const shown = showing(records.results, personal);
   if (shown !== undefined)
+    findings.push(found('personal-data', shown.topic, 'a record shows personal data', traceIdOf(shown)));
+  return { subject: 'coupons', acked: told.requestIds.length, inDoubt: told.failed, repeats, findings };
+}
+
+/** SUCCESS, the reason of the refusal, or PENDING. */
+const outcomeIn = ({ status, reason }: CouponRows['requests'][number]): string =>
+  status === 'PENDING' ? 'PENDING' : (reason ?? 'SUCCESS');
+
+/** What clients were told, against the store. */
+function checkClaims(told: CouponRush, store: CouponRows): readonly Finding[] {
+  const findings: Finding[] = [];
+  const { couponId } = told;
+  const rows = new Map(store.requests.map((request) => [request.id, outcomeIn(request)]));
+  for (const id of told.requestIds) {
+    const outcome = rows.get(id);
+    const said = told.outcomeOf.get(id);
+    if (outcome === undefined) findings.push(found('lost', id, 'accepted, and not in the store'));
+    else if (said === undefined) {
+      // One that is PENDING is told of with the store.
+      if (outcome !== 'PENDING')
+        findings.push(found('lost', id, `accepted, and never got its outcome, ${outcome}`));
+    } else if (said !== outcome) findings.push(found('wrong', id, `told ${said}, and is ${outcome}`));
+  }
+  if (told.issued !== store.issued || told.stock !== store.stock) {
+    const detail = `the API says ${told.issued} of ${told.stock}, the store ${store.issued} of ${store.stock}`;
+    findings.push(found('wrong', couponId, detail));
+  }
+  if (told.notAcknowledged > 0) {
+    const detail = `${told.notAcknowledged} outcomes were acknowledged, and are still listed as not told`;
+    findings.push(found('untold', couponId, detail));
+  }
+  if (told.usersTwice > 0)
+    findings.push(found('doubled', couponId, `${told.usersTwice} people were told SUCCESS twice`));
+  const isSoldOut = store.requests.some(({ reason }) => reason === 'OUT_OF_STOCK');
+  if (isSoldOut && store.issued < store.stock)
     findings.push(
-      found('personal-data', shown.topic, 'a record shows personal data', traceIdOf(shown.headers)),
+      found('wrong', couponId, `sold out was said with ${store.issued} of ${store.stock} issued`),
     );
-  return { subject: 'coupons', acked: told.accepted, inDoubt: told.failed, repeats, findings };
+  return findings;
+}
+
+/** Issued = held = won, each once, none beyond the stock; nothing undecided, nothing left to publish. */
+function checkLedger(couponId: string, store: CouponRows): readonly Finding[] {
+  const findings: Finding[] = [];
+  const { stock, issued, requests, held } = store;
+  if (issued > stock) findings.push(found('over-issued', couponId, `${issued} issued of ${stock}`));
+  if (issued !== held.length)
+    findings.push(found('ledger', couponId, `${issued} issued, and people hold ${held.length}`));
+  const holders = new Map<string, string>();
+  const heldBy = new Map(held.map(({ requestId, user }) => [requestId, user]));
+  for (const { id, requestId, user } of held) {
+    if (holders.has(user)) findings.push(found('doubled', requestId, 'its user holds two coupons'));
+    holders.set(user, requestId);
+    const state = store.told.get(id);
+    if (state !== 'COMPLETED')
+      findings.push(
+        found('untold', requestId, `the webhook of its coupon ${id} is ${state ?? 'not logged'}`),
+      );
+  }
+  const won = new Map(requests.map((request) => [request.id, outcomeIn(request)]));
+  for (const { id, user, ...row } of requests) {
+    const outcome = outcomeIn({ id, user, ...row });
+    if (outcome === 'PENDING') findings.push(found('lost', id, 'is PENDING: nobody has decided it'));
+    if (outcome === 'SUCCESS' && heldBy.get(id) !== user)
+      findings.push(found('ledger', id, 'has won, and its user holds nothing by it'));
+  }
+  for (const { requestId } of held)
+    if (won.get(requestId) !== 'SUCCESS')
+      findings.push(
+        found('ledger', requestId, `a coupon is held by it, and it is ${won.get(requestId) ?? 'not there'}`),
+      );
+  for (const id of mentioned(store.unpublished, new Set([couponId, ...won.keys()])))
+    findings.push(found('untold', id, 'a record of it was never published'));
+  return findings;
 }
 
 interface Request {
@@ -135,12 +184,8 @@ interface Parsed<Body> {
 }
 
 function parsed<Body extends Request>(record: SeenRecord, couponId: string): readonly Parsed<Body>[] {
-  try {
-    const body = JSON.parse(String(record.value)) as Body;
-    return body.couponId === couponId ? [{ record, body }] : [];
-  } catch {
-    return [];
-  }
+  const body = bodyOf(record) as Body | undefined;
+  return body?.couponId === couponId ? [{ record, body }] : [];
 }
 
 /**
@@ -162,7 +207,7 @@ function checkOrder(
     for (const turn of turns) {
       const { record, body } = turn;
       const out = (detail: string) =>
-        findings.push(found('order', body.requestId, detail, traceIdOf(record.headers)));
+        findings.push(found('order', body.requestId, detail, traceIdOf(record)));
       const told = lastTold.get(record.topic);
       const refusedBefore = refused.get(body.user);
       if (before !== undefined && body.decidedAt < before.body.decidedAt)

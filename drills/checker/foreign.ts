@@ -1,10 +1,8 @@
 /** Judges what foreign producers sent: joined, or a dead letter with its reason, and nothing of what they aborted. */
-import { setTimeout as sleep } from 'node:timers/promises';
 import { topics } from '../../catalog/topics.ts';
-import type { Kafka } from '../../workers/kafka/kafka.ts';
-import type { SeenRecord } from './promotion.ts';
-import { type Mark, readSince } from './reading.ts';
-import { type Finding, found, traceIdOf, type Verdict } from './verdict.ts';
+import type { SeenRecord } from './reading.ts';
+import { type Finding, found, type Verdict } from './verdict.ts';
+import { bodyOf, headerOf, traceIdOf } from './wire.ts';
 
 /** Names the message of a record that must become a dead letter. */
 export const owedHeader = 'drill-owed';
@@ -42,19 +40,19 @@ export function checkForeign(
   const last = new Map<string, Enriched>();
   const traces = new Map<string, string | undefined>();
   let repeats = 0;
-  for (const { value, headers } of enriched) {
-    const answer = JSON.parse(String(value)) as Enriched;
+  for (const record of enriched) {
+    const answer = bodyOf(record) as Enriched | undefined;
+    if (answer === undefined || !ids.has(answer.purchaseId)) continue;
     const { purchaseId: id, version } = answer;
-    if (!ids.has(id)) continue;
     const before = last.get(id)?.version ?? 0;
     if (version === before) repeats += 1;
     if (version < before) continue;
     last.set(id, answer);
-    traces.set(id, traceIdOf(headers));
+    traces.set(id, traceIdOf(record));
   }
   const codes = Map.groupBy(
-    deadLetters.filter(({ headers }) => headers[owedHeader] !== undefined),
-    ({ headers }) => String(headers[owedHeader]),
+    deadLetters.filter((record) => headerOf(record, owedHeader) !== undefined),
+    (record) => headerOf(record, owedHeader),
   );
   for (const { id, what, owes, isAcked } of messages) {
     const answer = last.get(id);
@@ -64,7 +62,7 @@ export function checkForeign(
       if (answer !== undefined) out('from-nowhere', 'aborted, and answered');
     } else if ('code' in owes) {
       const said = [
-        ...new Set((codes.get(id) ?? []).map(({ headers }) => String(headers['muster-error-code']))),
+        ...new Set((codes.get(id) ?? []).map((record) => String(headerOf(record, 'muster-error-code')))),
       ];
       if (said.length === 0 && isAcked) out('lost', 'acked, and no dead letter');
       else if (said.some((code) => code !== owes.code))
@@ -76,22 +74,4 @@ export function checkForeign(
   }
   const acked = messages.filter(({ isAcked }) => isAcked).length;
   return { subject: 'foreign producers', acked, inDoubt: messages.length - acked, repeats, findings };
-}
-
-/** Judges when the run is over; looks again while something is wrong, for `patienceMs` at most. */
-export async function judgeForeign(
-  kafka: Kafka,
-  since: Mark,
-  messages: readonly ForeignMessage[],
-  options: { readonly patienceMs: number; readonly signal: AbortSignal },
-): Promise<Verdict> {
-  const read = readSince(kafka, since);
-  const untilMs = Date.now() + options.patienceMs;
-  for (;;) {
-    const of = await read();
-    const [enriched, ...letters] = foreignTopics.map(of);
-    const verdict = checkForeign(messages, enriched!, letters.flat());
-    if (verdict.findings.length === 0 || Date.now() > untilMs || options.signal.aborted) return verdict;
-    await sleep(1_000);
-  }
 }

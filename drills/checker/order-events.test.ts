@@ -1,16 +1,10 @@
 import test from 'ava';
 import { checkOrderEvents, type PlacedOrder, paidTopics } from './order-events.ts';
-import type { SeenRecord } from './promotion.ts';
+import type { SeenRecord } from './reading.ts';
+import { seen, trace } from './seen.fixture.ts';
 
-const trace = '0123456789abcdef0123456789abcdef';
-const record = (topic: string, key: string, offset: number, body: object): SeenRecord => ({
-  topic,
-  partition: 0,
-  offset,
-  key: Buffer.from(key),
-  value: Buffer.from(JSON.stringify(body)),
-  headers: { traceparent: `00-${trace}-0123456789abcdef-01` },
-});
+const record = (topic: string, key: string, offset: number, value: object) =>
+  seen({ topic, key, offset, value });
 
 /** Customer u_1 pays o1, then, when that is answered, o2; o3 overlaps with all of them. */
 const paid = (orderId: string, paySentAtMs: number, paidAtMs: number): PlacedOrder => ({
@@ -95,4 +89,10 @@ test('a change that was answered and has no event is untold', (t) => {
 test('a user id on an event is personal data leaked', (t) => {
   const shown = record('product-events', 'product:p9', 9, { productId: 'p9', version: 1, by: 'person-7' });
   t.deepEqual(kinds({ 'product-events': [...well['product-events']!, shown] }), ['personal-data']);
+});
+
+test('what is not about orders, or cannot be read, is not looked at', (t) => {
+  const other = seen({ topic: 'external-events', offset: 9, value: { couponId: 'c1' } });
+  const broken = seen({ topic: 'external-events', offset: 10, value: '{"orderId' });
+  t.deepEqual(kinds({ 'external-events': [...well['external-events']!, other, broken] }), []);
 });

@@ -4,16 +4,15 @@
  * answer. Pure.
  */
 import { topics } from '../../catalog/topics.ts';
-import type { OracleAnswer } from '../../workers/promotion/oracle.ts';
 import type { Place, Work } from './commits.ts';
-import type { SeenRecord } from './promotion.ts';
-import { traceIdOf } from './verdict.ts';
+import type { OracleAnswer } from './oracle.ts';
+import type { SeenRecord } from './reading.ts';
+import { bodyOf, headerOf, nameOf, traceIdOf } from './wire.ts';
 
 export interface PromotionRecords {
   readonly purchases: readonly SeenRecord[];
   readonly movedPurchases: readonly SeenRecord[];
   readonly acts: readonly SeenRecord[];
-  readonly enriched: readonly SeenRecord[];
   readonly deadLetters: readonly SeenRecord[];
 }
 
@@ -31,15 +30,13 @@ export interface WorkInputs {
   /** Texts of this run that cannot be understood. */
   readonly poison: ReadonlySet<string>;
   readonly known: readonly KnownPurchase[];
-  /** Whether an answer on `purchase_enriched` says the truth. */
-  isRight(record: SeenRecord, truth: OracleAnswer): boolean;
-  /** Purchase id of an answer. */
-  idOf(record: SeenRecord): string;
+  /** Records on `purchase_enriched` that answer a purchase, and those of them that say the truth. */
+  answersTo(id: string): readonly SeenRecord[];
+  rightAnswersTo(id: string, truth: OracleAnswer): readonly SeenRecord[];
 }
 
 export function promotionWork(inputs: WorkInputs, records: PromotionRecords): readonly Work[] {
-  const answers = Map.groupBy(records.enriched, inputs.idOf);
-  const letters = Map.groupBy(records.deadLetters, ({ headers }) => String(headers['muster-source']));
+  const letters = Map.groupBy(records.deadLetters, (record) => headerOf(record, 'muster-source'));
   const idIn = new RegExp(`"(${inputs.run}-[a-z]\\d+)"`);
   const purchaseIdOf = ({ value }: SeenRecord) => idIn.exec(String(value))?.[1];
   const moved = Map.groupBy(records.movedPurchases, purchaseIdOf);
@@ -49,7 +46,7 @@ export function promotionWork(inputs: WorkInputs, records: PromotionRecords): re
       id,
       inputs: [placeOf(record)],
       effects: [...effects, ...(letters.get(nameOf(record)) ?? [])].map(placeOf),
-      traceId: traceIdOf(record.headers),
+      traceId: traceIdOf(record),
     });
 
   for (const record of [...records.purchases, ...records.acts])
@@ -58,7 +55,7 @@ export function promotionWork(inputs: WorkInputs, records: PromotionRecords): re
     const id = purchaseIdOf(record);
     if (id === undefined || inputs.poison.has(String(record.value))) continue;
     const isMoved = record.topic === topics.purchaseByUser.name;
-    owe(id, record, [...(answers.get(id) ?? []), ...(isMoved ? [] : (moved.get(id) ?? []))]);
+    owe(id, record, [...inputs.answersTo(id), ...(isMoved ? [] : (moved.get(id) ?? []))]);
   }
 
   // Keyed by their user they lie where they are joined; acts in another notation are not looked for.
@@ -73,37 +70,31 @@ export function promotionWork(inputs: WorkInputs, records: PromotionRecords): re
     if (act !== undefined && !acts.has(act)) acts.set(act, record);
   }
   for (const { id, userId, purchasedMs, truth } of inputs.known) {
-    const said = answers.get(id);
     const own = keyed.get(id);
-    if (truth.affect === 0 || said === undefined || own === undefined) continue;
+    if (truth.affect === 0 || own === undefined) continue;
     const standsOn = truth.promotions.map(({ promotionId, action, secondsBefore }) =>
       acts.get(actKey(userId, promotionId, action, purchasedMs - Math.round(secondsBefore * 1_000))),
     );
     if (standsOn.includes(undefined)) continue;
-    const right = said.filter((record) => inputs.isRight(record, truth));
+    const right = inputs.rightAnswersTo(id, truth);
     // A wrong last word is a finding of its own.
     if (right.length === 0) continue;
     work.push({
       id,
       inputs: [own, ...(standsOn as SeenRecord[])].map(placeOf),
       effects: right.map(placeOf),
-      traceId: traceIdOf(right[0]!.headers),
+      traceId: traceIdOf(right[0]!),
     });
   }
   return work;
 }
 
 const placeOf = ({ topic, partition, offset }: SeenRecord): Place => ({ topic, partition, offset });
-const nameOf = ({ topic, partition, offset }: SeenRecord) => `${topic}-${partition}-${offset}`;
 const actKey = (userId: string, promotionId: string, action: string, actedMs: number) =>
   JSON.stringify([userId, promotionId, action, actedMs]);
 
 /** The act that a record in standard form tells of. */
-function actOf({ value }: SeenRecord): string | undefined {
-  try {
-    const { userId, promotionId, action, actedAt } = JSON.parse(String(value)) as Record<string, string>;
-    return actKey(userId!, promotionId!, action!, Date.parse(actedAt!));
-  } catch {
-    return undefined;
-  }
+function actOf(record: SeenRecord): string | undefined {
+  const { userId, promotionId, action, actedAt } = (bodyOf(record) ?? {}) as Record<string, string>;
+  return actKey(userId!, promotionId!, action!, Date.parse(actedAt!));
 }

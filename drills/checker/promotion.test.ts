@@ -1,16 +1,10 @@
 import test from 'ava';
-import {
-  checkPromotion,
-  type KnownMessage,
-  type PromotionOutputs,
-  type SeenRecord,
-  type SentMessage,
-} from './promotion.ts';
+import { checkPromotion, type KnownMessage, type PromotionOutputs, type SentMessage } from './promotion.ts';
+import { seen as record, trace } from './seen.fixture.ts';
 import type { FindingKind } from './verdict.ts';
 
 const run = 'r1';
 const atMs = Date.UTC(2026, 10, 1);
-const trace = '0123456789abcdef0123456789abcdef';
 
 function message(id: string, more: Partial<KnownMessage>): KnownMessage {
   return { id, userId: 'person-1', eventTimeMs: atMs, ...more };
@@ -34,24 +28,16 @@ const sent = (
   way,
 });
 
-const place = { topic: 'purchase_enriched', partition: 0, offset: 0 };
-
-function record(value: object | string, more: Partial<SeenRecord> = {}): SeenRecord {
-  return {
-    ...place,
-    key: null,
-    value: Buffer.from(typeof value === 'string' ? value : JSON.stringify(value)),
-    headers: { traceparent: `00-${trace}-0123456789abcdef-01` },
-    ...more,
-  };
-}
-
-const answer = (purchaseId: string, affected: boolean, version = affected ? 2 : 1) =>
+const answer = (purchaseId: string, affected: boolean, version = affected ? 2 : 1, offset = 0) =>
   record({
-    purchaseId,
-    version,
-    promotion_affect: affected ? 1 : 0,
-    promotions: affected ? [{ promotionId: 'p1', action: 'click', secondsBefore: 1 }] : [],
+    topic: 'purchase_enriched',
+    offset,
+    value: {
+      purchaseId,
+      version,
+      promotion_affect: affected ? 1 : 0,
+      promotions: affected ? [{ promotionId: 'p1', action: 'click', secondsBefore: 1 }] : [],
+    },
   });
 
 /** A run in which all is well: one purchase affected, one not, one poison message. */
@@ -69,11 +55,11 @@ const well: PromotionOutputs = {
   commits: [],
   enriched: [answer(`${run}-p1`, false, 1), answer(`${run}-p1`, true), answer(`${run}-p2`, false)],
   promotion: [answer(`${run}-p1`, true)],
-  deadLetters: [record(poison.poison)],
+  deadLetters: [record({ value: poison.poison })],
 };
 const check = (outputs: Partial<PromotionOutputs>, list: readonly SentMessage[] = messages) =>
   checkPromotion(
-    { sent: list, everything: list, run, personal: ['person-', '4111111111111111'], disturbed: false },
+    { sent: list, run, personal: ['person-', '4111111111111111'], disturbed: false },
     { ...well, ...outputs },
   );
 const kinds = (outputs: Partial<PromotionOutputs>, list?: readonly SentMessage[]): readonly FindingKind[] =>
@@ -129,11 +115,7 @@ test('of a message without an ack nobody knows: its user’s answers may go eith
 
 test('a user id or a card number on an output is personal data leaked', (t) => {
   const leak = record({
-    purchaseId: 'other',
-    version: 1,
-    promotion_affect: 0,
-    promotions: [],
-    user: 'person-1',
+    value: { purchaseId: 'other', version: 1, promotion_affect: 0, promotions: [], user: 'person-1' },
   });
   t.deepEqual(kinds({ enriched: [...well.enriched, leak] }), ['personal-data']);
 });
@@ -145,24 +127,28 @@ test('a correction with a lower version than the answer before it is out of orde
 
 // --- commits: p1's purchase is record 5 of its partition, its act record 9 of its own
 
-const purchased = record(
-  { purchaseId: `${run}-p1`, userId: 'person-1' },
-  { topic: 'purchase', offset: 5, key: Buffer.from('person-1') },
-);
-const actedOn = record(
-  {
+const purchased = record({
+  topic: 'purchase',
+  offset: 5,
+  key: 'person-1',
+  value: { purchaseId: `${run}-p1`, userId: 'person-1' },
+});
+const actedOn = record({
+  topic: 'promo_behavior',
+  offset: 9,
+  key: 'person-1',
+  value: {
     userId: 'person-1',
     promotionId: 'p1',
     action: 'click',
     actedAt: new Date(atMs - 1_000).toISOString(),
   },
-  { topic: 'promo_behavior', offset: 9, key: Buffer.from('person-1') },
-);
+});
 /** Two answers to p1: without and with its act. */
 const inTurn = [
-  { ...answer(`${run}-p1`, false, 1), offset: 20 },
-  { ...answer(`${run}-p1`, true), offset: 21 },
-  { ...answer(`${run}-p2`, false), offset: 22 },
+  answer(`${run}-p1`, false, 1, 20),
+  answer(`${run}-p1`, true, 2, 21),
+  answer(`${run}-p2`, false, 1, 22),
 ];
 const noted = (committed: Record<string, number>, ends: Record<string, number>) => ({
   committed: new Map(Object.entries(committed)),
@@ -192,7 +178,10 @@ test('a purchase with a foreign key may be committed when it was moved to its us
   const foreign = { ...purchased, key: null };
   const movedPurchases = [{ ...purchased, topic: 'purchase_by_user', offset: 2 }];
   const commits = (moved: number) => [
-    noted({ 'purchase-0': 6 }, { 'purchase_by_user-0': moved, 'purchase_enriched-0': 0 }),
+    noted(
+      { 'purchase-0': 6, 'purchase_by_user-0': 0 },
+      { 'purchase_by_user-0': moved, 'purchase_enriched-0': 0 },
+    ),
   ];
   const outputs = { purchases: [foreign], movedPurchases, enriched: inTurn };
   t.deepEqual(kinds({ ...outputs, commits: commits(3) }), []);
@@ -200,15 +189,28 @@ test('a purchase with a foreign key may be committed when it was moved to its us
 });
 
 test('what is not understood may be committed when its dead letter is there', (t) => {
-  const purchases = [record(poison.poison, { topic: 'purchase', offset: 7 })];
+  const purchases = [record({ topic: 'purchase', offset: 7, value: poison.poison })];
   const deadLetters = [
-    record(poison.poison, {
+    record({
       topic: 'purchase.dlq',
       offset: 4,
-      headers: { 'muster-source': Buffer.from('purchase-0-7') },
+      value: poison.poison,
+      headers: { 'muster-source': 'purchase-0-7' },
     }),
   ];
   const commits = (ends: number) => [noted({ 'purchase-0': 8 }, { 'purchase.dlq-0': ends })];
   t.deepEqual(kinds({ purchases, deadLetters, commits: commits(5) }), []);
   t.deepEqual(kinds({ purchases, deadLetters, commits: commits(4) }), ['committed-beyond']);
+});
+
+test('a partition of which nothing was ever seen committed was not checked', (t) => {
+  const outputs = { purchases: [purchased], enriched: inTurn, commits: [noted({ 'purchase-1': 6 }, {})] };
+  t.like(check(outputs).findings, [{ kind: 'not-checked', id: 'purchase-0' }]);
+});
+
+test('a record of answers that is no answer is wrong, and ends no check', (t) => {
+  const broken = record({ topic: 'purchase_enriched', offset: 9, value: '{"purchaseId"' });
+  t.like(check({ enriched: [...well.enriched, broken] }).findings, [
+    { kind: 'wrong', id: 'purchase_enriched-0-9' },
+  ]);
 });

@@ -1,6 +1,6 @@
 /**
  * Checks the promotion pipeline from outside: what was sent and acked on all three ways in, against everything that came
- * out. Pure; collecting the records is promotion-outputs.ts.
+ * out. Pure.
  *
  * - Every acked purchase has a last word on `purchase_enriched`, and it is the oracle's. Of a message without an ack
  *   nobody knows whether it got through, so the answers of its user may go either way; they must exist all the same.
@@ -11,22 +11,13 @@
  * - Nothing was committed before what came of it was there (commits.ts, promotion-work.ts).
  */
 import { topics } from '../../catalog/topics.ts';
-import { joinDefaults } from '../../workers/promotion/join.ts';
-import { type OracleAnswer, oracle } from '../../workers/promotion/oracle.ts';
 import { type CommitNote, committedBeyond } from './commits.ts';
+import { type OracleAnswer, oracle } from './oracle.ts';
 import { promotionWork } from './promotion-work.ts';
-import { type Finding, found, traceIdOf, type Verdict } from './verdict.ts';
+import type { SeenRecord } from './reading.ts';
+import { type Finding, found, type Verdict } from './verdict.ts';
 import { checkVersions } from './versions.ts';
-
-/** A record as the checker needs it. */
-export interface SeenRecord {
-  readonly topic: string;
-  readonly partition: number;
-  readonly offset: number;
-  readonly key: Buffer | null;
-  readonly value: Buffer | null;
-  readonly headers: Readonly<Record<string, unknown>>;
-}
+import { bodyOf, nameOf, showing, traceIdOf } from './wire.ts';
 
 /** Everything since the run began; each partition's in order of offsets. */
 export interface PromotionOutputs {
@@ -59,10 +50,8 @@ export interface SentMessage {
 }
 
 export interface PromotionInputs {
-  /** Messages whose effects are to be judged. */
+  /** All messages of these people: the oracle needs every act. */
   readonly sent: readonly SentMessage[];
-  /** All messages of the same people, earlier ones too: the oracle needs every act. */
-  readonly everything: readonly SentMessage[];
   /** What purchase ids of this run begin with: answers of others are not looked at. */
   readonly run: string;
   /** Must not appear on any output: the prefix of user ids, card numbers. */
@@ -71,19 +60,24 @@ export interface PromotionInputs {
   readonly disturbed: boolean;
 }
 
+interface Answer {
+  readonly record: SeenRecord;
+  readonly body: Enriched;
+}
+
 interface Enriched {
   readonly purchaseId: string;
   readonly version: number;
   readonly promotion_affect: 0 | 1;
-  readonly promotions: readonly { readonly promotionId: string; readonly action: string }[];
+  readonly promotions: OracleAnswer['promotions'];
 }
 
 export function checkPromotion(inputs: PromotionInputs, outputs: PromotionOutputs): Verdict {
   const findings: Finding[] = [];
   const { acked, doubtfulUsers, inDoubt } = split(inputs);
-  const expected = expectedOf(acked, inputs.everything);
+  const expected = expectedOf(acked, inputs.sent);
   const sentIds = new Set(
-    inputs.everything.flatMap(({ message }) =>
+    inputs.sent.flatMap(({ message }) =>
       'poison' in message || message.purchase === undefined ? [] : [message.purchase.purchaseId],
     ),
   );
@@ -93,15 +87,24 @@ export function checkPromotion(inputs: PromotionInputs, outputs: PromotionOutput
     ),
   );
 
+  // Of others nobody knows here whether they are right; what cannot be read is nobody's.
+  const answersOn = (records: readonly SeenRecord[]): readonly Answer[] =>
+    records.flatMap((record) => {
+      const body = bodyOf(record) as Enriched | undefined;
+      if (typeof body?.purchaseId === 'string' && Array.isArray(body.promotions))
+        return body.purchaseId.startsWith(inputs.run) ? [{ record, body }] : [];
+      findings.push(found('wrong', nameOf(record), 'the record is no answer', traceIdOf(record)));
+      return [];
+    });
+  const enriched = answersOn(outputs.enriched);
+  const promotion = answersOn(outputs.promotion);
+
   // --- the last word on each purchase
-  const purchaseIdOf = ({ value }: SeenRecord) => (JSON.parse(String(value)) as Enriched).purchaseId;
   const last = new Map<string, { answer: Enriched; traceId: string | undefined }>();
   const said = new Set<string>();
   let repeats = 0;
-  for (const record of outputs.enriched) {
-    const answer = JSON.parse(String(record.value)) as Enriched;
-    if (!answer.purchaseId.startsWith(inputs.run)) continue;
-    const traceId = traceIdOf(record.headers);
+  for (const { record, body: answer } of enriched) {
+    const traceId = traceIdOf(record);
     if (!sentIds.has(answer.purchaseId))
       findings.push(
         found('from-nowhere', answer.purchaseId, 'an answer to a purchase that nobody made', traceId),
@@ -128,17 +131,14 @@ export function checkPromotion(inputs: PromotionInputs, outputs: PromotionOutput
   }
 
   // --- in order, and not committed before it was done
-  for (const [topic, records] of [
-    [topics.purchaseEnriched.name, outputs.enriched],
-    [topics.promotion.name, outputs.promotion],
+  for (const [topic, answers] of [
+    [topics.purchaseEnriched.name, enriched],
+    [topics.promotion.name, promotion],
   ] as const)
     findings.push(
       ...checkVersions(
         topic,
-        records.flatMap(({ partition, offset, headers, value }) => {
-          const { purchaseId: id, version } = JSON.parse(String(value)) as Enriched;
-          return id.startsWith(inputs.run) ? [{ partition, offset, headers, id, version }] : [];
-        }),
+        answers.map(({ record, body: { purchaseId: id, version } }) => ({ record, id, version })),
         inputs.disturbed,
       ),
     );
@@ -147,20 +147,22 @@ export function checkPromotion(inputs: PromotionInputs, outputs: PromotionOutput
     return truth === undefined ? [] : [{ id: purchase!.purchaseId, userId, purchasedMs: eventTimeMs, truth }];
   });
   const poison = new Set(inputs.sent.flatMap(({ message }) => ('poison' in message ? [message.poison] : [])));
+  const answers = Map.groupBy(enriched, ({ body }) => body.purchaseId);
   const work = promotionWork(
     {
       run: inputs.run,
       poison,
       known,
-      idOf: purchaseIdOf,
-      isRight: ({ value }, truth) => !differs(JSON.parse(String(value)) as Enriched, truth),
+      answersTo: (id) => (answers.get(id) ?? []).map(({ record }) => record),
+      rightAnswersTo: (id, truth) =>
+        (answers.get(id) ?? []).flatMap(({ record, body }) => (differs(body, truth) ? [] : [record])),
     },
     outputs,
   );
   findings.push(...committedBeyond(work, outputs.commits));
 
   // --- the re-published ones
-  const republished = new Set(outputs.promotion.map(purchaseIdOf));
+  const republished = new Set(promotion.map(({ body }) => body.purchaseId));
   for (const [id, { answer, traceId }] of last)
     if ((answer.promotion_affect === 1) !== republished.has(id))
       findings.push(
@@ -198,21 +200,18 @@ export function checkPromotion(inputs: PromotionInputs, outputs: PromotionOutput
   for (const [topic, records] of [
     ['purchase_enriched', outputs.enriched],
     ['promotion', outputs.promotion],
-  ] as const)
-    for (const { key, value, headers } of records) {
-      const text = `${key} ${value} ${Object.values(headers).join(' ')}`;
-      if (inputs.personal.some((one) => text.includes(one))) {
-        findings.push(found('personal-data', topic, 'a record shows personal data', traceIdOf(headers)));
-        break;
-      }
-    }
+  ] as const) {
+    const shown = showing(records, inputs.personal);
+    if (shown !== undefined)
+      findings.push(found('personal-data', topic, 'a record shows personal data', traceIdOf(shown)));
+  }
   return { subject: 'promotion', acked: acked.length, inDoubt, repeats, findings };
 }
 
-function split({ sent, everything }: PromotionInputs) {
+function split({ sent }: PromotionInputs) {
   const messages = (list: readonly SentMessage[]) =>
     list.map(({ message }) => message).filter((message): message is KnownMessage => !('poison' in message));
-  const failed = messages(everything.filter(({ outcome }) => outcome === 'failed'));
+  const failed = messages(sent.filter(({ outcome }) => outcome === 'failed'));
   return {
     acked: messages(sent.filter(({ outcome }) => outcome === 'acked')),
     inDoubt: sent.filter(({ outcome }) => outcome === 'failed').length,
@@ -222,12 +221,12 @@ function split({ sent, everything }: PromotionInputs) {
 
 function expectedOf(
   acked: readonly KnownMessage[],
-  everything: readonly SentMessage[],
+  sent: readonly SentMessage[],
 ): ReadonlyMap<string, OracleAnswer> {
   const iso = ({ eventTimeMs }: KnownMessage) => new Date(eventTimeMs).toISOString();
   // The oracle looks at every act for every purchase. Person by person it says the same, in seconds after a soak of hours.
   const acts = Map.groupBy(
-    everything.flatMap(({ message, outcome }) =>
+    sent.flatMap(({ message, outcome }) =>
       'poison' in message || message.act === undefined || outcome === 'refused'
         ? []
         : [{ ...message.act, userId: message.userId, actedAt: iso(message) }],
@@ -245,14 +244,14 @@ function expectedOf(
   return new Map([...purchases].flatMap(([userId, own]) => [...oracle(own, acts.get(userId) ?? [])]));
 }
 
-/** An answer lists the nearest acts only, so that one busy person cannot make it grow without end. */
-function listed({
-  promotions,
-}: {
-  readonly promotions: readonly { promotionId: string; action: string }[];
-}): string {
+/** An answer lists the nearest acts only (docs/promotion.md), so that one busy person cannot make it grow without end. */
+const listedActs = 100;
+
+function listed({ promotions }: Pick<OracleAnswer, 'promotions'>): string {
   return JSON.stringify(
-    promotions.slice(0, joinDefaults.maxListedActs).map(({ promotionId, action }) => [promotionId, action]),
+    promotions
+      .slice(0, listedActs)
+      .map(({ promotionId, action, secondsBefore }) => [promotionId, action, secondsBefore]),
   );
 }
 

@@ -1,4 +1,4 @@
-/** What a checker says. Checkers share no code with the system they judge, but for the wire format and the oracle. */
+/** What a checker says. Checkers share no code with the system they judge: they import the catalog, packages and each other. */
 
 export type FindingKind =
   /** Acked, and no effect, rejection or dead letter came of it. */
@@ -18,7 +18,9 @@ export type FindingKind =
   | 'ledger'
   | 'personal-data'
   /** An offset was committed although work before it was not done. */
-  | 'committed-beyond';
+  | 'committed-beyond'
+  /** Evidence is missing: something that had to be looked at could not be. Silence is not health. */
+  | 'not-checked';
 
 export interface Finding {
   readonly kind: FindingKind;
@@ -53,8 +55,18 @@ export function countByKind(findings: readonly Finding[]): ReadonlyMap<FindingKi
   return counts;
 }
 
-/** Trace id of a record's traceparent header (string or bytes). */
-export function traceIdOf(headers: Readonly<Record<string, unknown>>): string | undefined {
-  const id = String(headers.traceparent ?? '').split('-')[1];
-  return id !== undefined && /^[0-9a-f]{32}$/.test(id) ? id : undefined;
+/** Evidence that cannot be had; `id` names what could not be asked. */
+export class NotChecked extends Error {
+  readonly id: string;
+  constructor(id: string, why: string) {
+    super(why);
+    this.id = id;
+  }
+}
+
+/** The verdict of a checker that could not look. */
+export function unjudged(subject: string, error: unknown): Verdict {
+  const { id, message } = error instanceof NotChecked ? error : { id: subject, message: String(error) };
+  const findings = [found('not-checked', id, message)];
+  return { subject, acked: 0, inDoubt: 0, repeats: 0, findings };
 }

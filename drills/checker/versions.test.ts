@@ -1,15 +1,13 @@
 import test from 'ava';
+import { seen, trace } from './seen.fixture.ts';
 import { checkVersions, type VersionedRecord } from './versions.ts';
 
-const trace = '0123456789abcdef0123456789abcdef';
 /** Versions of one purchase in order of offsets. */
 const said = (versions: readonly number[], partition = 0): VersionedRecord[] =>
   versions.map((version, offset) => ({
     id: 'p1',
     version,
-    partition,
-    offset,
-    headers: { traceparent: `00-${trace}-0123456789abcdef-01` },
+    record: seen({ topic: 'answers', partition, offset }),
   }));
 const kinds = (records: readonly VersionedRecord[], disturbed = false) =>
   checkVersions('answers', records, disturbed).map(({ kind }) => kind);

@@ -6,12 +6,12 @@
  * a send is tried again behind a later one, a member that was put out still had one on its way. That is what versions are
  * for (who keeps the highest is right), and no finding.
  */
-import { type Finding, found, traceIdOf } from './verdict.ts';
+import type { SeenRecord } from './reading.ts';
+import { type Finding, found } from './verdict.ts';
+import { nameOf, traceIdOf } from './wire.ts';
 
 export interface VersionedRecord {
-  readonly partition: number;
-  readonly offset: number;
-  readonly headers: Readonly<Record<string, unknown>>;
+  readonly record: SeenRecord;
   readonly id: string;
   readonly version: number;
 }
@@ -27,14 +27,14 @@ export function checkVersions(
 ): readonly Finding[] {
   const findings: Finding[] = [];
   for (const [id, own] of Map.groupBy(records, (record) => record.id)) {
-    const elsewhere = own.find(({ partition }) => partition !== own[0]!.partition);
+    const elsewhere = own.find(({ record }) => record.partition !== own[0]!.record.partition);
     if (elsewhere !== undefined) {
       findings.push(
         found(
           'order',
           id,
-          `on partitions ${own[0]!.partition} and ${elsewhere.partition} of ${topic}: nobody can tell which word is the last`,
-          traceIdOf(elsewhere.headers),
+          `on partitions ${own[0]!.record.partition} and ${elsewhere.record.partition} of ${topic}: nobody can tell which word is the last`,
+          traceIdOf(elsewhere.record),
         ),
       );
       continue;
@@ -42,10 +42,10 @@ export function checkVersions(
     if (disturbed) continue;
     let highest = 0;
     const said = new Set<number>();
-    for (const { version, partition, offset, headers } of own) {
+    for (const { version, record } of own) {
       if (version < highest && !said.has(version)) {
-        const detail = `version ${version} was first said after version ${highest}, at ${topic}-${partition}-${offset}`;
-        findings.push(found('order', id, detail, traceIdOf(headers)));
+        const detail = `version ${version} was first said after version ${highest}, at ${nameOf(record)}`;
+        findings.push(found('order', id, detail, traceIdOf(record)));
         break;
       }
       highest = Math.max(highest, version);

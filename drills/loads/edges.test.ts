@@ -1,5 +1,5 @@
 import test from 'ava';
-import { oracle } from '../../workers/promotion/oracle.ts';
+import { oracle } from '../checker/oracle.ts';
 import { edgeMessages } from './edges.ts';
 
 test('the edges of the window are inside, a millisecond beyond them is not, whichever message comes first', (t) => {

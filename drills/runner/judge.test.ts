@@ -48,6 +48,7 @@ const seen: Seen = {
   starts: [],
   deadLetters: [],
   sessionsLost: 0,
+  unanswered: [],
   curves: [],
 };
 const targetOf = (report: ReturnType<typeof judge>, name: string) =>
@@ -152,7 +153,28 @@ test('a living broker that loses its session is a failure, a frozen one is not',
     drill: { ...drill, steps: [{ atMs: 10_000, inject: { kind: 'pause' }, on: { role: 'controller' } }] },
   });
   t.like(targetOf(frozen, 'ZooKeeper sessions lost'), { met: true });
-  t.is(targetOf(judge({ ...seen, sessionsLost: undefined }), 'ZooKeeper sessions lost'), undefined);
+  t.like(targetOf(judge({ ...seen, sessionsLost: undefined }), 'ZooKeeper sessions lost'), { met: false });
+});
+
+test('who did not answer is a finding of its own, and fails the drill', (t) => {
+  const report = judge({ ...seen, unanswered: [{ id: 'prometheus', why: 'it does not answer' }] });
+  t.false(report.passed);
+  t.like(targetOf(report, 'not checked'), { met: false, measured: '1' });
+  t.like(targetOf(report, 'wrong, doubled or untold'), { met: true });
+  t.like(report.verdicts.at(-1), {
+    subject: 'the drill itself',
+    findings: [{ kind: 'not-checked', id: 'prometheus', detail: 'it does not answer' }],
+  });
+});
+
+test('what a checker could not look at fails the drill', (t) => {
+  const findings = [{ kind: 'not-checked', id: 'mysql', detail: 'MySQL did not answer' } as const];
+  const report = judge({
+    ...seen,
+    verdicts: [{ subject: 'coupons', acked: 0, inDoubt: 0, repeats: 0, findings }],
+  });
+  t.false(report.passed);
+  t.like(targetOf(report, 'not checked'), { met: false, measured: '1' });
 });
 
 test('only a page that the drill expects is its detection, whatever else pages meanwhile', (t) => {

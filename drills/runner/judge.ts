@@ -2,6 +2,7 @@
 import type { Environment } from '../../catalog/environments.ts';
 import { probeRules } from '../../catalog/slos.ts';
 import type { Arrival } from '../alerts/sightings.ts';
+import { found } from '../checker/verdict.ts';
 import type { Curve, Drill, DrillEvent, DrillReport, Target } from '../drill.ts';
 import type { LoadResult } from '../loads/index.ts';
 import { standInOf } from '../stand-in.ts';
@@ -92,12 +93,22 @@ export interface Seen {
   readonly deadLetters: readonly DeadLetter[];
   /** How often a broker was told that its ZooKeeper session had ended; undefined: Prometheus did not say. */
   readonly sessionsLost: number | undefined;
+  /** What could not be looked at, beside what the verdicts say: who did not answer, and why. */
+  readonly unanswered: readonly { readonly id: string; readonly why: string }[];
   readonly curves: readonly Curve[];
 }
 
 /** Works out recovery, loss and detection, and holds them against what the drill expects. */
 export function judge(seen: Seen): DrillReport {
-  const { drill, result, verdicts, disturbances, startedAtMs } = seen;
+  const { drill, result, disturbances, startedAtMs } = seen;
+  const unanswered = seen.unanswered.map(({ id, why }) => found('not-checked', id, why));
+  const verdicts =
+    unanswered.length === 0
+      ? seen.verdicts
+      : [
+          ...seen.verdicts,
+          { subject: 'the drill itself', acked: 0, inDoubt: 0, repeats: 0, findings: unanswered },
+        ];
   const { expect } = drill;
   const firstFaultAtMs = disturbances[0]?.atMs ?? startedAtMs;
   const events = [...seen.events];
@@ -193,7 +204,8 @@ export function judge(seen: Seen): DrillReport {
     measured,
     met,
   });
-  const wrong = findings.length - lost.length;
+  const notChecked = findings.filter(({ kind }) => kind === 'not-checked').length;
+  const wrong = findings.length - lost.length - notChecked;
   const restarts = restartsOf(seen);
   const deadLetters = seen.deadLetters.filter(({ owed }) => !owed);
   const cases = casesOf(seen, { recoveries, restarts, deadLetters, findings });
@@ -224,6 +236,7 @@ export function judge(seen: Seen): DrillReport {
         ]),
     target('acked and lost', '0', String(lost.length), lost.length === 0),
     target('wrong, doubled or untold', '0', String(wrong), wrong === 0),
+    target('not checked', '0', String(notChecked), notChecked === 0),
     target(
       'requests failed for good',
       `<= ${((expect.failedShare ?? 0) * 100).toFixed(1)} %`,
@@ -280,16 +293,12 @@ export function judge(seen: Seen): DrillReport {
             deadLetters.length <= expect.deadLetters,
           ),
         ]),
-    ...(seen.sessionsLost === undefined
-      ? []
-      : [
-          target(
-            'ZooKeeper sessions lost',
-            `<= ${mayLose}`,
-            String(seen.sessionsLost),
-            seen.sessionsLost <= mayLose,
-          ),
-        ]),
+    target(
+      'ZooKeeper sessions lost',
+      `<= ${mayLose}`,
+      String(seen.sessionsLost ?? 'not known'),
+      seen.sessionsLost !== undefined && seen.sessionsLost <= mayLose,
+    ),
     target(
       'steady state again',
       `<= ${steadyWithinMs / 60_000} min`,

@@ -6,6 +6,7 @@ import { allGroups } from '../../catalog/groups.ts';
 import { topics } from '../../catalog/topics.ts';
 import { run } from '../../environment/children.ts';
 import { dockerArgs, enginesOf, environmentLabel } from '../../environment/docker.ts';
+import { NotNowError } from '../../workers/base/errors.ts';
 import type { Kafka } from '../../workers/kafka/kafka.ts';
 import { eventRecord } from '../../workers/kafka/records.ts';
 import { type Arrival, look } from '../alerts/sightings.ts';
@@ -69,7 +70,7 @@ export async function startProber(kafka: Kafka): Promise<Prober> {
   };
 }
 
-/** Notes when the first answer to each purchase comes out of the platform. */
+/** Notes when the first answer to each purchase comes out of the platform. Throws MUSTER_DRILL_UNSTEADY. */
 export async function watchAnswers(
   kafka: Kafka,
   run: string,
@@ -88,8 +89,13 @@ export async function watchAnswers(
     },
   });
   for (const untilMs = Date.now() + 30_000; Date.now() < untilMs; await sleep(100))
-    if (partitions.every((partition) => follower.position(partition) !== undefined)) break;
-  return { firstAtMs, stop: () => follower.stop() };
+    if (partitions.every((partition) => follower.position(partition) !== undefined))
+      return { firstAtMs, stop: () => follower.stop() };
+  await follower.stop();
+  throw new NotNowError(
+    'MUSTER_DRILL_UNSTEADY',
+    `Topic ${topics.purchaseEnriched.name} cannot be followed: nobody would see the answers.`,
+  );
 }
 
 export interface Start {
@@ -128,18 +134,21 @@ export function watchStarts(environment: Environment): {
   };
 }
 
-/** Asks the receiver of alerts each second what has arrived; an environment without one has none. */
+/** Asks the receiver of alerts each second what has arrived. */
 export function watchAlerts(environment: Environment): {
   arrivals(): readonly Arrival[];
-  stop(): Promise<void>;
+  /** Ends it. Resolves to why nobody knows what has arrived; undefined: it is known. */
+  stop(): Promise<string | undefined>;
 } {
   const hasReceiver = environment.processes.list.some(({ workers }) => workers.includes('webhook-stub'));
   const over = new AbortController();
   let newest: readonly Arrival[] = [];
+  let isAnswered = false;
   const watching = (async () => {
     while (hasReceiver && !over.signal.aborted) {
       const seen = await look(environment, over.signal).catch(() => undefined);
       newest = seen?.arrivals ?? newest;
+      if (!over.signal.aborted) isAnswered = seen !== undefined;
       await sleep(1_000, undefined, { signal: over.signal }).catch(() => undefined);
     }
   })();
@@ -148,6 +157,8 @@ export function watchAlerts(environment: Environment): {
     async stop() {
       over.abort();
       await watching;
+      if (!hasReceiver) return 'the receiver of alerts is not known in this environment';
+      return isAnswered ? undefined : 'the receiver of alerts does not answer';
     },
   };
 }

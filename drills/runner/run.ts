@@ -156,10 +156,20 @@ export async function runDrill(drill: Drill, options: RunDrillOptions): Promise<
     await answers.stop();
     await sleep(Math.max(0, canarySettlesMs - (Date.now() - loadEndedAtMs)), undefined, { signal });
     const arrivals = alerts.arrivals();
-    await alerts.stop();
+    const alertsUnknown = await alerts.stop();
 
     const answered = answerAttempts(result, answers.firstAtMs);
     const canary = await canaryOver(environment, startedAtMs, Date.now());
+    const sessionsLost = await sessionsLostOver(environment, startedAtMs, Date.now());
+    const unanswered = [
+      ...(alertsUnknown === undefined ? [] : [{ id: 'alerts', why: alertsUnknown }]),
+      ...(canary.outage === undefined || canary.outage.length === 0
+        ? [{ id: 'canary', why: 'Prometheus does not say what the canary saw' }]
+        : []),
+      ...(sessionsLost === undefined
+        ? [{ id: 'zookeeper', why: 'Prometheus does not say which sessions ended' }]
+        : []),
+    ];
     return judge({
       drill,
       environment,
@@ -179,7 +189,8 @@ export async function runDrill(drill: Drill, options: RunDrillOptions): Promise<
       broken,
       starts: containers.starts,
       deadLetters: await deadLettersSince(kafka, deadLettersBefore),
-      sessionsLost: await sessionsLostOver(environment, startedAtMs, Date.now()),
+      sessionsLost,
+      unanswered,
       curves: [
         ...curvesOf(result.attempts, { ...span(startedAtMs, loadEndedAtMs), name: 'load' }),
         ...curvesOf(probes.attempts, { ...span(startedAtMs, loadEndedAtMs), name: 'probes' }),
@@ -193,14 +204,15 @@ export async function runDrill(drill: Drill, options: RunDrillOptions): Promise<
         {
           name: 'lag',
           unit: 's',
-          points: await valuesOver(
-            environment,
-            `max(${metrics.lag.groupLagSeconds}{consumergroup=~"${groupsOf(drill.loads).join('|')}"})`,
-            startedAtMs,
-            Date.now(),
-          ),
+          points:
+            (await valuesOver(
+              environment,
+              `max(${metrics.lag.groupLagSeconds}{consumergroup=~"${groupsOf(drill.loads).join('|')}"})`,
+              startedAtMs,
+              Date.now(),
+            )) ?? [],
         },
-        { name: 'canary outage', unit: 's', points: canary.outage },
+        { name: 'canary outage', unit: 's', points: canary.outage ?? [] },
       ],
     });
   } finally {
@@ -301,7 +313,11 @@ async function behave(
   behaviour: Readonly<Record<string, unknown>>,
 ): Promise<void> {
   const url = variables.MUSTER_OUTSIDE_WORLD_URL;
-  if (url === undefined) return;
+  if (url === undefined) {
+    // Where there is nobody outside, nobody misbehaves; and nobody can be told to.
+    if (behaviour.mode === 'ok') return;
+    throw new MusterError('MUSTER_DRILL_STEP', 'This environment has no world outside that could misbehave.');
+  }
   const response = await fetch(`${url}/behaviour`, {
     method: 'PUT',
     headers: { 'content-type': 'application/json' },
@@ -328,15 +344,18 @@ function answerAttempts(
   });
 }
 
-/** What the canary saw: its outages while they went on, and the longest that it has told since. */
+/** What the canary saw: its outages while they went on (undefined: nobody says), and the longest that it has told since. */
 async function canaryOver(environment: Environment, fromMs: number, untilMs: number) {
   const [outage, lengths] = await Promise.all([
     valuesOver(environment, `max(${metrics.canary.currentOutage})`, fromMs, untilMs),
     valuesOver(environment, `max(${metrics.canary.lastOutage})`, fromMs, untilMs),
   ]);
-  const before = lengths[0]?.value;
-  const told = lengths.map(({ value }) => value).filter((value) => value !== before);
-  return { outage, longestSeconds: told.length === 0 ? undefined : Math.max(...told) };
+  const before = lengths?.[0]?.value;
+  const told = (lengths ?? []).map(({ value }) => value).filter((value) => value !== before);
+  return {
+    outage: lengths === undefined ? undefined : outage,
+    longestSeconds: told.length === 0 ? undefined : Math.max(...told),
+  };
 }
 
 const deadLetterTopics = allTopics.flatMap(({ name }) => (name.endsWith('.dlq') ? [name] : []));

@@ -9,7 +9,7 @@ import { emptyRegistry } from '../../workers/base/metrics.ts';
 import { partitionFor } from '../../workers/kafka/kafka.ts';
 import { joinDefaults } from '../../workers/promotion/join.ts';
 import { worker } from '../../workers/promotion/join-worker.ts';
-import { type OracleAct, type OraclePurchase, oracle } from '../../workers/promotion/oracle.ts';
+import { type OracleAct, type OraclePurchase, oracle } from '../checker/oracle.ts';
 import { silentLog, simulateKafka } from './kafka.ts';
 import { processes } from './processes.ts';
 import { settled } from './settled.ts';

@@ -9,9 +9,9 @@ import Value from 'typebox/value';
 import winston from 'winston';
 import { enrichedPurchase, promotionLogic } from '../../catalog/events/promotion.ts';
 import { topics } from '../../catalog/topics.ts';
+import { type OracleAct, type OraclePurchase, oracle } from '../../drills/checker/oracle.ts';
 import { type Kafka, type OutgoingRecord, type Producer, partitionFor } from '../kafka/kafka.ts';
 import { connectKafka } from '../kafka/kafkajs.ts';
-import { type OracleAct, type OraclePurchase, oracle } from './oracle.ts';
 
 const brokers = (process.env.KAFKA_BROKERS ?? '127.0.0.1:9092').split(',');
 const run = randomUUID().slice(0, 8);

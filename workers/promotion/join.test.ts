@@ -1,9 +1,9 @@
 import test, { type ExecutionContext } from 'ava';
 import fc from 'fast-check';
 import type { Purchase } from '../../catalog/events/promotion.ts';
+import { oracle } from '../../drills/checker/oracle.ts';
 import { type Answer, createJoin, type Join, joinDefaults, restoreFrom } from './join.ts';
 import { type Source, source } from './join-runs.ts';
-import { oracle } from './oracle.ts';
 
 const start = Date.UTC(2026, 10, 20);
 const minute = 60_000;

@@ -68,6 +68,8 @@ export interface CouponRushReport {
   readonly problems: Readonly<Record<string, number>>;
   /** Ids of the accepted requests. */
   readonly requestIds: readonly string[];
+  /** Of those with an outcome in time: SUCCESS or the reason of the failure. */
+  readonly outcomeOf: ReadonlyMap<string, string>;
 }
 
 /** Creates a coupon and lets everybody at it. Rejects when the coupon cannot be created. */
@@ -192,6 +194,7 @@ export async function runCouponRush(options: CouponRushOptions): Promise<CouponR
       usersTwice: [...successes.values()].filter((count) => count > 1).length,
       problems: client.problems,
       requestIds: [...accepted.keys()],
+      outcomeOf: told,
     };
   } finally {
     for (const stream of streams) stream.close();

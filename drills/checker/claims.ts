@@ -1,0 +1,70 @@
+/** What the API and the receiver of webhooks say of orders: claims, which are compared with the stores. */
+import { listLimit, type OrderClaims } from './orders.ts';
+import { NotChecked } from './verdict.ts';
+
+/**
+ * Rejects with NotChecked when one of them is not known or does not answer.
+ * @param variables of the environment: MUSTER_API_URL, MUSTER_API_TOKEN, MUSTER_OUTSIDE_WORLD_URL
+ */
+export async function claimsOf(
+  orderIds: readonly string[],
+  variables: Readonly<Record<string, string>>,
+): Promise<OrderClaims> {
+  const api = variables.MUSTER_API_URL!;
+  const outside = variables.MUSTER_OUTSIDE_WORLD_URL;
+  if (outside === undefined)
+    throw new NotChecked('webhooks', 'the receiver of webhooks is not known in this environment');
+  const orders = new Map<string, { status: string; paymentId?: string }>();
+  const received = new Map<string, number>();
+  await eachAtOnce(orderIds, async (id) => {
+    const order = await ask<{ status: string; paymentId?: string }>(`${api}/orders/${id}`, variables);
+    if (order !== undefined) orders.set(id, order);
+    const got = await ask<{ effects: number }>(`${outside}/received?orderId=${id}&limit=1`);
+    received.set(id, got?.effects ?? 0);
+  });
+  const { products: stock } = (await ask<Listed<{ stock: number }>>(`${api}/products?limit=500`, variables))!;
+  const { products: ranked } = (await ask<Listed<{ quantity: number }>>(
+    `${api}/ranking/products?limit=${listLimit}`,
+    variables,
+  ))!;
+  return {
+    orders,
+    received,
+    stock: new Map(stock.map((one) => [one.productId, one.stock])),
+    ranked: new Map(ranked.map((one) => [one.productId, one.quantity])),
+  };
+}
+
+interface Listed<Item> {
+  readonly products: readonly ({ readonly productId: string } & Item)[];
+}
+
+/** Undefined: there is no such thing (404). */
+async function ask<Answer>(
+  url: string,
+  { MUSTER_API_TOKEN: token }: Readonly<Record<string, string>> = {},
+): Promise<Answer | undefined> {
+  const { pathname, host } = new URL(url);
+  let status: number | string;
+  try {
+    const headers = token === undefined ? {} : { authorization: `Bearer ${token}` };
+    const response = await fetch(url, { signal: AbortSignal.timeout(10_000), headers });
+    if (response.ok) return (await response.json()) as Answer;
+    status = response.status;
+  } catch (error) {
+    status = (error as Error).message;
+  }
+  if (status === 404) return undefined;
+  throw new NotChecked(pathname, `${host} did not answer: ${status}`);
+}
+
+async function eachAtOnce<Item>(
+  items: readonly Item[],
+  action: (item: Item) => Promise<void>,
+): Promise<void> {
+  const queue = items.values();
+  const hand = async () => {
+    for (const item of queue) await action(item);
+  };
+  await Promise.all(Array.from({ length: 16 }, hand));
+}

@@ -1,0 +1,192 @@
+/** What the stores of truth say, asked with statements of our own: rows of MySQL, and the ranking in Redis. */
+import { inflateSync } from 'node:zlib';
+import mysql from 'mysql2/promise';
+import { createClient } from 'redis';
+import { NotChecked } from './verdict.ts';
+
+/** Rows about one coupon. Ids are text, users the bytes of their ids in hexadecimal digits: they are compared, not shown. */
+export interface CouponRows {
+  readonly stock: number;
+  /** The counter that guards the stock. */
+  readonly issued: number;
+  readonly requests: readonly {
+    readonly id: string;
+    readonly user: string;
+    readonly status: string;
+    /** Null of a decided one: it has a coupon. */
+    readonly reason: string | null;
+  }[];
+  /** Coupons that people hold. */
+  readonly held: readonly { readonly id: string; readonly requestId: string; readonly user: string }[];
+  /** Texts of records that are still to be published. */
+  readonly unpublished: readonly string[];
+  /** State of the event that tells systems outside, by the id of the coupon that somebody holds. */
+  readonly told: ReadonlyMap<string, string>;
+}
+
+/** Rows of orders since a moment, and of some products. */
+export interface OrderRows {
+  readonly orders: readonly {
+    readonly id: string;
+    readonly status: string;
+    readonly amountMinor: number;
+    readonly items: readonly { readonly productId: string; readonly quantity: number }[];
+  }[];
+  readonly payments: readonly {
+    readonly id: string;
+    readonly orderId: string;
+    readonly amountMinor: number;
+  }[];
+  readonly stock: ReadonlyMap<string, number>;
+  /** Events that tell systems outside of payments. */
+  readonly events: readonly { readonly id: string; readonly orderId: string; readonly state: string }[];
+  /** Texts of records that are still to be published, and of timers that are overdue. */
+  readonly unpublished: readonly string[];
+  /** How often each product was sold, says the ranking. */
+  readonly ranked: ReadonlyMap<string, number>;
+}
+
+/** Everything rejects with NotChecked when a store does not answer. */
+export interface Stores {
+  /** The database's clock, as it writes it. */
+  now(): Promise<string>;
+  coupon(couponId: string): Promise<CouponRows>;
+  /** @param since what `now` said before the run */
+  orders(since: string, productIds: readonly string[]): Promise<OrderRows>;
+  close(): Promise<void>;
+}
+
+/** A timer may be so late before it is overdue. */
+const overdueSeconds = 15;
+const answersWithinMs = 30_000;
+
+/** @param variables of the environment: MYSQL_* and REDIS_* */
+export function openStores(
+  variables: Readonly<Record<string, string>>,
+  rankingKey = 'ranking:products',
+): Stores {
+  const pool = mysql.createPool({
+    host: variables.MYSQL_HOST!,
+    port: Number(variables.MYSQL_PORT),
+    user: variables.MYSQL_USER!,
+    password: variables.MYSQL_PASSWORD!,
+    database: variables.MYSQL_DATABASE!,
+    connectionLimit: 1,
+    connectTimeout: 5_000,
+    dateStrings: true,
+    // Sums and counters come as text otherwise, or lose digits.
+    supportBigNumbers: true,
+  });
+
+  async function rows<Row>(sql: string, values: readonly unknown[] = []): Promise<readonly Row[]> {
+    try {
+      const [answer] = await pool.query({ sql, values: [...values], timeout: answersWithinMs });
+      return answer as unknown as readonly Row[];
+    } catch (error) {
+      throw new NotChecked('mysql', `MySQL did not answer: ${(error as Error).message}`);
+    }
+  }
+
+  async function unpublished(): Promise<readonly string[]> {
+    const outbox = await rows<{ text: Buffer | null }>('SELECT value AS text FROM muster_outbox');
+    const due = await rows<{ text: Buffer }>(
+      `SELECT records AS text FROM muster_outbox_due
+       WHERE due_at IS NULL OR take_at < UTC_TIMESTAMP(3) - INTERVAL ? SECOND`,
+      [overdueSeconds],
+    );
+    return [...outbox, ...due].map(({ text }) => inflated(text));
+  }
+
+  async function ranked(productIds: readonly string[]): Promise<ReadonlyMap<string, number>> {
+    const redis = createClient({
+      socket: {
+        host: variables.REDIS_HOST!,
+        port: Number(variables.REDIS_PORT),
+        connectTimeout: 5_000,
+        reconnectStrategy: false,
+      },
+      ...(variables.REDIS_PASSWORD === undefined ? {} : { password: variables.REDIS_PASSWORD }),
+    });
+    redis.on('error', () => undefined);
+    try {
+      await redis.connect();
+      const scores = productIds.length === 0 ? [] : await redis.zmScore(rankingKey, [...productIds]);
+      return new Map(productIds.map((id, index) => [id, scores[index] ?? 0]));
+    } catch (error) {
+      throw new NotChecked('redis', `Redis did not answer: ${(error as Error).message}`);
+    } finally {
+      redis.destroy();
+    }
+  }
+
+  return {
+    async now() {
+      const [row] = await rows<{ now: string }>('SELECT UTC_TIMESTAMP(3) AS now');
+      return row!.now;
+    },
+    async coupon(couponId) {
+      const [coupon] = await rows<{ stock: number; issued: number }>(
+        'SELECT stock, issued FROM coupon WHERE coupon_id = ?',
+        [couponId],
+      );
+      if (coupon === undefined) throw new NotChecked(couponId, 'the store knows no such coupon');
+      const requests = await rows<{ id: string; user: string; status: string; reason: string | null }>(
+        'SELECT HEX(request_id) AS id, HEX(user_id) AS user, status, reason FROM coupon_request WHERE coupon_id = ?',
+        [couponId],
+      );
+      const held = await rows<{ id: string; requestId: string; user: string }>(
+        `SELECT HEX(coupon_history_id) AS id, HEX(request_id) AS requestId, HEX(user_id) AS user
+         FROM coupon_history WHERE coupon_id = ?`,
+        [couponId],
+      );
+      const told = await rows<{ id: string; state: string }>(
+        `SELECT event_id AS id, state FROM muster_event WHERE subject = ? AND type = 'CouponIssued'`,
+        [couponId],
+      );
+      return {
+        ...coupon,
+        requests: requests.map((row) => ({ ...row, id: uuid(row.id) })),
+        held: held.map((row) => ({ ...row, id: uuid(row.id), requestId: uuid(row.requestId) })),
+        unpublished: await unpublished(),
+        told: new Map(told.map(({ id, state }) => [id, state])),
+      };
+    },
+    async orders(since, productIds) {
+      const orders = await rows<{ id: string; status: string; amountMinor: number; lines: string }>(
+        `SELECT order_id AS id, status, amount_minor AS amountMinor, order_lines AS \`lines\`
+         FROM shop_order WHERE created_at >= ?`,
+        [since],
+      );
+      const payments = await rows<{ id: string; orderId: string; amountMinor: number }>(
+        `SELECT payment_id AS id, order_id AS orderId, amount_minor AS amountMinor
+         FROM shop_payment WHERE paid_at >= ?`,
+        [since],
+      );
+      const products = await rows<{ id: string; stock: number }>(
+        'SELECT product_id AS id, stock FROM shop_product WHERE product_id IN (?)',
+        [productIds.length === 0 ? [''] : productIds],
+      );
+      // What happened is dated by another clock than the database's.
+      const events = await rows<{ id: string; orderId: string; state: string }>(
+        `SELECT event_id AS id, subject AS orderId, state FROM muster_event
+         WHERE type = 'PaymentCompleted' AND published_at >= ? - INTERVAL 5 MINUTE`,
+        [since],
+      );
+      return {
+        orders: orders.map(({ lines, ...row }) => ({ ...row, items: JSON.parse(lines) })),
+        payments,
+        stock: new Map(products.map(({ id, stock }) => [id, stock])),
+        events,
+        unpublished: await unpublished(),
+        ranked: await ranked(productIds),
+      };
+    },
+    close: () => pool.end(),
+  };
+}
+
+/** Long rows are deflated (zlib, which begins with 0x78, as no JSON does). */
+const inflated = (bytes: Buffer | null): string => String(bytes?.[0] === 0x78 ? inflateSync(bytes) : bytes);
+
+const uuid = (hex: string): string =>
+  hex.toLowerCase().replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5');
