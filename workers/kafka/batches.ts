@@ -44,9 +44,10 @@ export function createBatches(deps: {
       return;
 
     const batch = taken(state, payload);
+    const to = { topic, partition, offset: state.position };
     const first = attempt(state, batch, assignment.epoch);
-    if (first === undefined) return;
-    const run = finish(state, batch, assignment, first).finally(() => {
+    if (first === undefined) return options.onPassed?.(to);
+    const run = finish(state, batch, assignment, first, () => options.onPassed?.(to)).finally(() => {
       handling.delete(run);
       state.running = undefined;
     });
@@ -122,6 +123,7 @@ export function createBatches(deps: {
     batch: Batch,
     { epoch, over: { signal } }: Assignment,
     first: Promise<Wait | undefined>,
+    done: () => void,
   ): Promise<void> {
     const { topic, partition } = batch;
     let next: Promise<Wait | undefined> | undefined = first;
@@ -137,7 +139,7 @@ export function createBatches(deps: {
           onWait: (error) =>
             log.warn('a dependency is away: holding the partition', { code: error.code, topic, partition }),
         });
-        if (wait === undefined) return;
+        if (wait === undefined) return done();
         await orAborted(wait.until, signal);
         if (signal.aborted) return;
       }

@@ -118,7 +118,9 @@ export async function startConsumer(
   client.kafkajs.on('consumer.end_batch_process', ({ payload }) => {
     if (payload.batchSize !== 0) return;
     const state = assignment.partitions.get(keyOf(payload.topic, payload.partition));
-    if (state !== undefined) state.position = Number(payload.lastOffset) + 1;
+    if (state === undefined) return;
+    state.position = Number(payload.lastOffset) + 1;
+    options.onPassed?.({ topic: payload.topic, partition: payload.partition, offset: state.position });
   });
 
   // What is done should not be done again by the next owner: this still counts under the old generation.

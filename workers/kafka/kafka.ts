@@ -90,6 +90,11 @@ export interface PartitionConsumerOptions {
    * and may wait as long as it takes. One that takes minutes, and commits nothing meanwhile, is taken for stuck.
    */
   onBatch(batch: Batch, epoch: number): Promise<Wait | undefined> | Promise<void> | void;
+  /**
+   * Reading goes on at this offset. What lies before it was handed over and its handler is done, or it holds nothing for
+   * anybody: markers of transactions, and what they took back. The last record may lie far before the end of its partition.
+   */
+  onPassed?(to: TopicPartition & { readonly offset: number }): void;
   /** The consumer cannot go on (crash without restart, watchdog): the process should exit non-zero. */
   onFatal(error: Error): void;
 }

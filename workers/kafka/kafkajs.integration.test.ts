@@ -571,18 +571,23 @@ test('what a transaction has aborted is neither consumed nor read nor followed',
   await sendInTransaction(topic, ['kept']);
   await sendInTransaction(topic, ['taken back at last'], 'abort');
   await producer.send([{ topic, key: null, value: 'after' }]);
+  await sendInTransaction(topic, ['nothing comes after this'], 'abort');
+  const [{ high } = { high: -1 }] = await kafka.admin.offsets(topic);
 
   const consumed: IncomingRecord[] = [];
+  const passed: number[] = [];
   await kafka.consumePartitions({
     groupId: uniqueName('group'),
     topics: [topic],
     onBatch: collect(consumed),
+    onPassed: ({ offset }) => passed.push(offset),
     onFatal: (error) => t.fail(error.message),
   });
   const values = (records: readonly IncomingRecord[]) => records.map(({ value }) => String(value));
   const kept = ['before', 'kept', 'after'];
   await eventually('consumed', () => values(consumed).includes('after'));
   await eventually('followed', () => values(followed).includes('after'));
+  await eventually('the end is reached, though no record leads there', () => passed.at(-1) === high);
   t.deepEqual(values(consumed), kept);
   t.deepEqual(values(followed), kept);
   t.deepEqual(values(await readTopic(kafka, topic)), kept);

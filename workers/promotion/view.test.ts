@@ -1,5 +1,6 @@
 import { setImmediate as nextTurnOfLoop } from 'node:timers/promises';
 import test from 'ava';
+import type { PartitionConsumerOptions } from '../kafka/kafka.ts';
 import { createMemoryKafka } from './memory-kafka.fixture.ts';
 import { openView } from './view.ts';
 
@@ -67,3 +68,38 @@ test.serial('those who have much to do get most turns, and the stretch is read a
   // Some 20 slices: taken turn about, it would be little more than as many turns.
   t.true(turns >= 60, `${turns} turns`);
 });
+
+test.serial(
+  'a view is caught up although the end that it saw lies behind what a transaction took back',
+  async (t) => {
+    const kafka = createMemoryKafka();
+    const producer = await kafka.producer('test');
+    await producer.send([{ topic: 'topic', key: 'k0', value: '0' }]);
+    let passed: PartitionConsumerOptions['onPassed'];
+    const view = await openView({
+      kafka: {
+        ...kafka,
+        consumePartitions(options) {
+          passed = options.onPassed;
+          return kafka.consumePartitions(options);
+        },
+        admin: {
+          ...kafka.admin,
+          offsets: async (topic) =>
+            (await kafka.admin.offsets(topic)).map((one) => ({ ...one, high: one.high + 2 })),
+        },
+      },
+      name: 'view',
+      topics: ['topic'],
+      sinceMs: 0,
+      onRecord() {},
+      onFatal: (error) => t.fail(error.message),
+    });
+    for (let turns = 0; turns < 100; turns++) await nextTurnOfLoop();
+    t.false(view.caughtUp());
+    const ends = await kafka.admin.offsets('topic');
+    for (const { partition, high } of ends) passed?.({ topic: 'topic', partition, offset: high + 2 });
+    t.true(view.caughtUp());
+    await view.stop();
+  },
+);

@@ -108,6 +108,10 @@ export async function openView(options: ViewOptions): Promise<View> {
       }
       options.onBatchEnd?.();
     },
+    // The end that was seen may lie behind what a transaction has taken back: no record leads there.
+    onPassed(to) {
+      positions.set(keyOf(to), Math.max(to.offset, positions.get(keyOf(to)) ?? 0));
+    },
     onFatal(error) {
       failed(error);
       options.onFatal(error);
