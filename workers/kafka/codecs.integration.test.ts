@@ -2,17 +2,11 @@
 import { CompressionAlgorithms } from '@platformatic/kafka';
 import test from 'ava';
 import type { FirstRecord, IncomingRecord } from './kafka.ts';
-import { createTopics, eventually, readTopic, sendForeignBatch, testKafka, uniqueName } from './testing.ts';
+import { eventually, readTopic, sendForeignBatch, uniqueName, withTopic } from './testing.ts';
 
 for (const codec of Object.values(CompressionAlgorithms)) {
   test(`a batch compressed with ${codec} is consumed, read, followed and looked into`, async (t) => {
-    const topic = uniqueName('codec');
-    const made = await createTopics([{ name: topic, partitions: 1 }]);
-    const kafka = testKafka();
-    t.teardown(async () => {
-      await kafka.close();
-      await made.remove();
-    });
+    const { kafka, topic } = await withTopic(t, 'codec');
     const followed: IncomingRecord[] = [];
     const follower = kafka.follow({
       topic,

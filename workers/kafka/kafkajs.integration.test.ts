@@ -15,16 +15,11 @@ import {
   sendInTransaction,
   testKafka,
   uniqueName,
+  withTopic,
 } from './testing.ts';
 
 test('what is sent is read back byte for byte, in order per key, with tombstones, null keys and repeated headers', async (t) => {
-  const topic = uniqueName('roundtrip');
-  const made = await createTopics([{ name: topic, partitions: 3 }]);
-  const kafka = testKafka();
-  t.teardown(async () => {
-    await kafka.close();
-    await made.remove();
-  });
+  const { kafka, topic } = await withTopic(t, 'roundtrip', 3);
   const producer = await kafka.producer('test');
   const binary = Buffer.from([0, 255, 1, 254, 0]);
   await producer.send([
@@ -51,13 +46,7 @@ test('what is sent is read back byte for byte, in order per key, with tombstones
 });
 
 test('a send to a topic that does not exist fails at its deadline and holds nobody else up', async (t) => {
-  const topic = uniqueName('deadline');
-  const made = await createTopics([{ name: topic, partitions: 1 }]);
-  const kafka = testKafka();
-  t.teardown(async () => {
-    await kafka.close();
-    await made.remove();
-  });
+  const { kafka, topic } = await withTopic(t, 'deadline');
   const producer = await kafka.producer('test');
   const missing = producer.send([{ topic: uniqueName('missing'), key: 'a', value: 'b' }], {
     deadlineMs: 700,
@@ -73,13 +62,7 @@ test('a send to a topic that does not exist fails at its deadline and holds nobo
 });
 
 test('what the broker refuses fails for good, and what is acked after it is written', async (t) => {
-  const topic = uniqueName('refused');
-  const made = await createTopics([{ name: topic, partitions: 1 }]);
-  const kafka = testKafka();
-  t.teardown(async () => {
-    await kafka.close();
-    await made.remove();
-  });
+  const { kafka, topic } = await withTopic(t, 'refused');
   const producer = await kafka.producer('test');
   await producer.send([{ topic, key: null, value: 'before' }]);
   const tooMuch = producer.send([{ topic, key: null, value: randomBytes(1_100_000) }]);
@@ -95,13 +78,7 @@ test('what the broker refuses fails for good, and what is acked after it is writ
 });
 
 test('a full buffer makes senders wait and loses nothing', async (t) => {
-  const topic = uniqueName('backpressure');
-  const made = await createTopics([{ name: topic, partitions: 2 }]);
-  const kafka = testKafka();
-  t.teardown(async () => {
-    await kafka.close();
-    await made.remove();
-  });
+  const { kafka, topic } = await withTopic(t, 'backpressure', 2);
   const producer = await kafka.producer('test', { bufferBytes: 20_000 });
   const sends = Array.from({ length: 300 }, (_, i) =>
     producer.send([{ topic, key: `key-${i % 7}`, value: `${i}`.padEnd(1_000, '.') }]),
@@ -209,13 +186,7 @@ test('the next life of a process ends what the last one left behind in the group
 });
 
 test('start offsets given on assignment hold from the first batch on', async (t) => {
-  const topic = uniqueName('seek');
-  const made = await createTopics([{ name: topic, partitions: 2 }]);
-  const kafka = testKafka();
-  t.teardown(async () => {
-    await kafka.close();
-    await made.remove();
-  });
+  const { kafka, topic } = await withTopic(t, 'seek', 2);
   const producer = await kafka.producer('test');
   await producer.send(
     Array.from({ length: 40 }, (_, i) => ({ topic, key: null, value: `${i}`, partition: i % 2 })),
@@ -243,13 +214,7 @@ test('start offsets given on assignment hold from the first batch on', async (t)
 });
 
 test('a paused partition stays still while the others go on, and resumes within a second', async (t) => {
-  const topic = uniqueName('pause');
-  const made = await createTopics([{ name: topic, partitions: 2 }]);
-  const kafka = testKafka();
-  t.teardown(async () => {
-    await kafka.close();
-    await made.remove();
-  });
+  const { kafka, topic } = await withTopic(t, 'pause', 2);
   const producer = await kafka.producer('test');
   const seen: IncomingRecord[] = [];
   const consumer = await kafka.consumePartitions({
@@ -276,13 +241,7 @@ test('a paused partition stays still while the others go on, and resumes within 
 });
 
 test('a handler whose dependency is down gets the same batch again, while other partitions go on', async (t) => {
-  const topic = uniqueName('dependency');
-  const made = await createTopics([{ name: topic, partitions: 2 }]);
-  const kafka = testKafka();
-  t.teardown(async () => {
-    await kafka.close();
-    await made.remove();
-  });
+  const { kafka, topic } = await withTopic(t, 'dependency', 2);
   const producer = await kafka.producer('test');
   const handled: string[] = [];
   let tries = 0;
@@ -551,13 +510,7 @@ test('several reads that start at once on a fresh client all succeed', async (t)
 });
 
 test('what a transaction has aborted is neither consumed nor read nor followed', async (t) => {
-  const topic = uniqueName('aborted');
-  const made = await createTopics([{ name: topic, partitions: 1 }]);
-  const kafka = testKafka();
-  t.teardown(async () => {
-    await kafka.close();
-    await made.remove();
-  });
+  const { kafka, topic } = await withTopic(t, 'aborted');
   const followed: IncomingRecord[] = [];
   const follower = kafka.follow({
     topic,

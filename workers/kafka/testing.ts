@@ -159,6 +159,22 @@ export async function createTopics(
   };
 }
 
+/** A client and a topic for one test, gone with it. */
+export async function withTopic(
+  t: { teardown(end: () => Promise<void>): void },
+  prefix: string,
+  partitions = 1,
+): Promise<{ readonly kafka: Kafka; readonly topic: string }> {
+  const topic = uniqueName(prefix);
+  const made = await createTopics([{ name: topic, partitions }]);
+  const kafka = testKafka();
+  t.teardown(async () => {
+    await kafka.close();
+    await made.remove();
+  });
+  return { kafka, topic };
+}
+
 /** Everything that is in a topic now, partition by partition in order. */
 export async function readTopic(kafka: Kafka, topic: string): Promise<IncomingRecord[]> {
   const records: IncomingRecord[] = [];
