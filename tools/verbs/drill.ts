@@ -2,11 +2,10 @@
 import { join, resolve } from 'node:path';
 import type { Command } from 'commander';
 import type { ListrTask } from 'listr2';
-import { painter } from '../../drawing/table.ts';
 import type { DrillReport } from '../../drills/drill.ts';
 import { checkout } from '../../environment/paths.ts';
-import { MusterError } from '../../workers/base/errors.ts';
 import { caseTable, drillTable, inWords, planTable, summaryTable } from '../drill-tables.ts';
+import { numberOf, paint, say, usage } from '../terminal.ts';
 import { addVerb } from '../verb.ts';
 
 interface Options {
@@ -51,12 +50,11 @@ export function addDrill(program: Command): void {
           import('../../drills/faults.ts'),
         ],
       );
-      const paint = painter(process.stdout.isTTY && process.env.NO_COLOR === undefined);
       if (names.length === 0 || names[0] === 'list') {
-        process.stdout.write(`${drillTable([...drills, ...outages], paint)}\n`);
+        say(drillTable([...drills, ...outages], paint));
         return undefined;
       }
-      const seed = wholeNumber('--seed', options.seed ?? String(Date.now() % 2 ** 31));
+      const seed = numberOf('--seed', options.seed ?? String(Date.now() % 2 ** 31));
       const session = {
         report: (line: string) => process.stderr.write(`${line}\n`),
         signal,
@@ -66,14 +64,14 @@ export function addDrill(program: Command): void {
         const { seedBugs } = await import('../seeded-bugs.ts');
         return seedBugs(environment, { names: names.slice(1), seed, session });
       }
-      const minutes = options.minutes === undefined ? undefined : wholeNumber('--minutes', options.minutes);
+      const minutes = options.minutes === undefined ? undefined : numberOf('--minutes', options.minutes);
       const chosen = names.flatMap((name) => {
         if (name === 'all') return drills;
         if (name === 'outages') return outages;
         if (name === 'soak') return soak(minutes ?? 60, seed);
         if (name !== 'matrix') return [drillNamed(name)];
         const legs = partOf(matrixOf(seed, minutes), ...partNumbers(options.part));
-        process.stdout.write(`${planTable(legs, seed, paint)}\n\n`);
+        say(`${planTable(legs, seed, paint)}\n`);
         return legs;
       });
       const reports: { readonly report: DrillReport; readonly folder: string }[] = [];
@@ -115,9 +113,7 @@ export function addDrill(program: Command): void {
         });
       } finally {
         if (reports.length > 0)
-          process.stdout.write(
-            `\n${summaryTable(reports, paint)}${caseTable(reports, environment, seed, paint)}\n`,
-          );
+          say(`\n${summaryTable(reports, paint)}${caseTable(reports, environment, seed, paint)}`);
       }
       // Listr keeps what goes wrong in a step to itself; a target that is missed is a result, this is none.
       signal.throwIfAborted();
@@ -127,18 +123,10 @@ export function addDrill(program: Command): void {
   });
 }
 
-function wholeNumber(name: string, text: string): number {
-  const value = Number(text);
-  if (!Number.isInteger(value) || value < 1)
-    throw new MusterError('MUSTER_USAGE', `${name} takes a whole number above 0, not "${text}".`);
-  return value;
-}
-
 /** `2/4`: the second of four. */
 function partNumbers(text = '1/1'): [i: number, n: number] {
   const [i = 0, n = 0] = /^\d+\/\d+$/.test(text) ? text.split('/').map(Number) : [];
-  if (i < 1 || i > n)
-    throw new MusterError('MUSTER_USAGE', `--part takes a part of all, as 2/4, not "${text}".`);
+  if (i < 1 || i > n) throw usage(`--part takes a part of all, as 2/4, not "${text}".`);
   return [i, n];
 }
 
