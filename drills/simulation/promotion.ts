@@ -133,7 +133,7 @@ export async function promotionScenario(world: World, bug?: PromotionBug): Promi
   async function trouble(): Promise<void> {
     for (let count = world.int(0, 4); count > 0; count -= 1) {
       await world.sleep(world.int(100, 4_000));
-      await joins.trouble(['kill', 'kill', 'freeze', 'join', 'stop']);
+      await joins.trouble(['kill', 'freeze', 'freeze', 'join', 'stop']);
     }
   }
 
