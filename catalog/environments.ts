@@ -270,7 +270,14 @@ function laptop(
         },
         // Measured: 140 MiB while it works a backlog off.
         { name: 'outside', workers: ['outside-events', 'retention'], size: { memoryMiB: 224 }, replicas: 1 },
-        { name: 'pay', workers: ['money'], size: { memoryMiB: 128 }, replicas: 1, publishedPort: port(82) },
+        {
+          name: 'pay',
+          workers: ['money'],
+          size: { memoryMiB: 128 },
+          replicas: 1,
+          semiSpaceMiB: 4,
+          publishedPort: port(82),
+        },
         // Stands for everything outside: it receives webhooks and alerts.
         {
           name: 'outside-world',

@@ -115,39 +115,28 @@ export function checkKeys(route: string, callers: Callers, trusted: TrustedKeys 
     );
 }
 
-/** Roles whose callers act for themselves only. A shop's backend (merchant) speaks for its customers; with its money it does not. */
-export interface Self {
-  readonly roles: readonly Role[];
-  /** How a request names the user. */
-  readonly field: string;
-}
-const customers: Self = { roles: ['customer'], field: 'userId' };
-
 /**
- * The user that a request is about: a customer's own, whether named or not; others name one.
+ * The user that a request is about: a customer's own, whether named (in `field`) or not; others name one.
  * Throws 403 MUSTER_FORBIDDEN for a customer who names somebody else, 422 MUSTER_VALIDATION when nobody is named.
  */
 export function userOf(
   { principal }: { readonly principal: Principal | undefined },
   named: string | undefined,
-  { roles, field }: Self = customers,
+  field = 'userId',
 ): string {
-  if (principal === undefined || !roles.includes(principal.role)) {
+  if (principal?.role !== 'customer') {
     if (named !== undefined) return named;
     throw new HttpError(422, 'MUSTER_VALIDATION', 'the request is not valid', [
       { field, reason: 'is missing' },
     ]);
   }
   if (named === undefined || named === principal.subject) return principal.subject;
-  throw new HttpError(403, 'MUSTER_FORBIDDEN', `a ${principal.role} calls for themselves only`, [
+  throw new HttpError(403, 'MUSTER_FORBIDDEN', 'a customer calls for themselves only', [
     { field, reason: 'is not the one of the token' },
   ]);
 }
 
 /** The one user whose things the caller may know; undefined: everybody's. What is another's is answered as if it were not there. */
-export function onlyOf(
-  { principal }: Pick<FastifyRequest, 'principal'>,
-  { roles }: Self = customers,
-): string | undefined {
-  return principal !== undefined && roles.includes(principal.role) ? principal.subject : undefined;
+export function onlyOf({ principal }: Pick<FastifyRequest, 'principal'>): string | undefined {
+  return principal?.role === 'customer' ? principal.subject : undefined;
 }

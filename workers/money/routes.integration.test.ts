@@ -80,25 +80,27 @@ test.serial('money comes in, goes from member to member and out, and each sees t
   t.deepEqual(await audit(db), []);
 });
 
-test.serial('a member sees and spends only what is theirs, a merchant too', async (t) => {
-  const { as, won, member } = await serve(t);
-  const [alice, bob] = [await member('alice', 1_000), await member('bob')];
-  t.like(await bob.call('GET', alice.path), { status: 404, code: 'MUSTER_ACCOUNT_UNKNOWN' });
-  t.like(await bob.call('GET', `${alice.path}/history`), { status: 404 });
-  const theft = { from: alice.memberId, to: bob.memberId, amount: won(1) };
-  t.like(await bob.call('POST', '/transfers', theft), { status: 403, code: 'MUSTER_FORBIDDEN' });
-  const shop = as(await tokenOf('merchant', bob.memberId));
-  t.like(await shop('GET', alice.path), { status: 404 });
-  t.like(await shop('GET', bob.path), { status: 200 });
-  t.like(await shop('POST', '/transfers', theft), { status: 403 });
-  for (const [method, path, body] of [
-    ['POST', '/increases', { memberId: bob.memberId, amount: won(1) }],
-    ['POST', '/decreases', { memberId: alice.memberId, amount: won(1) }],
-    ['POST', '/holds', theft],
-    ['PUT', alice.path, { state: 'CLOSED' }],
-  ] as const)
-    t.like(await bob.call(method, path, body), { status: 403 }, `${method} ${path}`);
-});
+test.serial(
+  'a member sees and spends only what is theirs; a merchant of the same name is somebody else',
+  async (t) => {
+    const { as, won, member } = await serve(t);
+    const [alice, bob] = [await member('alice', 1_000), await member('bob')];
+    t.like(await bob.call('GET', alice.path), { status: 404, code: 'MUSTER_ACCOUNT_UNKNOWN' });
+    t.like(await bob.call('GET', `${alice.path}/history`), { status: 404 });
+    const theft = { from: alice.memberId, to: bob.memberId, amount: won(1) };
+    t.like(await bob.call('POST', '/transfers', theft), { status: 403, code: 'MUSTER_FORBIDDEN' });
+    const shop = as(await tokenOf('merchant', bob.memberId));
+    t.like(await shop('GET', bob.path), { status: 403 });
+    t.like(await shop('POST', '/transfers', theft), { status: 403 });
+    for (const [method, path, body] of [
+      ['POST', '/increases', { memberId: bob.memberId, amount: won(1) }],
+      ['POST', '/decreases', { memberId: alice.memberId, amount: won(1) }],
+      ['POST', '/holds', theft],
+      ['PUT', alice.path, { state: 'CLOSED' }],
+    ] as const)
+      t.like(await bob.call(method, path, body), { status: 403 }, `${method} ${path}`);
+  },
+);
 
 test.serial('what is no request is refused with the field, and nothing moves', async (t) => {
   const { staff, won, member } = await serve(t);

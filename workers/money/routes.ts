@@ -13,7 +13,7 @@ import { homeCurrency, type Money } from '../base/money.ts';
 import { pseudonym } from '../base/pseudonym.ts';
 import { errorBody, HttpError, inUse, refused } from '../http/errors.ts';
 import { idempotencyKey, onceOf } from '../http/idempotent.ts';
-import { onlyOf, type Self, userOf } from '../http/principals.ts';
+import { onlyOf, userOf } from '../http/principals.ts';
 import { groupCommit } from '../store/group-commit.ts';
 import { houseAccounts, houseOf, isHouse } from './house.ts';
 import type { Account, Operation } from './ledger.ts';
@@ -32,8 +32,7 @@ type Request = Pick<FastifyRequest, 'principal' | 'headers' | 'method' | 'url' |
 
 const tags = ['money'];
 const staff = { callers: ['operator'] } as const;
-const members = { callers: ['customer', 'merchant', 'operator'] } as const;
-const self: Self = { roles: ['customer', 'merchant'], field: 'from' };
+const members = { callers: ['customer', 'operator'] } as const;
 
 const memberId = Type.String({ minLength: 1, maxLength: 200, description: 'the member' });
 const uuid = Type.String({ pattern: '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' });
@@ -104,7 +103,7 @@ function registerAccounts(
 ): void {
   /** Throws 404 also when it is another member's. */
   async function ownAccount(request: Pick<FastifyRequest, 'principal'>, id: string): Promise<Account> {
-    const only = onlyOf(request, self);
+    const only = onlyOf(request);
     const account =
       only === undefined || only === id ? await findAccount(await database(), accountIdOf(id)) : undefined;
     if (account === undefined) throw new HttpError(404, 'MUSTER_ACCOUNT_UNKNOWN', 'there is no such account');
@@ -273,7 +272,7 @@ function registerMoves(app: App, book: Book, accountIdOf: (memberId: string) => 
     },
     async (request, reply) => {
       const { from, to, amount } = request.body;
-      const sender = accountIdOf(userOf(request, from, self));
+      const sender = accountIdOf(userOf(request, from, 'from'));
       return reply.code(201).send(await transfer(request, sender, accountIdOf(to), amount, 'transfer'));
     },
   );

@@ -277,7 +277,7 @@ export async function setAccount(
   });
 }
 
-/** An account as it is now; of a house account all its sub-accounts together. */
+/** An account as it is now. */
 export async function findAccount(db: Db, accountId: string): Promise<Account | undefined> {
   const { rows } = await sql<StoredAccount>`
     SELECT ${accountColumns} FROM ledger_account WHERE account_id = ${accountId}`.execute(db);
