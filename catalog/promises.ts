@@ -3,7 +3,7 @@
  * beside the code of its capability (`workers/<capability>/promises.ts`). Alerts, dashboard, status and docs follow.
  */
 
-export type PromiseCapability = 'platform' | 'coupon' | 'order' | 'outside' | 'promotion';
+export type PromiseCapability = 'platform' | 'coupon' | 'order' | 'outside' | 'promotion' | 'money';
 
 interface PromiseFacts {
   readonly capability: PromiseCapability;
@@ -114,6 +114,29 @@ const table = {
     promised: 'Each purchase that came by the API or by log files has its answer.',
     ids: 'the purchase (pseudonym and purchase id)',
     limitMs: 60_000,
+    periodMs: 10_000,
+  },
+  'ledger-sums-to-zero': {
+    capability: 'money',
+    promised: 'All balances of a currency sum to zero.',
+    ids: 'the currency',
+    limitMs: 0,
+    periodMs: 30_000,
+  },
+  'ledger-entries-linked': {
+    capability: 'money',
+    promised:
+      'Each transfer has its debit and its credit, and each entry the balance that follows from the one before it.',
+    ids: 'the transfer',
+    limitMs: 0,
+    periodMs: 10_000,
+  },
+  'ledger-accounts-true': {
+    capability: 'money',
+    promised:
+      'Each account has what its entries sum to, holds what its holds sum to, and no member is below zero.',
+    ids: 'the account (pseudonym, or name of ours)',
+    limitMs: 0,
     periodMs: 10_000,
   },
 } as const satisfies Readonly<Record<string, PromiseFacts>>;

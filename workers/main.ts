@@ -33,13 +33,14 @@ const workers: Readonly<Record<string, () => Promise<object>>> = {
   lag: () => import('./lag/worker.ts'),
   promises: async () => {
     // The one place that knows all capabilities: they hand over what they promise.
-    const [{ promisesWorker }, platform, coupon, order, outside, promotion] = await Promise.all([
+    const [{ promisesWorker }, platform, coupon, order, outside, promotion, money] = await Promise.all([
       import('./promises/worker.ts'),
       import('./platform/promises.ts'),
       import('./coupon/promises.ts'),
       import('./order/promises.ts'),
       import('./outside/promises.ts'),
       import('./promotion/promises.ts'),
+      import('./money/promises.ts'),
     ]);
     return {
       worker: promisesWorker({
@@ -48,6 +49,7 @@ const workers: Readonly<Record<string, () => Promise<object>>> = {
         ...order.orderChecks,
         ...outside.outsideChecks,
         ...promotion.promotionChecks,
+        ...money.moneyChecks,
       }),
     };
   },

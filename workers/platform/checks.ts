@@ -2,6 +2,7 @@
 import type { Kysely } from 'kysely';
 import type { RedisClientType } from 'redis';
 import type { PromiseCapability, PromiseSpec, PromisesOf } from '../../catalog/promises.ts';
+import type { DatabaseName } from '../../catalog/tables.ts';
 import type { Kafka } from '../kafka/kafka.ts';
 
 /** What a check has seen. */
@@ -24,7 +25,8 @@ export const shownIds = 10;
 export type Check = () => Promise<Evidence>;
 
 export interface CheckDeps {
-  database(): Promise<Kysely<unknown>>;
+  /** The shop's unless another is named: checks may look into all of them. */
+  database(name?: DatabaseName): Promise<Kysely<unknown>>;
   redis(): Promise<RedisClientType>;
   readonly kafka: Pick<Kafka, 'admin' | 'read'>;
   readonly pseudonymKey: Buffer;

@@ -1,18 +1,36 @@
 /** What the checks cost the database, counted and not timed: statements a second, and rows read of large tables. */
+import { join } from 'node:path';
 import test from 'ava';
 import { type Kysely, sql } from 'kysely';
 import { type PromiseName, promises } from '../../catalog/promises.ts';
 import { couponChecks } from '../coupon/promises.ts';
+import { moneyChecks } from '../money/promises.ts';
 import { orderChecks } from '../order/promises.ts';
 import { outsideChecks } from '../outside/promises.ts';
 import type { Check, CheckDeps } from '../platform/checks.ts';
 import { platformChecks } from '../platform/promises.ts';
 import { promotionChecks } from '../promotion/promises.ts';
 import { scratchDatabase } from '../store/database.fixture.ts';
+import { migrate } from '../store/migrate.ts';
 
-const all = { ...platformChecks, ...couponChecks, ...orderChecks, ...outsideChecks, ...promotionChecks };
+const all = {
+  ...platformChecks,
+  ...couponChecks,
+  ...orderChecks,
+  ...outsideChecks,
+  ...promotionChecks,
+  ...moneyChecks,
+};
 /** They go through all rows by and by, so many at a time; the others ask for what is wrong and nothing else. */
-const sweeping: readonly PromiseName[] = ['coupon-success-held', 'orders-paid-once', 'orders-told'];
+const sweeping: readonly PromiseName[] = [
+  'coupon-success-held',
+  'orders-paid-once',
+  'orders-told',
+  // Reads all accounts, 20,000 here: once in half a minute.
+  'ledger-sums-to-zero',
+  'ledger-entries-linked',
+  'ledger-accounts-true',
+];
 const most = { sweeping: 60_000, others: 3_000 };
 
 /** Topics and Redis without anything in them: what the checks ask of the database does not hang on that. */
@@ -68,7 +86,12 @@ async function fill(db: Kysely<unknown>): Promise<void> {
     INSERT INTO muster_outbox_due (due_at, take_at, records, created_at)
     SELECT t, t, '[]', UTC_TIMESTAMP(3) FROM (SELECT UTC_TIMESTAMP(3) + INTERVAL 20 MINUTE AS t) AS due
     JOIN seq_1_to_40000`.execute(db);
+  await sql`
+    INSERT INTO ledger_account
+      (account_id, currency, state, may_overdraw, balance_minor, held_minor, version, opened_at)
+    SELECT CONCAT('m-', seq), 'KRW', 'OPEN', FALSE, 0, 0, 0, ${long} FROM seq_1_to_20000`.execute(db);
   for (const table of [
+    'ledger_account',
     'coupon',
     'coupon_request',
     'shop_order',
@@ -81,8 +104,10 @@ async function fill(db: Kysely<unknown>): Promise<void> {
 
 test('no check reads a whole table, and together they make few statements a second', async (t) => {
   t.timeout(180_000);
-  const { db, drop } = await scratchDatabase('promise_cost');
+  const { db, settings, drop } = await scratchDatabase('promise_cost');
   try {
+    // The ledger's tables beside the shop's: what is counted here is one connection.
+    await migrate(settings, () => {}, { folders: join(import.meta.dirname, '../money/money-migrations') });
     await fill(db);
     let statements = 0;
     const perSecond = await db.connection().execute(async (connection) => {

@@ -4,18 +4,23 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { FastifyInstance } from 'fastify';
+import type { Kysely } from 'kysely';
 import { Type } from 'typebox';
 import { orderPayWithinSeconds } from '../../catalog/contract.ts';
 import { metrics as names } from '../../catalog/metrics.ts';
 import { type PromiseName, promiseRunbook, promises } from '../../catalog/promises.ts';
+import type { DatabaseName } from '../../catalog/tables.ts';
+import { databaseSettings } from '../base/config.ts';
 import type { Logger } from '../base/log.ts';
 import { counter, gauge } from '../base/metrics.ts';
 import { errorBody, HttpError } from '../http/errors.ts';
 import type { Check, CheckDeps } from '../platform/checks.ts';
 import type { Worker } from '../platform/worker.ts';
+import { databaseOf, openDatabase } from '../store/database.ts';
 import { type Clock, type PromiseState, type Watch, watchPromises } from './watch.ts';
 
 const config = Type.Object({
+  ...databaseSettings.properties,
   ORDER_PAY_WITHIN_S: Type.Integer({
     minimum: 1,
     maximum: 31_536_000,
@@ -52,8 +57,14 @@ export function promisesWorker(checks: AllChecks): Worker<typeof config> {
       const seconds = counter(registry, names.promises.checkSeconds);
       for (const { name } of promises) checkedTime.set({ promise: name }, 0);
       const tell = teller(log);
+      const others = new Map<DatabaseName, Kysely<unknown>>();
+      const open = (name: DatabaseName) => {
+        const db = others.get(name) ?? openDatabase({ settings: databaseOf(settings, name), connections: 1 });
+        others.set(name, db);
+        return db;
+      };
       const deps: CheckDeps = {
-        database,
+        database: async (name = 'shop') => (name === 'shop' ? database() : open(name)),
         redis,
         kafka,
         pseudonymKey: secrets.pseudonymKey,
@@ -88,7 +99,10 @@ export function promisesWorker(checks: AllChecks): Worker<typeof config> {
         ready: watch.tried,
         waitingFor: () => 'the first check of each promise',
         // A store that hangs is not waited for.
-        stop: () => Promise.race([watch.stop(), sleep(stopWithinMs, undefined, { ref: false })]),
+        async stop() {
+          await Promise.race([watch.stop(), sleep(stopWithinMs, undefined, { ref: false })]);
+          await Promise.all([...others.values()].map((db) => db.destroy()));
+        },
       };
     },
   };
