@@ -132,7 +132,7 @@ export const issue: Worker<typeof issueConfig> = {
     const latency = durationHistogram(registry, metrics.coupon.decisionLatency);
     const locks = config.COUPON_LOCK === 'redis' ? redisLocks(redis, log) : noLocks;
     const store = requestStore(database);
-    const producer = await kafka.producer('coupon-issue', { lingerMs: 30 });
+    const producer = await kafka.producer('coupon-issue', { lingerMs: 30, busyLingerMs: 60 });
     // A group each, side by side: what is in order is a property of each coupon.
     const handlers = await Promise.all(
       Object.values(orderings).map((ordering) =>

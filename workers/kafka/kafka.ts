@@ -213,6 +213,8 @@ export interface ClusterReader {
 /** Where a producer differs from the profile of catalog/clients.ts. */
 export interface ProducerSettings {
   readonly lingerMs?: number;
+  /** The same under load, which is when a request held many records. Default lingerMs. */
+  readonly busyLingerMs?: number;
   readonly batchBytes?: number;
   readonly bufferBytes?: number;
   readonly deliveryTimeoutMs?: number;

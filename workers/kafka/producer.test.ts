@@ -135,3 +135,34 @@ test('a send ends at its deadline while its request is under way, and what is ac
   t.deepEqual(leader.written, ['first', 'later', 'last']);
   await producer.close();
 });
+
+test('after a request of many records the next one waits for more of them, after one of few it does not', async (t) => {
+  const busy = async (records: number) => {
+    const leader = remembering();
+    const wire = {
+      ...wireWith(
+        () => 1,
+        async () => leader.broker,
+      ),
+      isConnected: () => true,
+    };
+    const settings = { lingerMs: 0, busyLingerMs: 60_000, deliveryTimeoutMs: 20_000 };
+    const producer = startProducer({
+      wire,
+      clientId: 'test',
+      log: testLog,
+      metrics: kafkaMetrics(),
+      ...settings,
+    });
+    await producer.send(Array.from({ length: records }, () => ({ topic: 't', key: null, value: 'x' })));
+    const next = producer.send([{ topic: 't', key: null, value: 'next' }], { deadlineMs: 500 });
+    const outcome = await next.then(
+      () => 'sent',
+      (error: { code: string }) => error.code,
+    );
+    await producer.close();
+    return outcome;
+  };
+  t.is(await busy(15), 'sent');
+  t.is(await busy(16), 'MUSTER_KAFKA_SEND');
+});

@@ -54,7 +54,9 @@ export function startProducer(options: ProducerOptions): Producer {
   const identities = producerIdentities();
   const outcomes = batchOutcomes({ ready, sends, room, identities, metrics });
   const table = leaderTable({ wire, log, loadWithinMs: deliveryTimeoutMs, onRefreshed: () => sender.wake() });
-  const sender = startSender({ wire, log, lingerMs, batchBytes, ready, table, outcomes, identities });
+  const { busyLingerMs = lingerMs } = options;
+  const lingers = { lingerMs, busyLingerMs };
+  const sender = startSender({ wire, log, ...lingers, batchBytes, ready, table, outcomes, identities });
   let closed = false;
 
   async function send(

@@ -12,6 +12,8 @@ import type { Wire } from './wire.ts';
 
 /** How often the brokers that answer are asked for new leaders while one does not. */
 const askForLeadersMs = 100;
+/** A request with so many records is one of a busy time. */
+const manyRecords = 16;
 
 /** Errors after which the same bytes may be sent again. By the protocol's error codes. */
 const retriable = new Set([
@@ -31,12 +33,15 @@ interface Leader {
   /** Connects that failed since the last that did not. */
   failures: number;
   lastDispatchMs: number;
+  /** Least time from the last request to the next. */
+  lingerMs: number;
 }
 
 export interface SenderDeps {
   readonly wire: Wire;
   readonly log: Logger;
   readonly lingerMs: number;
+  readonly busyLingerMs: number;
   readonly batchBytes: number;
   /** Partitions with something queued and nothing in flight. */
   readonly ready: Set<Partition>;
@@ -90,7 +95,7 @@ export function startSender(deps: SenderDeps): Sender {
         unreached = true;
         continue;
       }
-      const dueInMs = leader.lastDispatchMs + deps.lingerMs - now;
+      const dueInMs = leader.lastDispatchMs + leader.lingerMs - now;
       if (dueInMs > 0 && !partitions.some(({ queue }) => bytesOf(queue[0]!) >= deps.batchBytes / 2)) {
         soonestMs = Math.min(soonestMs, dueInMs);
         continue;
@@ -104,7 +109,7 @@ export function startSender(deps: SenderDeps): Sender {
   function leaderOf(nodeId: number): Leader {
     let leader = leaders.get(nodeId);
     if (leader === undefined) {
-      leader = { busy: false, connecting: false, failures: 0, lastDispatchMs: 0 };
+      leader = { busy: false, connecting: false, failures: 0, lastDispatchMs: 0, lingerMs: deps.lingerMs };
       leaders.set(nodeId, leader);
     }
     return leader;
@@ -113,10 +118,13 @@ export function startSender(deps: SenderDeps): Sender {
   function take(nodeId: number, leader: Leader, partitions: readonly Partition[], now: number): void {
     leader.busy = true;
     leader.lastDispatchMs = now;
+    let records = 0;
     for (const partition of partitions) {
       partition.inFlight = true;
       ready.delete(partition);
+      records += partition.queue[0]!.records.count;
     }
+    leader.lingerMs = records < manyRecords ? deps.lingerMs : deps.busyLingerMs;
     void dispatch(deps, nodeId, partitions).finally(() => {
       leader.busy = false;
       send();

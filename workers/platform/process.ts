@@ -254,7 +254,7 @@ async function startRelay(
   ]);
   const producer = await kafka.producer('outbox');
   // Those without an order are many and can wait a moment for each other.
-  const unordered = await kafka.producer('outbox-unordered', { lingerMs: 30 });
+  const unordered = await kafka.producer('outbox-unordered', { lingerMs: 30, busyLingerMs: 60 });
   const db = openDatabase({ settings: databaseOf(settings, name), connections: 3 });
   const relay = startOutboxRelay({
     store: outboxStore(db),
