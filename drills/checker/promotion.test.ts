@@ -88,6 +88,13 @@ test('a last word other than the oracle’s is wrong, and names its trace', (t) 
   t.is(findings.length, 1);
 });
 
+test('the seconds between an act and its purchase count, too', (t) => {
+  const promotions = [{ promotionId: 'p1', action: 'click', secondsBefore: 1.001 }];
+  const value = { purchaseId: `${run}-p1`, version: 2, promotion_affect: 1, promotions };
+  const enriched = [record({ topic: 'purchase_enriched', value }), answer(`${run}-p2`, false)];
+  t.like(check({ enriched }).findings, [{ kind: 'wrong', id: `${run}-p1` }]);
+});
+
 test('an affected purchase that is not re-published, or one that is though unaffected, is untold', (t) => {
   t.deepEqual(kinds({ promotion: [] }), ['untold']);
   t.deepEqual(kinds({ promotion: [...well.promotion, answer(`${run}-p2`, true)] }), ['untold']);

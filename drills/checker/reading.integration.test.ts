@@ -75,6 +75,13 @@ test('only what is committed is read, from the mark on, each record once, the by
   t.is(records.length, 5);
 });
 
+test('a mark within a batch is kept: the broker gives the whole batch', async (t) => {
+  const { topic, reader } = await stage(t);
+  await sendForeignBatch(topic, 'gzip', ['a', 'b', 'c', 'd']);
+  const read = reader.since(new Map([[topic, new Map([[0, 2]])]]));
+  t.deepEqual(text((await read())(topic)), ['c', 'd']);
+});
+
 test('records that are gone before they were read were not checked', async (t) => {
   const { topic, reader } = await stage(t);
   const read = reader.since(await reader.ends([topic]));
