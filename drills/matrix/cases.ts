@@ -49,9 +49,15 @@ const workerBreaks = {
   frozen: { inject: { kind: 'pause' }, seconds: [15, 150] },
 } as const;
 
-/** What stands for systems outside is no part of the platform: that they fail is the drill webhook-failing. */
+/**
+ * Those of every environment: my-pay is not in all of them yet. What stands for systems outside is no part of the platform:
+ * that they fail is the drill webhook-failing.
+ */
 const workers = environments.ci.processes.list
   .filter(({ workers: own }) => !own.includes('webhook-stub') && !own.includes('traffic'))
+  .filter(({ name }) =>
+    Object.values(environments).every(({ processes }) => processes.list.some((one) => one.name === name)),
+  )
   .map(({ name }): [string, Part] => [
     name,
     { about: `The process ${name}`, on: alias(name), breaks: workerBreaks, backWithinMs: 25_000 },

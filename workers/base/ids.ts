@@ -1,5 +1,5 @@
 /** Ids: UUIDs that sort by time, and UUIDs made from what they name. */
-import { createHash, randomFillSync } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 
 function asUuid(bytes: Buffer, version: number): string {
   bytes[6] = (bytes[6]! & 0x0f) | (version << 4);
@@ -15,25 +15,13 @@ export function uuidOfBytes(bytes: Buffer): string {
 
 export const bytesOfUuid = (uuid: string) => Buffer.from(uuid.replaceAll('-', ''), 'hex');
 
-/** Random bytes ahead of their use: to ask for ten costs as much as to ask for thousands. */
-const ahead = Buffer.alloc(4_096);
-let used = ahead.length;
-
-function tenRandomBytes(): Buffer {
-  if (used + 10 > ahead.length) {
-    randomFillSync(ahead);
-    used = 0;
-  }
-  used += 10;
-  return ahead.subarray(used - 10, used);
-}
-
-/** UUID version 7 (RFC 9562): sorts by time, so that ids of one minute lie together. */
-export function uuidV7(nowMs: number, random: Buffer = tenRandomBytes()): string {
-  const bytes = Buffer.alloc(16);
-  bytes.writeUIntBE(nowMs, 0, 6);
-  random.copy(bytes, 6, 0, 10);
-  return asUuid(bytes, 7);
+/**
+ * UUID version 7 (RFC 9562): sorts by time, so that ids of one minute lie together. What is random in it are 74 bits of a
+ * version 4, which the runtime makes from bytes that it draws ahead: drawing ten of its own costs as much as thousands.
+ */
+export function uuidV7(nowMs: number): string {
+  const time = nowMs.toString(16).padStart(12, '0');
+  return `${time.slice(0, 8)}-${time.slice(8)}-7${randomUUID().slice(15)}`;
 }
 
 /** Below every uuidV7() of that millisecond and later, above all earlier ones. */
