@@ -214,6 +214,21 @@ test.serial(
   },
 );
 
+test.serial(
+  'a group that cannot be joined for minutes, although a broker answers, ends nothing: each crash is another try',
+  async (t) => {
+    const { state, tell, join, batch } = await scene(t, async () => {});
+    await batch(0, 10);
+    for (let tries = 0; tries < 20; tries++) {
+      await tell('consumer.crash', { restart: true, error: new Error('the group coordinator is gone') });
+      await pass(17);
+    }
+    await join();
+    await pass(30);
+    t.deepEqual(state.fatal, []);
+  },
+);
+
 test.serial('a process that slept, or whose clock was set, has not stood still', async (t) => {
   let end = () => {};
   const { state, batch } = await scene(

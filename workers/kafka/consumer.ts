@@ -64,6 +64,11 @@ export async function startConsumer(
   let fatal = false;
   /** Set from a crash until kafkajs has joined again. */
   let restarting = false;
+  /**
+   * A crash is the end of a try to join, and the next one begins: with two of three brokers away one answers, and no group can
+   * be joined, for as long as that lasts.
+   */
+  let crashes = 0;
   const current = () => assignment;
   const client = openGroupClient(deps.client, { options, log, holdings, restart: () => !stopping });
 
@@ -96,7 +101,7 @@ export async function startConsumer(
   async function standing(): Promise<readonly Standing[]> {
     if (!restarting) return standingPartitions(assignment, admin, client);
     await admin.partitionCounts(topics);
-    return [{ key: 'restart', what: 'the consumer does not come back after a crash' }];
+    return [{ key: `restart ${crashes}`, what: 'the consumer does not come back after a crash' }];
   }
 
   client.kafkajs.on('consumer.group_join', ({ payload }) => {
@@ -130,6 +135,7 @@ export async function startConsumer(
     if (!restart) die(new MusterError('MUSTER_KAFKA_CONSUMER_CRASHED', error.message, { cause: error }));
     else log.warn('the consumer crashed and is restarted', { error });
     restarting = restart;
+    crashes += 1;
   });
 
   await client.kafkajs.connect();
