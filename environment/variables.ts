@@ -52,7 +52,7 @@ export async function hostVariables(
     const [host = '', number = ''] = reachFromHost(environment, alias, port).split(':');
     return [host, number];
   };
-  const hasOutsideWorld = environment.processes.list.some(({ name }) => name === 'outside-world');
+  const has = (process: string) => environment.processes.list.some(({ name }) => name === process);
   const [mysqlHost, mysqlPort] = parts('mysql', 'sql');
   const [redisHost, redisPort] = parts('redis', 'redis');
   return {
@@ -74,7 +74,8 @@ export async function hostVariables(
     MUSTER_API_TOKEN: await operatorToken(environment, secrets),
     LOG_INBOX_DIRECTORY: join(stateDirectory(environment.name), 'log-inbox'),
     MUSTER_API_URL: `http://${reachFromHost(environment, 'api', 'http')}`,
-    ...(hasOutsideWorld
+    ...(has('pay') ? { MUSTER_PAY_URL: `http://${reachFromHost(environment, 'pay', 'http')}` } : {}),
+    ...(has('outside-world')
       ? { MUSTER_OUTSIDE_WORLD_URL: `http://${reachFromHost(environment, 'outside-world', 'http')}` }
       : {}),
     MUSTER_PROMETHEUS_URL: `http://${reachFromHost(environment, 'prometheus', 'http')}`,
