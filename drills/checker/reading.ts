@@ -68,13 +68,22 @@ export function openReader(brokers: string): Reader {
     }
   }
 
+  /**
+   * The highest epoch that each partition's leaders were known by. A broker that was cut off believes for a moment that it
+   * leads what others have led since, and tells of ends that are long passed: it is asked with the epoch, and refuses.
+   */
+  const epochs = new Map<string, number>();
+
   async function leadersOf(topics: readonly string[], forceUpdate: boolean) {
     const known = await admin.metadata({ topics: [...topics], forceUpdate });
     return topics.flatMap((topic) =>
-      (known.topics.get(topic)?.partitions ?? []).map(({ leader }, partition) => {
+      (known.topics.get(topic)?.partitions ?? []).map(({ leader, leaderEpoch }, partition) => {
+        const at = `${topic}-${partition}`;
         const broker = known.brokers.get(leader);
-        if (broker === undefined) throw new NotChecked(`${topic}-${partition}`, 'it has no leader');
-        return { topic, partition, leader, broker };
+        if (broker === undefined) throw new NotChecked(at, 'it has no leader');
+        const epoch = Math.max(leaderEpoch, epochs.get(at) ?? -1);
+        epochs.set(at, epoch);
+        return { topic, partition, leader, epoch, broker };
       }),
     );
   }
@@ -85,9 +94,9 @@ export function openReader(brokers: string): Reader {
       for (const own of Map.groupBy(await leadersOf(topics, true), ({ leader }) => leader).values()) {
         const partitions = [...Map.groupBy(own, ({ topic }) => topic)].map(([name, list]) => ({
           name,
-          partitions: list.map(({ partition }) => ({
+          partitions: list.map(({ partition, epoch }) => ({
             partitionIndex: partition,
-            currentLeaderEpoch: -1,
+            currentLeaderEpoch: epoch,
             timestamp: ListOffsetTimestamps.LATEST,
           })),
         }));
@@ -109,7 +118,7 @@ export function openReader(brokers: string): Reader {
         partition,
         fetchOffset: BigInt(from),
         partitionMaxBytes: partitionBytes,
-        currentLeaderEpoch: -1,
+        currentLeaderEpoch: leader.epoch,
         lastFetchedEpoch: -1,
       };
       const answer = await fetchV11.api.async(

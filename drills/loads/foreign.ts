@@ -8,6 +8,7 @@ import { CompressionAlgorithms, type CompressionAlgorithmValue, Producer } from 
 import kafkajs from 'kafkajs';
 import { groups } from '../../catalog/groups.ts';
 import { topics } from '../../catalog/topics.ts';
+import { partitionFor } from '../../workers/kafka/kafka.ts';
 import { type ForeignMessage, owedHeader } from '../checker/foreign.ts';
 import type { LoadStage, Part } from './load.ts';
 
@@ -23,6 +24,8 @@ interface Sending {
   readonly value?: Buffer;
   readonly headers?: readonly (readonly [string, Buffer | string])[];
   readonly timestamp?: bigint;
+  /** Default: as the client's partitioner chooses, which is not ours. */
+  readonly partition?: number;
 }
 
 /** Records that are sent one after the other, each when the one before it is acked, and what they owe. */
@@ -130,11 +133,12 @@ function clientsOf({ variables, run }: LoadStage) {
       if (round.transaction !== undefined) return inTransaction(round);
       for (const batch of round.batches)
         await plain.send({
-          messages: batch.map(({ topic, key, value, headers, timestamp }) => ({
+          messages: batch.map(({ topic, key, value, headers, timestamp, partition }) => ({
             topic,
             key: Buffer.from(key),
             ...(value === undefined ? {} : { value }),
             ...(timestamp === undefined ? {} : { timestamp }),
+            ...(partition === undefined ? {} : { partition }),
             headers: new Map((headers ?? []).map(([name, text]) => [Buffer.from(name), Buffer.from(text)])),
           })),
           acks: -1,
@@ -256,6 +260,8 @@ function oddRounds(): readonly MakeRound[] {
       key: userId,
       value: json(body),
       headers,
+      // The home of its user: a record that has to be moved there leaves its headers behind, and they say what it owes.
+      partition: partitionFor(Buffer.from(userId), topics.purchase.partitions),
     });
     const other = idOf(stage.run, number, 1);
     return {
