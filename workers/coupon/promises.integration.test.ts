@@ -1,10 +1,9 @@
 /** The promises of coupons: they hold while the store is busy, and each breach made by hand is told by its id, and by no other. */
 import test from 'ava';
 import { type Kysely, sql } from 'kysely';
-import { type PromisesOf, promises } from '../../catalog/promises.ts';
 import { bytesOfUuid, uuidV7 } from '../base/ids.ts';
 import { createTopics, testKafka, uniqueName } from '../kafka/testing.ts';
-import type { Check, CheckDeps } from '../platform/checks.ts';
+import { brokenNow, checksFrom } from '../platform/checks.fixture.ts';
 import { scratchDatabase } from '../store/database.fixture.ts';
 import { couponChecks, outcomesTold } from './promises.ts';
 import { acceptRequests, decideRequests, type NewRequest } from './requests.ts';
@@ -12,26 +11,9 @@ import { createCoupon, requestStore } from './store.ts';
 
 test.beforeEach((t) => t.timeout(180_000));
 
-type Name = PromisesOf<'coupon'>;
 const inDatabase = ['coupon-requests-decided', 'coupon-stock-kept', 'coupon-success-held'] as const;
 
-function checksOf(db: Kysely<unknown>): ReadonlyMap<Name, Check> {
-  const deps = { database: async () => db } as CheckDeps;
-  return new Map(
-    inDatabase.map((name) => [name, couponChecks[name](deps, promises.find((one) => one.name === name)!)]),
-  );
-}
-
-/** What the checks find now, by promise; those that hold are left out. Twice: a look at old rows takes a round. */
-async function found(checks: ReadonlyMap<Name, Check>): Promise<Record<string, readonly string[]>> {
-  const broken: Record<string, readonly string[]> = {};
-  for (const [name, check] of checks) {
-    await check();
-    const { ids, broken: count } = await check();
-    if (count > 0) broken[name] = ids;
-  }
-  return broken;
-}
+const checksOf = (db: Kysely<unknown>) => checksFrom(couponChecks, inDatabase, { database: async () => db });
 
 /** Asks for coupons, a user each, `agoMs` ago; decides all but `undecided` of them. */
 async function ask(
@@ -67,45 +49,45 @@ test('each breach is told by its own promise with its id; mended, it is over', a
     await ask(db, others, 300);
     const [asked, ...rest] = await ask(db, couponId, 40);
     const checks = checksOf(db);
-    t.deepEqual(await found(checks), {});
+    t.deepEqual(await brokenNow(checks), {});
 
     // Accepted, and its record is lost: nobody decides it.
     const [forgotten] = await ask(db, couponId, 1, { undecided: 1 });
-    t.deepEqual(await found(checks), { 'coupon-requests-decided': [forgotten] });
+    t.deepEqual(await brokenNow(checks), { 'coupon-requests-decided': [forgotten] });
     await decideRequests(
       requestStore(async () => db),
       [{ requestId: forgotten!, userId: `u-${forgotten}`, couponId, traceparent: undefined }],
       () => ({ topic: 'none', key: null, value: '' }),
     );
-    t.deepEqual(await found(checks), {});
+    t.deepEqual(await brokenNow(checks), {});
 
     // One younger than the limit is no breach.
     await ask(db, couponId, 1, { agoMs: 30_000, undecided: 1 });
-    t.deepEqual(await found(checks), {});
+    t.deepEqual(await brokenNow(checks), {});
 
     await sql`UPDATE coupon SET issued = issued + 1 WHERE coupon_id = ${couponId}`.execute(db);
-    t.deepEqual(await found(checks), { 'coupon-stock-kept': [couponId] });
+    t.deepEqual(await brokenNow(checks), { 'coupon-stock-kept': [couponId] });
     await sql`UPDATE coupon SET issued = issued - 1 WHERE coupon_id = ${couponId}`.execute(db);
-    t.deepEqual(await found(checks), {});
+    t.deepEqual(await brokenNow(checks), {});
 
     await sql`UPDATE coupon SET stock = issued - 1 WHERE coupon_id = ${couponId}`.execute(db);
-    t.deepEqual(await found(checks), { 'coupon-stock-kept': [couponId] });
+    t.deepEqual(await brokenNow(checks), { 'coupon-stock-kept': [couponId] });
     await sql`UPDATE coupon SET stock = 30 WHERE coupon_id = ${couponId}`.execute(db);
 
     // Somebody who was told SUCCESS has no coupon.
     await sql`DELETE FROM coupon_history WHERE request_id = ${bytesOfUuid(asked!)}`.execute(db);
-    t.deepEqual(await found(checks), { 'coupon-stock-kept': [couponId], 'coupon-success-held': [asked] });
+    t.deepEqual(await brokenNow(checks), { 'coupon-stock-kept': [couponId], 'coupon-success-held': [asked] });
     await sql`UPDATE coupon SET issued = issued - 1 WHERE coupon_id = ${couponId}`.execute(db);
     await sql`
       UPDATE coupon_request SET reason = 'OUT_OF_STOCK', status = 'FAILED'
       WHERE request_id = ${bytesOfUuid(asked!)}`.execute(db);
-    t.deepEqual(await found(checks), {});
+    t.deepEqual(await brokenNow(checks), {});
 
     // Somebody who was told that there is none left holds one.
     await sql`
       UPDATE coupon_request SET reason = 'OUT_OF_STOCK', status = 'FAILED'
       WHERE request_id = ${bytesOfUuid(rest[0]!)}`.execute(db);
-    t.deepEqual(await found(checks), { 'coupon-success-held': [`coupon_history ${rest[0]}`] });
+    t.deepEqual(await brokenNow(checks), { 'coupon-success-held': [`coupon_history ${rest[0]}`] });
   } finally {
     await drop();
   }
@@ -118,7 +100,7 @@ test('what was changed long ago is found by the end of a round, also by a check 
     const [old] = await ask(db, couponId, 5, { agoMs: 40 * 86_400_000 });
     for (let n = 0; n < 10; n++) await ask(db, couponId, 500, { agoMs: 86_400_000 });
     await sql`DELETE FROM coupon_history WHERE request_id = ${bytesOfUuid(old!)}`.execute(db);
-    t.deepEqual(await found(checksOf(db)), {
+    t.deepEqual(await brokenNow(checksOf(db)), {
       'coupon-stock-kept': [couponId],
       'coupon-success-held': [old],
     });
@@ -130,7 +112,7 @@ test('what was changed long ago is found by the end of a round, also by a check 
       INSERT INTO coupon_history (coupon_history_id, coupon_id, user_id, request_id, issued_at)
       VALUES (${bytesOfUuid(uuidV7(Date.now() - 91 * 86_400_000))}, ${couponId}, 'u', ${bytesOfUuid(old!)},
         UTC_TIMESTAMP(3) - INTERVAL 91 DAY)`.execute(db);
-    t.deepEqual(await found(checksOf(db)), {});
+    t.deepEqual(await brokenNow(checksOf(db)), {});
   } finally {
     await drop();
   }
@@ -150,10 +132,10 @@ test('they hold while requests come, are decided and acknowledged all the time',
       }),
     );
     const checks = checksOf(db);
-    for (let n = 0; n < 15; n++) t.deepEqual(await found(checks), {});
+    for (let n = 0; n < 15; n++) t.deepEqual(await brokenNow(checks), {});
     going = false;
     await busy;
-    t.deepEqual(await found(checks), {});
+    t.deepEqual(await brokenNow(checks), {});
   } finally {
     await drop();
   }

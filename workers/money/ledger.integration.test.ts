@@ -6,7 +6,7 @@ import { type Kysely, sql } from 'kysely';
 import type { DatabaseSettings } from '../base/config.ts';
 import { isNotNow } from '../base/errors.ts';
 import { uuidV7 } from '../base/ids.ts';
-import { cuttingRelay, scratchDatabase } from '../store/database.fixture.ts';
+import { cuttingRelay, rowsRead, scratchDatabase } from '../store/database.fixture.ts';
 import { openDatabase, transaction } from '../store/database.ts';
 import { groupCommit } from '../store/group-commit.ts';
 import { once } from '../store/once.ts';
@@ -430,22 +430,6 @@ test.serial(
 
 // ---- asked
 
-/** Rows and index entries that the server looked at for `work`. */
-async function rowsRead(work: (db: Kysely<unknown>) => Promise<unknown>): Promise<number> {
-  return db.connection().execute(async (connection) => {
-    const read = async () => {
-      const { rows } = await sql<{ Variable_name: string; Value: string }>`
-        SHOW SESSION STATUS LIKE 'Handler_read%'`.execute(connection);
-      return rows
-        .filter(({ Variable_name: name }) => !name.endsWith('deleted'))
-        .reduce((sum, { Value }) => sum + Number(Value), 0);
-    };
-    const before = await read();
-    await work(connection);
-    return (await read()) - before;
-  });
-}
-
 test.serial('a balance and a page of history read what they show, however much was booked', async (t) => {
   t.timeout(120_000);
   const [busy, other] = (await membersWith(2, 0)) as [string, string];
@@ -458,7 +442,7 @@ test.serial('a balance and a page of history read what they show, however much w
     oldest: (at: Kysely<unknown>) => history(at, busy, { before: 52, limit: 50 }),
   };
   for (const [name, ask] of Object.entries(asked)) {
-    const read = await rowsRead(ask);
+    const read = await rowsRead(db, ask);
     t.true(read < 150, `${name}: ${read} rows read`);
   }
   let before = 4_294_967_295;

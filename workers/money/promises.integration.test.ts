@@ -1,9 +1,9 @@
 /** The promises of the ledger: they hold while it is busy, and each breach made by hand is told by its id. */
 import test from 'ava';
 import { type Kysely, sql } from 'kysely';
-import { type PromisesOf, promises } from '../../catalog/promises.ts';
+import type { PromisesOf } from '../../catalog/promises.ts';
 import { uuidV7 } from '../base/ids.ts';
-import type { CheckDeps } from '../platform/checks.ts';
+import { brokenNow, checksFrom } from '../platform/checks.fixture.ts';
 import { scratchDatabase } from '../store/database.fixture.ts';
 import { houseAccounts } from './house.ts';
 import { bookAll, type LedgerCall } from './postings.ts';
@@ -14,21 +14,10 @@ type Name = PromisesOf<'money'>;
 const names = Object.keys(moneyChecks) as Name[];
 const bank = houseAccounts(0)('bank', 'KRW');
 
-/** What is broken, by promise. Twice: a look at old rows takes a round. */
-function checksOf(db: Kysely<unknown>): () => Promise<Record<string, readonly string[]>> {
-  const deps = { database: async () => db } as unknown as CheckDeps;
-  const checks = names.map(
-    (name) => [name, moneyChecks[name](deps, promises.find((one) => one.name === name)!)] as const,
-  );
-  return async () => {
-    const broken: Record<string, readonly string[]> = {};
-    for (const [name, check] of checks) {
-      await check();
-      const { ids } = await check();
-      if (ids.length > 0) broken[name] = ids;
-    }
-    return broken;
-  };
+/** What is broken, by promise. */
+function checksOf(db: Kysely<unknown>): () => ReturnType<typeof brokenNow> {
+  const checks = checksFrom(moneyChecks, names, { database: async () => db });
+  return () => brokenNow(checks);
 }
 
 /** A transfer of two seconds ago: old enough to be judged. */

@@ -2,10 +2,9 @@
 import test from 'ava';
 import { type Kysely, sql } from 'kysely';
 import type { RedisClientType } from 'redis';
-import { type PromisesOf, promises } from '../../catalog/promises.ts';
 import { uuidV7 } from '../base/ids.ts';
 import { createTopics, testKafka, testLog, uniqueName } from '../kafka/testing.ts';
-import type { Check, CheckDeps } from '../platform/checks.ts';
+import { brokenNow, checksFrom } from '../platform/checks.fixture.ts';
 import { scratchDatabase } from '../store/database.fixture.ts';
 import { closeRedis, connectRedis } from '../store/redis.ts';
 import { payOrders } from './payments.ts';
@@ -25,26 +24,10 @@ test.beforeEach((t) => t.timeout(180_000));
 
 const payWithinMs = 1_800_000;
 const price = { amountMinor: 1_000, currency: 'KRW' };
-type Name = PromisesOf<'order'>;
+const inDatabase = ['orders-paid-once', 'orders-expired', 'stock-conserved'] as const;
 
-function checksOf(db: Kysely<unknown>): ReadonlyMap<Name, Check> {
-  const names = ['orders-paid-once', 'orders-expired', 'stock-conserved'] as const;
-  const deps = { database: async () => db, payWithinMs } as CheckDeps;
-  return new Map(
-    names.map((name) => [name, orderChecks[name](deps, promises.find((one) => one.name === name)!)]),
-  );
-}
-
-/** What the checks find now, by promise; those that hold are left out. */
-async function found(checks: ReadonlyMap<Name, Check>): Promise<Record<string, readonly string[]>> {
-  const broken: Record<string, readonly string[]> = {};
-  for (const [name, check] of checks) {
-    await check();
-    const { ids, broken: count } = await check();
-    if (count > 0) broken[name] = ids;
-  }
-  return broken;
-}
+const checksOf = (db: Kysely<unknown>) =>
+  checksFrom(orderChecks, inDatabase, { database: async () => db, payWithinMs });
 
 const product = (db: Kysely<OrderTables>, stock: number) =>
   createProduct(db, { name: 'Mug', price, stock }, undefined, Date.now());
@@ -91,12 +74,12 @@ test('each breach is told by its own promise with its id; mended, it is over', a
     await saveProductChange(db, jug, { addStock: 50 }, undefined, Date.now());
     await saveProductChange(db, jug, { addStock: -20, price }, undefined, Date.now());
     const checks = checksOf(scratch.db);
-    t.deepEqual(await found(checks), {});
+    t.deepEqual(await brokenNow(checks), {});
 
     await sql`UPDATE shop_product SET stock = stock + 1 WHERE product_id = ${mug}`.execute(db);
-    t.deepEqual(await found(checks), { 'stock-conserved': [mug] });
+    t.deepEqual(await brokenNow(checks), { 'stock-conserved': [mug] });
     await sql`UPDATE shop_product SET stock = stock - 1 WHERE product_id = ${mug}`.execute(db);
-    t.deepEqual(await found(checks), {});
+    t.deepEqual(await brokenNow(checks), {});
 
     // An order that was never paid, and its timer is gone.
     await sql`DELETE FROM muster_outbox_due`.execute(db);
@@ -104,20 +87,20 @@ test('each breach is told by its own promise with its id; mended, it is over', a
       UPDATE shop_order SET created_at = created_at - INTERVAL 1 DAY WHERE order_id = ${pending!.orderId}`.execute(
       db,
     );
-    t.deepEqual(await found(checks), { 'orders-expired': [pending!.orderId] });
+    t.deepEqual(await brokenNow(checks), { 'orders-expired': [pending!.orderId] });
     await sql`UPDATE shop_order SET status = 'EXPIRED' WHERE order_id = ${pending!.orderId}`.execute(db);
-    t.deepEqual(await found(checks), {});
+    t.deepEqual(await brokenNow(checks), {});
 
     await sql`UPDATE shop_payment SET amount_minor = 1 WHERE order_id = ${kept!.orderId}`.execute(db);
-    t.deepEqual(await found(checksOf(scratch.db)), { 'orders-paid-once': [kept!.orderId] });
+    t.deepEqual(await brokenNow(checksOf(scratch.db)), { 'orders-paid-once': [kept!.orderId] });
     await sql`UPDATE shop_order SET status = 'PENDING' WHERE order_id = ${kept!.orderId}`.execute(db);
-    t.deepEqual((await found(checksOf(scratch.db)))['orders-paid-once'], [
+    t.deepEqual((await brokenNow(checksOf(scratch.db)))['orders-paid-once'], [
       kept!.orderId,
       `payment ${kept!.paymentId}`,
     ]);
     await sql`DELETE FROM shop_payment WHERE order_id = ${kept!.orderId}`.execute(db);
     await sql`UPDATE shop_order SET status = 'COMPLETED' WHERE order_id = ${kept!.orderId}`.execute(db);
-    t.deepEqual((await found(checksOf(scratch.db)))['orders-paid-once'], [kept!.orderId]);
+    t.deepEqual((await brokenNow(checksOf(scratch.db)))['orders-paid-once'], [kept!.orderId]);
     t.is((await findOrder(db, kept!.orderId))?.paymentId, undefined);
   } finally {
     await scratch.drop();
@@ -130,11 +113,11 @@ test('a breach of what was sold just now is told by a check that is running, and
   try {
     const { productId: mug } = await product(db, 1_000);
     const checks = checksOf(scratch.db);
-    t.deepEqual(await found(checks), {});
+    t.deepEqual(await brokenNow(checks), {});
     // Older than the limit, and made since the last look: as if time had gone by.
     const [order] = await sell(db, [mug], { agoMs: 31_000 });
     await sql`DELETE FROM shop_payment WHERE order_id = ${order!.orderId}`.execute(db);
-    t.deepEqual(await found(checks), {
+    t.deepEqual(await brokenNow(checks), {
       'orders-paid-once': [order!.orderId],
       'stock-conserved': [mug],
     });
@@ -160,12 +143,12 @@ test('they hold while orders are placed, paid and refused, and stock is changed,
     const checks = checksOf(scratch.db);
     // Not the stock: what is sold with a time of long ago comes too late for its sums.
     for (let n = 0; n < 15; n++) {
-      const { 'orders-paid-once': paid, 'orders-expired': expired } = await found(checks);
+      const { 'orders-paid-once': paid, 'orders-expired': expired } = await brokenNow(checks);
       t.deepEqual([paid, expired], [undefined, undefined]);
     }
     going = false;
     await busy;
-    t.deepEqual(await found(checksOf(scratch.db)), {});
+    t.deepEqual(await brokenNow(checksOf(scratch.db)), {});
   } finally {
     await scratch.drop();
   }

@@ -10,7 +10,7 @@ import { outsideChecks } from '../outside/promises.ts';
 import type { Check, CheckDeps } from '../platform/checks.ts';
 import { platformChecks } from '../platform/promises.ts';
 import { promotionChecks } from '../promotion/promises.ts';
-import { scratchDatabase } from '../store/database.fixture.ts';
+import { rowsLookedAt, scratchDatabase } from '../store/database.fixture.ts';
 import { migrate } from '../store/migrate.ts';
 
 const all = {
@@ -118,13 +118,7 @@ test('no check reads a whole table, and together they make few statements a seco
         },
         transformResult: async ({ result }) => result,
       });
-      const read = async () => {
-        const { rows } = await sql<{ Variable_name: string; Value: string }>`
-          SHOW SESSION STATUS LIKE 'Handler_read%'`.execute(connection);
-        return rows
-          .filter(({ Variable_name: name }) => !name.endsWith('deleted'))
-          .reduce((sum, { Value }) => sum + Number(Value), 0);
-      };
+      const read = () => rowsLookedAt(connection);
       const checks = checksOf(() => counting);
       // Sums are added up once, from the beginning.
       for (const name of ['stock-conserved', 'ranking-is-sum'] as const) await checks.get(name)!();

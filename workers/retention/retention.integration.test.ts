@@ -14,7 +14,7 @@ import {
 import { allTopics } from '../../catalog/topics.ts';
 import { createLog } from '../base/log.ts';
 import { listCoupons } from '../coupon/store.ts';
-import { scratchDatabase } from '../store/database.fixture.ts';
+import { rowsRead, scratchDatabase } from '../store/database.fixture.ts';
 import { databaseOf } from '../store/database.ts';
 import { countTroubles, listEvents } from '../store/event-log.ts';
 import { migrateDatabase } from '../store/migrate.ts';
@@ -71,25 +71,6 @@ async function count({ db, schemaOf }: Databases, table: Table): Promise<number>
   const { rows } = await sql<{ n: number }>`
     SELECT COUNT(*) AS n FROM ${sql.id(schemaOf(table), table.name)}`.execute(db);
   return Number(rows[0]!.n);
-}
-
-/** Rows and index entries that the server looked at for `work`. */
-async function rowsRead(
-  db: Kysely<unknown>,
-  work: (db: Kysely<unknown>) => Promise<unknown>,
-): Promise<number> {
-  return db.connection().execute(async (connection) => {
-    const read = async () => {
-      const { rows } = await sql<{ Variable_name: string; Value: string }>`
-        SHOW SESSION STATUS LIKE 'Handler_read%'`.execute(connection);
-      return rows
-        .filter(({ Variable_name: name }) => !name.endsWith('deleted'))
-        .reduce((sum, { Value }) => sum + Number(Value), 0);
-    };
-    const before = await read();
-    await work(connection);
-    return (await read()) - before;
-  });
 }
 
 const ruled = tables.filter(({ rules }) => rules.length > 0);

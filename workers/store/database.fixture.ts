@@ -75,6 +75,27 @@ export async function countOf(db: Kysely<unknown>, table: string): Promise<numbe
   return Number(rows[0]!.n);
 }
 
+/** Rows and index entries that the server has looked at for a connection so far. */
+export async function rowsLookedAt(connection: Kysely<unknown>): Promise<number> {
+  const { rows } = await sql<{ Variable_name: string; Value: string }>`
+    SHOW SESSION STATUS LIKE 'Handler_read%'`.execute(connection);
+  return rows
+    .filter(({ Variable_name: name }) => !name.endsWith('deleted'))
+    .reduce((sum, { Value }) => sum + Number(Value), 0);
+}
+
+/** How many it looks at for `work`. */
+export async function rowsRead(
+  db: Kysely<unknown>,
+  work: (db: Kysely<unknown>) => Promise<unknown>,
+): Promise<number> {
+  return db.connection().execute(async (connection) => {
+    const before = await rowsLookedAt(connection);
+    await work(connection);
+    return (await rowsLookedAt(connection)) - before;
+  });
+}
+
 /** A TCP relay to the database (`at`: by it) that cuts all connections. */
 export async function cuttingRelay(t: ExecutionContext, settings: DatabaseSettings) {
   const sockets = new Set<Socket>();
