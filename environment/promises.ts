@@ -2,11 +2,9 @@
 import type { Environment } from '../catalog/environments.ts';
 import { placementOf } from '../stacks/config/topology.ts';
 import { MusterError } from '../workers/base/errors.ts';
-import { signToken } from '../workers/http/tokens.ts';
 import { run } from './children.ts';
 import { type Container, dockerArgs } from './docker.ts';
-import { ensureSecrets } from './secrets.ts';
-import { secretsFile } from './variables.ts';
+import { apiToken } from './variables.ts';
 
 /** As GET /promises answers. */
 export interface ToldPromise {
@@ -35,7 +33,7 @@ function processOf(environment: Environment): string {
 
 /**
  * Asks the worker, from inside its container: its port is not published. Throws MUSTER_PROMISES_UNKNOWN when it does not
- * answer. Where a site makes the tokens, an operator's must be in MUSTER_TOKEN.
+ * answer, and MUSTER_CONFIG_TOKEN where a site makes the tokens and nobody has given us one.
  */
 export async function promisesOf(
   environment: Environment,
@@ -46,8 +44,7 @@ export async function promisesOf(
     new MusterError('MUSTER_PROMISES_UNKNOWN', `${alias} does not say what holds: ${why}`);
   const container = containers.find(({ name }) => name === `${environment.prefix}-${alias}`);
   if (container?.state !== 'running') throw unknown('it does not run');
-  const token = await operatorToken(environment);
-  if (token === undefined) throw unknown("it needs an operator's token of the site in MUSTER_TOKEN");
+  const token = await apiToken(environment);
   const { container: port } = placementOf(environment, alias).ports.http!;
   // bash speaks TCP by itself: cheaper than starting a second node in a small container. The token comes by stdin: a command
   // line is for all to see.
@@ -64,10 +61,4 @@ export async function promisesOf(
   if (answer.exitCode !== 0 || status === undefined) throw unknown('it does not answer');
   if (status !== '200') throw unknown(`it answers ${status}`);
   return (JSON.parse(body) as { promises: readonly ToldPromise[] }).promises;
-}
-
-async function operatorToken(environment: Environment): Promise<string | undefined> {
-  if (environment.siteTokens !== undefined) return process.env.MUSTER_TOKEN;
-  const { secrets } = await ensureSecrets(secretsFile(environment));
-  return signToken(secrets.tokenSigningKey, { role: 'operator', subject: 'status', ttlMs: 60_000 });
 }

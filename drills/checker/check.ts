@@ -142,11 +142,12 @@ export async function beginCheck(options: CheckOptions): Promise<Check> {
         return checkForeign(foreign, enriched!, letters.flat());
       });
     }
-    for (const rush of told.coupons) {
-      const read = since('coupons');
+    // One reader for all of them: they lie on the same topics.
+    const readCoupons = since('coupons');
+    for (const rush of told.coupons)
       await patiently('coupons', async () => {
         const notes = await commits.notes();
-        const of = await read();
+        const of = await readCoupons();
         const records = {
           requests: requestTopics.flatMap(of),
           results: resultTopics.flatMap(of),
@@ -155,7 +156,6 @@ export async function beginCheck(options: CheckOptions): Promise<Check> {
         };
         return checkCoupons({ told: rush, store: await stores.coupon(rush.couponId), personal }, records);
       });
-    }
     if (orders !== undefined) {
       const read = since('orders');
       await patiently('orders', async () => {

@@ -244,7 +244,7 @@ function expectedOf(
   return new Map([...purchases].flatMap(([userId, own]) => [...oracle(own, acts.get(userId) ?? [])]));
 }
 
-/** An answer lists the nearest acts only (docs/promotion.md), so that one busy person cannot make it grow without end. */
+/** An answer lists the nearest acts only, so that one busy person cannot make it grow without end. */
 const listedActs = 100;
 
 function listed({ promotions }: Pick<OracleAnswer, 'promotions'>): string {

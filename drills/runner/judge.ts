@@ -211,7 +211,7 @@ export function judge(seen: Seen): DrillReport {
   const cases = casesOf(seen, { recoveries, restarts, deadLetters, findings });
   const failedShare = result.failed / Math.max(1, result.sent);
   const failedTries = result.failedTries + seen.probesFailed;
-  const mayLose = sessionsToLose(drill);
+  const mayLose = sessionsToLose(drill, seen.environment.kafka.nodes.length);
   const targets = [
     ...(cases === undefined
       ? [{ name: 'RTO', wantedMs: expect.rtoMs, tookMs: rtoMs }]
@@ -336,7 +336,7 @@ export function judge(seen: Seen): DrillReport {
  * Brokers that cannot keep their session: frozen or cut off for longer than it lasts, or all of them when most ZooKeepers
  * are away together. One that is killed comes back with a new one; any other loss is a living broker taken for a dead one.
  */
-function sessionsToLose({ steps }: Drill): number {
+function sessionsToLose({ steps }: Drill, brokers: number): number {
   const onZooKeeper = steps.filter((step) => 'inject' in step && isZooKeeper(step.on));
   const quorums = [...Map.groupBy(onZooKeeper, ({ atMs }) => atMs).values()].filter((own) => own.length > 1);
   const ofBrokers = steps.filter(
@@ -348,6 +348,5 @@ function sessionsToLose({ steps }: Drill): number {
   return ofBrokers + quorums.length * brokers;
 }
 
-const brokers = 3;
 const isZooKeeper = (on: Target) =>
   'role' in on ? on.role.startsWith('zookeeper') : on.alias.startsWith('zookeeper');

@@ -1,5 +1,6 @@
 /** The ledger's rows in SQL. */
 import { type Kysely, type RawBuilder, sql, type Transaction } from 'kysely';
+import { bytesOfUuid, uuidOfBytes } from '../base/ids.ts';
 import { refuse } from '../base/refusal.ts';
 import { transaction } from '../store/database.ts';
 import { onceRows } from '../store/once.ts';
@@ -35,11 +36,11 @@ function ledgerRows(trx: Trx): LedgerRows {
       if (holdIds.length === 0) return [];
       const { rows } = await sql<StoredHold>`
         SELECT hold_id, from_no, to_no, amount_minor, currency, reason, state FROM ledger_hold
-        WHERE hold_id IN (${sql.join(holdIds.map(bytesOf))}) ORDER BY hold_id FOR UPDATE`.execute(trx);
+        WHERE hold_id IN (${sql.join(holdIds.map(bytesOfUuid))}) ORDER BY hold_id FOR UPDATE`.execute(trx);
       const legs = await legsOf(trx, rows);
       return rows.map(
         ({ hold_id, currency, state }, index): Hold => ({
-          holdId: uuidOf(hold_id),
+          holdId: uuidOfBytes(hold_id),
           currency,
           leg: legs[index]!,
           state,
@@ -49,16 +50,16 @@ function ledgerRows(trx: Trx): LedgerRows {
 
     async lockTransfers(transferIds) {
       if (transferIds.length === 0) return [];
-      const these = sql.join(transferIds.map(bytesOf));
+      const these = sql.join(transferIds.map(bytesOfUuid));
       const { rows } = await sql<StoredLeg>`
         SELECT transfer_id, from_no, to_no, amount_minor, currency, reason FROM ledger_transfer
         WHERE transfer_id IN (${these}) ORDER BY transfer_id, leg FOR UPDATE`.execute(trx);
       const corrections = await sql<{ corrects: Buffer }>`
         SELECT corrects FROM ledger_transfer WHERE corrects IN (${these}) AND leg = 0`.execute(trx);
-      const corrected = new Set(corrections.rows.map(({ corrects }) => uuidOf(corrects)));
+      const corrected = new Set(corrections.rows.map(({ corrects }) => uuidOfBytes(corrects)));
       const legs = await legsOf(trx, rows);
       const all = rows.map(({ transfer_id, currency }, index) => ({
-        transferId: uuidOf(transfer_id),
+        transferId: uuidOfBytes(transfer_id),
         currency,
         leg: legs[index]!,
       }));
@@ -230,8 +231,8 @@ async function write(
   if (newHolds.length > 0) {
     const rows = newHolds.map(
       ({ holdId, leg, currency, state, transferId }) =>
-        sql`(${bytesOf(holdId)}, ${no(leg.from)}, ${no(leg.to)}, ${leg.amountMinor}, ${currency}, ${leg.reason},
-          ${state}, ${transferId === undefined ? null : bytesOf(transferId)}, ${at}, ${state === 'OPEN' ? null : at})`,
+        sql`(${bytesOfUuid(holdId)}, ${no(leg.from)}, ${no(leg.to)}, ${leg.amountMinor}, ${currency}, ${leg.reason},
+          ${state}, ${transferId === undefined ? null : bytesOfUuid(transferId)}, ${at}, ${state === 'OPEN' ? null : at})`,
     );
     await sql`
       INSERT INTO ledger_hold (hold_id, from_no, to_no, amount_minor, currency, reason, state, transfer_id, held_at,
@@ -241,14 +242,11 @@ async function write(
   for (const { holdId, state, transferId } of endedHolds)
     await sql`
       UPDATE ledger_hold SET state = ${state}, ended_at = ${at},
-        transfer_id = ${transferId === undefined ? null : bytesOf(transferId)}
-      WHERE hold_id = ${bytesOf(holdId)}`.execute(trx);
+        transfer_id = ${transferId === undefined ? null : bytesOfUuid(transferId)}
+      WHERE hold_id = ${bytesOfUuid(holdId)}`.execute(trx);
 }
 
 const hexOf = (uuid: string) => uuid.replaceAll('-', '');
-const bytesOf = (uuid: string) => Buffer.from(hexOf(uuid), 'hex');
-const uuidOf = (bytes: Buffer) =>
-  bytes.toString('hex').replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5');
 
 // ---- accounts, and what people ask of them
 
@@ -318,7 +316,7 @@ export async function history(
     ORDER BY entry.version DESC LIMIT ${limit}`.execute(db);
   return rows.map((row) => ({
     version: row.version,
-    transferId: uuidOf(row.transfer_id),
+    transferId: uuidOfBytes(row.transfer_id),
     amountMinor: Number(row.amount_minor),
     balanceMinor: Number(row.balance_minor),
     other: row.other,

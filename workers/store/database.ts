@@ -25,10 +25,13 @@ const sessionStatements = [
   'SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED',
 ];
 
-/** Settings of a database of ours, from those of the shop's (MYSQL_DATABASE). */
+/** The schema of a database of ours, from that of the shop's (MYSQL_DATABASE). */
+export const schemaOf = (shop: string, name: DatabaseName): string =>
+  name === 'shop' ? shop : `${shop}_${name}`;
+
+/** Settings of a database of ours, from those of the shop's. */
 export function databaseOf(settings: DatabaseSettings, name: DatabaseName): DatabaseSettings {
-  const { MYSQL_DATABASE: shop } = settings;
-  return { ...settings, MYSQL_DATABASE: name === 'shop' ? shop : `${shop}_${name}` };
+  return { ...settings, MYSQL_DATABASE: schemaOf(settings.MYSQL_DATABASE, name) };
 }
 
 /** Options of a mysql2 connection as all of muster uses them. Integers beyond 2^53 come as strings, never rounded. */

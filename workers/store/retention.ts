@@ -10,6 +10,7 @@ import { metrics } from '../../catalog/metrics.ts';
 import { type RetentionRule, type Table, tables } from '../../catalog/tables.ts';
 import type { Logger } from '../base/log.ts';
 import { counter, gauge } from '../base/metrics.ts';
+import { schemaOf } from './database.ts';
 
 const cleanEveryMs = 3_600_000;
 const measureEveryMs = 60_000;
@@ -89,7 +90,7 @@ export async function cleanTable(
   signal: AbortSignal,
   said: (rows: number) => void,
 ): Promise<number> {
-  const schema = table.database === 'shop' ? database : `${database}_${table.database}`;
+  const schema = schemaOf(database, table.database);
   let total = 0;
   for (const rule of table.rules) {
     for (let rows = rowsAtOnce; rows === rowsAtOnce && !signal.aborted; ) {
