@@ -2,6 +2,8 @@ import { chmodSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync }
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'ava';
+import { askingProcesses } from '../catalog/services.ts';
+import { secretNames, serviceTokenOf } from '../stacks/config/secrets.ts';
 import { tokenVerifier } from '../workers/http/tokens.ts';
 import { ensureSecrets } from './secrets.ts';
 
@@ -12,11 +14,13 @@ test('secrets are made once, differ, and only their owner can read them', async 
   const file = join(folder, 'new', 'secrets.json');
   const first = await ensureSecrets(file);
   t.true(first.made);
-  t.is(new Set(Object.values(first.secrets)).size, 10);
+  t.is(new Set(Object.values(first.secrets)).size, secretNames.length);
   t.regex(first.secrets.pseudonymKey, /^[0-9a-f]{64}$/);
   t.regex(first.secrets.mysqlPassword, /^[A-Za-z0-9]{24,}$/);
   const verify = tokenVerifier({ verifyKey: first.secrets.tokenVerifyKey });
   t.like(await verify(first.secrets.trafficToken), { role: 'merchant', subject: 'traffic' });
+  for (const process of askingProcesses)
+    t.like(await verify(first.secrets[serviceTokenOf(process)]!), { role: 'service', subject: process });
   t.is(statSync(file).mode & 0o777, 0o600);
   t.is(statSync(join(folder, 'new')).mode & 0o777, 0o700);
   const second = await ensureSecrets(file);

@@ -2,9 +2,10 @@
 import { randomBytes } from 'node:crypto';
 import { chmod, mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { type Secrets, secretNames } from '../stacks/config/secrets.ts';
+import { askingProcesses } from '../catalog/services.ts';
+import { type SecretName, type Secrets, secretNames, serviceTokenOf } from '../stacks/config/secrets.ts';
 import { MusterError } from '../workers/base/errors.ts';
-import { makeTokenKeys, signToken } from '../workers/http/tokens.ts';
+import { makeTokenKeys, type Role, signToken } from '../workers/http/tokens.ts';
 
 /** Letters and digits only, so that a value survives every shell, URL and configuration file unquoted. */
 function password(): string {
@@ -13,25 +14,32 @@ function password(): string {
     .replaceAll(/[^A-Za-z0-9]/g, 'x');
 }
 
-/** The values that are not there yet. Keys of tokens are made as a pair, and the traffic's token by them. */
-async function fresh(
-  missing: readonly (keyof Secrets)[],
-  present: Partial<Secrets>,
-): Promise<Partial<Secrets>> {
+/** Who gets a token of their own: the traffic may bring purchases and acts in, nothing else; a service asks others. */
+const tokens: readonly { readonly name: SecretName; readonly role: Role; readonly subject: string }[] = [
+  { name: 'trafficToken', role: 'merchant', subject: 'traffic' },
+  ...askingProcesses.map(
+    (process) => ({ name: serviceTokenOf(process), role: 'service', subject: process }) as const,
+  ),
+];
+
+/** The values that are not there yet. Keys of tokens are made as a pair, and then all tokens anew by them. */
+async function fresh(missing: readonly SecretName[], present: Partial<Secrets>): Promise<Partial<Secrets>> {
   const made: Record<string, string> = {};
   for (const name of missing)
     made[name] = name === 'pseudonymKey' ? randomBytes(32).toString('hex') : password();
-  if (missing.includes('tokenSigningKey') || missing.includes('tokenVerifyKey')) {
+  const newKeys = missing.includes('tokenSigningKey') || missing.includes('tokenVerifyKey');
+  if (newKeys) {
     const { signingKey, verifyKey } = makeTokenKeys();
-    Object.assign(made, { tokenSigningKey: signingKey, tokenVerifyKey: verifyKey, trafficToken: '' });
+    Object.assign(made, { tokenSigningKey: signingKey, tokenVerifyKey: verifyKey });
   }
-  if (missing.includes('trafficToken') || made.trafficToken === '')
-    // For as long as its key: a container cannot ask for another one. It may bring purchases and acts in, nothing else.
-    made.trafficToken = await signToken(made.tokenSigningKey ?? present.tokenSigningKey!, {
-      role: 'merchant',
-      subject: 'traffic',
-      ttlMs: 100 * 365 * 86_400_000,
-    });
+  for (const { name, role, subject } of tokens)
+    if (newKeys || missing.includes(name))
+      // For as long as its key: a container cannot ask for another one.
+      made[name] = await signToken(made.tokenSigningKey ?? present.tokenSigningKey!, {
+        role,
+        subject,
+        ttlMs: 100 * 365 * 86_400_000,
+      });
   return made;
 }
 

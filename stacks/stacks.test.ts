@@ -8,7 +8,8 @@ import { promisify } from 'node:util';
 import test from 'ava';
 import { App } from 'cdktf';
 import { type Environment, environments } from '../catalog/environments.ts';
-import { secretsToShow } from './config/secrets.ts';
+import { secretsToShow, serviceTokenOf } from './config/secrets.ts';
+import { serviceUrls } from './config/topology.ts';
 import { contentHash, decimalCpus, goDuration, literal } from './constructs/container.ts';
 import { createStacks } from './environment.ts';
 import { type ImageName, imageRef } from './images.ts';
@@ -93,6 +94,9 @@ const containersOf = (stacks: Map<string, StackJson>) =>
 const isJob = (container: DockerContainer) => container.restart === 'no';
 const named = (stacks: Map<string, StackJson>, name: string) =>
   containersOf(stacks).find((container) => container.name === name)!;
+
+const variables = (stacks: Map<string, StackJson>, name: string) =>
+  Object.fromEntries(named(stacks, name).env.map((line) => line.split(/=(.*)/s).slice(0, 2)));
 
 const { dev, ci, prod } = environments;
 
@@ -288,8 +292,6 @@ test('replicas of a process have names and scrape ports of their own', async (t)
 });
 
 test('a worker process gets the addresses of its environment', async (t) => {
-  const variables = (stacks: Map<string, StackJson>, name: string) =>
-    Object.fromEntries(named(stacks, name).env.map((line) => line.split(/=(.*)/s).slice(0, 2)));
   const stacks = await synthesise(settingsOf(dev));
   const near = variables(stacks, 'muster-dev-api');
   t.is(near.KAFKA_BROKERS, 'kafka-1:9092,kafka-2:9092,kafka-3:9092');
@@ -347,6 +349,25 @@ test('only the console’s process can make tokens; prod counts those of the sit
   t.true(api.includes(`TOKEN_JWKS_URL=${prod.siteTokens!.jwksUrl}`));
   t.false(api.some((line) => line.startsWith('TOKEN_VERIFY_KEY')));
   t.true(api.includes('HTTP_ALLOWED_HOSTS=api,services.muster.internal,api.muster.internal'));
+});
+
+test('a process that asks other services gets their addresses and a token of its own, others neither', async (t) => {
+  const [first] = dev.processes.list;
+  const asking = { ...first!, name: 'asking', workers: ['banking'], publishedPort: 19_990 };
+  const asked = { ...first!, name: 'asked', workers: ['membership'], publishedPort: 19_991 };
+  const list = [...dev.processes.list.filter(({ name }) => name !== 'pay'), asking, asked];
+  const stacks = await synthesise({
+    ...settingsOf({ ...dev, processes: { ...dev.processes, list } }),
+    secrets: { ...secretsToShow, [serviceTokenOf('asking')]: 'token-of-asking' },
+  });
+  t.like(variables(stacks, 'muster-dev-asking'), {
+    MEMBERSHIP_URL: 'http://asked:8080',
+    SERVICE_TOKEN: 'token-of-asking',
+  });
+  for (const name of ['muster-dev-asked', 'muster-dev-api'])
+    t.false('SERVICE_TOKEN' in variables(stacks, name) || 'MEMBERSHIP_URL' in variables(stacks, name));
+  const alone = { ...dev, processes: { ...dev.processes, list: [asking] } };
+  t.throws(() => serviceUrls(alone, ['banking']), { code: 'MUSTER_SERVICE_MISSING' });
 });
 
 test('text that looks like Terraform’s interpolation reaches the container as it is', async (t) => {

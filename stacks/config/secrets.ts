@@ -1,8 +1,9 @@
 /** Secrets of an environment, made by the command on first use and kept outside the repository. */
 import { readFileSync } from 'node:fs';
 import type { Environment } from '../../catalog/environments.ts';
+import { askingProcesses } from '../../catalog/services.ts';
 
-export const secretNames = [
+const fixedNames = [
   'mysqlPassword',
   'mysqlRootPassword',
   'redisPassword',
@@ -16,7 +17,14 @@ export const secretNames = [
   'trafficToken',
 ] as const;
 
-export type Secrets = Readonly<Record<(typeof secretNames)[number], string>>;
+type ServiceToken = `serviceToken:${string}`;
+/** Where the token lies by which a process asks others. */
+export const serviceTokenOf = (process: string): ServiceToken => `serviceToken:${process}`;
+
+export type SecretName = (typeof fixedNames)[number] | ServiceToken;
+export const secretNames: readonly SecretName[] = [...fixedNames, ...askingProcesses.map(serviceTokenOf)];
+
+export type Secrets = Readonly<Record<SecretName, string>>;
 
 /** Whose tokens count, as a worker reads it. */
 export function tokenVariables({ siteTokens }: Environment, secrets: Secrets): Record<string, string> {

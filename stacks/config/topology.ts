@@ -12,6 +12,7 @@ import {
   type ProcessSpec,
   spansHosts,
 } from '../../catalog/environments.ts';
+import { askedBy } from '../../catalog/services.ts';
 
 export type Component =
   | 'kafka'
@@ -270,8 +271,29 @@ export function zookeeperConnect(environment: Environment): string {
     .join(',');
 }
 
-/** Base address of the world outside (receiver of webhooks and alerts) where the environment has one; prod has not. */
-export function outsideWorldUrl(environment: Environment): string | undefined {
-  const replica = processReplicas(environment).find(({ spec }) => spec.workers.includes('webhook-stub'));
+/** Base address of the process that has a worker, of its first replica; undefined where the environment has none. */
+export function urlOfWorker(environment: Environment, worker: string): string | undefined {
+  const replica = processReplicas(environment).find(({ spec }) => spec.workers.includes(worker));
   return replica === undefined ? undefined : `http://${reach(environment, replica.alias, 'http')}`;
+}
+
+/**
+ * <WORKER>_URL of each worker that a process asks (`catalog/services.ts`).
+ * Throws MUSTER_SERVICE_MISSING when the environment has no process with one of them.
+ */
+export function serviceUrls(
+  environment: Environment,
+  workers: readonly string[],
+): Readonly<Record<string, string>> {
+  return Object.fromEntries(
+    askedBy(workers).map((asked) => {
+      const url = urlOfWorker(environment, asked);
+      if (url === undefined)
+        throw coded(
+          'MUSTER_SERVICE_MISSING',
+          `${environment.name}: ${workers.join(', ')} ask ${asked}, and no process has it`,
+        );
+      return [`${asked.toUpperCase().replaceAll('-', '_')}_URL`, url];
+    }),
+  );
 }

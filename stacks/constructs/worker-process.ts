@@ -4,15 +4,16 @@ import { Construct } from 'constructs';
 import type { ProcessSpec } from '../../catalog/environments.ts';
 import { mysqlDatabase, mysqlUser } from '../config/data.ts';
 import { paths } from '../config/paths.ts';
-import { tokenVariables } from '../config/secrets.ts';
+import { serviceTokenOf, tokenVariables } from '../config/secrets.ts';
 import {
   brokersInside,
   containerPorts,
   hostOf,
-  outsideWorldUrl,
   placementOf,
   reach,
   reachParts,
+  serviceUrls,
+  urlOfWorker,
   zookeeperConnect,
 } from '../config/topology.ts';
 import { Container, checkedBy, Volume } from './container.ts';
@@ -28,6 +29,17 @@ export function mysqlVariables(stack: EnvironmentStack): Record<string, string> 
     MYSQL_PASSWORD: stack.settings.secrets.mysqlPassword,
     MYSQL_DATABASE: mysqlDatabase,
   };
+}
+
+/** Where the services are that a process asks, and the token by which it does; nothing for one that asks nobody. */
+function serviceVariables(
+  { environment, settings }: EnvironmentStack,
+  { name, workers }: ProcessSpec,
+): Readonly<Record<string, string>> {
+  const urls = serviceUrls(environment, workers);
+  return Object.keys(urls).length === 0
+    ? {}
+    : { ...urls, SERVICE_TOKEN: settings.secrets[serviceTokenOf(name)]! };
 }
 
 export interface WorkerProcessProps {
@@ -48,7 +60,9 @@ export class WorkerProcess extends Construct {
     const placement = placementOf(environment, alias);
     const redis = reachParts(environment, 'redis', 'redis');
     const followsLogs = spec.workers.includes('promotion-log');
-    const webhookUrl = spec.workers.includes('outside-events') ? outsideWorldUrl(environment) : undefined;
+    const webhookUrl = spec.workers.includes('outside-events')
+      ? urlOfWorker(environment, 'webhook-stub')
+      : undefined;
     const sendsTraffic = spec.workers.includes('traffic');
 
     this.container = new Container(this, 'process', {
@@ -98,6 +112,7 @@ export class WorkerProcess extends Construct {
         ...(spec.workers.includes('zookeeper-disk')
           ? { ZOOKEEPER_CONNECT: zookeeperConnect(environment) }
           : {}),
+        ...serviceVariables(stack, spec),
         ...(webhookUrl === undefined ? {} : { OUTSIDE_WEBHOOK_URL: webhookUrl }),
         ...spec.env,
       },

@@ -184,3 +184,75 @@ test('an answer that is no success comes from a system that is up', async (t) =>
   for (let i = 0; i < 5; i += 1) await call(post);
   t.true(mayCall());
 });
+
+const json =
+  (code: number, text: string): Handler =>
+  (_, response) =>
+    void response.writeHead(code, { 'content-type': 'application/json' }).end(text);
+const get: Call = { method: 'GET', path: '/state', wantsBody: true };
+
+test('the JSON of an answer comes back where it is wanted, of a refusal too', async (t) => {
+  const found = await outside(t, json(200, '{"state":"ACTIVE"}'));
+  t.deepEqual(await found.call(get), {
+    outcome: '2xx',
+    status: 200,
+    inDoubt: false,
+    body: { state: 'ACTIVE' },
+  });
+  t.deepEqual(await found.call({ ...get, wantsBody: undefined } as never), {
+    outcome: '2xx',
+    status: 200,
+    inDoubt: false,
+  });
+  const refused = await outside(t, json(404, '{"code":"UNKNOWN"}'));
+  t.deepEqual(await refused.call(get), {
+    outcome: '4xx',
+    status: 404,
+    inDoubt: false,
+    body: { code: 'UNKNOWN' },
+  });
+  const plain = await outside(t, json(502, '<html>bad gateway</html>'));
+  t.deepEqual(await plain.call(get), { outcome: '5xx', status: 502, inDoubt: false });
+});
+
+test('a success that cannot be read is no success: nobody knows what was done', async (t) => {
+  const unreadable = { outcome: 'unreadable', status: 200, inDoubt: true };
+  const letters = (bytes: number) => JSON.stringify('x'.repeat(bytes - 2));
+  for (const [what, text] of [
+    ['empty', ''],
+    ['no JSON', '<html>please log in</html>'],
+    ['a byte too large', letters(65_537)],
+  ] as const)
+    t.deepEqual(await (await outside(t, json(200, text))).call(get), unreadable, what);
+  t.is((await (await outside(t, json(200, letters(65_536)))).call(get)).outcome, '2xx', 'the largest');
+
+  const bytes = await outside(t, (_, response) => void response.end(Buffer.from([0x22, 0xff, 0x22])));
+  t.deepEqual(await bytes.call(get), unreadable, 'not UTF-8');
+  const cut = await outside(t, (_, response) => {
+    response.writeHead(200, { 'content-length': '100' });
+    response.write('{');
+    setImmediate(() => response.destroy());
+  });
+  t.deepEqual(await cut.call(get), unreadable, 'cut off');
+  const silent = await outside(t, (_, response) => void response.writeHead(200).write('{'), {
+    timeoutMs: 300,
+  });
+  t.deepEqual(await silent.call(get), { outcome: 'timeout', status: null, inDoubt: true }, 'never ends');
+  const down = await outside(t, json(200, ''), { failuresInARow: 2 });
+  for (let n = 0; n < 3; n += 1) await down.call(get);
+  t.is(down.requests(), 2, 'it counts as down');
+});
+
+test('a call says who calls, and a token is in no answer', async (t) => {
+  let seen: string | undefined;
+  const { call } = await outside(
+    t,
+    (request, response) => {
+      seen = request.headers.authorization;
+      response.writeHead(204).end();
+    },
+    { token: 'abc' },
+  );
+  await call(post);
+  t.is(seen, 'Bearer abc');
+});

@@ -21,8 +21,11 @@ import { request } from 'undici';
 import { metrics } from '../../catalog/metrics.ts';
 import { counter, gauge } from '../base/metrics.ts';
 
-export const outcomes = ['2xx', '3xx', '4xx', '5xx', 'timeout', 'network', 'breaker'] as const;
-/** `breaker`: not sent, because the other side is known to be down. */
+export const outcomes = ['2xx', '3xx', '4xx', '5xx', 'timeout', 'network', 'breaker', 'unreadable'] as const;
+/**
+ * `breaker`: not sent, because the other side is known to be down. `unreadable`: a 2xx whose body was wanted and is no JSON,
+ * too large, or cut off.
+ */
 export type Outcome = (typeof outcomes)[number];
 
 /** How a call ended. */
@@ -32,14 +35,20 @@ export interface Answer {
   readonly status: number | null;
   /** True when a request may have reached the other side and no answer came back. */
   readonly inDoubt: boolean;
+  /** JSON of the answer, where it was wanted and could be read; of any status. Nobody has looked at its fields. */
+  readonly body?: unknown;
 }
 
 export interface Call {
   readonly method: 'GET' | 'POST' | 'PUT' | 'DELETE';
-  /** Below the base address; it is shown in traces, so it must hold nothing personal. */
+  /** Below the base address. */
   readonly path: string;
+  /** The path as traces show it. Default: the path, which must hold nothing personal then. */
+  readonly template?: string;
   /** JSON. */
   readonly body?: string | Buffer;
+  /** The answer's JSON is wanted, up to 64 KiB. Default: its body is passed over. */
+  readonly wantsBody?: true;
   /** The same for every attempt of a piece of work: the other side does it once. */
   readonly idempotencyKey?: string;
   /** Attempts of this piece of work before this call. Default 0. */
@@ -53,6 +62,8 @@ export interface OutgoingOptions {
   readonly name: string;
   /** Base address, without a slash at the end. */
   readonly baseUrl: string;
+  /** Says who calls (`Authorization: Bearer`); unset: nothing does. */
+  readonly token?: string;
   /** Longest wait for the answer of a call, its tries together. */
   readonly timeoutMs: number;
   readonly registry: Registry;
@@ -79,6 +90,8 @@ const userAgent = 'muster/1';
 /** Of all calls, this share may be tried again; so many at once after a quiet time. */
 const retryShare = 0.1;
 const retriesAtOnce = 10;
+const utf8 = new TextDecoder('utf-8', { fatal: true });
+const mostBodyBytes = 65_536;
 
 /** Failures of which it is certain that the request was not sent. */
 const notSent = new Set([
@@ -110,11 +123,7 @@ export function createOutgoing(options: OutgoingOptions): Outgoing {
     retriesLeft = Math.min(retriesAtOnce, retriesLeft + retryShare);
     let inDoubt = false;
     for (let n = 1; ; n += 1) {
-      const answer = await send(
-        options.baseUrl,
-        { ...call, sentBefore: (call.sentBefore ?? 0) + n - 1 },
-        endMs,
-      );
+      const answer = await send(options, { ...call, sentBefore: (call.sentBefore ?? 0) + n - 1 }, endMs);
       inDoubt = answer.outcome !== '2xx' && (inDoubt || answer.inDoubt);
       // Not all at the same moment.
       const waitMs = 100 * 2 ** (n - 1) * (0.5 + Math.random());
@@ -156,7 +165,7 @@ export function createOutgoing(options: OutgoingOptions): Outgoing {
 /** An answer that says "not now" or "not you" comes from a system that is up. */
 function isDown(answer: unknown): boolean {
   const { outcome } = answer as Answer;
-  return outcome === '5xx' || outcome === 'timeout' || outcome === 'network';
+  return outcome === '5xx' || outcome === 'timeout' || outcome === 'network' || outcome === 'unreadable';
 }
 
 const mayBeRepeated = ({ method, idempotencyKey }: Call) => method === 'GET' || idempotencyKey !== undefined;
@@ -167,14 +176,18 @@ export function isWorthRetrying({ outcome, status }: Answer): boolean {
   return outcome !== '2xx';
 }
 
-async function send(baseUrl: string, call: Call, endMs: number): Promise<Answer> {
-  const { method, path, idempotencyKey, sentBefore = 0 } = call;
+async function send(
+  { baseUrl, token }: Pick<OutgoingOptions, 'baseUrl' | 'token'>,
+  call: Call,
+  endMs: number,
+): Promise<Answer> {
+  const { method, path, template = path, idempotencyKey, sentBefore = 0 } = call;
   const url = new URL(`${baseUrl}${path}`);
-  const span = tracer.startSpan(`${method} ${path}`, {
+  const span = tracer.startSpan(`${method} ${template}`, {
     kind: SpanKind.CLIENT,
     attributes: {
       'http.request.method': method,
-      'url.template': path,
+      'url.template': template,
       'server.address': url.hostname,
       'server.port': Number(url.port || (url.protocol === 'https:' ? 443 : 80)),
       ...(sentBefore > 0 ? { 'http.request.resend_count': sentBefore } : {}),
@@ -183,20 +196,24 @@ async function send(baseUrl: string, call: Call, endMs: number): Promise<Answer>
   const headers: Record<string, string> = { 'user-agent': userAgent };
   propagation.inject(trace.setSpan(context.active(), span), headers);
   if (call.body !== undefined) headers['content-type'] = 'application/json';
+  if (token !== undefined) headers.authorization = `Bearer ${token}`;
   if (idempotencyKey !== undefined) headers['idempotency-key'] = idempotencyKey;
   const answer = await answerTo(url, call, headers, Math.max(1, endMs - Date.now()));
   if (answer.status !== null) span.setAttribute('http.response.status_code', answer.status);
   if (answer.outcome !== '2xx') {
-    span.setAttribute('error.type', answer.status === null ? answer.outcome : String(answer.status));
+    const status = answer.outcome === 'unreadable' ? null : answer.status;
+    span.setAttribute('error.type', status === null ? answer.outcome : String(status));
     span.setStatus({ code: SpanStatusCode.ERROR });
   }
   span.end();
   return answer;
 }
 
+const timedOut: Answer = { outcome: 'timeout', status: null, inDoubt: true };
+
 async function answerTo(
   url: URL,
-  { method, body }: Call,
+  { method, body, wantsBody }: Call,
   headers: Record<string, string>,
   timeoutMs: number,
 ): Promise<Answer> {
@@ -208,16 +225,41 @@ async function answerTo(
       signal,
       ...(body === undefined ? {} : { body }),
     });
-    // The status says it all; the rest is read only so that the connection can be used again.
-    await rest.dump({ limit: 65_536 }).catch(() => undefined);
-    return { outcome: outcomeOfStatus(statusCode), status: statusCode, inDoubt: false };
+    const answer = { outcome: outcomeOfStatus(statusCode), status: statusCode, inDoubt: false };
+    if (!wantsBody) {
+      // The status says it all; the rest is read only so that the connection can be used again.
+      await rest.dump({ limit: mostBodyBytes }).catch(() => undefined);
+      return answer;
+    }
+    const json = await jsonOf(rest);
+    if (json !== undefined) return { ...answer, body: json };
+    // A refusal is told by its status; of a success that cannot be read nobody knows what it was.
+    if (answer.outcome !== '2xx') return answer;
+    return signal.aborted ? timedOut : { ...answer, outcome: 'unreadable', inDoubt: true };
   } catch (error) {
-    if (signal.aborted) return { outcome: 'timeout', status: null, inDoubt: true };
+    if (signal.aborted) return timedOut;
     return {
       outcome: 'network',
       status: null,
       inDoubt: !notSent.has(String((error as { code?: unknown }).code)),
     };
+  }
+}
+
+/** The JSON of a body; undefined when it is none, larger than it may be, or cut off. */
+async function jsonOf(body: AsyncIterable<Uint8Array>): Promise<unknown> {
+  const chunks: Uint8Array[] = [];
+  let bytes = 0;
+  try {
+    for await (const chunk of body) {
+      bytes += chunk.byteLength;
+      // Leaving the loop ends the connection.
+      if (bytes > mostBodyBytes) return undefined;
+      chunks.push(chunk);
+    }
+    return JSON.parse(utf8.decode(Buffer.concat(chunks)));
+  } catch {
+    return undefined;
   }
 }
 

@@ -9,13 +9,14 @@ import { createRemoteJWKSet, errors, type JWTPayload, type JWTVerifyGetKey, jwtV
 import { NotNowError } from '../base/errors.ts';
 import { HttpError } from './errors.ts';
 
-export const roles = ['customer', 'merchant', 'owner', 'rider', 'operator'] as const;
+/** `service`: one of our own processes that asks another on behalf of its work. */
+export const roles = ['customer', 'merchant', 'owner', 'rider', 'operator', 'service'] as const;
 export type Role = (typeof roles)[number];
 
 /** Who calls, as a verified token says. */
 export interface Principal {
   readonly role: Role;
-  /** The token's `sub`: a customer's user id, a merchant's, owner's or rider's id, an operator's name. */
+  /** The token's `sub`: a customer's user id, a merchant's, owner's or rider's id, an operator's name, a service's process. */
   readonly subject: string;
   readonly expiresAtMs: number;
 }
