@@ -13,6 +13,7 @@ const jobs = [
   'mysql',
   'redis',
   'jaeger',
+  'victorialogs',
   'alertmanager',
   'prometheus',
 ] as const;

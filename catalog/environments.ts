@@ -135,6 +135,15 @@ export interface Environment {
     readonly otlpPublishedPort: number;
     readonly maxTraces: number;
   };
+  readonly victorialogs: {
+    readonly host: string;
+    readonly size: Size;
+    readonly publishedPort: number;
+    /** Whole days; lines that are older go. */
+    readonly retentionDays: number;
+    /** Room for its data: at nine tenths of it the oldest days go early. */
+    readonly dataDiskBytes: number;
+  };
   /** Small exporters (MySQL, Redis). */
   readonly exporters: { readonly host: string; readonly size: Size };
   readonly processes: { readonly host: string; readonly list: readonly ProcessSpec[] };
@@ -229,6 +238,13 @@ function laptop(
       publishedPort: port(16),
       otlpPublishedPort: port(18),
       maxTraces: 15_000,
+    },
+    victorialogs: {
+      host,
+      size: { memoryMiB: 192 },
+      publishedPort: port(94),
+      retentionDays: 3,
+      dataDiskBytes: 2e9,
     },
     exporters: { host, size: { memoryMiB: 64 } },
     processes: {
@@ -375,6 +391,13 @@ function production(): Environment {
       publishedPort: 16686,
       otlpPublishedPort: 4318,
       maxTraces: 20_000,
+    },
+    victorialogs: {
+      host: 'data',
+      size: { memoryMiB: 512 },
+      publishedPort: 9428,
+      retentionDays: 30,
+      dataDiskBytes: 20e9,
     },
     exporters: { host: 'data', size: { memoryMiB: 64 } },
     processes: {

@@ -39,6 +39,7 @@ test('under `build` everything is local, and Grafana and CMAK do not exist', (t)
     'prometheus',
     'alertmanager',
     'jaeger',
+    'victorialogs',
     'worker',
   ] as const;
   for (const name of names) t.true(imageRef(name, 'build')?.local, name);

@@ -23,6 +23,7 @@ export type ImageName =
   | 'alertmanager'
   | 'grafana'
   | 'jaeger'
+  | 'victorialogs'
   | 'mysqld-exporter'
   | 'redis-exporter'
   | 'worker';
@@ -58,6 +59,8 @@ export const versions = {
   /** Go module version of Jaeger; the same code is released as image 2.13.0. */
   jaegerModule: 'v1.76.0',
   jaegerImage: '2.13.0',
+  /** Version of its Go module and of the image. */
+  victorialogs: 'v1.52.1',
 } as const;
 
 /** The Debian that source `build` stands on: pulled where that works, else made by debootstrap. */
@@ -85,6 +88,7 @@ const official = {
 } as const;
 
 const officialKafka = `apache/kafka:${versions.kafka}`;
+const officialVictoriaLogs = `victoriametrics/victoria-logs:${versions.victorialogs}`;
 const officialNode = 'node:24.18.0-bookworm-slim';
 
 /**
@@ -182,6 +186,12 @@ function recipes(source: ImageSource): Recipe[] {
         alsoHash: dependencies,
       },
       worker,
+      {
+        image: 'victorialogs',
+        version: versions.victorialogs,
+        parent: { ref: officialVictoriaLogs },
+        dockerfile: 'registry.Dockerfile',
+      },
     ];
   }
   const base = { image: 'base' } as const;
@@ -207,6 +217,7 @@ function recipes(source: ImageSource): Recipe[] {
     },
     worker,
     { image: 'jaeger', version: versions.jaegerImage, parent: base, alsoHash: [versions.jaegerModule] },
+    { image: 'victorialogs', version: versions.victorialogs, parent: base },
   ];
 }
 

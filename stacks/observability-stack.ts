@@ -1,5 +1,6 @@
-/** `<env>-observability`: Prometheus, Alertmanager, Jaeger, Grafana. */
+/** `<env>-observability`: Prometheus, Alertmanager, Jaeger, VictoriaLogs, Grafana. */
 import type { Construct } from 'constructs';
+import { logStore } from '../catalog/logs.ts';
 import {
   externalUrl,
   observabilityPaths,
@@ -20,6 +21,7 @@ export class ObservabilityStack extends EnvironmentStack {
     this.addAlertmanager();
     this.addPrometheus();
     this.addJaeger();
+    this.addVictoriaLogs();
     if (this.settings.image('grafana') !== undefined) this.addGrafana();
   }
 
@@ -113,6 +115,42 @@ export class ObservabilityStack extends EnvironmentStack {
       ports: placementOf(environment, 'jaeger').ports,
       stopGraceSeconds: 10,
       health: { none: 'no shell in the image; Prometheus scrapes its own metrics' },
+    });
+  }
+
+  private addVictoriaLogs(): void {
+    const { environment } = this;
+    const { victorialogs } = environment;
+    new Container(this, 'victorialogs', {
+      alias: 'victorialogs',
+      component: 'victorialogs',
+      host: victorialogs.host,
+      image: 'victorialogs',
+      entrypoint: ['/victoria-logs-prod'],
+      command: [
+        `-storageDataPath=${paths.victorialogsData}`,
+        `-httpListenAddr=0.0.0.0:${containerPorts.victorialogs}`,
+        `-retentionPeriod=${victorialogs.retentionDays}d`,
+        // The oldest days go before the disk is full.
+        `-retention.maxDiskSpaceUsageBytes=${Math.floor(victorialogs.dataDiskBytes * 0.9)}`,
+        `-inmemoryDataFlushInterval=${logStore.flushMs}ms`,
+        `-memory.allowedBytes=${Math.floor(victorialogs.size.memoryMiB * 0.4)}MiB`,
+        // Pages of others must not read it by way of a person's browser.
+        '-http.disableCORS',
+      ],
+      // Collects its garbage harder before it meets its limit.
+      environment: { GOMEMLIMIT: `${Math.floor(victorialogs.size.memoryMiB * 0.85)}MiB` },
+      size: victorialogs.size,
+      volumes: [
+        {
+          volume: this.volume('victorialogs-data', victorialogs.host, 'victorialogs'),
+          path: paths.victorialogsData,
+        },
+      ],
+      ports: placementOf(environment, 'victorialogs').ports,
+      stopGraceSeconds: 30,
+      health: answersHttp(containerPorts.victorialogs, '/health'),
+      waitMs: 60_000,
     });
   }
 

@@ -30,6 +30,10 @@ const providerModule = {
   release: '4.6.0',
 } as const;
 const jaegerModule = { path: 'github.com/jaegertracing/jaeger', version: versions.jaegerModule } as const;
+const victorialogsModule = {
+  path: 'github.com/VictoriaMetrics/VictoriaLogs',
+  version: versions.victorialogs,
+} as const;
 const mavenPlugin = 'org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies';
 /** Other versions of an artifact are removed when nobody has used them for this long. */
 const keepUnusedMs = 14 * 24 * 3_600_000;
@@ -187,8 +191,8 @@ interface GoModule {
 }
 
 /**
- * Builds a main package of a Go module, inside the module's own folder: neither module can be built by `go install`
- * (a replace directive in one, another path in the other's go.mod).
+ * Builds a main package of a Go module, inside the module's own folder: not all can be built by `go install` (a replace
+ * directive in one, another path in another's go.mod).
  * Downloads begin at once; compiling waits its turn, because Go fills all cores by itself and two at once only finish
  * both late.
  */
@@ -196,7 +200,7 @@ async function goBuild(module: GoModule, packagePath: string, output: string, re
   await needProgram(
     ['go'],
     [],
-    'Image source `build` needs Go 1.25.8 or newer (https://go.dev/dl/).',
+    'Image source `build` needs Go 1.26.5 or newer (https://go.dev/dl/).',
     report,
   );
   report(`downloading ${module.path}`);
@@ -248,6 +252,13 @@ function inTurn<T>(build: () => Promise<T>): Promise<T> {
 export function jaegerBinary(report: Report): Promise<string> {
   return artifact('jaeger', `${versions.jaegerModule}-${process.arch}`, report, (folder) =>
     goBuild(jaegerModule, './cmd/jaeger', join(folder, 'jaeger-linux'), report),
+  );
+}
+
+/** VictoriaLogs' binary, its web UI inside: folder with `victoria-logs`. */
+export function victorialogsBinary(report: Report): Promise<string> {
+  return artifact('victorialogs', `${versions.victorialogs}-${process.arch}`, report, (folder) =>
+    goBuild(victorialogsModule, './app/victoria-logs', join(folder, 'victoria-logs'), report),
   );
 }
 

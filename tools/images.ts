@@ -21,6 +21,7 @@ import {
   productionModules,
   type Report,
   run,
+  victorialogsBinary,
   withTemporaryFolder,
 } from './artifacts.ts';
 import { terraformConfigFile } from './provider.ts';
@@ -103,6 +104,9 @@ const extras: Partial<
   },
   zookeeper: async (context, _source, report) => place(await mavenJars('zookeeper', report), context),
   jaeger: async (context, _source, report) => place(await jaegerBinary(report), context),
+  victorialogs: async (context, source, report) => {
+    if (source === 'build') await place(await victorialogsBinary(report), context);
+  },
   'worker-base': async (context, source, report) => {
     const app = join(context, 'app');
     if (source === 'build') {
@@ -272,6 +276,7 @@ function ahead(image: LocalImage, source: ImageSource): ((report: Report) => Pro
     kafka: (report) => mavenJars('kafka', report),
     zookeeper: (report) => mavenJars('zookeeper', report),
     jaeger: jaegerBinary,
+    victorialogs: victorialogsBinary,
     'worker-base': productionModules,
   };
   const make = makers[image.image];

@@ -35,6 +35,7 @@ export function whereToLook(
   row('prometheus', 'http', 'Prometheus', 'metrics and alerts', built ? '/classic/graph' : '');
   row('alertmanager', 'http', 'Alertmanager', 'what fires', built ? '/api/v2/alerts' : '');
   row('jaeger', 'query', 'Jaeger', built ? 'traces (API; read them by ./muster trace)' : 'traces');
+  row('victorialogs', 'http', 'VictoriaLogs', 'log lines (also ./muster logs)', '/select/vmui');
   row('cmak', 'http', 'CMAK', `admin, password: cmakPassword in ${secrets}`);
   table.push(['Kafka', brokersOutside(environment), paint('dim', 'bootstrap brokers')]);
   if (!spansHosts(environment)) {

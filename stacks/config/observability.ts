@@ -60,6 +60,7 @@ export function renderPrometheus(environment: Environment): string {
         },
         { job_name: 'mysql', static_configs: targets('mysqld-exporter', 'metrics') },
         { job_name: 'redis', static_configs: targets('redis-exporter', 'metrics') },
+        { job_name: 'victorialogs', static_configs: targets('victorialogs', 'http') },
         { job_name: 'jaeger', static_configs: targets('jaeger', 'metrics') },
         { job_name: 'alertmanager', static_configs: targets('alertmanager', 'http') },
         {

@@ -14,6 +14,7 @@ export const paths = {
   prometheusData: '/prometheus',
   alertmanagerData: '/alertmanager',
   grafanaData: '/var/lib/grafana',
+  victorialogsData: '/vlogs',
   logInbox: '/var/log/muster/inbox',
   logState: '/var/lib/muster/log-follower',
 } as const;

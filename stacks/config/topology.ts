@@ -26,6 +26,7 @@ export type Component =
   | 'alertmanager'
   | 'grafana'
   | 'jaeger'
+  | 'victorialogs'
   | 'worker';
 
 /** A port of a container; `published` is its port on the host, undefined when it stays inside the network. */
@@ -65,6 +66,7 @@ export const containerPorts = {
   grafana: 3000,
   jaegerQuery: 16686,
   jaegerMetrics: 8888,
+  victorialogs: 9428,
   otlpGrpc: 4317,
   otlpHttp: 4318,
   workerHttp: 8080,
@@ -153,6 +155,9 @@ function unchecked(environment: Environment): Placement[] {
       otlpHttp: open(port.otlpHttp, environment.jaeger.otlpPublishedPort),
       otlpGrpc: { container: port.otlpGrpc },
       metrics: fabric(port.jaegerMetrics),
+    }),
+    single('victorialogs', environment.victorialogs.host, {
+      http: open(port.victorialogs, environment.victorialogs.publishedPort),
     }),
     ...processReplicas(environment).map(({ alias, node, spec }, index): Placement => {
       const chosen = node === 1 ? spec.publishedPort : undefined;
