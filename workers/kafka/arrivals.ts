@@ -11,8 +11,8 @@ interface ArrivalOptions {
 }
 
 interface Arrivals {
-  /** Reads on to the ends of the topics as they are now. */
-  advance(nowMs?: number): Promise<void>;
+  /** Reads on to the ends of the topics as they are now; what came after `neededFromMs` is not forgotten. */
+  advance(nowMs: number, neededFromMs: number): Promise<void>;
   /** Whatever came after this time has been read, by the brokers' clock. */
   readonly completeFromMs: number;
   /** Whether this id is one of those that are remembered. */
@@ -38,8 +38,8 @@ export function arrivals(options: ArrivalOptions): Arrivals {
   let oneIn = 1;
   const followed = (hash: number) => (hash >>> 0) % oneIn === 0;
 
-  function age(nowMs: number): void {
-    if (nowMs - bornMs > backMs) {
+  function age(nowMs: number, neededFromMs: number): void {
+    if (nowMs - bornMs > backMs && neededFromMs >= bornMs) {
       old = young;
       young = new Set();
       bornMs = nowMs;
@@ -93,8 +93,8 @@ export function arrivals(options: ArrivalOptions): Arrivals {
       const hash = hashOf(id);
       return young.has(hash) || old.has(hash);
     },
-    async advance(nowMs = Date.now()) {
-      age(nowMs);
+    async advance(nowMs, neededFromMs) {
+      age(nowMs, neededFromMs);
       for (const topic of topics) await readOn(topic, nowMs);
     },
   };

@@ -26,18 +26,17 @@ const shownMs = 3_600_000;
 
 /** What did not come within its limit is looked for at each check, and shown until it has come or an hour is over. */
 export function arrived(options: Expected): Check {
-  const { limitMs, expected } = options;
-  const seen = arrivals({ ...options, backMs: limitMs + (options.aheadMs ?? 0) + firstMs + 2 * clocksMs });
+  const { limitMs, expected, aheadMs = 0 } = options;
+  const seen = arrivals({ ...options, backMs: limitMs + aheadMs + firstMs + 2 * clocksMs });
   const missing = new Map<string, number>();
   let judgedToMs: number | undefined;
   return async () => {
     const nowMs = Date.now();
-    await seen.advance(nowMs);
     const toMs = nowMs - limitMs;
-    judgedToMs = Math.max(
-      judgedToMs ?? toMs - firstMs,
-      seen.completeFromMs + (options.aheadMs ?? 0) + clocksMs,
-    );
+    judgedToMs ??= toMs - firstMs;
+    // Who decides may not have been asked for long (its database is away): what came meanwhile is still to be judged.
+    await seen.advance(nowMs, judgedToMs - aheadMs - clocksMs);
+    judgedToMs = Math.max(judgedToMs, seen.completeFromMs + aheadMs + clocksMs);
     if (judgedToMs > toMs) throw new Error('it has not read the topics for long enough');
     for (const id of await expected(judgedToMs, toMs))
       if (seen.follows(id) && !seen.has(id) && missing.size < mostBroken) missing.set(id, nowMs);
