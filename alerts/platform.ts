@@ -22,6 +22,7 @@ export function platformAlerts(environment: Environment): RuleGroup {
   const request = (status: number) =>
     `${http.requestDuration}_count{process="api",http_response_status_code="${status}"}`;
   const requests = (filter: string) => `sum by (process) (rate(${http.requestDuration}_count${filter}[5m]))`;
+  const ageOf = (database: string) => `${outbox.oldestAgeSeconds}{process="commerce",database="${database}"}`;
   return {
     name: 'platform',
     rules: [
@@ -234,9 +235,10 @@ export function platformAlerts(environment: Environment): RuleGroup {
         name: 'OutboxStuck',
         severity: 'page',
         // Events in order, requests for coupons and overdue timers alike.
-        expr: `max(${outbox.oldestAgeSeconds}) > ${limits.outboxAgeSeconds}`,
+        expr: `max by (database) (${outbox.oldestAgeSeconds}) > ${limits.outboxAgeSeconds}`,
         for: '1m',
-        summary: 'The oldest unpublished event has waited {{ $value | humanizeDuration }}.',
+        summary:
+          'The oldest unpublished event of database {{ $labels.database }} has waited {{ $value | humanizeDuration }}.',
         meaning:
           'What was decided and stored is not told to anybody: results do not come, orders are not counted.',
         firstStep: './muster logs <process> | grep outbox: can the relay reach Kafka and the database?',
@@ -245,16 +247,20 @@ export function platformAlerts(environment: Environment): RuleGroup {
         proof: {
           fires: [
             {
-              when: 'nothing is published any more',
-              series: { [`${outbox.oldestAgeSeconds}{process="commerce"}`]: [at(0, '2m'), growing(1)] },
+              when: 'nothing of one database is published any more, in a process that publishes another one’s, too',
+              series: {
+                [ageOf('money')]: [at(0, '2m'), growing(1)],
+                [ageOf('shop')]: [at(0)],
+              },
               trueFrom: '195s',
+              alerts: [{ database: 'money' }],
             },
           ],
           staysQuiet: [
             {
               when: 'Kafka is away for a minute and a half',
               series: {
-                [`${outbox.oldestAgeSeconds}{process="commerce"}`]: [at(0, '2m'), growing(1, '90s'), at(0)],
+                [ageOf('shop')]: [at(0, '2m'), growing(1, '90s'), at(0)],
               },
             },
           ],

@@ -55,6 +55,7 @@ export async function run(options: BenchOptions): Promise<void> {
       relays.push(
         startOutboxRelay({
           store: outboxStore(db),
+          database: 'shop',
           producer: { send },
           registry: createRegistry(),
           log: testLog,

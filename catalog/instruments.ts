@@ -69,9 +69,13 @@ export const instruments = {
     'client',
   ]),
 
-  [outbox.pending]: gauge('Rows in the outbox that ought to be published by now and are not.'),
-  [outbox.oldestAgeSeconds]: gauge('For how long the oldest of them has been; 0 when there is none.'),
-  [outbox.timerLateness]: histogram('From when a timer was due to the ack of its records.'),
+  [outbox.pending]: gauge('Rows in the outbox of a database that ought to be published by now and are not.', [
+    'database',
+  ]),
+  [outbox.oldestAgeSeconds]: gauge('For how long the oldest of them has been; 0 when there is none.', [
+    'database',
+  ]),
+  [outbox.timerLateness]: histogram('From when a timer was due to the ack of its records.', ['database']),
 
   [tables.deletedRows]: counter(
     'Rows that were deleted because they were older than the catalog keeps them.',

@@ -24,6 +24,7 @@ export const metrics = {
     /** Label client: 1 while it is left alone because its calls have failed. */
     clientBreakerOpen: 'http_client_breaker_open',
   },
+  /** Label database (catalog/tables.ts). */
   outbox: {
     pending: 'muster_outbox_pending',
     oldestAgeSeconds: 'muster_outbox_oldest_age_seconds',

@@ -15,6 +15,11 @@ export const databases = {
 } as const;
 export type DatabaseName = keyof typeof databases;
 
+/** Those with an outbox, timers and an event log. */
+export const platformDatabases = (Object.keys(databases) as DatabaseName[]).filter(
+  (name) => databases[name].platform,
+);
+
 export interface RetentionRule {
   /** DATETIME(3) in UTC. An index begins with it, or with the column of `only` and then it. */
   readonly timeColumn: string;

@@ -263,9 +263,9 @@ export function outboxBacklog(): PanelBuilder {
   return series({
     title: 'Outbox age',
     description:
-      'Age of the oldest event that is committed to the database and not published yet. Growing: the relay or the brokers stand still.',
+      'Age of the oldest event that is committed to a database and not published yet. Growing: its relay or the brokers stand still.',
     unit: 's',
-    queries: [{ expr: `max by (process) (${outbox.oldestAgeSeconds})`, legend: '{{process}}' }],
+    queries: [{ expr: `max by (database) (${outbox.oldestAgeSeconds})`, legend: '{{database}}' }],
   });
 }
 

@@ -72,6 +72,7 @@ export function relayOutbox(
   const registry = emptyRegistry();
   return startOutboxRelay({
     store: outboxStore(world, store, life, bugs),
+    database: 'shop',
     producer:
       bugs.outboxForgottenBeforeAck === true
         ? ackedAtOnce(producer)

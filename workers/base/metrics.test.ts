@@ -45,11 +45,11 @@ test('two workers in one process share a metric of one name', async (t) => {
   const registry = createRegistry();
   counter(registry, metrics.order.orders).inc();
   counter(registry, metrics.order.orders).inc();
-  gauge(registry, metrics.outbox.pending).set(2);
-  gauge(registry, metrics.outbox.pending).inc();
+  gauge(registry, metrics.promotion.pendingMisses).set(2);
+  gauge(registry, metrics.promotion.pendingMisses).inc();
   const text = await registry.metrics();
   t.regex(text, /\norder_orders_total 2\n/);
-  t.regex(text, /\nmuster_outbox_pending 3\n/);
+  t.regex(text, /\npromotion_pending_misses 3\n/);
 });
 
 test('a gauge that is computed is computed at every scrape', async (t) => {

@@ -94,6 +94,7 @@ export async function startApi(options: {
   const producer = await kafka.producer('test-api');
   const relay = startOutboxRelay({
     store: outboxStore(db),
+    database: 'shop',
     producer,
     registry: createRegistry(),
     log: testLog,

@@ -580,7 +580,13 @@ test.serial(
     const couponId = await createCoupon(db, { name: 'left behind', stock: 1 });
     const store = outboxStore(db);
     const away = { send: async () => Promise.reject(new Error('no broker answers')) };
-    const first = startOutboxRelay({ store, producer: away, registry: createRegistry(), log: testLog });
+    const first = startOutboxRelay({
+      store,
+      database: 'shop',
+      producer: away,
+      registry: createRegistry(),
+      log: testLog,
+    });
     const intake = startIntake({
       store: requestStore(async () => db),
       relay: first,
@@ -593,7 +599,13 @@ test.serial(
     t.true((await left()) >= 1);
     // As if the time of that send had passed.
     await sql`UPDATE muster_outbox_due SET take_at = UTC_TIMESTAMP(3)`.execute(db);
-    const second = startOutboxRelay({ store, producer, registry: createRegistry(), log: testLog });
+    const second = startOutboxRelay({
+      store,
+      database: 'shop',
+      producer,
+      registry: createRegistry(),
+      log: testLog,
+    });
     t.teardown(() => second.stop());
     await eventually('it is on its topic', () => isOnTopic(requestId), patienceMs);
     await eventually('the row is gone', async () => (await left()) === 0, patienceMs);

@@ -91,6 +91,7 @@ test.serial(
     const sent: OutgoingRecord[] = [];
     const relay = startOutboxRelay({
       store: outboxStore(db),
+      database: 'shop',
       producer: {
         async send(records, options) {
           const timers = records.filter((record) => record.topic === topics.orderExpiry.name);

@@ -258,10 +258,11 @@ async function startRelay(
   const db = openDatabase({ settings: databaseOf(settings, name), connections: 3 });
   const relay = startOutboxRelay({
     store: outboxStore(db),
+    database: name,
     producer,
     unordered,
     registry,
-    log: log.child({ worker: 'outbox' }),
+    log: log.child({ worker: 'outbox', database: name }),
   });
   return {
     publish: relay.publish,

@@ -37,6 +37,7 @@ function relay(
   const store = outboxStore(db);
   return startOutboxRelay({
     store,
+    database: 'shop',
     producer: { send: send as never },
     registry: createRegistry(),
     log: quiet,
@@ -189,9 +190,9 @@ test.serial('the backlog and the age of its oldest row are measured', async (t) 
   let text = '';
   await until(async () => {
     text = await registry.metrics();
-    return /muster_outbox_pending 2/.test(text);
+    return /muster_outbox_pending\{database="shop"\} 2/.test(text);
   });
-  const age = Number(/muster_outbox_oldest_age_seconds ([\d.]+)/.exec(text)![1]);
+  const age = Number(/muster_outbox_oldest_age_seconds\{database="shop"\} ([\d.]+)/.exec(text)![1]);
   t.true(age >= 89 && age < 120, String(age));
   await running.stop();
 });

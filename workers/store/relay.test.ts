@@ -5,7 +5,7 @@ import { NotNowError } from '../base/errors.ts';
 import { createRegistry } from '../base/metrics.ts';
 import type { OutgoingRecord } from '../kafka/kafka.ts';
 import { testLog } from '../kafka/testing.ts';
-import { type DueRow, type OutboxStore, startOutboxRelay } from './relay.ts';
+import { type DueRow, type OutboxStore, type RelayOptions, startOutboxRelay } from './relay.ts';
 
 /** Due rows with a clock of their own: `free` says whose time has come. */
 function memoryStore(rows: readonly DueRow[], free: (row: DueRow) => boolean) {
@@ -36,13 +36,19 @@ const row = (id: string, topic = 'out'): DueRow => ({
   timer: undefined,
 });
 
-function relay(store: OutboxStore, send: (records: readonly OutgoingRecord[]) => Promise<void>, pollMs = 5) {
+function relay(
+  store: OutboxStore,
+  send: (records: readonly OutgoingRecord[]) => Promise<void>,
+  { pollMs = 5, ...more }: Partial<RelayOptions> = {},
+) {
   return startOutboxRelay({
     store,
+    database: 'shop',
     producer: { send: send as never },
     registry: createRegistry(),
     log: testLog,
     pollMs,
+    ...more,
   });
 }
 
@@ -109,8 +115,29 @@ test('a timer that is known goes out when it is due, and not when the next look 
   const send = async (records: readonly OutgoingRecord[]) => {
     sent.push(...records.map(({ value }) => String(value)));
   };
-  const running = relay(looking, send, 60_000);
+  const running = relay(looking, send, { pollMs: 60_000 });
   await until(() => left.size === 0);
   t.deepEqual(sent, ['1']);
   await running.stop();
+});
+
+test('a process that publishes two databases says of each what waits in it, and how late its timers are', async (t) => {
+  const registry = createRegistry();
+  const timer: DueRow = { ...row('1'), timer: { dueAtMs: Date.now(), lateMs: 7_000 } };
+  let sent = false;
+  const stuck = memoryStore([timer, row('2'), row('3')], ({ id }) => id === '1' && !sent);
+  const send = async () => {
+    sent = true;
+  };
+  const running = [
+    relay(stuck.store, send, { registry, database: 'money' }),
+    relay(memoryStore([], () => false).store, async () => {}, { registry, database: 'shop' }),
+  ];
+  await until(() => stuck.left.size === 2);
+  const text = await registry.metrics();
+  t.regex(text, /\nmuster_outbox_pending\{database="money"\} 3\n/);
+  t.regex(text, /\nmuster_outbox_pending\{database="shop"\} 0\n/);
+  t.regex(text, /\nmuster_timer_lateness_seconds_count\{database="money"\} 1\n/);
+  t.notRegex(text, /\nmuster_timer_lateness_seconds_count\{database="shop"\}/);
+  await Promise.all(running.map((one) => one.stop()));
 });

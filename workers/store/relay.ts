@@ -13,6 +13,7 @@
 import { context, ROOT_CONTEXT } from '@opentelemetry/api';
 import type { Registry } from 'prom-client';
 import { metrics } from '../../catalog/metrics.ts';
+import type { DatabaseName } from '../../catalog/tables.ts';
 import type { Logger } from '../base/log.ts';
 import { durationHistogram, gauge } from '../base/metrics.ts';
 import type { OutgoingRecord, Producer } from '../kafka/kafka.ts';
@@ -70,6 +71,8 @@ export interface OutboxRows {
 
 export interface RelayOptions {
   readonly store: OutboxStore;
+  /** Whose outbox it is: one process may publish several. */
+  readonly database: DatabaseName;
   /** For rows in order. */
   readonly producer: Pick<Producer, 'send'>;
   /** For all others. Default: the same. */
@@ -226,6 +229,7 @@ function orderedLane({ store, producer, log, pollMs = 200, rowsPerShard = 250 }:
 
 function dueLane({
   store,
+  database,
   producer,
   unordered = producer,
   registry,
@@ -244,7 +248,8 @@ function dueLane({
       await send(unordered, timer === undefined ? records : records.map(withLateness(timer)), dueDeadlineMs);
       acked.push(id);
       failures = 0;
-      if (timer !== undefined) lateness.observe({}, (timer.lateMs + performance.now() - beganMs) / 1_000);
+      if (timer !== undefined)
+        lateness.observe({ database }, (timer.lateMs + performance.now() - beganMs) / 1_000);
     } catch (error) {
       failures++;
       if (failures === 1 || failures % 1_000 === 0)
@@ -337,15 +342,15 @@ async function send(
   }
 }
 
-/** Keeps muster_outbox_pending and muster_outbox_oldest_age_seconds up to date; every relay reports the same numbers. */
-function measureBacklog({ store, registry, log }: RelayOptions): { stop(): void } {
+/** Keeps muster_outbox_pending and muster_outbox_oldest_age_seconds up to date; every relay of a database reports the same. */
+function measureBacklog({ store, database, registry, log }: RelayOptions): { stop(): void } {
   const pending = gauge(registry, metrics.outbox.pending);
   const oldest = gauge(registry, metrics.outbox.oldestAgeSeconds);
   const measure = async () => {
     try {
       const backlog = await store.backlog();
-      pending.set(backlog.pending);
-      oldest.set(backlog.oldestAgeSeconds);
+      pending.set({ database }, backlog.pending);
+      oldest.set({ database }, backlog.oldestAgeSeconds);
     } catch (error) {
       log.debug('the outbox could not be measured', { error });
     }
