@@ -28,14 +28,14 @@ const table = {
   'outbox-published': {
     capability: 'platform',
     promised: 'What was committed with a decision is published.',
-    ids: 'the row of the outbox',
+    ids: 'the database and the row of its outbox',
     limitMs: 60_000,
     periodMs: 10_000,
   },
   'timers-fired': {
     capability: 'platform',
     promised: 'A timer whose time has come is published.',
-    ids: 'the row of the outbox',
+    ids: 'the database and the row of its outbox',
     limitMs: 30_000,
     periodMs: 10_000,
   },

@@ -2,6 +2,7 @@
 import test from 'ava';
 import { sql } from 'kysely';
 import { promises } from '../../catalog/promises.ts';
+import { type DatabaseName, platformDatabases } from '../../catalog/tables.ts';
 import { scratchDatabase } from '../store/database.fixture.ts';
 import { transaction } from '../store/database.ts';
 import { appendOutbox, appendUnordered, setTimer } from '../store/outbox.ts';
@@ -16,8 +17,9 @@ const depsOf = (deps: Partial<CheckDeps>) => deps as CheckDeps;
 
 test('what waits in the outbox beyond its limit is told by its row, in order, unordered or as a timer', async (t) => {
   const { db, drop } = await scratchDatabase('promise_outbox');
+  const others = await scratchDatabase('promise_outbox_others', 'money');
   try {
-    const deps = depsOf({ database: async () => db });
+    const deps = depsOf({ database: async (name) => (name === 'shop' ? db : others.db) });
     const published = platformChecks['outbox-published'](deps, promise('outbox-published'));
     const fired = platformChecks['timers-fired'](deps, promise('timers-fired'));
     await transaction(db, async (trx) => {
@@ -35,7 +37,7 @@ test('what waits in the outbox beyond its limit is told by its row, in order, un
     const { shard, id } = first.rows[0]!;
     await sql`UPDATE muster_outbox SET created_at = ${old} WHERE shard = ${shard} AND id = ${id}`.execute(db);
     const late = await published();
-    t.deepEqual([late.broken, late.ids], [1, [`${shard}-${id} out`]]);
+    t.deepEqual([late.broken, late.ids], [1, [`shop ${shard}-${id} out`]]);
     t.true(Math.abs(Date.now() - 1_000 - late.sinceMs!) < 30_000);
 
     // Taken again and again by a relay that cannot send it.
@@ -44,12 +46,49 @@ test('what waits in the outbox beyond its limit is told by its row, in order, un
     await sql`
       UPDATE muster_outbox_due SET created_at = ${old}, take_at = UTC_TIMESTAMP(3) + INTERVAL 14 SECOND
       WHERE id = ${due.rows[0]!.id}`.execute(db);
-    t.deepEqual([...(await published()).ids].sort(), [`${shard}-${id} out`, `due-${due.rows[0]!.id}`].sort());
+    t.deepEqual(
+      [...(await published()).ids].sort(),
+      [`shop ${shard}-${id} out`, `shop due-${due.rows[0]!.id}`].sort(),
+    );
     t.like(await fired(), { broken: 0 });
     await sql`
       UPDATE muster_outbox_due SET due_at = UTC_TIMESTAMP(3) - INTERVAL 31 SECOND
       WHERE due_at < UTC_TIMESTAMP(3) + INTERVAL 1 MINUTE`.execute(db);
     t.like(await fired(), { broken: 1 });
+  } finally {
+    await others.drop();
+    await drop();
+  }
+});
+
+test('each database with an outbox is asked, and one that cannot be asked is not passed over', async (t) => {
+  const { db, drop } = await scratchDatabase('promise_outboxes', 'money');
+  try {
+    await transaction(db, async (trx) => {
+      await appendUnordered(trx, [{ topic: 'out', key: null, value: 'v' }]);
+      await setTimer(trx, [{ topic: 'out', key: null, value: 'v' }], 1);
+    });
+    await sql`UPDATE muster_outbox_due SET created_at = created_at - INTERVAL 1 HOUR,
+      due_at = due_at - INTERVAL 1 HOUR`.execute(db);
+    let away: DatabaseName | undefined;
+    const deps = depsOf({
+      async database(name) {
+        if (name === away) throw new Error(`${away} is away`);
+        return db;
+      },
+    });
+    for (const [name, row] of [
+      ['outbox-published', 'due-1'],
+      ['timers-fired', 'due-2'],
+    ] as const) {
+      const check = platformChecks[name](deps, promise(name));
+      away = undefined;
+      t.deepEqual(
+        (await check()).ids,
+        platformDatabases.map((database) => `${database} ${row}`),
+      );
+      for (away of platformDatabases) await t.throwsAsync(check(), { message: `${away} is away` });
+    }
   } finally {
     await drop();
   }

@@ -1,8 +1,9 @@
 /** The platform's own promises: that stores take writes, and that nothing waits in the outbox for too long. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { sql } from 'kysely';
+import { platformDatabases } from '../../catalog/tables.ts';
 import { overdueRows } from '../store/outbox.ts';
-import { type ChecksOf, evidenceOf, mostBroken } from './checks.ts';
+import { type Check, type CheckDeps, type ChecksOf, evidenceOf, mostBroken } from './checks.ts';
 
 /** A write that takes longer is not taken. */
 const writeWithinMs = 3_000;
@@ -28,14 +29,21 @@ export const platformChecks: ChecksOf<'platform'> = {
     };
   },
 
-  'outbox-published': ({ database }, { limitMs }) => {
-    return async () => evidenceOf(await overdueRows(await database(), 'records', limitMs, mostBroken));
-  },
+  'outbox-published': (deps, { limitMs }) => nothingOverdue(deps, 'records', limitMs),
 
-  'timers-fired': ({ database }, { limitMs }) => {
-    return async () => evidenceOf(await overdueRows(await database(), 'timers', limitMs, mostBroken));
-  },
+  'timers-fired': (deps, { limitMs }) => nothingOverdue(deps, 'timers', limitMs),
 };
+
+/** In no outbox of ours; one that cannot be asked is not passed over. */
+function nothingOverdue({ database }: CheckDeps, of: 'records' | 'timers', limitMs: number): Check {
+  return async () => {
+    const overdue = platformDatabases.map(async (name) => {
+      const rows = await overdueRows(await database(name), of, limitMs, mostBroken);
+      return rows.map(({ id, sinceMs }) => ({ id: `${name} ${id}`, sinceMs }));
+    });
+    return evidenceOf((await Promise.all(overdue)).flat());
+  };
+}
 
 async function taken(write: () => Promise<void>): Promise<boolean> {
   const done = write().then(
