@@ -5,15 +5,16 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { groups } from '../../catalog/groups.ts';
 import { topics } from '../../catalog/topics.ts';
-import { claimsOf } from './claims.ts';
+import { balancesOf, claimsOf } from './claims.ts';
 import { type Watch, watchCommits } from './commits.ts';
 import { type CouponRush, checkCoupons } from './coupons.ts';
 import { checkForeign, type ForeignMessage, foreignTopics } from './foreign.ts';
-import { checkOrders, type OrdersTold, orderTopics } from './orders.ts';
+import { checkMoney, type MoneyTold } from './money.ts';
+import { checkOrders, type OrderClaims, type OrdersTold, orderTopics } from './orders.ts';
 import { checkPromotion, type SentMessage } from './promotion.ts';
-import { openReader } from './reading.ts';
-import { openStores } from './stores.ts';
-import { unjudged, type Verdict } from './verdict.ts';
+import { openReader, type Reader } from './reading.ts';
+import { openStores, type Stores } from './stores.ts';
+import { found, unjudged, type Verdict } from './verdict.ts';
 
 const names = (list: readonly { readonly name: string }[]) => list.map(({ name }) => name);
 const promotionTopics = names([
@@ -38,6 +39,7 @@ const watches = {
   foreign: { topics: foreignTopics, groups: [] },
   // What their groups do is in stores: there is no record to hold a commit against.
   orders: { topics: orderTopics, groups: [] },
+  money: { topics: [], groups: [] },
 } satisfies Record<string, Watch>;
 
 export type Subject = keyof typeof watches;
@@ -64,6 +66,7 @@ export interface Told {
   readonly foreign?: readonly ForeignMessage[];
   readonly coupons: readonly CouponRush[];
   readonly orders?: OrdersTold;
+  readonly money?: MoneyTold;
 }
 
 export interface JudgeOptions {
@@ -78,11 +81,29 @@ export interface Check {
   judge(told: Told, options: JudgeOptions): Promise<readonly Verdict[]>;
 }
 
+/** Whom a check asks. */
+export interface Sources {
+  readonly reader: Reader;
+  readonly stores: Stores;
+  /** What the API says of orders and of members' accounts. */
+  claims(orderIds: readonly string[]): Promise<OrderClaims>;
+  balances(members: readonly string[]): Promise<ReadonlyMap<string, number>>;
+}
+
+const sourcesOf = (variables: CheckOptions['variables']): Sources => ({
+  reader: openReader(variables.KAFKA_BROKERS!),
+  stores: openStores(variables),
+  claims: (orderIds) => claimsOf(orderIds, variables),
+  balances: (members) => balancesOf(members, variables),
+});
+
 /** Marks where outputs end, and begins to watch. It ends when it has judged, or by the signal. Rejects with NotChecked. */
-export async function beginCheck(options: CheckOptions): Promise<Check> {
-  const { subjects, variables, run, personal, signal } = options;
-  const reader = openReader(variables.KAFKA_BROKERS!);
-  const stores = openStores(variables);
+export async function beginCheck(
+  options: CheckOptions,
+  sources: Sources = sourcesOf(options.variables),
+): Promise<Check> {
+  const { subjects, run, personal, signal } = options;
+  const { reader, stores } = sources;
   const judged = new AbortController();
   const over = AbortSignal.any([signal, judged.signal]);
   const close = () => Promise.allSettled([reader.close(), stores.close()]);
@@ -102,7 +123,7 @@ export async function beginCheck(options: CheckOptions): Promise<Check> {
   async function judgeAll(told: Told, { patienceMs, disturbed }: JudgeOptions): Promise<readonly Verdict[]> {
     const verdicts: Verdict[] = [];
     /** Looks until it is right, or will not get right any more: only what stays is a finding. */
-    async function patiently(subject: Subject, look: () => Promise<Verdict>): Promise<void> {
+    async function patiently(subject: Subject | 'stores', look: () => Promise<Verdict>): Promise<void> {
       for (const untilMs = Date.now() + patienceMs; ; await sleep(1_000)) {
         const verdict = await look().catch((error: unknown) => unjudged(subject, error));
         if (verdict.findings.length > 0 && Date.now() < untilMs && !signal.aborted) continue;
@@ -111,7 +132,7 @@ export async function beginCheck(options: CheckOptions): Promise<Check> {
       }
     }
 
-    const { promotion, foreign, orders } = told;
+    const { promotion, foreign, orders, money } = told;
     if (promotion !== undefined) {
       const read = since('promotion');
       const inputs = {
@@ -162,9 +183,22 @@ export async function beginCheck(options: CheckOptions): Promise<Check> {
         const of = await read();
         const rows = await stores.orders(startedAt, orders.productIds);
         const paid = orders.orders.flatMap(({ orderId, outcome }) => (outcome === 'paid' ? [orderId] : []));
-        return checkOrders({ told: orders, rows, claims: await claimsOf(paid, variables), personal }, of);
+        return checkOrders({ told: orders, rows, claims: await sources.claims(paid), personal }, of);
       });
     }
+    if (money !== undefined)
+      await patiently('money', async () => {
+        const members = money.members.map(({ member }) => member);
+        const rows = await stores.ledger(startedAt);
+        return checkMoney({ told: money, rows, balances: await sources.balances(members), personal });
+      });
+    await patiently('stores', async () => {
+      const findings = [
+        ...(await stores.overdue(startedAt)).map((id) => found('untold', id, 'it ought to be published')),
+        ...(await stores.refusing()).map((id) => found('wrong', id, 'it takes no writes')),
+      ];
+      return { subject: 'stores', acked: 0, inDoubt: 0, repeats: 0, findings };
+    });
     return verdicts;
   }
 

@@ -35,6 +35,23 @@ export async function claimsOf(
   };
 }
 
+/**
+ * What the API says is in members' accounts. Rejects with NotChecked when it does not answer.
+ * @param variables of the environment: MUSTER_PAY_URL, MUSTER_API_TOKEN
+ */
+export async function balancesOf(
+  members: readonly string[],
+  variables: Readonly<Record<string, string>>,
+): Promise<ReadonlyMap<string, number>> {
+  const balances = new Map<string, number>();
+  await eachAtOnce(members, async (member) => {
+    const url = `${variables.MUSTER_PAY_URL!}/pay/money/accounts/${encodeURIComponent(member)}`;
+    const account = await ask<{ balance: { amountMinor: number } }>(url, variables);
+    if (account !== undefined) balances.set(member, account.balance.amountMinor);
+  });
+  return balances;
+}
+
 interface Listed<Item> {
   readonly products: readonly ({ readonly productId: string } & Item)[];
 }

@@ -26,6 +26,7 @@ const rows: OrderRows = {
     ['p2', 100],
   ]),
   events: ids.map((orderId) => ({ id: `pay-${orderId}`, orderId, state: 'COMPLETED' })),
+  overdue: [],
   unpublished: [],
   ranked: new Map([
     ['p1', 7],

@@ -89,6 +89,8 @@ export function checkOrders({ told, rows, claims, personal }: OrderInputs, recor
   }
   for (const id of mentioned(rows.unpublished, new Set([...mayBePaid, ...told.productIds])))
     findings.push(found('untold', id, 'a record of it was never published, or its timer is overdue'));
+  for (const id of rows.overdue)
+    findings.push(found('lost', id, 'nobody has paid it in time, and it has not expired'));
   const inDoubt = told.orders.length - paid.length + told.failed;
   return { subject: 'orders', acked: paid.length, inDoubt, repeats: events.repeats, findings };
 }

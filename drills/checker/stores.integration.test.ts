@@ -155,6 +155,7 @@ test.serial('rows of orders since a moment are told, what is left to publish, an
     orders: [{ id: 'o1', status: 'COMPLETED', amountMinor: 1000, items: [{ productId, quantity: 2 }] }],
     payments: [{ id: 'pay-o1', orderId: 'o1', amountMinor: 1000 }],
     stock: new Map([[productId, 98]]),
+    overdue: [],
     events: [{ id: 'pay-o1', orderId: 'o1', state: 'FAILED' }],
     unpublished: ['{"orderId":"o1"}', 'overdue', '["deflated"]'],
     ranked: new Map([

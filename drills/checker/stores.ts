@@ -2,6 +2,9 @@
 import { inflateSync } from 'node:zlib';
 import mysql from 'mysql2/promise';
 import { createClient } from 'redis';
+import { orderPayWithinSeconds } from '../../catalog/contract.ts';
+import { type DatabaseName, platformDatabases } from '../../catalog/tables.ts';
+import type { LedgerRows } from './money.ts';
 import { NotChecked } from './verdict.ts';
 
 /** Rows about one coupon. Ids are text, users the bytes of their ids in hexadecimal digits: they are compared, not shown. */
@@ -38,6 +41,8 @@ export interface OrderRows {
     readonly amountMinor: number;
   }[];
   readonly stock: ReadonlyMap<string, number>;
+  /** Orders whose time to be paid came to its end since then, and which wait all the same. */
+  readonly overdue: readonly string[];
   /** Events that tell systems outside of payments. */
   readonly events: readonly { readonly id: string; readonly orderId: string; readonly state: string }[];
   /** Texts of records that are still to be published, and of timers that are overdue. */
@@ -53,11 +58,19 @@ export interface Stores {
   coupon(couponId: string): Promise<CouponRows>;
   /** @param since what `now` said before the run */
   orders(since: string, productIds: readonly string[]): Promise<OrderRows>;
+  /** The books, with entries since then. */
+  ledger(since: string): Promise<LedgerRows>;
+  /** Rows of any outbox since then that ought to be published, by database, table and id; the first of each. */
+  overdue(since: string): Promise<readonly string[]>;
+  /** Stores that refuse a write. */
+  refusing(): Promise<readonly string[]>;
   close(): Promise<void>;
 }
 
-/** A timer may be so late before it is overdue. */
+/** A record and a timer may be so late before they are overdue. */
 const overdueSeconds = 15;
+/** An order may wait so much longer for its end than for its payment. */
+const expiresWithinSeconds = 60;
 const answersWithinMs = 30_000;
 
 /** @param variables of the environment: MYSQL_* and REDIS_* */
@@ -87,6 +100,17 @@ export function openStores(
     }
   }
 
+  /** Several questions of one view of the data. */
+  async function inOneView<Answer>(work: (ask: typeof rows) => Promise<Answer>): Promise<Answer> {
+    // One connection: nobody asks in between.
+    await rows('START TRANSACTION WITH CONSISTENT SNAPSHOT');
+    try {
+      return await work(rows);
+    } finally {
+      await rows('ROLLBACK').catch(() => undefined);
+    }
+  }
+
   async function unpublished(): Promise<readonly string[]> {
     const outbox = await rows<{ text: Buffer | null }>('SELECT value AS text FROM muster_outbox');
     const due = await rows<{ text: Buffer }>(
@@ -97,7 +121,13 @@ export function openStores(
     return [...outbox, ...due].map(({ text }) => inflated(text));
   }
 
-  async function ranked(productIds: readonly string[]): Promise<ReadonlyMap<string, number>> {
+  /** A database of ours beside the shop's. */
+  const schemaOf = (name: DatabaseName) =>
+    `\`${variables.MYSQL_DATABASE!}${name === 'shop' ? '' : `_${name}`}\``;
+
+  async function askRedis<Answer>(
+    work: (redis: ReturnType<typeof createClient>) => Promise<Answer>,
+  ): Promise<Answer> {
     const redis = createClient({
       socket: {
         host: variables.REDIS_HOST!,
@@ -110,13 +140,18 @@ export function openStores(
     redis.on('error', () => undefined);
     try {
       await redis.connect();
-      const scores = productIds.length === 0 ? [] : await redis.zmScore(rankingKey, [...productIds]);
-      return new Map(productIds.map((id, index) => [id, scores[index] ?? 0]));
+      return await work(redis as ReturnType<typeof createClient>);
     } catch (error) {
       throw new NotChecked('redis', `Redis did not answer: ${(error as Error).message}`);
     } finally {
       redis.destroy();
     }
+  }
+
+  async function ranked(productIds: readonly string[]): Promise<ReadonlyMap<string, number>> {
+    const scores =
+      productIds.length === 0 ? [] : await askRedis((redis) => redis.zmScore(rankingKey, [...productIds]));
+    return new Map(productIds.map((id, index) => [id, scores[index] ?? 0]));
   }
 
   return {
@@ -166,6 +201,11 @@ export function openStores(
         'SELECT product_id AS id, stock FROM shop_product WHERE product_id IN (?)',
         [productIds.length === 0 ? [''] : productIds],
       );
+      const overdue = await rows<{ id: string }>(
+        `SELECT order_id AS id FROM shop_order WHERE status = 'PENDING'
+           AND created_at >= ? - INTERVAL ? SECOND AND created_at < UTC_TIMESTAMP(3) - INTERVAL ? SECOND`,
+        [since, orderPayWithinSeconds, orderPayWithinSeconds + expiresWithinSeconds],
+      );
       // What happened is dated by another clock than the database's.
       const events = await rows<{ id: string; orderId: string; state: string }>(
         `SELECT event_id AS id, subject AS orderId, state FROM muster_event
@@ -176,12 +216,95 @@ export function openStores(
         orders: orders.map(({ lines, ...row }) => ({ ...row, items: JSON.parse(lines) })),
         payments,
         stock: new Map(products.map(({ id, stock }) => [id, stock])),
+        overdue: overdue.map(({ id }) => id),
         events,
         unpublished: await unpublished(),
         ranked: await ranked(productIds),
       };
     },
+    ledger: (since) => inOneView((ask) => ledgerRows(ask, schemaOf('money'), since)),
+    async overdue(since) {
+      const found = await Promise.all(
+        platformDatabases.map(async (name) => {
+          const records = await rows<{ id: string }>(
+            `SELECT CONCAT('muster_outbox ', shard, '-', id) AS id FROM ${schemaOf(name)}.muster_outbox
+             WHERE created_at >= ? AND created_at < UTC_TIMESTAMP(3) - INTERVAL ? SECOND LIMIT 10`,
+            [since, overdueSeconds],
+          );
+          const due = await rows<{ id: string }>(
+            `SELECT CONCAT('muster_outbox_due ', id) AS id FROM ${schemaOf(name)}.muster_outbox_due
+             WHERE COALESCE(due_at, created_at) >= ?
+               AND COALESCE(due_at, created_at) < UTC_TIMESTAMP(3) - INTERVAL ? SECOND LIMIT 10`,
+            [since, overdueSeconds],
+          );
+          return [...records, ...due].map(({ id }) => `${name} ${id}`);
+        }),
+      );
+      return found.flat();
+    },
+    async refusing() {
+      const writes = {
+        mysql: () =>
+          rows(
+            `INSERT INTO muster_write_probe (id, written_at) VALUES (1, UTC_TIMESTAMP(3))
+             ON DUPLICATE KEY UPDATE written_at = VALUES(written_at)`,
+          ),
+        redis: () => askRedis((redis) => redis.set('muster:checker:write-probe', '1', { EX: 3_600 })),
+      };
+      const refused = await Promise.all(
+        Object.entries(writes).map(async ([store, write]) =>
+          write().then(
+            () => [],
+            () => [store],
+          ),
+        ),
+      );
+      return refused.flat();
+    },
     close: () => pool.end(),
+  };
+}
+
+type Ask = <Row>(sql: string, values?: readonly unknown[]) => Promise<readonly Row[]>;
+
+/** What was booked is dated by another clock than the database's. */
+const sinceThen = 'booked_at >= ? - INTERVAL 5 MINUTE';
+
+/** @param schema of the ledger's database */
+async function ledgerRows(ask: Ask, schema: string, since: string): Promise<LedgerRows> {
+  type Account = LedgerRows['accounts'][number];
+  const accounts = await ask<Account & { entriesMinor: string; openMinor: string }>(
+    `SELECT a.account_no AS no, a.account_id AS id, a.currency, a.balance_minor AS balanceMinor,
+       a.held_minor AS heldMinor, a.version, COALESCE(e.amount, 0) AS entriesMinor, COALESCE(e.n, 0) AS entries,
+       COALESCE(h.amount, 0) AS openMinor
+     FROM ${schema}.ledger_account a
+     LEFT JOIN (SELECT account_no, SUM(amount_minor) AS amount, COUNT(*) AS n
+       FROM ${schema}.ledger_entry GROUP BY account_no) e ON e.account_no = a.account_no
+     LEFT JOIN (SELECT from_no, SUM(amount_minor) AS amount
+       FROM ${schema}.ledger_hold WHERE state = 'OPEN' GROUP BY from_no) h ON h.from_no = a.account_no`,
+  );
+  const legs = await ask<LedgerRows['legs'][number]>(
+    `SELECT HEX(transfer_id) AS transferId, leg, from_no AS fromNo, from_version AS fromVersion, to_no AS toNo,
+       to_version AS toVersion, amount_minor AS amountMinor
+     FROM ${schema}.ledger_transfer WHERE ${sinceThen}`,
+    [since],
+  );
+  const entries = await ask<LedgerRows['entries'][number]>(
+    `SELECT e.account_no AS no, e.version, HEX(e.transfer_id) AS transferId, e.leg, e.amount_minor AS amountMinor,
+       e.balance_minor AS balanceMinor, b.balance_minor AS beforeMinor
+     FROM ${schema}.ledger_entry e
+     LEFT JOIN ${schema}.ledger_entry b ON b.account_no = e.account_no AND b.version = e.version - 1
+     WHERE e.${sinceThen}`,
+    [since],
+  );
+  return {
+    accounts: accounts.map((row) => ({
+      ...row,
+      entriesMinor: Number(row.entriesMinor),
+      openMinor: Number(row.openMinor),
+    })),
+    legs: legs.map((row) => ({ ...row, transferId: uuid(row.transferId) })),
+    entries: entries.map((row) => ({ ...row, transferId: uuid(row.transferId) })),
   };
 }
 

@@ -1,0 +1,618 @@
+/**
+ * A wrong put in on purpose for each promise of the catalog: the check that runs all the time tells it, and the judge of
+ * the drills, who shares nothing with it but the catalog, tells it from the same rows and records. Kafka is in memory,
+ * as nobody may write to the real topics; database and Redis are real.
+ */
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import test, { type ExecutionContext } from 'ava';
+import { type Kysely, sql } from 'kysely';
+import { createClient, type RedisClientType } from 'redis';
+import { allGroups } from '../../catalog/groups.ts';
+import { type PromiseName, promises } from '../../catalog/promises.ts';
+import { type DatabaseName, platformDatabases } from '../../catalog/tables.ts';
+import { topics } from '../../catalog/topics.ts';
+import { checkout } from '../../environment/paths.ts';
+import { bytesOfUuid, uuidV7 } from '../../workers/base/ids.ts';
+import { createRegistry } from '../../workers/base/metrics.ts';
+import { pseudonym } from '../../workers/base/pseudonym.ts';
+import { resultOf } from '../../workers/coupon/events.ts';
+import { requestRecord } from '../../workers/coupon/intake.ts';
+import { orderings } from '../../workers/coupon/ordering.ts';
+import { couponChecks } from '../../workers/coupon/promises.ts';
+import { acceptRequests, decideRequests } from '../../workers/coupon/requests.ts';
+import { createCoupon, requestStore } from '../../workers/coupon/store.ts';
+import type { IncomingRecord } from '../../workers/kafka/kafka.ts';
+import { eventRecord, headerText } from '../../workers/kafka/records.ts';
+import { testLog, uniqueName } from '../../workers/kafka/testing.ts';
+import { houseAccounts } from '../../workers/money/house.ts';
+import { bookAll } from '../../workers/money/postings.ts';
+import { moneyChecks } from '../../workers/money/promises.ts';
+import { ledgerStore, setAccount } from '../../workers/money/store.ts';
+import { payOrders } from '../../workers/order/payments.ts';
+import { orderChecks } from '../../workers/order/promises.ts';
+import { createProduct, type OrderTables, paymentStore, placeOrders } from '../../workers/order/store.ts';
+import { outsideChecks } from '../../workers/outside/promises.ts';
+import { brokenNow } from '../../workers/platform/checks.fixture.ts';
+import type { Check, CheckDeps } from '../../workers/platform/checks.ts';
+import { platformChecks } from '../../workers/platform/promises.ts';
+import { createMemoryKafka } from '../../workers/promotion/memory-kafka.fixture.ts';
+import { promotionChecks } from '../../workers/promotion/promises.ts';
+import { scratchDatabase } from '../../workers/store/database.fixture.ts';
+import { databaseOf, openDatabase, transaction } from '../../workers/store/database.ts';
+import { foldersOf, migrate } from '../../workers/store/migrate.ts';
+import { appendOutbox, outboxStore } from '../../workers/store/outbox.ts';
+import { startOutboxRelay } from '../../workers/store/relay.ts';
+import { beginCheck, type Told } from './check.ts';
+import type { Reader, SeenRecord } from './reading.ts';
+import { openStores } from './stores.ts';
+
+const checks: Partial<Record<PromiseName, (deps: CheckDeps, promise: (typeof promises)[number]) => Check>> = {
+  ...platformChecks,
+  ...couponChecks,
+  ...orderChecks,
+  ...outsideChecks,
+  ...promotionChecks,
+  ...moneyChecks,
+};
+
+interface Wrong {
+  /** As docs/promises.md says it. */
+  readonly does: string;
+  breaks(stage: Stage): Promise<unknown>;
+  /** The id that the check tells, and the finding of the judge. */
+  told(ids: Ids): { readonly check: string; readonly judge: string };
+}
+
+const ofPayment =
+  (name: string) =>
+  (record: IncomingRecord, { order }: Ids) =>
+    record.topic === name && headerText(record, 'ce_id')!.startsWith(order);
+
+const wrongs: Partial<Record<PromiseName, Wrong>> = {
+  'stores-take-writes': {
+    does: 'a trigger refuses writes',
+    breaks: ({ shop }) =>
+      sql`
+        CREATE TRIGGER refuses BEFORE UPDATE ON muster_write_probe FOR EACH ROW
+        SIGNAL SQLSTATE '45000' SET MYSQL_ERRNO = 1290, MESSAGE_TEXT = 'read-only'`.execute(shop),
+    told: () => ({ check: 'mysql', judge: 'wrong mysql' }),
+  },
+  'outbox-published': {
+    does: 'a record in the outbox of `money`, and nobody publishes it',
+    async breaks({ of }) {
+      await transaction(of('money'), (trx) => appendOutbox(trx, [{ topic: 'out', key: null, value: 'v' }]));
+      await sql`UPDATE muster_outbox SET shard = 0, created_at = created_at - INTERVAL 2 MINUTE`.execute(
+        of('money'),
+      );
+    },
+    told: () => ({ check: 'money 0-1 out', judge: 'untold money muster_outbox 0-1' }),
+  },
+  'timers-fired': {
+    does: 'a timer that was due two minutes ago is still there',
+    breaks: ({ shop, ids }) =>
+      sql`
+        UPDATE muster_outbox_due SET due_at = UTC_TIMESTAMP(3) - INTERVAL 2 MINUTE,
+          take_at = UTC_TIMESTAMP(3) - INTERVAL 2 MINUTE WHERE id = ${ids.timer}`.execute(shop),
+    told: ({ timer }) => ({ check: `shop due-${timer}`, judge: `untold shop muster_outbox_due ${timer}` }),
+  },
+  'coupon-requests-decided': {
+    does: 'a decided request is PENDING again',
+    breaks: ({ shop, ids }) =>
+      sql`
+        UPDATE coupon_request SET status = 'PENDING', reason = NULL, decided_at = NULL
+        WHERE request_id = ${bytesOfUuid(ids.refused)}`.execute(shop),
+    told: ({ refused }) => ({ check: refused, judge: `lost ${refused}` }),
+  },
+  'coupon-stock-kept': {
+    does: 'the counter of a coupon is one too high',
+    breaks: ({ shop }) => sql`UPDATE coupon SET issued = issued + 1, stock = stock + 1`.execute(shop),
+    told: ({ coupon }) => ({ check: coupon, judge: `ledger ${coupon}` }),
+  },
+  'coupon-success-held': {
+    does: 'the coupon of a winner is deleted, and not counted any more',
+    async breaks({ shop, ids }) {
+      await sql`DELETE FROM coupon_history WHERE request_id = ${bytesOfUuid(ids.won)}`.execute(shop);
+      await sql`UPDATE coupon SET issued = issued - 1`.execute(shop);
+    },
+    told: ({ won }) => ({ check: won, judge: `ledger ${won}` }),
+  },
+  'coupon-outcomes-told': {
+    does: 'the result of a request is not published',
+    breaks: async ({ hide, ids }) =>
+      hide(({ topic, headers }) => topic === topics.couponResults.name && headers.ce_id === ids.refused),
+    told: ({ refused }) => ({ check: refused, judge: `untold ${refused}` }),
+  },
+  'orders-paid-once': {
+    does: 'a payment of another amount than its order',
+    breaks: ({ shop }) => sql`UPDATE shop_payment SET amount_minor = 1`.execute(shop),
+    told: ({ order }) => ({ check: order, judge: `ledger ${order}` }),
+  },
+  'orders-told': {
+    does: '`order-confirmed` of a payment is not published',
+    breaks: async ({ hide, ids }) => hide((record) => ofPayment(topics.orderConfirmed.name)(record, ids)),
+    told: ({ order }) => ({ check: `${order}-confirmed`, judge: `untold ${order}` }),
+  },
+  'orders-expired': {
+    does: 'an order of 40 minutes ago that nobody has paid, and its timer is gone',
+    async breaks({ shop, ids }) {
+      await sql`DELETE FROM muster_outbox_due`.execute(shop);
+      await sql`
+        UPDATE shop_order SET created_at = created_at - INTERVAL 40 MINUTE
+        WHERE order_id = ${ids.unpaid}`.execute(shop);
+    },
+    told: ({ unpaid }) => ({ check: unpaid, judge: `lost ${unpaid}` }),
+  },
+  'stock-conserved': {
+    does: 'the stock of a product is one too high',
+    breaks: ({ shop }) => sql`UPDATE shop_product SET stock = stock + 1`.execute(shop),
+    told: ({ product }) => ({ check: product, judge: `ledger ${product}` }),
+  },
+  'ranking-is-sum': {
+    does: 'a product is ranked with one more than was sold',
+    breaks: ({ redis, rankingKey, ids }) => redis.zIncrBy(rankingKey, 1, ids.product),
+    told: ({ product }) => ({ check: product, judge: `wrong ${product}` }),
+  },
+  'outside-events-ended': {
+    does: 'the webhook of a payment is FAILED, and nobody tries it again',
+    breaks: ({ shop, ids }) =>
+      sql`UPDATE muster_event SET state = 'FAILED' WHERE event_id = ${ids.payment}`.execute(shop),
+    told: ({ payment, order }) => ({ check: payment, judge: `untold ${order}` }),
+  },
+  'purchases-answered': {
+    does: 'the answer to a purchase is not published',
+    breaks: async ({ hide }) => hide(({ topic }) => topic === topics.purchaseEnriched.name),
+    told: ({ purchase, answer }) => ({ check: answer, judge: `lost ${purchase}` }),
+  },
+  'ledger-sums-to-zero': {
+    does: 'a balance is one too high',
+    breaks: ({ of, ids }) =>
+      sql`UPDATE ledger_account SET balance_minor = balance_minor + 1 WHERE account_id = ${ids.account}`.execute(
+        of('money'),
+      ),
+    told: () => ({ check: 'KRW', judge: 'ledger KRW' }),
+  },
+  'ledger-entries-linked': {
+    does: 'without its trigger, an entry in the middle of an account is changed',
+    async breaks({ of, ids }) {
+      await sql`DROP TRIGGER ledger_entry_unchanged`.execute(of('money'));
+      await sql`
+        UPDATE ledger_entry SET amount_minor = amount_minor + 1
+        WHERE transfer_id = ${bytesOfUuid(ids.transfer)} AND amount_minor < 0`.execute(of('money'));
+    },
+    told: ({ transfer }) => ({ check: transfer, judge: `ledger ${transfer}` }),
+  },
+  'ledger-accounts-true': {
+    does: 'an account holds an amount, and no hold says so',
+    breaks: ({ of, ids }) =>
+      sql`UPDATE ledger_account SET held_minor = 3 WHERE account_id = ${ids.account}`.execute(of('money')),
+    told: ({ account }) => ({ check: account, judge: `ledger ${account}` }),
+  },
+};
+
+const pseudonymKey = Buffer.alloc(32, 7);
+const run = 'run';
+const amount = (amountMinor: number) => ({ amountMinor, currency: 'KRW' });
+type Stage = Awaited<ReturnType<typeof open>>;
+type Ids = Stage['ids'];
+
+/** Everything in order: a coupon that is sold out, an order that is paid and one that waits, a purchase, a transfer. */
+async function open(t: ExecutionContext, name: string) {
+  const scratch = await scratchDatabase(name);
+  const shop = scratch.db;
+  const databases = new Map<DatabaseName, Kysely<unknown>>([['shop', shop]]);
+  const of = (database: DatabaseName) => databases.get(database)!;
+  for (const other of platformDatabases.filter((one) => one !== 'shop')) {
+    const settings = databaseOf(scratch.settings, other);
+    await sql`CREATE DATABASE ${sql.id(settings.MYSQL_DATABASE)}`.execute(shop);
+    await migrate(settings, () => {}, { folders: foldersOf(other) });
+    databases.set(other, openDatabase({ settings, connections: 2 }));
+  }
+  const rankingKey = uniqueName('ranking');
+  const redisAt = {
+    REDIS_HOST: process.env.REDIS_HOST ?? '127.0.0.1',
+    REDIS_PORT: process.env.REDIS_PORT ?? '6379',
+    ...(process.env.REDIS_PASSWORD ? { REDIS_PASSWORD: process.env.REDIS_PASSWORD } : {}),
+  };
+  const redis = createClient({
+    socket: { host: redisAt.REDIS_HOST, port: Number(redisAt.REDIS_PORT) },
+    ...(redisAt.REDIS_PASSWORD === undefined ? {} : { password: redisAt.REDIS_PASSWORD }),
+  }) as RedisClientType;
+  await redis.connect();
+
+  const memory = createMemoryKafka();
+  const hidden: ((record: IncomingRecord) => boolean)[] = [];
+  const kafka = {
+    admin: memory.admin,
+    async *read(...asked: Parameters<typeof memory.read>) {
+      for await (const records of memory.read(...asked))
+        yield records.filter((record) => !hidden.some((hides) => hides(record)));
+    },
+  };
+
+  const stores = openStores(
+    {
+      ...Object.fromEntries(Object.entries(scratch.settings).map(([key, value]) => [key, String(value)])),
+      ...redisAt,
+    },
+    rankingKey,
+  );
+  t.teardown(async () => {
+    await redis.del(rankingKey);
+    redis.destroy();
+    for (const [other, db] of databases)
+      if (other !== 'shop') {
+        await sql`DROP DATABASE ${sql.id(databaseOf(scratch.settings, other).MYSQL_DATABASE)}`.execute(shop);
+        await db.destroy();
+      }
+    await scratch.drop();
+  });
+
+  const anHourAgo = await sql<{ at: string }>`
+    SELECT CAST(UTC_TIMESTAMP(3) - INTERVAL 1 HOUR AS CHAR) AS at`.execute(shop);
+  const ended = new AbortController();
+  t.teardown(() => ended.abort());
+  const check = await beginCheck(
+    {
+      subjects: ['promotion', 'coupons', 'orders', 'money'],
+      variables: {},
+      run,
+      personal: ['person'],
+      signal: ended.signal,
+    },
+    {
+      reader: readerOf(kafka),
+      stores: { ...stores, now: async () => anHourAgo.rows[0]!.at },
+      claims: async (orderIds) => ({
+        orders: new Map(
+          (
+            await sql<{ id: string; status: string; paymentId: string }>`
+              SELECT order_id AS id, status, payment_id AS paymentId
+              FROM shop_order JOIN shop_payment USING (order_id)`.execute(shop)
+          ).rows.map(({ id, ...claim }) => [id, claim]),
+        ),
+        received: new Map(orderIds.map((id) => [id, 1])),
+        stock: new Map(
+          (
+            await sql<{ id: string; stock: number }>`
+              SELECT product_id AS id, stock FROM shop_product`.execute(shop)
+          ).rows.map(({ id, stock }) => [id, stock]),
+        ),
+        ranked: new Map(
+          (await redis.zRangeWithScores(rankingKey, 0, -1)).map(({ value, score }) => [value, score]),
+        ),
+      }),
+      balances: async (members) => {
+        const { rows } = await sql<{ id: string; balance: number }>`
+          SELECT account_id AS id, balance_minor AS balance FROM ledger_account`.execute(of('money'));
+        const balanceOf = new Map(rows.map(({ id, balance }) => [id, balance]));
+        return new Map(members.map((one) => [one, balanceOf.get(pseudonym(pseudonymKey, one))!]));
+      },
+    },
+  );
+
+  const producer = await memory.producer('facts');
+  const coupons = await sellOut(shop, producer.send);
+  const orders = await sell(shop);
+  await redis.zAdd(rankingKey, { value: orders.ids.product, score: orders.quantity });
+  const purchase = { id: `${run}-p1`, userId: 'person-1' };
+  const answer = `${pseudonym(pseudonymKey, purchase.userId)}:${purchase.id}`;
+  await producer.send([
+    eventRecord({
+      topic: topics.purchase.name,
+      key: purchase.userId,
+      type: 'Purchase',
+      source: '/muster/promotion-api',
+      id: purchase.id,
+      timeMs: Date.now(),
+      data: { purchaseId: purchase.id, userId: purchase.userId },
+    }),
+    {
+      topic: topics.purchaseEnriched.name,
+      key: answer,
+      value: JSON.stringify({ purchaseId: purchase.id, version: 1, promotion_affect: 0, promotions: [] }),
+    },
+  ]);
+  const money = await sendMoney(of('money'));
+  const relay = startOutboxRelay({
+    store: outboxStore(shop),
+    database: 'shop',
+    producer,
+    registry: createRegistry(),
+    log: testLog,
+    pollMs: 5,
+  });
+  const { unpaid } = orders.ids;
+  for (;;) {
+    const { rows } = await sql`SELECT 1 FROM muster_outbox LIMIT 1`.execute(shop);
+    if (rows.length === 0) break;
+  }
+  await relay.stop();
+  await sql`UPDATE muster_event SET state = 'COMPLETED'`.execute(shop);
+  const timers = await sql<{ id: number }>`
+    SELECT MAX(id) AS id FROM muster_outbox_due WHERE due_at IS NOT NULL`.execute(shop);
+
+  const deps = {
+    database: async (database: DatabaseName = 'shop') => of(database),
+    redis: async () => ({
+      set: (key: string, value: string, options: { EX: number }) =>
+        redis.set(`${rankingKey}:${key}`, value, options),
+      zScan: (_key: string, ...rest: [string, object]) => redis.zScan(rankingKey, ...rest),
+      zmScore: (_key: string, ids: string[]) => redis.zmScore(rankingKey, ids),
+    }),
+    kafka,
+    pseudonymKey,
+    payWithinMs: 1_800_000,
+  } as unknown as CheckDeps;
+  const told: Told = {
+    promotion: {
+      messages: [
+        {
+          message: {
+            id: purchase.id,
+            userId: purchase.userId,
+            eventTimeMs: Date.now(),
+            purchase: { purchaseId: purchase.id },
+          },
+          way: 'api',
+          outcome: 'acked',
+        },
+      ],
+      personal: [],
+    },
+    coupons: [coupons.told],
+    orders: orders.told,
+    money: money.told,
+  };
+  return {
+    shop,
+    of,
+    redis,
+    rankingKey,
+    hide: (hides: (record: IncomingRecord) => boolean) => void hidden.push(hides),
+    ids: {
+      ...coupons.ids,
+      ...orders.ids,
+      unpaid,
+      ...money.ids,
+      purchase: purchase.id,
+      answer,
+      timer: timers.rows[0]!.id,
+    },
+    /** As if all limits were over. */
+    running: new Map(
+      promises.flatMap((promise) => {
+        const make = checks[promise.name];
+        return make === undefined ? [] : [[promise.name, make(deps, { ...promise, limitMs: 0 })] as const];
+      }),
+    ),
+    judged: async () => {
+      const verdicts = await check.judge(told, { patienceMs: 0, disturbed: false });
+      return verdicts.flatMap(({ findings }) => findings.map(({ kind, id }) => `${kind} ${id}`));
+    },
+  };
+}
+
+/** The judge's reader over topics in memory; groups have committed all. */
+function readerOf(kafka: Pick<CheckDeps['kafka'], 'admin' | 'read'>): Reader {
+  const ends: Reader['ends'] = async (names) =>
+    new Map(
+      await Promise.all(
+        names.map(async (topic) => {
+          const offsets = await kafka.admin.offsets(topic);
+          return [topic, new Map(offsets.map(({ partition, high }) => [partition, high]))] as const;
+        }),
+      ),
+    );
+  return {
+    ends,
+    committed: (id) => ends(allGroups.find((group) => group.id === id)!.topics.map(({ name }) => name)),
+    since: (mark) => async () => {
+      const seen = new Map<string, SeenRecord[]>();
+      for (const [topic, own] of await ends([...mark.keys()]))
+        for (const [partition, end] of own)
+          for await (const records of kafka.read(topic, partition, mark.get(topic)!.get(partition)!, end))
+            seen.set(topic, [...(seen.get(topic) ?? []), ...records.map(asSeen)]);
+      return (topic) => seen.get(topic) ?? [];
+    },
+    async close() {},
+  };
+}
+
+const asSeen = ({ headers, key, value, ...place }: IncomingRecord): SeenRecord => ({
+  ...place,
+  key: key === null ? null : Buffer.from(key),
+  value: value === null ? null : Buffer.from(value),
+  headers: Object.fromEntries(
+    Object.entries(headers).map(([name, content]) => [name, Buffer.from(String(content))]),
+  ),
+});
+
+type Send = Awaited<ReturnType<ReturnType<typeof createMemoryKafka>['producer']>>['send'];
+
+/** Two people ask for the one coupon that there is. */
+async function sellOut(shop: Kysely<unknown>, send: Send) {
+  const store = requestStore(async () => shop);
+  const coupon = await createCoupon(shop, { name: 'c', stock: 1 });
+  const requests = ['person-a', 'person-b'].map((userId) => ({
+    requestId: uuidV7(Date.now()),
+    userId,
+    couponId: coupon,
+    traceparent: undefined,
+  }));
+  const records = requests.map((request) => requestRecord(request, orderings.user));
+  const { id } = await acceptRequests(store, requests, records);
+  await send(records);
+  await sql`DELETE FROM muster_outbox_due WHERE id = ${id}`.execute(shop);
+  const decided = await decideRequests(store, requests, ({ couponHistoryId, couponId }) => ({
+    topic: topics.externalEvents.name,
+    key: null,
+    value: '{}',
+    headers: { ce_id: couponHistoryId!, ce_type: 'CouponIssued', ce_subject: couponId },
+  }));
+  const results = decided.map((one) => resultOf(one, pseudonymKey));
+  await send(
+    results.map((result) =>
+      eventRecord({
+        topic: topics.couponResults.name,
+        key: orderings.user.resultKey(result),
+        type: 'CouponResult',
+        source: '/muster/coupon-issue',
+        id: result.requestId,
+        timeMs: Date.parse(result.decidedAt),
+        data: result,
+      }),
+    ),
+  );
+  const idOf = (outcome: string) => results.find((result) => result.outcome === outcome)!.requestId;
+  return {
+    ids: { coupon, won: idOf('SUCCESS'), refused: idOf('FAILED') },
+    told: {
+      couponId: coupon,
+      stock: 1,
+      issued: 1,
+      requestIds: results.map(({ requestId }) => requestId),
+      outcomeOf: new Map(results.map(({ requestId, reason }) => [requestId, reason ?? 'SUCCESS'])),
+      failed: 0,
+      notAcknowledged: 0,
+      usersTwice: 0,
+    },
+  };
+}
+
+/** One order is paid, another one waits for its payment. */
+async function sell(db: Kysely<unknown>) {
+  const shop = db as Kysely<OrderTables>;
+  const nowMs = Date.now();
+  const quantity = 2;
+  const stock = 100;
+  const { productId: product } = await createProduct(
+    shop,
+    { name: 'Mug', price: amount(1_000), stock },
+    undefined,
+    nowMs,
+  );
+  const items = [{ productId: product, quantity }];
+  const placed = await placeOrders(
+    shop,
+    [
+      { user: 'u_1', items },
+      { user: 'u_2', items },
+    ],
+    nowMs,
+    1_800_000,
+  );
+  const [order, unpaid] = placed.map((one) => (one.ok ? one.order.orderId : '')) as [string, string];
+  const payment = uuidV7(nowMs);
+  const call = {
+    orderId: order,
+    idempotencyKey: order,
+    requestHash: order,
+    amount: amount(1_000 * quantity),
+    paymentId: payment,
+    method: 'card',
+    cardLast4: undefined,
+    traceparent: undefined,
+  };
+  await payOrders(
+    paymentStore(async () => shop),
+    [call],
+    nowMs,
+  );
+  return {
+    quantity,
+    ids: { product, order, unpaid, payment },
+    told: {
+      orders: [
+        {
+          orderId: order,
+          items,
+          outcome: 'paid' as const,
+          paymentId: payment,
+          paySentAtMs: nowMs,
+          paidAtMs: nowMs + 1,
+        },
+      ],
+      failed: 0,
+      productIds: [product],
+      stock,
+      changed: [],
+    },
+  };
+}
+
+/** Two members with money, one of whom sends the other some of it, twice. */
+async function sendMoney(db: Kysely<unknown>) {
+  const store = ledgerStore(async () => db);
+  const accountOf = (member: string) => pseudonym(pseudonymKey, member);
+  // Old enough to be judged.
+  const transfer = async (from: string, to: string, amountMinor: number) => {
+    const transferId = uuidV7(Date.now() - 2_000);
+    const legs = [{ from, to, amountMinor, reason: 'transfer' }];
+    await bookAll(
+      store,
+      [
+        {
+          operation: { kind: 'transfer', transferId, currency: 'KRW', legs },
+          once: { scope: 'money:test', key: transferId, body: '' },
+        },
+      ],
+      Date.now(),
+    );
+    return transferId;
+  };
+  const members = [];
+  for (const member of ['person-1', 'person-2']) {
+    await setAccount(db, accountOf(member), { currency: 'KRW', state: 'OPEN' });
+    const transferId = await transfer(houseAccounts(0)('bank', 'KRW'), accountOf(member), 1_000_000);
+    members.push({ member, transferId, amountMinor: 1_000_000 });
+  }
+  const sent = [];
+  for (const amountMinor of [100, 101]) {
+    const transferId = await transfer(accountOf('person-1'), accountOf('person-2'), amountMinor);
+    sent.push({
+      amountMinor,
+      from: 'person-1',
+      to: 'person-2',
+      owes: 'booked' as const,
+      outcome: 'booked' as const,
+      transferIds: [transferId],
+    });
+  }
+  return {
+    ids: { account: accountOf('person-1'), transfer: sent[0]!.transferIds[0]! },
+    told: { members, sent },
+  };
+}
+
+test.beforeEach((t) => t.timeout(120_000));
+
+test('what is in order is told by nobody', async (t) => {
+  const stage = await open(t, 'wrongs_none');
+  t.deepEqual(await brokenNow(stage.running), {});
+  t.deepEqual(await stage.judged(), []);
+});
+
+for (const [name, { does, breaks, told }] of Object.entries(wrongs))
+  test(`${name}: ${does}; both tell it`, async (t) => {
+    const stage = await open(t, `wrongs_${Object.keys(wrongs).indexOf(name)}`);
+    await breaks(stage);
+    const { check, judge } = told(stage.ids);
+    const broken = await brokenNow(stage.running);
+    t.deepEqual(broken[name], [check]);
+    const findings = await stage.judged();
+    t.true(findings.includes(judge), `the judge says: ${findings.join(', ') || 'nothing'}`);
+  });
+
+test('each promise has such a wrong, and docs/promises.md says which', async (t) => {
+  t.deepEqual(
+    promises.map(({ name }) => name).filter((name) => wrongs[name] === undefined),
+    [],
+  );
+  const docs = await readFile(join(checkout, 'docs/promises.md'), 'utf8');
+  const rows = Object.entries(wrongs).map(([name, { does }]) => `| \`${name}\` | ${does} |`);
+  t.true(
+    rows.every((row) => docs.includes(row)),
+    `docs/promises.md needs:\n${rows.join('\n')}`,
+  );
+});
