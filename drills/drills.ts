@@ -1,9 +1,10 @@
 /** All drills, as data: what is broken when under which load, and what must not happen. docs/drills.md says how to add one. */
+import type { Environment } from '../catalog/environments.ts';
 import { MusterError } from '../workers/base/errors.ts';
 import { seededRandom } from '../workers/traffic/generate.ts';
 import type { Drill, Target } from './drill.ts';
 import type { Fault } from './faults.ts';
-import { cases, drillOf, lastsMs, loadsOf, stepsOf, variants } from './matrix/cases.ts';
+import { casesIn, drillOf, lastsMs, loadsOf, stepsOf, variants } from './matrix/cases.ts';
 
 /** What every drill of promotion sends a second. */
 const promotion = { rate: 200 };
@@ -249,34 +250,39 @@ export const drills: readonly Drill[] = [
   },
 ];
 
+type Having = Pick<Environment, 'processes'>;
+
 /** Each store, and each process of ours, away or hindered by itself: the cases of the matrix whose load is all in order. */
-export const outages: readonly Drill[] = cases.filter(({ variant }) => variant === 'all').map(drillOf);
+export const outagesIn = (environment: Having): readonly Drill[] =>
+  casesIn(environment)
+    .filter(({ variant }) => variant === 'all')
+    .map(drillOf);
 
 /** The drill or case of the matrix of this name. Throws MUSTER_USAGE with the known names. */
-export function drillNamed(name: string): Drill {
+export function drillNamed(name: string, environment: Having): Drill {
   const found = drills.find((drill) => drill.name === name);
   if (found !== undefined) return found;
-  const one = cases.find((other) => other.name === name);
+  const one = casesIn(environment).find((other) => other.name === name);
   if (one === undefined)
     throw new MusterError(
       'MUSTER_USAGE',
-      `No drill "${name}"; there are: ${[...drills, ...outages].map((drill) => drill.name).join(', ')}, soak, matrix, all, outages.`,
+      `No drill "${name}"; there are: ${[...drills, ...outagesIn(environment)].map((drill) => drill.name).join(', ')}, soak, matrix, all, outages.`,
     );
   return drillOf(one);
 }
 
 const legMinutes = 10;
-/** Over in a minute, the recovery too. */
-const shortCases = cases.filter(
-  (one) => one.variant === 'all' && one.lengthMs <= 15_000 && lastsMs(one) <= 45_000,
-);
 
 /**
  * A soak as drills of ten minutes each, so that what was sent fits in memory: a case of the matrix that is short, each minute,
  * under everything at once. The same seed gives the same faults.
  */
-export function soak(minutes: number, seed: number): readonly Drill[] {
+export function soak(minutes: number, seed: number, environment: Having): readonly Drill[] {
   const random = seededRandom(seed);
+  // Over in a minute, the recovery too.
+  const shortCases = casesIn(environment).filter(
+    (one) => one.variant === 'all' && one.lengthMs <= 15_000 && lastsMs(one) <= 45_000,
+  );
   return Array.from({ length: Math.ceil(minutes / legMinutes) }, (_, leg): Drill => {
     const length = Math.min(legMinutes, minutes - leg * legMinutes);
     const loadMs = length * 60_000;

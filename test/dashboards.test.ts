@@ -9,9 +9,9 @@ import type { Dashboard } from '../drawing/model.ts';
 import { prometheusAt } from '../drawing/prometheus.ts';
 import { interpolate, resolutionOf, variablesOf } from '../drawing/queries.ts';
 import { run } from '../environment/children.ts';
+import { runMoney } from '../workers/traffic/money.ts';
 import { runTraffic } from '../workers/traffic/run.ts';
 import { apiToken, apiUrl, environment, setting } from './deployed.fixture.ts';
-import { sendMoney } from './money.fixture.ts';
 import { openShop } from './shop.fixture.ts';
 
 const prometheus = prometheusAt(setting('MUSTER_PROMETHEUS_URL'));
@@ -71,7 +71,14 @@ test.serial('every query of every dashboard finds data on a system at work', asy
       signal: closing.signal,
       logDirectory: setting('LOG_INBOX_DIRECTORY'),
     }),
-    sendMoney({ payUrl: setting('MUSTER_PAY_URL'), token: apiToken, rate: 4, signal: closing.signal }),
+    runMoney({
+      payUrl: setting('MUSTER_PAY_URL'),
+      token: apiToken,
+      rate: 4,
+      durationMs,
+      memberPrefix: `dashboards-${startedAtMs}`,
+      signal: closing.signal,
+    }),
   ]);
   // When the load cannot begin there is nothing to wait for; `finally` says why.
   load.catch(() => closing.abort());
@@ -91,9 +98,9 @@ test.serial('every query of every dashboard finds data on a system at work', asy
     if (!closing.signal.aborted) t.deepEqual(empty, []);
   } finally {
     closing.abort();
-    const [shop, traffic, { booked }] = await load;
+    const [shop, traffic, money] = await load;
     t.log(
-      `shop ${JSON.stringify(shop)}; traffic ${traffic.acked} acked of ${traffic.sent}; ${booked} amounts sent`,
+      `shop ${JSON.stringify(shop)}; traffic ${traffic.acked} acked of ${traffic.sent}; ${money.sent.length} amounts sent`,
     );
   }
 });

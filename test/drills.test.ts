@@ -16,7 +16,7 @@ const names = ['two-brokers-gone-35s', 'mysql-frozen-150s'];
 const judged =
   /^(acked and lost|wrong, doubled or untold|requests failed for good|processes that ended|dead letters that are not owed|steady state again)$/;
 
-for (const leg of names.map(drillNamed))
+for (const leg of names.map((name) => drillNamed(name, environment)))
   test.serial(
     `${leg.name}: nothing lost or wrong, no process ends, no good record is put aside`,
     async (t) => {

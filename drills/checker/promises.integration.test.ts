@@ -10,7 +10,7 @@ import { type Kysely, sql } from 'kysely';
 import { createClient, type RedisClientType } from 'redis';
 import { allGroups } from '../../catalog/groups.ts';
 import { type PromiseName, promises } from '../../catalog/promises.ts';
-import { type DatabaseName, platformDatabases } from '../../catalog/tables.ts';
+import type { DatabaseName } from '../../catalog/tables.ts';
 import { topics } from '../../catalog/topics.ts';
 import { checkout } from '../../environment/paths.ts';
 import { bytesOfUuid, uuidV7 } from '../../workers/base/ids.ts';
@@ -38,9 +38,8 @@ import type { Check, CheckDeps } from '../../workers/platform/checks.ts';
 import { platformChecks } from '../../workers/platform/promises.ts';
 import { createMemoryKafka } from '../../workers/promotion/memory-kafka.fixture.ts';
 import { promotionChecks } from '../../workers/promotion/promises.ts';
-import { scratchDatabase } from '../../workers/store/database.fixture.ts';
-import { databaseOf, openDatabase, transaction } from '../../workers/store/database.ts';
-import { foldersOf, migrate } from '../../workers/store/migrate.ts';
+import { scratchDatabases } from '../../workers/store/database.fixture.ts';
+import { transaction } from '../../workers/store/database.ts';
 import { appendOutbox, outboxStore } from '../../workers/store/outbox.ts';
 import { startOutboxRelay } from '../../workers/store/relay.ts';
 import { beginCheck, type Told } from './check.ts';
@@ -198,16 +197,9 @@ type Ids = Stage['ids'];
 
 /** Everything in order: a coupon that is sold out, an order that is paid and one that waits, a purchase, a transfer. */
 async function open(t: ExecutionContext, name: string) {
-  const scratch = await scratchDatabase(name);
-  const shop = scratch.db;
-  const databases = new Map<DatabaseName, Kysely<unknown>>([['shop', shop]]);
-  const of = (database: DatabaseName) => databases.get(database)!;
-  for (const other of platformDatabases.filter((one) => one !== 'shop')) {
-    const settings = databaseOf(scratch.settings, other);
-    await sql`CREATE DATABASE ${sql.id(settings.MYSQL_DATABASE)}`.execute(shop);
-    await migrate(settings, () => {}, { folders: foldersOf(other) });
-    databases.set(other, openDatabase({ settings, connections: 2 }));
-  }
+  const scratch = await scratchDatabases(name);
+  const { of } = scratch;
+  const shop = of('shop');
   const rankingKey = uniqueName('ranking');
   const redisAt = {
     REDIS_HOST: process.env.REDIS_HOST ?? '127.0.0.1',
@@ -240,11 +232,6 @@ async function open(t: ExecutionContext, name: string) {
   t.teardown(async () => {
     await redis.del(rankingKey);
     redis.destroy();
-    for (const [other, db] of databases)
-      if (other !== 'shop') {
-        await sql`DROP DATABASE ${sql.id(databaseOf(scratch.settings, other).MYSQL_DATABASE)}`.execute(shop);
-        await db.destroy();
-      }
     await scratch.drop();
   });
 

@@ -6,10 +6,11 @@ import type { Attempt, Outage } from '../runner/measure.ts';
 import { coupons } from './coupons.ts';
 import { foreign } from './foreign.ts';
 import type { LoadStage, Part, RunningPart, Seen } from './load.ts';
+import { money } from './money.ts';
 import { orders } from './orders.ts';
 import { promotion } from './promotion.ts';
 
-const parts = { promotion, foreign, coupons, orders };
+const parts = { promotion, foreign, coupons, orders, money };
 
 type RatesOf<One> = One extends Part<infer Rates> ? Rates : never;
 
@@ -33,6 +34,8 @@ export interface LoadResult {
 }
 
 export interface RunningLoad {
+  /** Parts that were asked for, and for which the environment has no entrance. */
+  readonly leftOut: readonly string[];
   /** Ends the parts that do not end by themselves. */
   end(): void;
   readonly done: Promise<LoadResult>;
@@ -55,7 +58,11 @@ const card = '4111111111111111';
 export async function startLoad(loads: Loads, stage: Omit<LoadStage, 'person'>): Promise<RunningLoad> {
   const { variables, run, signal } = stage;
   const person = `${run}-person`;
-  const chosen = namesOf(loads);
+  const asked = namesOf(loads);
+  const chosen = asked.filter((name) => {
+    const { entrance }: { readonly entrance?: string } = parts[name];
+    return entrance === undefined || variables[entrance] !== undefined;
+  });
   const check = await beginCheck({ subjects: chosen, variables, run, personal: [person, card], signal });
   const running: RunningPart[] = [];
   for (const name of chosen) {
@@ -71,6 +78,7 @@ export async function startLoad(loads: Loads, stage: Omit<LoadStage, 'person'>):
   // Whoever waits for it sees it fail; until then it must not be nobody's.
   done.catch(() => undefined);
   return {
+    leftOut: asked.filter((name) => !chosen.includes(name)),
     end() {
       for (const part of running) part.end?.();
     },

@@ -52,6 +52,8 @@ export interface RunningPart {
 export interface Part<Rates> {
   /** Those that work on what it sends. */
   readonly groups: readonly { readonly id: string }[];
+  /** The variable that says where it sends; an environment without it has nobody there. Unset: each has. */
+  readonly entrance?: string;
   start(rates: Rates, stage: LoadStage): Promise<RunningPart>;
 }
 

@@ -4,7 +4,7 @@
  * Whoever was told "accepted" before or meanwhile is served afterwards; no process ends that the case does not end itself,
  * and nothing that is in order becomes a dead letter.
  */
-import { environments } from '../../catalog/environments.ts';
+import { type Environment, environments } from '../../catalog/environments.ts';
 import type { Drill, DrillStep, Target } from '../drill.ts';
 import type { Fault } from '../faults.ts';
 import type { Loads } from '../loads/index.ts';
@@ -49,15 +49,9 @@ const workerBreaks = {
   frozen: { inject: { kind: 'pause' }, seconds: [15, 150] },
 } as const;
 
-/**
- * Those of every environment: my-pay is not in all of them yet. What stands for systems outside is no part of the platform:
- * that they fail is the drill webhook-failing.
- */
+/** What stands for systems outside is no part of the platform: that they fail is the drill webhook-failing. */
 const workers = environments.ci.processes.list
   .filter(({ workers: own }) => !own.includes('webhook-stub') && !own.includes('traffic'))
-  .filter(({ name }) =>
-    Object.values(environments).every(({ processes }) => processes.list.some((one) => one.name === name)),
-  )
   .map(({ name }): [string, Part] => [
     name,
     { about: `The process ${name}`, on: alias(name), breaks: workerBreaks, backWithinMs: 25_000 },
@@ -130,6 +124,7 @@ export function loadsOf(variant: Variant, loadMs: number): Loads {
     // Sold out about half way: both answers are given before, during and after faults.
     coupons: { rate: requests, stock: Math.ceil((requests * loadMs) / 1_000 / 4) },
     orders: { rate: 5 },
+    money: { rate: 5 },
     ...(variant === 'all' ? {} : { foreign: { rate: 1, kinds: variant } }),
   };
 }
@@ -153,6 +148,14 @@ export const cases: readonly Case[] = Object.entries(targets).flatMap(([target, 
     ),
   ),
 );
+
+/** Those whose part the environment has: my-pay is not in all of them yet. */
+export function casesIn({ processes }: Pick<Environment, 'processes'>): readonly Case[] {
+  const isProcess = new Set(workers.map(([name]) => name));
+  return cases.filter(
+    ({ target }) => !isProcess.has(target) || processes.list.some(({ name }) => name === target),
+  );
+}
 
 /** From the begin of a case to that of the next: both moves of a disk, the fault, and the time to recover. */
 export function lastsMs({ target, fault, lengthMs }: Case): number {

@@ -1,7 +1,8 @@
 /** The plan of a matrix: which cases, in which order, and which of them share one load. Pure. */
+import type { Environment } from '../../catalog/environments.ts';
 import { seededRandom } from '../../workers/traffic/generate.ts';
 import type { Drill } from '../drill.ts';
-import { type Case, cases, firstAtMs, lastsMs, loadsOf, stepsOf, variants } from './cases.ts';
+import { type Case, casesIn, firstAtMs, lastsMs, loadsOf, stepsOf, variants } from './cases.ts';
 import { pairwise, shuffled } from './pairwise.ts';
 
 /** What was sent has to fit in memory. */
@@ -21,9 +22,13 @@ export const valuesOf = ({ target, fault, lengthMs, variant }: Case): readonly s
  * The legs of a matrix: each a drill whose cases share one load. Every two values of target, fault, length and load that
  * can meet do, once at least; the seed decides the rest and the order. With `minutes` as many cases of it as fit.
  */
-export function matrixOf(seed: number, minutes?: number): readonly Drill[] {
+export function matrixOf(
+  seed: number,
+  environment: Pick<Environment, 'processes'>,
+  minutes?: number,
+): readonly Drill[] {
   const random = seededRandom(seed);
-  const chosen = shuffled(pairwise(cases, valuesOf, lastsMs, random), random);
+  const chosen = shuffled(pairwise(casesIn(environment), valuesOf, lastsMs, random), random);
   const packed = variants.flatMap((variant) => packs(chosen.filter((one) => one.variant === variant)));
   const whole = shuffled(packed, random);
   const legs = minutes === undefined ? whole : slice(whole, minutes * 60_000);

@@ -103,6 +103,8 @@ export async function runDrill(drill: Drill, options: RunDrillOptions): Promise<
     });
     const startedAtMs = Date.now();
     event('load', 'load begins');
+    for (const name of load.leftOut)
+      event('note', `load ${name} is left out: ${environment.name} has no entrance for it`);
 
     steps = drill.steps.map((step) =>
       runStep(step, {

@@ -27,7 +27,7 @@ export function addDrill(program: Command): void {
       ['--env ci drill all', 'all of them, about forty minutes'],
       ['--env ci drill mysql-read-only-35s-odd', 'one case of the matrix by itself'],
       ['--env ci drill soak --minutes 60', 'a random fault each minute'],
-      ['--env ci drill matrix --seed 1', 'every two of part, fault, length and load meet once; 80 minutes'],
+      ['--env ci drill matrix --seed 1', 'every two of part, fault, length and load meet once; 90 minutes'],
       ['--env ci drill matrix --seed 1 --part 2/4', 'the second quarter of it'],
       ['--env ci drill seeded-bugs', 'does the checker catch them? All, or those named after it'],
     ],
@@ -43,15 +43,14 @@ export function addDrill(program: Command): void {
         )
         .option('--yes-really', 'needed for environment prod'),
     async run({ environment, signal }, options, names) {
-      const [{ drillNamed, drills, outages, soak }, { matrixOf, partOf }, { withFaults }] = await Promise.all(
-        [
+      const [{ drillNamed, drills, outagesIn, soak }, { matrixOf, partOf }, { withFaults }] =
+        await Promise.all([
           import('../../drills/drills.ts'),
           import('../../drills/matrix/plan.ts'),
           import('../../drills/faults.ts'),
-        ],
-      );
+        ]);
       if (names.length === 0 || names[0] === 'list') {
-        say(drillTable([...drills, ...outages], paint));
+        say(drillTable([...drills, ...outagesIn(environment)], paint));
         return undefined;
       }
       const seed = numberOf('--seed', options.seed ?? String(Date.now() % 2 ** 31));
@@ -67,10 +66,10 @@ export function addDrill(program: Command): void {
       const minutes = options.minutes === undefined ? undefined : numberOf('--minutes', options.minutes);
       const chosen = names.flatMap((name) => {
         if (name === 'all') return drills;
-        if (name === 'outages') return outages;
-        if (name === 'soak') return soak(minutes ?? 60, seed);
-        if (name !== 'matrix') return [drillNamed(name)];
-        const legs = partOf(matrixOf(seed, minutes), ...partNumbers(options.part));
+        if (name === 'outages') return outagesIn(environment);
+        if (name === 'soak') return soak(minutes ?? 60, seed, environment);
+        if (name !== 'matrix') return [drillNamed(name, environment)];
+        const legs = partOf(matrixOf(seed, environment, minutes), ...partNumbers(options.part));
         say(`${planTable(legs, seed, paint)}\n`);
         return legs;
       });

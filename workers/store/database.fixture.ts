@@ -3,9 +3,9 @@ import { connect, createServer, type Socket } from 'node:net';
 import type { ExecutionContext } from 'ava';
 import { type Kysely, sql } from 'kysely';
 import mysql from 'mysql2/promise';
-import type { DatabaseName } from '../../catalog/tables.ts';
+import { type DatabaseName, platformDatabases } from '../../catalog/tables.ts';
 import type { DatabaseSettings } from '../base/config.ts';
-import { connectionOptions, openDatabase, transaction } from './database.ts';
+import { connectionOptions, databaseOf, openDatabase, transaction } from './database.ts';
 import { foldersOf, migrate } from './migrate.ts';
 import { once } from './once.ts';
 import { appendOutbox } from './outbox.ts';
@@ -66,6 +66,31 @@ export async function scratchDatabase(name: string, like: DatabaseName = 'shop')
     async drop() {
       await db.destroy();
       await scratch.drop();
+    },
+  };
+}
+
+/** A scratch database like the shop's, and beside it all others with the platform's tables, named as they are. */
+export async function scratchDatabases(name: string) {
+  const { db: shop, settings, drop } = await scratchDatabase(name);
+  const beside = platformDatabases
+    .filter((other) => other !== 'shop')
+    .map((other) => ({ other, own: databaseOf(settings, other) }));
+  const databases = new Map<DatabaseName, Kysely<unknown>>([['shop', shop]]);
+  for (const { other, own } of beside) {
+    await sql`CREATE DATABASE ${sql.id(own.MYSQL_DATABASE)}`.execute(shop);
+    await migrate(own, () => {}, { folders: foldersOf(other) });
+    databases.set(other, openDatabase({ settings: own, connections: 4 }));
+  }
+  return {
+    settings,
+    of: (database: DatabaseName) => databases.get(database)!,
+    async drop() {
+      for (const { other, own } of beside) {
+        await databases.get(other)!.destroy();
+        await sql`DROP DATABASE ${sql.id(own.MYSQL_DATABASE)}`.execute(shop);
+      }
+      await drop();
     },
   };
 }

@@ -33,7 +33,7 @@ export function openClient(options: ClientOptions) {
   };
 
   async function call(
-    method: 'GET' | 'POST',
+    method: 'GET' | 'POST' | 'PUT',
     path: string,
     body?: object,
     headers: Headers = {},
@@ -51,13 +51,17 @@ export function openClient(options: ClientOptions) {
     return { status: answer.statusCode, json: (await answer.body.json()) as Record<string, unknown> };
   }
 
-  /** Posts until there is an answer below 500; undefined: there was none in time. `tookMs`: from the first try to the answer. */
+  /**
+   * Posts until there is an answer below 500 other than that the key is in use (an earlier try of ours is still being handled);
+   * undefined: there was none in time. `tookMs`: from the first try to the answer.
+   */
   async function insist(path: string, body: object, headers?: Headers) {
     const sentMs = performance.now();
     for (let tries = 1, waitMs = 50; ; tries++, waitMs = Math.min(waitMs * 2, 1_000)) {
       try {
         const answer = await call('POST', path, body, headers);
-        if (answer.status < 500) return { ...answer, tries, tookMs: performance.now() - sentMs };
+        if (answer.status < 500 && codeOf(answer) !== 'MUSTER_IDEMPOTENCY_KEY_IN_USE')
+          return { ...answer, tries, tookMs: performance.now() - sentMs };
         problem(codeOf(answer));
       } catch (error) {
         problem((error as { code?: string }).code ?? (error as Error).name);

@@ -1,0 +1,37 @@
+/** Members with prepaid money who send each other amounts; some that must be refused, and some that come twice. */
+import { type MoneyReport, runMoney } from '../../workers/traffic/money.ts';
+import { followProgress, type Part, type Seen, triesOf } from './load.ts';
+
+export interface MoneyRates {
+  /** Amounts a second. */
+  readonly rate: number;
+}
+
+export const money: Part<MoneyRates> = {
+  groups: [],
+  entrance: 'MUSTER_PAY_URL',
+  async start({ rate }, { variables, person, loadMs, retryForMs, signal }) {
+    const progress = followProgress('amounts booked');
+    const all = runMoney({
+      payUrl: variables.MUSTER_PAY_URL!,
+      token: variables.MUSTER_API_TOKEN!,
+      rate,
+      durationMs: loadMs,
+      memberPrefix: person,
+      retryForMs,
+      signal,
+      onProgress: progress.at,
+    });
+    return { progress, done: all.then(seenOf), told: async () => ({ money: await all }) };
+  },
+};
+
+function seenOf({ sent, sendMs, problems }: MoneyReport): Seen {
+  return {
+    sent: sent.length,
+    failed: sent.filter(({ outcome, owes }) => outcome !== owes).length,
+    failedTries: triesOf(problems),
+    sentAtMs: new Map(sent.flatMap(({ transferIds, sentAtMs }) => transferIds.map((id) => [id, sentAtMs]))),
+    ...(sendMs === undefined ? {} : { latencyMs: sendMs }),
+  };
+}
