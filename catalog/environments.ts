@@ -294,6 +294,7 @@ function laptop(
           semiSpaceMiB: 4,
           publishedPort: port(82),
         },
+        { name: 'logging', workers: ['log-store'], size: { memoryMiB: 128 }, replicas: 1 },
         // Stands for everything outside: it receives webhooks and alerts.
         {
           name: 'outside-world',
@@ -439,6 +440,7 @@ function production(): Environment {
           // The receiver is the site's own: edit it here.
           env: { OUTSIDE_WEBHOOK_URL: 'https://webhooks.muster.internal' },
         },
+        { name: 'logging', workers: ['log-store'], size: { memoryMiB: 128, cpus: 0.25 }, replicas: 1 },
       ],
     },
   };

@@ -90,6 +90,15 @@ export const groups = {
     lagSecondsHigh: 2,
     retryDelaysMs: [],
   },
+  logStore: {
+    id: 'log-store',
+    topics: [topics.logs],
+    owner: 'logging',
+    description: 'Writes log lines into the log store, and to its own stdout.',
+    // It commits what is on the store's disk, some ten seconds after it was written.
+    lagSecondsHigh: 60,
+    retryDelaysMs: [],
+  },
 } satisfies Record<string, ConsumerGroup>;
 
 export const allGroups: readonly ConsumerGroup[] = Object.values(groups);

@@ -1,5 +1,6 @@
 /** The metrics that our processes count and measure: kind, what they say, their labels, by their name. */
 import { couponReasons, orderBys } from './events/coupon.ts';
+import { logDropReasons } from './logs.ts';
 import { durationBuckets, metrics, promotionLatencyBuckets } from './metrics.ts';
 import { promises } from './promises.ts';
 import { topics } from './topics.ts';
@@ -38,8 +39,21 @@ const joined = [...inputs, topics.purchaseByUser.name, topics.promoBehaviorByUse
 
 const topic = 'messaging_destination_name';
 const group = 'messaging_consumer_group_name';
-const { messaging, http, outbox, tables, promotion, coupon, order, outside, money, lag, canary, recovery } =
-  metrics;
+const {
+  messaging,
+  http,
+  outbox,
+  tables,
+  log,
+  promotion,
+  coupon,
+  order,
+  outside,
+  money,
+  lag,
+  canary,
+  recovery,
+} = metrics;
 const checked = metrics.promises;
 
 export const instruments = {
@@ -89,6 +103,23 @@ export const instruments = {
     'Room that the table takes on the database’s disk, as its server estimates it; indexes and free pages included.',
     ['schema', 'table'],
   ),
+
+  [log.lines]: counter('Log lines written by the process.', ['level'], {
+    known: combined({ level: ['error', 'warn', 'info'] }),
+  }),
+  [log.published]: counter('Log lines of the process that are on their topic.'),
+  [log.dropped]: counter('Log lines that are on stdout only, by why.', ['reason'], {
+    known: combined({ reason: logDropReasons }),
+  }),
+  [log.waitingBytes]: gauge('Memory that log lines take which wait for Kafka.'),
+  [log.stored]: counter(
+    'Lines read from the topic of logs, by whether the log store had them already.',
+    ['outcome'],
+    {
+      known: combined({ outcome: ['stored', 'repeated'] }),
+    },
+  ),
+  [log.storeLatency]: histogram('From a line that was written to the log store’s answer.'),
 
   [checked.broken]: gauge('Of how many a promise was not true when it was checked last.', ['promise']),
   [checked.checkedTime]: gauge('When a promise was last checked (Unix time); 0: not yet.', ['promise']),

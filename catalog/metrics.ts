@@ -38,6 +38,18 @@ export const metrics = {
     /** Labels schema, table: as the server estimates it. */
     bytes: 'muster_table_bytes',
   },
+  log: {
+    /** Label level. */
+    lines: 'muster_log_lines_total',
+    published: 'muster_log_lines_published_total',
+    /** Label reason. */
+    dropped: 'muster_log_lines_dropped_total',
+    waitingBytes: 'muster_log_waiting_bytes',
+    /** Of the worker log-store. Label outcome. */
+    stored: 'muster_log_store_lines_total',
+    /** Of the same: when a line was stored that had just been written. */
+    storeLatency: 'muster_log_store_latency_seconds',
+  },
   /** Label promise (catalog/promises.ts). */
   promises: {
     /** Of how many it was not true when it was checked last. */
@@ -268,6 +280,10 @@ export const metrics = {
     keys: 'redis_db_keys',
     keysExpiring: 'redis_db_keys_expiring',
     commands: 'redis_commands_processed_total',
+  },
+  victorialogs: {
+    /** Label type. */
+    dataBytes: 'vl_data_size_bytes',
   },
   jaeger: {
     receiverRefused: 'otelcol_receiver_refused_spans_total',

@@ -3,7 +3,14 @@
  * beside the code of its capability (`workers/<capability>/promises.ts`). Alerts, dashboard, status and docs follow.
  */
 
-export type PromiseCapability = 'platform' | 'coupon' | 'order' | 'outside' | 'promotion' | 'money';
+export type PromiseCapability =
+  | 'platform'
+  | 'coupon'
+  | 'order'
+  | 'outside'
+  | 'promotion'
+  | 'money'
+  | 'logging';
 
 interface PromiseFacts {
   readonly capability: PromiseCapability;
@@ -138,6 +145,13 @@ const table = {
     ids: 'the account (pseudonym, or name of ours)',
     limitMs: 0,
     periodMs: 10_000,
+  },
+  'logs-stored': {
+    capability: 'logging',
+    promised: 'Each log line of a process is in the log store, or counted as dropped by the line after it.',
+    ids: 'the life of a process, with the numbers of its lines',
+    limitMs: 60_000,
+    periodMs: 30_000,
   },
 } as const satisfies Readonly<Record<string, PromiseFacts>>;
 

@@ -3,6 +3,7 @@ import type { TSchema } from 'typebox';
 import type { Environment } from './environments.ts';
 import { canaryProbe } from './events/canary.ts';
 import { couponRequest, couponResult } from './events/coupon.ts';
+import { logLine } from './events/logging.ts';
 import { orderCompleted, orderConfirmed, orderExpiryDue, productEvent } from './events/order.ts';
 import { couponIssued, paymentCompleted } from './events/outside.ts';
 import { enrichedPurchase, promoBehavior, promotionLogic, purchase } from './events/promotion.ts';
@@ -39,6 +40,8 @@ export interface Topic {
   readonly description: string;
   /** `log-append`: the broker stamps records, so that a producer's clock cannot reorder or expire them. */
   readonly timestamps: 'log-append' | 'create';
+  /** Bytes of a partition beyond which the oldest go, whatever their age: what writes without bound must not fill the disk. */
+  readonly retentionBytes?: number;
   /** Largest batch in bytes; unset: as Kafka has it, 1,048,588. */
   readonly maxMessageBytes?: number;
   /** The design load, for the capacity planner. */
@@ -204,6 +207,23 @@ const canaryTopics = {
   },
 } satisfies Record<string, Topic>;
 
+const loggingTopics = {
+  logs: {
+    ...standard,
+    name: 'my.logging.out.stdout',
+    partitions: 1,
+    replicationFactor: 2,
+    minInsyncReplicas: 1,
+    retentionMs: 86_400_000,
+    retentionBytes: 2_000_000_000,
+    key: 'none',
+    event: { type: 'LogLine', schema: logLine },
+    owner: 'logging',
+    description: 'What every process logs, a line a record, on its way to the log store.',
+    designLoad: { messagesPerSecond: 5, bytesPerMessage: 600 },
+  },
+} satisfies Record<string, Topic>;
+
 const orderTopics = {
   orderCompleted: {
     ...standard,
@@ -323,6 +343,8 @@ export const topics = {
   productEventsDlq: deadLetterTopic(orderTopics.productEvents),
   orderExpiryDlq: deadLetterTopic(orderTopics.orderExpiry),
   externalEventsDlq: deadLetterTopic(outsideTopics.externalEvents),
+  ...loggingTopics,
+  logsDlq: deadLetterTopic(loggingTopics.logs),
   ...couponTopics,
   couponIssueDlq: deadLetterTopic(couponTopics.couponIssue),
   couponIssueSucceededDlq: deadLetterTopic(couponTopics.couponIssueSucceeded),
@@ -344,6 +366,13 @@ export function topicConfig(topic: Topic, environment: Environment): Record<stri
     'cleanup.policy': 'delete',
     'message.timestamp.type': topic.timestamps === 'log-append' ? 'LogAppendTime' : 'CreateTime',
     'unclean.leader.election.enable': 'false',
+    // Whole segments go, here too.
+    ...(topic.retentionBytes === undefined
+      ? {}
+      : {
+          'retention.bytes': String(topic.retentionBytes),
+          'segment.bytes': String(Math.floor(topic.retentionBytes / 10)),
+        }),
     ...(topic.maxMessageBytes === undefined ? {} : { 'max.message.bytes': String(topic.maxMessageBytes) }),
   };
 }

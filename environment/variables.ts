@@ -79,6 +79,7 @@ export async function hostVariables(
       ? { MUSTER_OUTSIDE_WORLD_URL: `http://${reachFromHost(environment, 'outside-world', 'http')}` }
       : {}),
     MUSTER_PROMETHEUS_URL: `http://${reachFromHost(environment, 'prometheus', 'http')}`,
+    LOG_STORE_URL: `http://${reachFromHost(environment, 'victorialogs', 'http')}`,
     MUSTER_JAEGER_URL: `http://${reachFromHost(environment, 'jaeger', 'query')}`,
   };
 }

@@ -8,6 +8,7 @@ import {
   renderGrafanaDashboards,
   renderGrafanaDatasources,
   renderJaeger,
+  renderJaegerUi,
   renderPrometheus,
 } from './config/observability.ts';
 import { paths } from './config/paths.ts';
@@ -111,7 +112,10 @@ export class ObservabilityStack extends EnvironmentStack {
       command: ['--config', observabilityPaths.jaegerConfig],
       environment: { GOMEMLIMIT: `${Math.floor(jaeger.size.memoryMiB * 0.8)}MiB` },
       size: jaeger.size,
-      files: { [observabilityPaths.jaegerConfig]: renderJaeger(environment) },
+      files: {
+        [observabilityPaths.jaegerConfig]: renderJaeger(environment),
+        [observabilityPaths.jaegerUi]: renderJaegerUi(environment),
+      },
       ports: placementOf(environment, 'jaeger').ports,
       stopGraceSeconds: 10,
       health: { none: 'no shell in the image; Prometheus scrapes its own metrics' },

@@ -30,18 +30,21 @@ const workers: Readonly<Record<string, () => Promise<object>>> = {
   'coupon-api': () => import('./coupon/worker.ts'),
   'coupon-issue': () => import('./coupon/worker.ts'),
   money: () => import('./money/worker.ts'),
+  'log-store': () => import('./logging/worker.ts'),
   lag: () => import('./lag/worker.ts'),
   promises: async () => {
     // The one place that knows all capabilities: they hand over what they promise.
-    const [{ promisesWorker }, platform, coupon, order, outside, promotion, money] = await Promise.all([
-      import('./promises/worker.ts'),
-      import('./platform/promises.ts'),
-      import('./coupon/promises.ts'),
-      import('./order/promises.ts'),
-      import('./outside/promises.ts'),
-      import('./promotion/promises.ts'),
-      import('./money/promises.ts'),
-    ]);
+    const [{ promisesWorker }, platform, coupon, order, outside, promotion, money, logging] =
+      await Promise.all([
+        import('./promises/worker.ts'),
+        import('./platform/promises.ts'),
+        import('./coupon/promises.ts'),
+        import('./order/promises.ts'),
+        import('./outside/promises.ts'),
+        import('./promotion/promises.ts'),
+        import('./money/promises.ts'),
+        import('./logging/promises.ts'),
+      ]);
     return {
       worker: promisesWorker({
         ...platform.platformChecks,
@@ -50,6 +53,7 @@ const workers: Readonly<Record<string, () => Promise<object>>> = {
         ...outside.outsideChecks,
         ...promotion.promotionChecks,
         ...money.moneyChecks,
+        ...logging.loggingChecks,
       }),
     };
   },

@@ -15,6 +15,7 @@ import {
   renderGrafanaDashboards,
   renderGrafanaDatasources,
   renderJaeger,
+  renderJaegerUi,
   renderPrometheus,
 } from './observability.ts';
 import { secretsToShow } from './secrets.ts';
@@ -48,5 +49,6 @@ export function renderAll(environment: Environment): Map<string, string> {
     ['grafana/provisioning/datasources/muster.yml', renderGrafanaDatasources(environment)],
     ['grafana/provisioning/dashboards/muster.yml', renderGrafanaDashboards()],
     ['jaeger/jaeger.yaml', renderJaeger(environment)],
+    ['jaeger/jaeger-ui.json', renderJaegerUi(environment)],
   ]);
 }

@@ -15,6 +15,7 @@ export const observabilityPaths = {
   prometheusConfig: `${paths.config}/prometheus/prometheus.yml`,
   alertmanagerConfig: `${paths.config}/alertmanager.yml`,
   jaegerConfig: `${paths.config}/jaeger.yaml`,
+  jaegerUi: `${paths.config}/jaeger-ui.json`,
   grafanaProvisioning: `${paths.config}/grafana/provisioning`,
 } as const;
 
@@ -220,6 +221,7 @@ export function renderJaeger(environment: Environment): string {
     extensions: {
       jaeger_query: {
         storage: { traces: 'memory' },
+        ui: { config_file: observabilityPaths.jaegerUi },
         http: { endpoint: `0.0.0.0:${containerPorts.jaegerQuery}` },
         grpc: { endpoint: '0.0.0.0:16685' },
       },
@@ -245,6 +247,12 @@ export function renderJaeger(environment: Environment): string {
     },
     exporters: { jaeger_storage_exporter: { trace_storage: 'memory' } },
   });
+}
+
+/** From a trace to its log lines. */
+export function renderJaegerUi(environment: Environment): string {
+  const lines = `${externalUrl(environment, 'victorialogs', 'http')}/select/vmui/#/?query=line:#{traceID}&g0.range_input=24h`;
+  return JSON.stringify({ linkPatterns: [{ type: 'traces', url: lines, text: 'Log lines' }] }, null, 2);
 }
 
 /** The address people open in a browser, for links in alerts. */

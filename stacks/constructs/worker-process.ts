@@ -2,6 +2,7 @@
 import { join } from 'node:path';
 import { Construct } from 'constructs';
 import type { ProcessSpec } from '../../catalog/environments.ts';
+import { topics } from '../../catalog/topics.ts';
 import { mysqlDatabase, mysqlUser } from '../config/data.ts';
 import { paths } from '../config/paths.ts';
 import { serviceTokenOf, tokenVariables } from '../config/secrets.ts';
@@ -102,6 +103,10 @@ export class WorkerProcess extends Construct {
         ...tokenVariables(environment, settings.secrets),
         ...(spec.workers.includes('console') ? { TOKEN_SIGNING_KEY: settings.secrets.tokenSigningKey } : {}),
         LOG_LEVEL: 'info',
+        LOG_TOPIC: topics.logs.name,
+        ...(spec.workers.some((name) => name === 'log-store' || name === 'promises')
+          ? { LOG_STORE_URL: `http://${reach(environment, 'victorialogs', 'http')}` }
+          : {}),
         ...(followsLogs ? { LOG_INBOX_DIRECTORY: paths.logInbox, LOG_STATE_DIRECTORY: paths.logState } : {}),
         ...(sendsTraffic
           ? {

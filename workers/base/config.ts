@@ -108,6 +108,12 @@ export const platformSettings = Type.Object({
     ],
     { default: 'info', description: 'lowest level that is written' },
   ),
+  LOG_TOPIC: Type.Optional(
+    Type.String({
+      pattern: '^[A-Za-z0-9._-]{1,249}$',
+      description: 'topic to which log lines go, too; unset: they go to stdout only',
+    }),
+  ),
   DRAIN_DEADLINE_MS: Type.Integer({
     minimum: 100,
     maximum: 600_000,

@@ -2,8 +2,9 @@
  * JSON log lines on stdout, one object each, with the trace they belong to and without personal data.
  * Redaction happens here, at the only way out, and not where people log.
  */
+import { Writable } from 'node:stream';
 import { isSpanContextValid, trace } from '@opentelemetry/api';
-import winston, { type Logger } from 'winston';
+import winston, { type Logger, type transport } from 'winston';
 
 export type { Logger } from 'winston';
 
@@ -13,6 +14,8 @@ export interface LogOptions {
   readonly level: string;
   /** Where lines go; stdout unless a test looks at them. */
   readonly stream?: NodeJS.WritableStream;
+  /** Is given each line that is written, too. Must neither wait nor throw. */
+  readonly publish?: (line: string, level: string) => void;
 }
 
 const levels = winston.config.npm.levels;
@@ -21,7 +24,7 @@ const levels = winston.config.npm.levels;
  * The process's logger. `log.child({ worker })` names the worker. Pass errors as `{ error }`: code, message, stack
  * and causes are written. A level that is off costs one empty call: nothing is formatted.
  */
-export function createLog({ process: processName, level, stream }: LogOptions): Logger {
+export function createLog({ process: processName, level, stream, publish }: LogOptions): Logger {
   const line = winston.format((info) => {
     const { level: infoLevel, message, worker, ...rest } = info;
     // `log.error(error)` makes the error itself the entry.
@@ -55,6 +58,7 @@ export function createLog({ process: processName, level, stream }: LogOptions): 
       stream === undefined
         ? new winston.transports.Console({ forceConsole: false })
         : new winston.transports.Stream({ stream }),
+      ...(publish === undefined ? [] : [publishing(publish)]),
     ],
     exitOnError: false,
   });
@@ -66,6 +70,23 @@ export function createLog({ process: processName, level, stream }: LogOptions): 
     if (rank > levels[level]!) (log as unknown as Record<string, unknown>)[name] = off;
   }
   return log;
+}
+
+/** Writes nothing. */
+export function silentLog(): Logger {
+  return winston.createLogger({ silent: true });
+}
+
+/** A transport of entries that are formatted already. */
+function publishing(publish: (line: string, level: string) => void): transport {
+  const stream = new Writable({
+    objectMode: true,
+    write(entry: Record<string | symbol, unknown>, _encoding, next) {
+      publish(String(entry[Symbol.for('message')]), String(entry.level));
+      next();
+    },
+  });
+  return new winston.transports.Stream({ stream });
 }
 
 const jsonSafe = (_key: string, value: unknown) => (typeof value === 'bigint' ? String(value) : value);

@@ -46,6 +46,11 @@ export interface ConsumeOptions<T> extends Meaning<T> {
    * schedule. Asked before each record, or before each `atOnce` of them.
    */
   mayBegin?(): boolean;
+  /**
+   * Resolves when what apply() did is durable, where that is later: reading goes on meanwhile, and the offset is committed
+   * then. False: it is not to be committed. Default: at once. Not with `concurrency`.
+   */
+  durable?(at: Place): Promise<boolean>;
   /** For retries and dead letters; unset: one of its own. */
   readonly producer?: Producer;
 }
@@ -116,13 +121,19 @@ export async function consume<T>(kafka: Kafka, options: ConsumeOptions<T>): Prom
       const next = some.at(-1)!.offset + 1;
       const at = { topic, partition, from: some[0]!.offset, next, epoch };
       if (release !== undefined) startAlone(some[0]!, at, mine, release);
-      else if (await handle(some, at)) consumer.commit([{ topic, partition, offset: next }], epoch);
+      else if (await handle(some, at)) void commit(at);
       else return undefined;
       done.set(batch, Math.max(index + some.length, done.get(batch) ?? 0));
     }
     inHand.delete(keyOf(batch));
     if (options.pauseMs !== undefined) await pause(options.pauseMs);
     return undefined;
+  }
+
+  async function commit(at: Place): Promise<void> {
+    if (options.durable !== undefined && !(await options.durable(at))) return;
+    const { topic, partition, next, epoch } = at;
+    consumer.commit([{ topic, partition, offset: next }], epoch);
   }
 
   /** Handles a record beside others; its offset is committed when all before it are done. */

@@ -30,6 +30,8 @@ export interface CheckDeps {
   redis(): Promise<RedisClientType>;
   readonly kafka: Pick<Kafka, 'admin' | 'read'>;
   readonly pseudonymKey: Buffer;
+  /** Base address of the log store. */
+  readonly logStoreUrl: string;
   /** How long an order waits for its payment. */
   readonly payWithinMs: number;
 }

@@ -18,7 +18,7 @@ import {
   platformSettings,
   readAllSettings,
 } from '../base/config.ts';
-import { createLog, type Logger } from '../base/log.ts';
+import { createLog, type Logger, silentLog } from '../base/log.ts';
 import { createRegistry } from '../base/metrics.ts';
 import { startTelemetry, type Telemetry } from '../base/telemetry.ts';
 import { type Http, type Readiness, startHttp } from '../http/server.ts';
@@ -26,6 +26,7 @@ import type { TrustedKeys } from '../http/tokens.ts';
 import type { Kafka } from '../kafka/kafka.ts';
 import { kafkaMetrics } from '../kafka/kafka-metrics.ts';
 import type { Relay } from '../store/relay.ts';
+import { type LogPublisher, startLogPublisher } from './log-publisher.ts';
 import type { Started, Worker } from './worker.ts';
 
 export type ConnectKafka = (options: {
@@ -41,6 +42,9 @@ export interface ProcessOptions {
   readonly connectKafka: ConnectKafka;
   readonly env?: Readonly<Record<string, string | undefined>>;
 }
+
+/** For the last lines to reach Kafka. */
+const lastLinesMs = 1_000;
 
 const exit = { drained: 0, drainTooLong: 1, failed: 70, settings: 78 } as const;
 
@@ -66,8 +70,21 @@ export async function runProcess(options: ProcessOptions): Promise<void> {
   if (settings === undefined) return;
   const [platform, ...own] = settings as [PlatformSettings, ...Record<string, unknown>[]];
 
-  const log = createLog({ process: platform.PROCESS_NAME, level: platform.LOG_LEVEL });
   const registry = createRegistry();
+  const lines =
+    platform.LOG_TOPIC === undefined
+      ? undefined
+      : startLogPublisher({
+          topic: platform.LOG_TOPIC,
+          process: platform.PROCESS_NAME,
+          registry,
+          onDropped: (dropped) => log.warn('log lines are on stdout only', { dropped }),
+        });
+  const log = createLog({
+    process: platform.PROCESS_NAME,
+    level: platform.LOG_LEVEL,
+    ...(lines === undefined ? {} : { publish: lines.take }),
+  });
   kafkaMetrics(registry, workers);
   const started = new Map<Worker, Started>();
   let telemetry: Telemetry | undefined;
@@ -102,7 +119,9 @@ export async function runProcess(options: ProcessOptions): Promise<void> {
     log.info('shutting down', { why });
     setTimeout(() => {
       log.error('the shutdown took too long', { deadlineMs: platform.DRAIN_DEADLINE_MS });
-      process.exit(code === exit.drained ? exit.drainTooLong : code);
+      const late = () => process.exit(code === exit.drained ? exit.drainTooLong : code);
+      if (lines === undefined) late();
+      else void lines.close(lastLinesMs).finally(late);
     }, platform.DRAIN_DEADLINE_MS);
 
     let clean = true;
@@ -134,6 +153,7 @@ export async function runProcess(options: ProcessOptions): Promise<void> {
     await step('http', () => http?.close(Math.min(2_000, leftMs() / 2)));
     await step('telemetry', () => telemetry?.shutdown(Math.min(3_000, leftMs() / 2)));
     log.info('ended', { tookMs: Date.now() - startedMs, clean });
+    await lines?.close(lastLinesMs);
     process.exit(code);
   }
 
@@ -143,7 +163,7 @@ export async function runProcess(options: ProcessOptions): Promise<void> {
   }
 
   onSignals((signal) => void end(exit.drained, signal));
-  onUnhandled(log, () => telemetry);
+  onUnhandled(log, () => telemetry, lines);
 
   try {
     telemetry = await startTelemetry({
@@ -164,13 +184,22 @@ export async function runProcess(options: ProcessOptions): Promise<void> {
       allowedHosts: platform.HTTP_ALLOWED_HOSTS.split(',').filter(Boolean),
       tokens: trustedKeys(platform),
     });
+    const connection = { brokers: platform.KAFKA_BROKERS.split(','), metrics: registry };
+    // A client of its own, which is the last to go and says nothing: what it said would be lines again.
+    await lines?.connect(
+      await options.connectKafka({
+        ...connection,
+        clientId: `${platform.PROCESS_NAME}-log`,
+        memberDirectory: undefined,
+        log: silentLog(),
+      }),
+    );
     log.info('listening', { host: platform.HTTP_HOST, port: http.address().port });
     kafka = await options.connectKafka({
-      brokers: platform.KAFKA_BROKERS.split(','),
+      ...connection,
       clientId: platform.PROCESS_NAME,
       memberDirectory: platform.MEMBER_DIRECTORY,
       log,
-      metrics: registry,
     });
     if (ending) return;
     const { app } = http;
@@ -296,14 +325,18 @@ function onSignals(end: (signal: string) => void): void {
 }
 
 /** The state is unknown after these: no drain, only the log, the traces and the end. */
-function onUnhandled(log: Logger, telemetry: () => Telemetry | undefined): void {
+function onUnhandled(
+  log: Logger,
+  telemetry: () => Telemetry | undefined,
+  lines: LogPublisher | undefined,
+): void {
   let dying = false;
   const die = (what: string) => async (error: unknown) => {
     log.error(what, { error });
     if (dying) return;
     dying = true;
     setTimeout(() => process.exit(exit.failed), 2_000);
-    await telemetry()?.shutdown(1_000);
+    await Promise.all([telemetry()?.shutdown(1_000), lines?.close(lastLinesMs)]);
     process.exit(exit.failed);
   };
   process.on('uncaughtException', die('uncaught exception'));

@@ -21,6 +21,7 @@ import { type Clock, type PromiseState, type Watch, watchPromises } from './watc
 
 const config = Type.Object({
   ...databaseSettings.properties,
+  LOG_STORE_URL: Type.String({ pattern: '^https?://[^\\s]+$', description: 'base address of VictoriaLogs' }),
   ORDER_PAY_WITHIN_S: Type.Integer({
     minimum: 1,
     maximum: 31_536_000,
@@ -68,6 +69,7 @@ export function promisesWorker(checks: AllChecks): Worker<typeof config> {
         redis,
         kafka,
         pseudonymKey: secrets.pseudonymKey,
+        logStoreUrl: settings.LOG_STORE_URL,
         payWithinMs: settings.ORDER_PAY_WITHIN_S * 1_000,
       };
       const watch = watchPromises({
