@@ -1,5 +1,5 @@
 import test from 'ava';
-import { afterLast, belongsTo, type LogLine, mergeByTime, parseLine, showLine } from './log-merge.ts';
+import { afterLast, type LogLine, mergeByTime, parseLine, showLine } from './log-merge.ts';
 
 const at = (component: string, second: string, text: string): LogLine => ({
   component,
@@ -73,11 +73,6 @@ test('other programs’ own time is left out: it is shown already', (t) => {
       showLine(at('kafka-1', '01.5', text), { colour: false, width: 7, index: 0 }),
       `04:20:01.5Z kafka-1 ${shown}`,
     );
-});
-
-test('a line belongs to a trace that it names', (t) => {
-  t.true(belongsTo(at('api', '01', '{"trace_id":"abc"}'), 'abc'));
-  t.false(belongsTo(at('api', '01', '{"trace_id":"abd"}'), 'abc'));
 });
 
 test('reading on begins a nanosecond after the newest line', (t) => {

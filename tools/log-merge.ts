@@ -42,11 +42,6 @@ export function fieldsOf(text: string): Readonly<Record<string, unknown>> | unde
   }
 }
 
-/** Whether a line belongs to a trace: by its trace_id field, or by naming the id anywhere. */
-export function belongsTo(line: LogLine, traceId: string): boolean {
-  return line.text.includes(traceId);
-}
-
 const colours = ['cyan', 'green', 'yellow', 'magenta', 'blue'] as const;
 const ordinary = new Set(['message', 'level', 'ts', 'timestamp', 'process', 'worker', 'trace_id', 'span_id']);
 
