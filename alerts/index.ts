@@ -5,6 +5,7 @@ import { couponAlerts } from './coupon.ts';
 import { dataAlerts } from './data.ts';
 import { diskAlerts } from './disk.ts';
 import { lagAlerts } from './lag.ts';
+import { logAlerts } from './logs.ts';
 import { outsideAlerts } from './outside.ts';
 import { platformAlerts } from './platform.ts';
 import { promiseAlerts } from './promises.ts';
@@ -29,6 +30,7 @@ export function ruleGroups(environment: Environment): readonly RuleGroup[] {
     promotionAlerts(),
     couponAlerts(),
     outsideAlerts(),
+    logAlerts(),
     platformAlerts(environment),
     dataAlerts(),
     recoveryAlerts(),

@@ -5,6 +5,7 @@ import { canaries } from './canary.ts';
 import { coupons } from './coupons.ts';
 import { drills } from './drills.ts';
 import { consumerLag } from './lag.ts';
+import { logs } from './logs.ts';
 import { orders } from './orders.ts';
 import { overview } from './overview.ts';
 import { pay } from './pay.ts';
@@ -28,6 +29,7 @@ const all = {
   coupons,
   orders,
   pay,
+  logs,
   drills,
   workers,
   'service-map': serviceMap,

@@ -171,6 +171,8 @@ export function series(
     /** For values that span decades. */
     readonly logarithmic?: boolean;
     readonly decimals?: number;
+    /** Where a line leads; its labels are ${__field.labels.<name>}. */
+    readonly link?: { readonly title: string; readonly url: string };
   },
 ): PanelBuilder {
   const panel = new timeseries.PanelBuilder()
@@ -213,6 +215,10 @@ export function series(
       .thresholdsStyle(
         new common.GraphThresholdsStyleConfigBuilder().mode(common.GraphThresholdsStyleMode.Dashed),
       );
+  if (options.link !== undefined) {
+    const { title, url } = options.link;
+    panel.dataLinks([new dashboard.DashboardLinkBuilder(title).url(url).targetBlank(true)]);
+  }
   options.queries.forEach((query, index) => {
     panel.withTarget(targetOf(query, index));
   });
@@ -410,6 +416,12 @@ export interface DashboardOptions {
 
 const gridWidth = 24;
 
+/** The log store's page, with a question to it (LogsQL). */
+export function logLinesUrl({ hosts, victorialogs }: Environment, query = '*'): string {
+  const { host, publishedPort } = victorialogs;
+  return `http://${hosts[host]!.address}:${publishedPort}/select/vmui/#/?query=${query}&g0.range_input=30m`;
+}
+
 /** A dashboard of an environment as Grafana's JSON model. */
 export function dashboardOf(environment: Environment, options: DashboardOptions): dashboard.Dashboard {
   const built = new dashboard.DashboardBuilder(`muster ${environment.name}: ${options.title}`)
@@ -428,6 +440,12 @@ export function dashboardOf(environment: Environment, options: DashboardOptions)
         .asDropdown(true)
         .includeVars(false)
         .keepTime(true),
+    )
+    .link(
+      new dashboard.DashboardLinkBuilder('log lines')
+        .type(dashboard.DashboardLinkType.Link)
+        .url(logLinesUrl(environment))
+        .targetBlank(true),
     )
     .withVariable(
       new dashboard.DatasourceVariableBuilder('datasource')
