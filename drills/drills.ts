@@ -37,6 +37,15 @@ const brokerDrills = [1, 2, 3].map((id) =>
 
 export const drills: readonly Drill[] = [
   ...brokerDrills,
+  {
+    name: 'broker-killed-logs',
+    about:
+      'A process writes 10,000 log lines a second while a broker is killed and comes back: each is in the log store, or told as dropped.',
+    loadMs: 40_000,
+    loads: { logs: { rate: 10_000 } },
+    steps: [{ atMs: faultAtMs, inject: { kind: 'kill' }, on: { alias: 'kafka-2' }, healAfterMs: 20_000 }],
+    expect: { rtoMs: 10_000 },
+  },
   brokerDead(
     'controller-killed',
     'The broker that is the controller is killed: another one takes over and chooses new leaders.',

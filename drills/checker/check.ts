@@ -9,6 +9,7 @@ import { balancesOf, claimsOf } from './claims.ts';
 import { type Watch, watchCommits } from './commits.ts';
 import { type CouponRush, checkCoupons } from './coupons.ts';
 import { checkForeign, type ForeignMessage, foreignTopics } from './foreign.ts';
+import { checkLogs, type LogsSeen, type LogsTold, logsSeen } from './logs.ts';
 import { checkMoney, type MoneyTold } from './money.ts';
 import { checkOrders, type OrderClaims, type OrdersTold, orderTopics } from './orders.ts';
 import { checkPromotion, type SentMessage } from './promotion.ts';
@@ -40,6 +41,8 @@ const watches = {
   // What their groups do is in stores: there is no record to hold a commit against.
   orders: { topics: orderTopics, groups: [] },
   money: { topics: [], groups: [] },
+  // Its store says what it has; the topic is only the way there.
+  logs: { topics: [], groups: [] },
 } satisfies Record<string, Watch>;
 
 export type Subject = keyof typeof watches;
@@ -67,6 +70,7 @@ export interface Told {
   readonly coupons: readonly CouponRush[];
   readonly orders?: OrdersTold;
   readonly money?: MoneyTold;
+  readonly logs?: LogsTold;
 }
 
 export interface JudgeOptions {
@@ -88,6 +92,8 @@ export interface Sources {
   /** What the API says of orders and of members' accounts. */
   claims(orderIds: readonly string[]): Promise<OrderClaims>;
   balances(members: readonly string[]): Promise<ReadonlyMap<string, number>>;
+  /** What the log store has of a process, and how much of that is personal. */
+  logs(process: string, personal: readonly string[]): Promise<LogsSeen>;
 }
 
 const sourcesOf = (variables: CheckOptions['variables']): Sources => ({
@@ -95,6 +101,7 @@ const sourcesOf = (variables: CheckOptions['variables']): Sources => ({
   stores: openStores(variables),
   claims: (orderIds) => claimsOf(orderIds, variables),
   balances: (members) => balancesOf(members, variables),
+  logs: (process, personal) => logsSeen(variables.LOG_STORE_URL!, process, personal),
 });
 
 /** Marks where outputs end, and begins to watch. It ends when it has judged, or by the signal. Rejects with NotChecked. */
@@ -132,7 +139,7 @@ export async function beginCheck(
       }
     }
 
-    const { promotion, foreign, orders, money } = told;
+    const { promotion, foreign, orders, money, logs } = told;
     if (promotion !== undefined) {
       const read = since('promotion');
       const inputs = {
@@ -192,6 +199,8 @@ export async function beginCheck(
         const rows = await stores.ledger(startedAt);
         return checkMoney({ told: money, rows, balances: await sources.balances(members), personal });
       });
+    if (logs !== undefined)
+      await patiently('logs', async () => checkLogs(logs, await sources.logs(logs.process, personal)));
     await patiently('stores', async () => {
       const findings = [
         ...(await stores.overdue(startedAt)).map((id) => found('untold', id, 'it ought to be published')),

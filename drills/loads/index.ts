@@ -6,11 +6,12 @@ import type { Attempt, Outage } from '../runner/measure.ts';
 import { coupons } from './coupons.ts';
 import { foreign } from './foreign.ts';
 import type { LoadStage, Part, RunningPart, Seen } from './load.ts';
+import { logs } from './logs.ts';
 import { money } from './money.ts';
 import { orders } from './orders.ts';
 import { promotion } from './promotion.ts';
 
-const parts = { promotion, foreign, coupons, orders, money };
+const parts = { promotion, foreign, coupons, orders, money, logs };
 
 type RatesOf<One> = One extends Part<infer Rates> ? Rates : never;
 
