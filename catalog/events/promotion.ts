@@ -98,6 +98,9 @@ const enrichedFields = {
   cardLast4: Type.Optional(Type.String({ pattern: '^\\d{4}$' })),
 };
 
+/** An answer lists so many acts at most, so that one busy person cannot make it grow without end. */
+export const listedActs = 100;
+
 /** A purchase with the promotion's effect: topic `purchase_enriched`. */
 export const enrichedPurchase = Type.Object(
   {
@@ -107,7 +110,8 @@ export const enrichedPurchase = Type.Object(
         '1 when the user acted on a promotion in the 5 minutes before the purchase, both ends included',
     }),
     promotions: Type.Array(promotionTouch, {
-      description: 'the acts in the window, nearest to the purchase first; empty when promotion_affect is 0',
+      description: `the acts in the window, nearest to the purchase first, the ${listedActs} nearest at most; empty when promotion_affect is 0`,
+      maxItems: listedActs,
     }),
   },
   { $id: 'EnrichedPurchase', title: 'EnrichedPurchase', additionalProperties: false },
@@ -119,7 +123,7 @@ export const promotionLogic = Type.Object(
   {
     ...enrichedFields,
     promotion_affect: Type.Literal(1),
-    promotions: Type.Array(promotionTouch, { minItems: 1 }),
+    promotions: Type.Array(promotionTouch, { minItems: 1, maxItems: listedActs }),
   },
   { $id: 'PromotionLogic', title: 'PromotionLogic', additionalProperties: false },
 );

@@ -10,6 +10,7 @@
  * - The answers to a purchase come in the order of their versions (versions.ts).
  * - Nothing was committed before what came of it was there (commits.ts, promotion-work.ts).
  */
+import { listedActs } from '../../catalog/events/promotion.ts';
 import { topics } from '../../catalog/topics.ts';
 import { type CommitNote, committedBeyond } from './commits.ts';
 import { type OracleAnswer, oracle } from './oracle.ts';
@@ -243,9 +244,6 @@ function expectedOf(
   );
   return new Map([...purchases].flatMap(([userId, own]) => [...oracle(own, acts.get(userId) ?? [])]));
 }
-
-/** An answer lists the nearest acts only, so that one busy person cannot make it grow without end. */
-const listedActs = 100;
 
 function listed({ promotions }: Pick<OracleAnswer, 'promotions'>): string {
   return JSON.stringify(

@@ -21,7 +21,7 @@
  * are read again from `restoreFrom(...)` on while `restoring`; they fill the state and answer nothing, because a
  * committed offset means that what the record led to is acked (join-runs.ts).
  */
-import type { PromotionTouch, Purchase } from '../../catalog/events/promotion.ts';
+import { listedActs, type PromotionTouch, type Purchase } from '../../catalog/events/promotion.ts';
 import { createMisses, type Misses } from './join-misses.ts';
 import { createReadRuns, type ReadRun, type Source, source } from './join-runs.ts';
 import {
@@ -50,7 +50,7 @@ export const joinDefaults: JoinOptions = {
   graceMs: 300_000,
   missHoldMs: 1_200,
   skewMs: 1_000,
-  maxListedActs: 100,
+  maxListedActs: listedActs,
 };
 
 /** Beyond the rule's own bounds, state is kept this much longer, so that its edges never depend on when it is dropped. */
