@@ -33,6 +33,20 @@ export function tokenVariables({ siteTokens }: Environment, secrets: Secrets): R
   return { TOKEN_JWKS_URL: jwksUrl, TOKEN_ISSUER: issuer, TOKEN_AUDIENCE: audience };
 }
 
+/** The workers that make tokens: the console for the people it plays, membership for who logs in. */
+const signing: readonly string[] = ['console', 'membership'];
+
+/** The key that tokens are made by, for a process that makes some; where the site makes them nobody has one. */
+export function signingVariables(
+  { siteTokens }: Environment,
+  secrets: Secrets,
+  workers: readonly string[],
+): Record<string, string> {
+  return siteTokens === undefined && workers.some((worker) => signing.includes(worker))
+    ? { TOKEN_SIGNING_KEY: secrets.tokenSigningKey }
+    : {};
+}
+
 function coded(code: string, message: string): Error {
   return Object.assign(new Error(`${code}: ${message}`), { code });
 }

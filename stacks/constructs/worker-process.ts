@@ -5,7 +5,7 @@ import type { ProcessSpec } from '../../catalog/environments.ts';
 import { topics } from '../../catalog/topics.ts';
 import { mysqlDatabase, mysqlUser } from '../config/data.ts';
 import { paths } from '../config/paths.ts';
-import { serviceTokenOf, tokenVariables } from '../config/secrets.ts';
+import { serviceTokenOf, signingVariables, tokenVariables } from '../config/secrets.ts';
 import {
   brokersInside,
   containerPorts,
@@ -101,7 +101,7 @@ export class WorkerProcess extends Construct {
         TIME_ZONE: environment.timeZone,
         PSEUDONYM_KEY: settings.secrets.pseudonymKey,
         ...tokenVariables(environment, settings.secrets),
-        ...(spec.workers.includes('console') ? { TOKEN_SIGNING_KEY: settings.secrets.tokenSigningKey } : {}),
+        ...signingVariables(environment, settings.secrets, spec.workers),
         LOG_LEVEL: 'info',
         LOG_TOPIC: topics.logs.name,
         ...(spec.workers.some((name) => name === 'log-store' || name === 'promises')

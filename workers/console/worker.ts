@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import type { FastifyInstance } from 'fastify';
 import { Type } from 'typebox';
 import { errorBody, HttpError } from '../http/errors.ts';
-import { type Role, roles, signToken } from '../http/tokens.ts';
+import { type Role, roles, signToken, tokenSigningKey } from '../http/tokens.ts';
 import type { Worker } from '../platform/worker.ts';
 
 const config = Type.Object({
@@ -12,11 +12,7 @@ const config = Type.Object({
     default: '',
     description: 'where a browser finds Jaeger, for links to traces; empty: none are shown',
   }),
-  TOKEN_SIGNING_KEY: Type.String({
-    pattern: '^[A-Za-z0-9_-]{60,100}$',
-    secret: true,
-    description: 'private key of the environment’s tokens: the people of the page get theirs by it',
-  }),
+  TOKEN_SIGNING_KEY: tokenSigningKey,
   MUSTER_ENV: Type.String({ description: 'name of the environment, shown on the page' }),
 });
 

@@ -13,7 +13,7 @@ import {
   type VerifyToken,
 } from './tokens.ts';
 
-/** Roles that may call a route; `anyone` is for what changes nothing and shows no person's data. */
+/** Roles that may call a route; `anyone` is for what changes nothing and shows no person's data, and for who has no token yet. */
 export type Callers = 'anyone' | readonly Role[];
 
 declare module 'fastify' {
@@ -115,28 +115,36 @@ export function checkKeys(route: string, callers: Callers, trusted: TrustedKeys 
     );
 }
 
+/** Who has things of their own in the shop, and in my-pay, where a merchant is a member like any other. */
+const customers: readonly Role[] = ['customer'];
+export const members: readonly Role[] = ['customer', 'merchant'];
+
+type Asking = Pick<FastifyRequest, 'principal'>;
+
 /**
- * The user that a request is about: a customer's own, whether named (in `field`) or not; others name one.
- * Throws 403 MUSTER_FORBIDDEN for a customer who names somebody else, 422 MUSTER_VALIDATION when nobody is named.
+ * The user that a request is about: of a caller who has things of their own (`own`) themselves, whether named (in `field`) or
+ * not; others name one. Throws 403 MUSTER_FORBIDDEN when one of the former names somebody else, 422 MUSTER_VALIDATION when
+ * nobody is named.
  */
 export function userOf(
-  { principal }: { readonly principal: Principal | undefined },
+  request: Asking,
   named: string | undefined,
   field = 'userId',
+  own: readonly Role[] = customers,
 ): string {
-  if (principal?.role !== 'customer') {
-    if (named !== undefined) return named;
+  const self = onlyOf(request, own);
+  const user = named ?? self;
+  if (user === undefined)
     throw new HttpError(422, 'MUSTER_VALIDATION', 'the request is not valid', [
       { field, reason: 'is missing' },
     ]);
-  }
-  if (named === undefined || named === principal.subject) return principal.subject;
-  throw new HttpError(403, 'MUSTER_FORBIDDEN', 'a customer calls for themselves only', [
+  if (self === undefined || user === self) return user;
+  throw new HttpError(403, 'MUSTER_FORBIDDEN', `a ${request.principal!.role} calls for themselves only`, [
     { field, reason: 'is not the one of the token' },
   ]);
 }
 
 /** The one user whose things the caller may know; undefined: everybody's. What is another's is answered as if it were not there. */
-export function onlyOf({ principal }: Pick<FastifyRequest, 'principal'>): string | undefined {
-  return principal?.role === 'customer' ? principal.subject : undefined;
+export function onlyOf({ principal }: Asking, own: readonly Role[] = customers): string | undefined {
+  return principal !== undefined && own.includes(principal.role) ? principal.subject : undefined;
 }

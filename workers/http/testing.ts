@@ -6,6 +6,9 @@ import { makeTokenKeys, type Role, signToken, type TrustedKeys } from './tokens.
 
 const { signingKey, verifyKey } = makeTokenKeys();
 
+/** What tokens are made by that `testKeys` trusts. */
+export const testSigningKey = signingKey;
+
 /** For `startHttp`. */
 export const testKeys: TrustedKeys = { verifyKey };
 

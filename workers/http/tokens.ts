@@ -6,6 +6,7 @@
  */
 import { createPrivateKey, createPublicKey, generateKeyPairSync, hash } from 'node:crypto';
 import { createRemoteJWKSet, errors, type JWTPayload, type JWTVerifyGetKey, jwtVerify, SignJWT } from 'jose';
+import { Type } from 'typebox';
 import { NotNowError } from '../base/errors.ts';
 import { HttpError } from './errors.ts';
 
@@ -40,6 +41,13 @@ export function makeTokenKeys(): { readonly signingKey: string; readonly verifyK
     verifyKey: publicKey.export({ format: 'der', type: 'spki' }).toString('base64url'),
   };
 }
+
+/** For the settings of workers that make tokens. */
+export const tokenSigningKey = Type.String({
+  pattern: '^[A-Za-z0-9_-]{60,100}$',
+  secret: true,
+  description: 'private key of the environment’s tokens, for whoever makes some',
+});
 
 /** A token by the environment's key. */
 export function signToken(
