@@ -288,8 +288,9 @@ function laptop(
         { name: 'outside', workers: ['outside-events', 'retention'], size: { memoryMiB: 224 }, replicas: 1 },
         {
           name: 'pay',
-          workers: ['money'],
-          size: { memoryMiB: 128 },
+          workers: ['money', 'money-members', 'membership'],
+          // Two passwords are hashed at once at most, in 16 MiB each.
+          size: { memoryMiB: 192 },
           replicas: 1,
           semiSpaceMiB: 4,
           publishedPort: port(82),

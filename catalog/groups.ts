@@ -99,6 +99,14 @@ export const groups = {
     lagSecondsHigh: 60,
     retryDelaysMs: [],
   },
+  moneyMembers: {
+    id: 'money-members',
+    topics: [topics.memberEvents],
+    owner: 'money',
+    description: 'Opens, suspends and closes accounts as their members do, and knows where these live.',
+    lagSecondsHigh: 30,
+    retryDelaysMs: [],
+  },
 } satisfies Record<string, ConsumerGroup>;
 
 export const allGroups: readonly ConsumerGroup[] = Object.values(groups);

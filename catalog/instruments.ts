@@ -54,6 +54,7 @@ const {
   canary,
   recovery,
 } = metrics;
+const { membership } = metrics;
 const checked = metrics.promises;
 
 export const instruments = {
@@ -235,6 +236,26 @@ export const instruments = {
   ),
   [money.commitDuration]: histogram(
     'Transactions of the ledger, from their beginning to their commit; many operations share one.',
+  ),
+
+  [money.memberEvents]: counter(
+    'Changes of members that money has heard of, by outcome FOLLOWED or KNOWN (the same or a newer one came before).',
+    ['outcome'],
+    { known: combined({ outcome: ['FOLLOWED', 'KNOWN'] }) },
+  ),
+  [money.leftAccounts]: gauge(
+    'Accounts of members who have left that still have money in them, or under way: staff has to pay it out.',
+  ),
+
+  [membership.changes]: counter(
+    'Members that joined or were changed, by kind; the same again is counted, too.',
+    ['kind'],
+    { known: combined({ kind: ['CREATED', 'CHANGED', 'SUSPENDED', 'REOPENED', 'CLOSED'] }) },
+  ),
+  [membership.logins]: counter(
+    'Logins, by outcome: DONE, WRONG (e-mail or password), LIMITED (too many tries), SUSPENDED, UNAVAILABLE.',
+    ['outcome'],
+    { known: combined({ outcome: ['DONE', 'WRONG', 'LIMITED', 'SUSPENDED', 'UNAVAILABLE'] }) },
   ),
 
   [lag.cycleDuration]: histogram('Time that a pass over the cluster took.'),

@@ -115,6 +115,16 @@ export const metrics = {
     operations: 'money_operations_total',
     /** Of the transaction that many operations share. */
     commitDuration: 'money_commit_duration_seconds',
+    /** By outcome FOLLOWED or KNOWN (a newer one came before). */
+    memberEvents: 'money_member_events_total',
+    /** Accounts of members who have left with money in them, from the store of truth. */
+    leftAccounts: 'money_left_accounts',
+  },
+  membership: {
+    /** By kind: CREATED, CHANGED, SUSPENDED, REOPENED, CLOSED; repeats included. */
+    changes: 'membership_changes_total',
+    /** By outcome: DONE, WRONG, LIMITED, SUSPENDED, UNAVAILABLE. */
+    logins: 'membership_logins_total',
   },
   /** Lag, under kafka_exporter's names; below them our own. */
   lag: {

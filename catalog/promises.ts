@@ -10,7 +10,8 @@ export type PromiseCapability =
   | 'outside'
   | 'promotion'
   | 'money'
-  | 'logging';
+  | 'logging'
+  | 'membership';
 
 interface PromiseFacts {
   readonly capability: PromiseCapability;
@@ -152,6 +153,21 @@ const table = {
     ids: 'the life of a process, with the numbers of its lines',
     limitMs: 60_000,
     periodMs: 30_000,
+  },
+  'members-told': {
+    capability: 'membership',
+    promised: 'The last change of each member that others are to hear of is on member-events.',
+    ids: 'the event (pseudonym and version)',
+    limitMs: 60_000,
+    periodMs: 10_000,
+  },
+  'members-have-accounts': {
+    capability: 'money',
+    promised:
+      'Each member has an account in the state that follows from theirs: active OPEN, suspended SUSPENDED, left CLOSED once it is empty.',
+    ids: 'the account (pseudonym)',
+    limitMs: 60_000,
+    periodMs: 10_000,
   },
 } as const satisfies Readonly<Record<string, PromiseFacts>>;
 

@@ -12,6 +12,7 @@ export const databases = {
   /** The data platform's. */
   analytics: { platform: false },
   money: { platform: true },
+  membership: { platform: true },
 } as const;
 export type DatabaseName = keyof typeof databases;
 
@@ -36,7 +37,7 @@ export interface Table {
 }
 
 /** Longer than any record can come again: topics keep 5 days, and a replay of dead letters 14. */
-const past = { anyReplay: 30, aDispute: 90, aYear: 365 };
+const past = { anyReplay: 30, aDispute: 90, aYear: 365, fiveYears: 1_827 };
 /** What the books rest on: ten years cover the longest term that a merchant in Korea has for its commercial books. */
 const booksDays = 3_653;
 
@@ -225,5 +226,18 @@ export const tables: readonly Table[] = [
       },
     ],
     why: 'What is still held stays; what has ended is told by its transfer, or moved nothing.',
+  },
+  {
+    name: 'money_member',
+    database: 'money',
+    rules: [],
+    why: 'A row per member who had an account: a pseudonym and a district. An older event that comes again must not count.',
+  },
+  ...platformTables('membership'),
+  {
+    name: 'member',
+    database: 'membership',
+    rules: [{ timeColumn: 'told_at', days: past.fiveYears, only: { column: 'state', values: ['CLOSED'] } }],
+    why: 'Who paid whom can be asked for five years after the last payment (Korean act on e-commerce). A closed member has no e-mail and no password left.',
   },
 ];

@@ -4,6 +4,7 @@ import type { Environment } from './environments.ts';
 import { canaryProbe } from './events/canary.ts';
 import { couponRequest, couponResult } from './events/coupon.ts';
 import { logLine } from './events/logging.ts';
+import { memberEvent } from './events/membership.ts';
 import { orderCompleted, orderConfirmed, orderExpiryDue, productEvent } from './events/order.ts';
 import { couponIssued, paymentCompleted } from './events/outside.ts';
 import { enrichedPurchase, promoBehavior, promotionLogic, purchase } from './events/promotion.ts';
@@ -270,6 +271,20 @@ const orderTopics = {
   },
 } satisfies Record<string, Topic>;
 
+const membershipTopics = {
+  memberEvents: {
+    ...standard,
+    partitions: 3,
+    name: 'member-events',
+    key: 'member:<pseudonym>',
+    event: { type: 'MemberEvent', schema: memberEvent },
+    owner: 'membership',
+    description:
+      'Members as others may know them: pseudonym, type, district, state; the highest version counts.',
+    designLoad: { messagesPerSecond: 1, bytesPerMessage: 300 },
+  },
+} satisfies Record<string, Topic>;
+
 /** Dead letter topic of a topic: raw bytes, the reason in headers; kept long enough to be looked at and replayed. */
 export function deadLetterTopic(of: Topic): Topic {
   return {
@@ -345,6 +360,8 @@ export const topics = {
   externalEventsDlq: deadLetterTopic(outsideTopics.externalEvents),
   ...loggingTopics,
   logsDlq: deadLetterTopic(loggingTopics.logs),
+  ...membershipTopics,
+  memberEventsDlq: deadLetterTopic(membershipTopics.memberEvents),
   ...couponTopics,
   couponIssueDlq: deadLetterTopic(couponTopics.couponIssue),
   couponIssueSucceededDlq: deadLetterTopic(couponTopics.couponIssueSucceeded),

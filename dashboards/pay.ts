@@ -1,15 +1,15 @@
-/** my-pay: does money move, and how fast is it booked? */
+/** my-pay: does money move, how fast is it booked, and who are its members? */
 import type { Environment } from '../catalog/environments.ts';
 import { metrics } from '../catalog/metrics.ts';
 import { dashboardOf, heatmap, highIsBad, neutral, percentiles, rate, series, stat } from './kit.ts';
 
-const { money } = metrics;
+const { money, membership } = metrics;
 
 export const pay = (environment: Environment) =>
   dashboardOf(environment, {
     slug: 'pay',
     title: 'my-pay',
-    description: 'Does money move, and how fast is it booked?',
+    description: 'Does money move, how fast is it booked, and who joins?',
     traces: true,
     rows: [
       {
@@ -74,6 +74,41 @@ export const pay = (environment: Environment) =>
               description:
                 'By the time they took: another process that holds the same accounts shows as a band.',
               histogram: money.commitDuration,
+            }),
+          ],
+        ],
+      },
+      {
+        question: 'Who joins, and who gets in?',
+        lines: [
+          [
+            stat({
+              title: 'Left behind',
+              description:
+                'Accounts of members who have left that still have money in them, or under way: staff has to pay it out.',
+              expr: `max(${money.leftAccounts})`,
+              unit: 'none',
+              decimals: 0,
+              steps: highIsBad({ yellow: 1 }),
+            }),
+            series({
+              title: 'Members',
+              description: 'Who joined or was changed, a minute.',
+              unit: 'none',
+              queries: [{ expr: `${rate(membership.changes, 'kind')} * 60`, legend: '{{kind}}' }],
+            }),
+            series({
+              title: 'Logins',
+              description:
+                'A minute, by outcome: many WRONG or LIMITED ones are somebody who guesses passwords.',
+              unit: 'none',
+              queries: [{ expr: `${rate(membership.logins, 'outcome')} * 60`, legend: '{{outcome}}' }],
+            }),
+            series({
+              title: 'Accounts that follow',
+              description: 'Changes of members that money has heard of, a minute; KNOWN ones came again.',
+              unit: 'none',
+              queries: [{ expr: `${rate(money.memberEvents, 'outcome')} * 60`, legend: '{{outcome}}' }],
             }),
           ],
         ],

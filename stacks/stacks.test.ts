@@ -333,13 +333,13 @@ test('no default password: CMAK and Grafana get the environment’s secrets', as
   );
 });
 
-test('only the console’s process can make tokens; prod counts those of the site’s identity provider', async (t) => {
+test('only the processes of console and membership can make tokens; prod counts those of the site’s identity provider', async (t) => {
   const has = (text: string) => (stacks: Map<string, StackJson>) =>
     containersOf(stacks)
       .filter(({ env }) => env?.some((line) => line.includes(text)))
       .map(({ name }) => name);
   const near = await synthesise(settingsOf(dev));
-  t.deepEqual(has(secretsToShow.tokenSigningKey)(near), ['muster-dev-api']);
+  t.deepEqual(has(secretsToShow.tokenSigningKey)(near), ['muster-dev-api', 'muster-dev-pay']);
   t.deepEqual(has(secretsToShow.trafficToken)(near), ['muster-dev-traffic']);
   t.true(named(near, 'muster-dev-api').env.includes(`TOKEN_VERIFY_KEY=${secretsToShow.tokenVerifyKey}`));
   t.true(named(near, 'muster-dev-watch').env.includes('HTTP_ALLOWED_HOSTS=watch,127.0.0.1'));

@@ -6,6 +6,7 @@ import { createRegistry } from '../workers/base/metrics.ts';
 import { registerRoutes as registerCouponRoutes } from '../workers/coupon/routes.ts';
 import type { Callers } from '../workers/http/principals.ts';
 import { startTestHttp } from '../workers/http/testing.ts';
+import { registerMembershipRoutes } from '../workers/membership/routes.ts';
 import { registerMoneyRoutes } from '../workers/money/routes.ts';
 import { registerFiguresRoutes } from '../workers/order/figures-routes.ts';
 import { registerOrderRoutes } from '../workers/order/routes.ts';
@@ -38,6 +39,7 @@ async function tableOfRoutes(): Promise<string> {
   registerFiguresRoutes(http.app as never, anything);
   registerEventRoutes(http.app as never, anything);
   registerMoneyRoutes(http.app as never, anything);
+  registerMembershipRoutes(http.app as never, anything);
   await http.close(0);
   return `| route | for |\n|---|---|\n${rows.join('\n')}`;
 }

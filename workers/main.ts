@@ -29,12 +29,14 @@ const workers: Readonly<Record<string, () => Promise<object>>> = {
   'promotion-log': () => import('./promotion/log-worker.ts'),
   'coupon-api': () => import('./coupon/worker.ts'),
   'coupon-issue': () => import('./coupon/worker.ts'),
+  membership: () => import('./membership/worker.ts'),
   money: () => import('./money/worker.ts'),
+  'money-members': () => import('./money/worker.ts'),
   'log-store': () => import('./logging/worker.ts'),
   lag: () => import('./lag/worker.ts'),
   promises: async () => {
     // The one place that knows all capabilities: they hand over what they promise.
-    const [{ promisesWorker }, platform, coupon, order, outside, promotion, money, logging] =
+    const [{ promisesWorker }, platform, coupon, order, outside, promotion, money, logging, membership] =
       await Promise.all([
         import('./promises/worker.ts'),
         import('./platform/promises.ts'),
@@ -44,6 +46,7 @@ const workers: Readonly<Record<string, () => Promise<object>>> = {
         import('./promotion/promises.ts'),
         import('./money/promises.ts'),
         import('./logging/promises.ts'),
+        import('./membership/promises.ts'),
       ]);
     return {
       worker: promisesWorker({
@@ -54,6 +57,7 @@ const workers: Readonly<Record<string, () => Promise<object>>> = {
         ...promotion.promotionChecks,
         ...money.moneyChecks,
         ...logging.loggingChecks,
+        ...membership.membershipChecks,
       }),
     };
   },

@@ -10,6 +10,7 @@ import { type Watch, watchCommits } from './commits.ts';
 import { type CouponRush, checkCoupons } from './coupons.ts';
 import { checkForeign, type ForeignMessage, foreignTopics } from './foreign.ts';
 import { checkLogs, type LogsSeen, type LogsTold, logsSeen } from './logs.ts';
+import { checkMembers, memberTopics } from './members.ts';
 import { checkMoney, type MoneyTold } from './money.ts';
 import { checkOrders, type OrderClaims, type OrdersTold, orderTopics } from './orders.ts';
 import { checkPromotion, type SentMessage } from './promotion.ts';
@@ -40,7 +41,7 @@ const watches = {
   foreign: { topics: foreignTopics, groups: [] },
   // What their groups do is in stores: there is no record to hold a commit against.
   orders: { topics: orderTopics, groups: [] },
-  money: { topics: [], groups: [] },
+  money: { topics: memberTopics, groups: [] },
   // Its store says what it has; the topic is only the way there.
   logs: { topics: [], groups: [] },
 } satisfies Record<string, Watch>;
@@ -130,7 +131,10 @@ export async function beginCheck(
   async function judgeAll(told: Told, { patienceMs, disturbed }: JudgeOptions): Promise<readonly Verdict[]> {
     const verdicts: Verdict[] = [];
     /** Looks until it is right, or will not get right any more: only what stays is a finding. */
-    async function patiently(subject: Subject | 'stores', look: () => Promise<Verdict>): Promise<void> {
+    async function patiently(
+      subject: Subject | 'members' | 'stores',
+      look: () => Promise<Verdict>,
+    ): Promise<void> {
       for (const untilMs = Date.now() + patienceMs; ; await sleep(1_000)) {
         const verdict = await look().catch((error: unknown) => unjudged(subject, error));
         if (verdict.findings.length > 0 && Date.now() < untilMs && !signal.aborted) continue;
@@ -193,12 +197,19 @@ export async function beginCheck(
         return checkOrders({ told: orders, rows, claims: await sources.claims(paid), personal }, of);
       });
     }
-    if (money !== undefined)
+    if (money !== undefined) {
+      const read = since('money');
       await patiently('money', async () => {
         const members = money.members.map(({ member }) => member);
         const rows = await stores.ledger(startedAt);
         return checkMoney({ told: money, rows, balances: await sources.balances(members), personal });
       });
+      await patiently('members', async () => {
+        // The rows first: what they say was told by then.
+        const rows = await stores.members(startedAt);
+        return checkMembers(rows, memberTopics.flatMap(await read()), personal);
+      });
+    }
     if (logs !== undefined)
       await patiently('logs', async () => checkLogs(logs, await sources.logs(logs.process, personal)));
     await patiently('stores', async () => {

@@ -25,10 +25,14 @@ import { createCoupon, requestStore } from '../../workers/coupon/store.ts';
 import type { IncomingRecord } from '../../workers/kafka/kafka.ts';
 import { eventRecord, headerText } from '../../workers/kafka/records.ts';
 import { testLog, uniqueName } from '../../workers/kafka/testing.ts';
+import { membershipChecks } from '../../workers/membership/promises.ts';
+import { createMember, type MembershipTables } from '../../workers/membership/store.ts';
+import { followMember, setAccount } from '../../workers/money/accounts.ts';
+import { readMemberEvent } from '../../workers/money/events.ts';
 import { houseAccounts } from '../../workers/money/house.ts';
 import { bookAll } from '../../workers/money/postings.ts';
 import { moneyChecks } from '../../workers/money/promises.ts';
-import { ledgerStore, setAccount } from '../../workers/money/store.ts';
+import { ledgerStore } from '../../workers/money/store.ts';
 import { payOrders } from '../../workers/order/payments.ts';
 import { orderChecks } from '../../workers/order/promises.ts';
 import { createProduct, type OrderTables, paymentStore, placeOrders } from '../../workers/order/store.ts';
@@ -53,6 +57,7 @@ const checks: Partial<Record<PromiseName, (deps: CheckDeps, promise: (typeof pro
   ...outsideChecks,
   ...promotionChecks,
   ...moneyChecks,
+  ...membershipChecks,
 };
 
 interface Wrong {
@@ -187,6 +192,19 @@ const wrongs: Partial<Record<PromiseName, Wrong>> = {
       sql`UPDATE ledger_account SET held_minor = 3 WHERE account_id = ${ids.account}`.execute(of('money')),
     told: ({ account }) => ({ check: account, judge: `ledger ${account}` }),
   },
+  'members-told': {
+    does: 'the event of a new member is not published',
+    breaks: async ({ hide }) => hide(({ topic }) => topic === topics.memberEvents.name),
+    told: ({ member }) => ({ check: `${member}-1`, judge: `untold ${member}-1` }),
+  },
+  'members-have-accounts': {
+    does: 'the account of a member is suspended, and the member is not',
+    breaks: ({ of, ids }) =>
+      sql`UPDATE ledger_account SET state = 'SUSPENDED' WHERE account_id = ${ids.member}`.execute(
+        of('money'),
+      ),
+    told: ({ member }) => ({ check: member, judge: `wrong ${member}` }),
+  },
 };
 
 const pseudonymKey = Buffer.alloc(32, 7);
@@ -195,7 +213,7 @@ const amount = (amountMinor: number) => ({ amountMinor, currency: 'KRW' });
 type Stage = Awaited<ReturnType<typeof open>>;
 type Ids = Stage['ids'];
 
-/** Everything in order: a coupon that is sold out, an order that is paid and one that waits, a purchase, a transfer. */
+/** Everything in order: a coupon that is sold out, an order that is paid and one that waits, a purchase, a transfer, a member. */
 async function open(t: ExecutionContext, name: string) {
   const scratch = await scratchDatabases(name);
   const { of } = scratch;
@@ -303,20 +321,25 @@ async function open(t: ExecutionContext, name: string) {
     },
   ]);
   const money = await sendMoney(of('money'));
-  const relay = startOutboxRelay({
-    store: outboxStore(shop),
-    database: 'shop',
-    producer,
-    registry: createRegistry(),
-    log: testLog,
-    pollMs: 5,
-  });
   const { unpaid } = orders.ids;
-  for (;;) {
-    const { rows } = await sql`SELECT 1 FROM muster_outbox LIMIT 1`.execute(shop);
-    if (rows.length === 0) break;
+  const member = await newMember(of('membership'));
+  for (const name of ['shop', 'membership'] as const) {
+    const relay = startOutboxRelay({
+      store: outboxStore(of(name)),
+      database: name,
+      producer,
+      registry: createRegistry(),
+      log: testLog,
+      pollMs: 5,
+    });
+    for (;;) {
+      const { rows } = await sql`SELECT 1 FROM muster_outbox LIMIT 1`.execute(of(name));
+      if (rows.length === 0) break;
+    }
+    await relay.stop();
   }
-  await relay.stop();
+  for await (const records of everything(memory, topics.memberEvents.name))
+    for (const record of records) await followMember(of('money'), readMemberEvent(record));
   await sql`UPDATE muster_event SET state = 'COMPLETED'`.execute(shop);
   const timers = await sql<{ id: number }>`
     SELECT MAX(id) AS id FROM muster_outbox_due WHERE due_at IS NOT NULL`.execute(shop);
@@ -364,6 +387,7 @@ async function open(t: ExecutionContext, name: string) {
       ...orders.ids,
       unpaid,
       ...money.ids,
+      member,
       purchase: purchase.id,
       answer,
       timer: timers.rows[0]!.id,
@@ -572,6 +596,29 @@ async function sendMoney(db: Kysely<unknown>) {
     ids: { account: accountOf('person-1'), transfer: sent[0]!.transferIds[0]! },
     told: { members, sent },
   };
+}
+
+/** A new member: what others know it by. */
+async function newMember(db: Kysely<unknown>): Promise<string> {
+  const joined = await createMember(
+    db as Kysely<MembershipTables>,
+    {
+      type: 'PERSON',
+      name: 'person-m',
+      email: 'person-m@example.org',
+      address: '1',
+      district: 'Mapo-gu',
+      password: 'kept',
+    },
+    { scope: 'membership:test', key: 'm', body: '' },
+    { pseudonymKey, nowMs: Date.now() },
+  );
+  return pseudonym(pseudonymKey, joined.ok ? joined.memberId : '');
+}
+
+async function* everything(kafka: Pick<CheckDeps['kafka'], 'admin' | 'read'>, topic: string) {
+  for (const { partition, low, high } of await kafka.admin.offsets(topic))
+    yield* kafka.read(topic, partition, low, high);
 }
 
 test.beforeEach((t) => t.timeout(120_000));

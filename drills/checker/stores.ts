@@ -4,6 +4,7 @@ import mysql from 'mysql2/promise';
 import { createClient } from 'redis';
 import { orderPayWithinSeconds } from '../../catalog/contract.ts';
 import { type DatabaseName, platformDatabases } from '../../catalog/tables.ts';
+import type { MemberRow } from './members.ts';
 import type { LedgerRows } from './money.ts';
 import { NotChecked } from './verdict.ts';
 
@@ -60,6 +61,8 @@ export interface Stores {
   orders(since: string, productIds: readonly string[]): Promise<OrderRows>;
   /** The books, with entries since then. */
   ledger(since: string): Promise<LedgerRows>;
+  /** All members, with their accounts. */
+  members(since: string): Promise<readonly MemberRow[]>;
   /** Rows of any outbox since then that ought to be published, by database, table and id; the first of each. */
   overdue(since: string): Promise<readonly string[]>;
   /** Stores that refuse a write. */
@@ -223,6 +226,17 @@ export function openStores(
       };
     },
     ledger: (since) => inOneView((ask) => ledgerRows(ask, schemaOf('money'), since)),
+    async members(since) {
+      type Flags = { readonly isNew: number; readonly hasMoney: number };
+      const all = await rows<Omit<MemberRow, keyof Flags> & Flags>(
+        `SELECT m.pseudonym, m.state, m.version, m.told_at >= ? AS isNew, a.state AS account,
+           COALESCE(a.balance_minor <> 0 OR a.held_minor <> 0, 0) AS hasMoney
+         FROM ${schemaOf('membership')}.member m
+         LEFT JOIN ${schemaOf('money')}.ledger_account a ON a.account_id = m.pseudonym`,
+        [since],
+      );
+      return all.map((row) => ({ ...row, isNew: row.isNew === 1, hasMoney: row.hasMoney === 1 }));
+    },
     async overdue(since) {
       const found = await Promise.all(
         platformDatabases.map(async (name) => {

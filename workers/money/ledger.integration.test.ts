@@ -10,11 +10,12 @@ import { cuttingRelay, rowsRead, scratchDatabase } from '../store/database.fixtu
 import { openDatabase, transaction } from '../store/database.ts';
 import { groupCommit } from '../store/group-commit.ts';
 import { once } from '../store/once.ts';
+import { setAccount } from './accounts.ts';
 import { audit, snapshot } from './books.fixture.ts';
 import { houseAccounts } from './house.ts';
 import type { Operation } from './ledger.ts';
 import { bookAll, type LedgerCall, type LedgerOutcome } from './postings.ts';
-import { findAccount, history, ledgerStore, setAccount } from './store.ts';
+import { findAccount, history, ledgerStore } from './store.ts';
 
 let db: Kysely<unknown>;
 let settings: DatabaseSettings;

@@ -5,13 +5,14 @@ import type { PromisesOf } from '../../catalog/promises.ts';
 import { uuidV7 } from '../base/ids.ts';
 import { brokenNow, checksFrom } from '../platform/checks.fixture.ts';
 import { scratchDatabase } from '../store/database.fixture.ts';
+import { setAccount } from './accounts.ts';
 import { houseAccounts } from './house.ts';
 import { bookAll, type LedgerCall } from './postings.ts';
 import { moneyChecks } from './promises.ts';
-import { ledgerStore, setAccount } from './store.ts';
+import { ledgerStore } from './store.ts';
 
 type Name = PromisesOf<'money'>;
-const names = Object.keys(moneyChecks) as Name[];
+const names = (Object.keys(moneyChecks) as Name[]).filter((name) => name.startsWith('ledger-'));
 const bank = houseAccounts(0)('bank', 'KRW');
 
 /** What is broken, by promise. */

@@ -1,5 +1,5 @@
-/** What the ledger promises, checked in its database by questions of its own. */
-import { sql } from 'kysely';
+/** What money promises, checked in its database (and that of members) by questions of its own. */
+import { type Kysely, type RawBuilder, sql } from 'kysely';
 import { bytesOfUuid, uuidOfBytes, uuidV7Floor } from '../base/ids.ts';
 import { type ChecksOf, evidenceOf, mostBroken } from '../platform/checks.ts';
 import { sweep } from '../store/sweep.ts';
@@ -73,4 +73,95 @@ export const moneyChecks: ChecksOf<'money'> = {
       return evidenceOf([...wrong.values()].map((id) => ({ id })));
     };
   },
+
+  'members-have-accounts': ({ database }, { limitMs }) => {
+    const look = accountsLook(limitMs);
+    return async () => evidenceOf(await look(await database('membership'), await database('money')));
+  },
 };
+
+/** Members of one look: of those that were told of just now, and of the round through all. */
+const membersAtOnce = 2_000;
+/** What was told of before its beginning and is looked at all the same. */
+const beginBeforeMs = 30_000;
+
+interface SeenMember {
+  readonly memberId: string;
+  /** Of their account, too. */
+  readonly pseudonym: string;
+  readonly state: 'ACTIVE' | 'SUSPENDED' | 'CLOSED';
+  readonly version: number;
+  readonly toldAt: Date;
+}
+
+/**
+ * Compares members with their accounts: those that were told of when that was as long ago as the limit, all others round and
+ * round, and whatever was wrong before. Two databases have no view of one moment: what looks wrong is asked for once more.
+ */
+function accountsLook(
+  limitMs: number,
+): (
+  membership: Kysely<unknown>,
+  money: Kysely<unknown>,
+) => Promise<readonly { readonly id: string; readonly sinceMs: number }[]> {
+  let after = '';
+  let judgedTo: Date | undefined;
+  /** Since when by what we saw, by pseudonym. */
+  const wrong = new Map<string, number>();
+
+  return async (membership, money) => {
+    const nowMs = Date.now();
+    const upTo = new Date(nowMs - limitMs);
+    judgedTo ??= new Date(nowMs - limitMs - beginBeforeMs);
+    const members = async (which: RawBuilder<unknown>) => {
+      const { rows } = await sql<SeenMember>`
+        SELECT member_id AS memberId, pseudonym, state, version, told_at AS toldAt FROM member
+        WHERE ${which}`.execute(membership);
+      return rows;
+    };
+    const named = (pseudonyms: readonly string[]) =>
+      pseudonyms.length === 0 ? [] : members(sql`pseudonym IN (${sql.join(pseudonyms)})`);
+
+    const fresh = await members(
+      sql`told_at >= ${judgedTo} AND told_at < ${upTo} ORDER BY told_at LIMIT ${membersAtOnce}`,
+    );
+    const round = await members(sql`member_id > ${after} ORDER BY member_id LIMIT ${membersAtOnce}`);
+    after = round.length < membersAtOnce ? '' : round.at(-1)!.memberId;
+    const again = await named([...wrong.keys()]);
+    const due = [...fresh, ...round, ...again].filter(({ toldAt }) => toldAt < upTo);
+    const odd = await notFollowing(money, due);
+    // What has changed since it was read is looked at when it is old enough again.
+    const now = new Map((await named([...odd.keys()])).map((one) => [one.pseudonym, one.version]));
+    const before = new Map(wrong);
+    wrong.clear();
+    for (const [id, { version }] of odd)
+      if (now.get(id) === version && wrong.size < mostBroken) wrong.set(id, before.get(id) ?? nowMs);
+    const behind = fresh.length === membersAtOnce;
+    judgedTo = behind ? fresh.at(-1)!.toldAt : upTo;
+    if (behind) throw new Error('it is behind: there are more changed members than it may look at');
+    // An account that was left behind becomes empty at any time, and is closed soon after.
+    return [...wrong]
+      .filter(([id, sinceMs]) => odd.get(id)!.state !== 'CLOSED' || nowMs - sinceMs >= limitMs)
+      .map(([id, sinceMs]) => ({ id, sinceMs }));
+  };
+}
+
+/** Those whose account is not there, or not in the state that follows from theirs. */
+async function notFollowing(
+  money: Kysely<unknown>,
+  members: readonly SeenMember[],
+): Promise<ReadonlyMap<string, SeenMember>> {
+  if (members.length === 0) return new Map();
+  const { rows } = await sql<{ id: string; state: string; empty: number }>`
+    SELECT account_id AS id, state, balance_minor = 0 AND held_minor = 0 AS empty FROM ledger_account
+    WHERE account_id IN (${sql.join([...new Set(members.map(({ pseudonym }) => pseudonym))])})`.execute(
+    money,
+  );
+  const accounts = new Map(rows.map((row) => [row.id, row]));
+  const follows = ({ pseudonym, state }: SeenMember) => {
+    const account = accounts.get(pseudonym);
+    if (state !== 'CLOSED') return account?.state === (state === 'ACTIVE' ? 'OPEN' : 'SUSPENDED');
+    return account === undefined || account.state === 'CLOSED' || Number(account.empty) === 0;
+  };
+  return new Map(members.filter((one) => !follows(one)).map((one) => [one.pseudonym, one]));
+}

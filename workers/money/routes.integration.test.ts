@@ -2,13 +2,16 @@
 import test, { type ExecutionContext } from 'ava';
 import { type Kysely, sql } from 'kysely';
 import { createRegistry } from '../base/metrics.ts';
+import { pseudonym } from '../base/pseudonym.ts';
 import { operatorToken, startTestHttp, tokenOf } from '../http/testing.ts';
 import { testLog } from '../kafka/testing.ts';
 import { scratchDatabase } from '../store/database.fixture.ts';
 import { openDatabase } from '../store/database.ts';
+import { followMember } from './accounts.ts';
 import { audit } from './books.fixture.ts';
 import { registerMoneyRoutes } from './routes.ts';
 
+const pseudonymKey = Buffer.alloc(32, 7);
 let db: Kysely<unknown>;
 let drop: (() => Promise<void>) | undefined;
 let run = 0;
@@ -21,7 +24,7 @@ test.after.always(() => drop?.());
 async function serve(t: ExecutionContext, database: () => Promise<Kysely<unknown>> = async () => db) {
   const registry = createRegistry();
   const http = await startTestHttp({ processName: 'pay', log: testLog, registry });
-  registerMoneyRoutes(http.app as never, { database, pseudonymKey: Buffer.alloc(32, 7), registry });
+  registerMoneyRoutes(http.app as never, { database, pseudonymKey, registry });
   await http.open();
   t.teardown(() => http.close(100));
   const as =
@@ -90,8 +93,10 @@ test.serial(
     const theft = { from: alice.memberId, to: bob.memberId, amount: won(1) };
     t.like(await bob.call('POST', '/transfers', theft), { status: 403, code: 'MUSTER_FORBIDDEN' });
     const shop = as(await tokenOf('merchant', bob.memberId));
-    t.like(await shop('GET', bob.path), { status: 403 });
-    t.like(await shop('POST', '/transfers', theft), { status: 403 });
+    t.like(await shop('GET', bob.path), { status: 404, code: 'MUSTER_ACCOUNT_UNKNOWN' });
+    const { from: _, ...own } = { ...theft, to: alice.memberId };
+    t.like(await shop('POST', '/transfers', own), { status: 404, code: 'MUSTER_ACCOUNT_UNKNOWN' });
+    t.like(await shop('POST', '/transfers', theft), { status: 403, code: 'MUSTER_FORBIDDEN' });
     for (const [method, path, body] of [
       ['POST', '/increases', { memberId: bob.memberId, amount: won(1) }],
       ['POST', '/decreases', { memberId: alice.memberId, amount: won(1) }],
@@ -99,6 +104,37 @@ test.serial(
       ['PUT', alice.path, { state: 'CLOSED' }],
     ] as const)
       t.like(await bob.call(method, path, body), { status: 403 }, `${method} ${path}`);
+  },
+);
+
+test.serial(
+  'a merchant of membership has an account like anybody, and staff sees the money of a district',
+  async (t) => {
+    const { as, staff, won, member } = await serve(t);
+    const alice = await member('alice', 1_000);
+    const shopId = `shop ${++run}`;
+    await followMember(db, {
+      member: pseudonym(pseudonymKey, shopId),
+      type: 'MERCHANT',
+      district: 'Gangnam-gu',
+      state: 'ACTIVE',
+      version: 1,
+      changedAt: new Date().toISOString(),
+    });
+    t.is((await alice.call('POST', '/transfers', { to: shopId, amount: won(300) })).status, 201);
+    const shop = as(await tokenOf('merchant', shopId));
+    t.is((await shop('POST', '/transfers', { to: alice.memberId, amount: won(100) })).status, 201);
+    t.like((await shop('GET', `/accounts/${encodeURIComponent(shopId)}`)).json, { balance: won(200) });
+    t.like(await shop('GET', alice.path), { status: 404 });
+    const { json } = await staff('GET', '/districts?district=Gangnam-gu');
+    t.deepEqual(json.districts, [
+      { district: 'Gangnam-gu', type: 'MERCHANT', members: 1, balance: won(200) },
+    ]);
+    t.like(await alice.call('GET', '/districts'), { status: 403 });
+    t.like(await staff('PUT', `/accounts/${encodeURIComponent(shopId)}`, { state: 'SUSPENDED' }), {
+      status: 409,
+      code: 'MUSTER_ACCOUNT_FOLLOWS_MEMBER',
+    });
   },
 );
 

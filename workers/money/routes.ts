@@ -13,12 +13,13 @@ import { homeCurrency, type Money } from '../base/money.ts';
 import { pseudonym } from '../base/pseudonym.ts';
 import { errorBody, HttpError, inUse, refused } from '../http/errors.ts';
 import { idempotencyKey, onceOf } from '../http/idempotent.ts';
-import { onlyOf, userOf } from '../http/principals.ts';
+import { members, onlyOf, userOf } from '../http/principals.ts';
 import { groupCommit } from '../store/group-commit.ts';
+import { isMerchant, setAccount, sumsByDistrict } from './accounts.ts';
 import { houseAccounts, houseOf, isHouse } from './house.ts';
 import type { Account, Operation } from './ledger.ts';
 import { bookAll, type LedgerCall } from './postings.ts';
-import { findAccount, history, ledgerStore, setAccount } from './store.ts';
+import { findAccount, history, ledgerStore } from './store.ts';
 
 export interface MoneyRoutesOptions {
   database(): Promise<Kysely<unknown>>;
@@ -32,7 +33,7 @@ type Request = Pick<FastifyRequest, 'principal' | 'headers' | 'method' | 'url' |
 
 const tags = ['money'];
 const staff = { callers: ['operator'] } as const;
-const members = { callers: ['customer', 'operator'] } as const;
+const own = { callers: ['customer', 'merchant', 'operator'] } as const;
 
 const memberId = Type.String({ minLength: 1, maxLength: 200, description: 'the member' });
 const uuid = Type.String({ pattern: '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' });
@@ -55,10 +56,30 @@ export function registerMoneyRoutes(http: FastifyInstance, options: MoneyRoutesO
   const app = typed(http);
   const book = booking(options);
   const accountIdOf = (id: string) => pseudonym(options.pseudonymKey, id);
-  registerAccounts(app, options, accountIdOf);
-  registerMoves(app, book, accountIdOf);
+  const known = callerKnown(options, accountIdOf);
+  registerAccounts(app, options, accountIdOf, known);
+  registerDistricts(app, options);
+  registerMoves(app, book, accountIdOf, known);
   registerHolds(app, book, accountIdOf);
 }
+
+/**
+ * Throws 404 for a merchant whom membership does not know as one: a shop and a customer may have one name where tokens are made
+ * by hand, and must not share an account.
+ */
+type CallerKnown = (request: Pick<FastifyRequest, 'principal'>) => Promise<void>;
+
+function callerKnown(
+  { database }: MoneyRoutesOptions,
+  accountIdOf: (memberId: string) => string,
+): CallerKnown {
+  return async ({ principal }) => {
+    if (principal?.role !== 'merchant') return;
+    if (!(await isMerchant(await database(), accountIdOf(principal.subject)))) throw unknownAccount();
+  };
+}
+
+const unknownAccount = () => new HttpError(404, 'MUSTER_ACCOUNT_UNKNOWN', 'there is no such account');
 
 function booking({ database, pseudonymKey, registry }: MoneyRoutesOptions): Book {
   const operations = counter(registry, metrics.money.operations);
@@ -100,13 +121,15 @@ function registerAccounts(
   app: App,
   { database }: MoneyRoutesOptions,
   accountIdOf: (memberId: string) => string,
+  known: CallerKnown,
 ): void {
   /** Throws 404 also when it is another member's. */
   async function ownAccount(request: Pick<FastifyRequest, 'principal'>, id: string): Promise<Account> {
-    const only = onlyOf(request);
+    const only = onlyOf(request, members);
+    await known(request);
     const account =
       only === undefined || only === id ? await findAccount(await database(), accountIdOf(id)) : undefined;
-    if (account === undefined) throw new HttpError(404, 'MUSTER_ACCOUNT_UNKNOWN', 'there is no such account');
+    if (account === undefined) throw unknownAccount();
     return account;
   }
 
@@ -117,7 +140,7 @@ function registerAccounts(
       schema: {
         summary: "Open a member's account, or change its state",
         description:
-          'The same again changes nothing. A SUSPENDED account neither gets nor gives, but for what was promised before; CLOSED is for good, and only when nothing is in the account or under way.',
+          'The same again changes nothing. A SUSPENDED account neither gets nor gives, but for what was promised before; CLOSED is for good, and only when nothing is in the account or under way. The account of a member of membership follows its member: 409 MUSTER_ACCOUNT_FOLLOWS_MEMBER, until they have left.',
         tags,
         params: memberPath,
         body: Type.Object({
@@ -144,7 +167,7 @@ function registerAccounts(
   app.get(
     '/pay/money/accounts/:memberId',
     {
-      config: members,
+      config: own,
       schema: {
         summary: "What is in a member's account",
         tags,
@@ -158,7 +181,7 @@ function registerAccounts(
   app.get(
     '/pay/money/accounts/:memberId/history',
     {
-      config: members,
+      config: own,
       schema: {
         summary: 'What was booked on an account, the newest first',
         description:
@@ -210,7 +233,54 @@ function registerAccounts(
   );
 }
 
-function registerMoves(app: App, book: Book, accountIdOf: (memberId: string) => string): void {
+function registerDistricts(app: App, { database }: MoneyRoutesOptions): void {
+  app.get(
+    '/pay/money/districts',
+    {
+      config: staff,
+      schema: {
+        summary: 'What members have, by the district that they live in',
+        description:
+          'Of this moment, from the accounts themselves. Persons and merchants apart; accounts that staff has opened are of nobody known to live anywhere.',
+        tags,
+        querystring: Type.Object({
+          district: Type.Optional(
+            Type.String({ minLength: 1, maxLength: 100, description: 'this one only, e.g. Gangnam-gu' }),
+          ),
+        }),
+        response: {
+          200: Type.Object({
+            districts: Type.Array(
+              Type.Object({
+                district: Type.String(),
+                type: Type.Enum(['PERSON', 'MERCHANT']),
+                members: Type.Integer({ description: 'who have not left' }),
+                balance: money,
+              }),
+            ),
+          }),
+          ...failures,
+        },
+      },
+    },
+    async ({ query }) => {
+      const sums = await sumsByDistrict(await database(), query.district);
+      return {
+        districts: sums.map(({ balanceMinor, currency, ...rest }) => ({
+          ...rest,
+          balance: { amountMinor: balanceMinor, currency },
+        })),
+      };
+    },
+  );
+}
+
+function registerMoves(
+  app: App,
+  book: Book,
+  accountIdOf: (memberId: string) => string,
+  known: CallerKnown,
+): void {
   const house = houseAccounts();
 
   async function transfer(request: Request, from: string, to: string, amount: Money, reason: string) {
@@ -252,7 +322,7 @@ function registerMoves(app: App, book: Book, accountIdOf: (memberId: string) => 
   app.post(
     '/pay/money/transfers',
     {
-      config: members,
+      config: own,
       schema: {
         summary: 'Send money to another member',
         tags,
@@ -272,7 +342,8 @@ function registerMoves(app: App, book: Book, accountIdOf: (memberId: string) => 
     },
     async (request, reply) => {
       const { from, to, amount } = request.body;
-      const sender = accountIdOf(userOf(request, from, 'from'));
+      const sender = accountIdOf(userOf(request, from, 'from', members));
+      await known(request);
       return reply.code(201).send(await transfer(request, sender, accountIdOf(to), amount, 'transfer'));
     },
   );

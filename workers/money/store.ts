@@ -1,19 +1,10 @@
 /** The ledger's rows in SQL. */
 import { type Kysely, type RawBuilder, sql, type Transaction } from 'kysely';
 import { bytesOfUuid, uuidOfBytes } from '../base/ids.ts';
-import { refuse } from '../base/refusal.ts';
 import { transaction } from '../store/database.ts';
 import { onceRows } from '../store/once.ts';
 import { houseOf, isHouse } from './house.ts';
-import {
-  type Account,
-  type AccountState,
-  changeState,
-  type Hold,
-  type LedgerDecision,
-  type Leg,
-  type Transfer,
-} from './ledger.ts';
+import type { Account, AccountState, Hold, LedgerDecision, Leg, Transfer } from './ledger.ts';
 import type { LedgerRows, LedgerStore } from './postings.ts';
 
 type Db = Kysely<unknown>;
@@ -250,30 +241,22 @@ const hexOf = (uuid: string) => uuid.replaceAll('-', '');
 
 // ---- accounts, and what people ask of them
 
-/** Opens the account of a member, or changes its state; the same again changes nothing. */
-export async function setAccount(
-  db: Db,
+/** An account, locked; opened when there is none yet and a currency says in which. */
+export async function lockOrOpenAccount(
+  trx: Trx,
   accountId: string,
-  { currency, state }: { readonly currency: string; readonly state: AccountState },
-): Promise<ReturnType<typeof changeState>> {
-  return transaction(db, async (trx) => {
-    let [row] = await lockAccounts(trx, [accountId]);
-    if (row === undefined) {
-      await insertAccounts(trx, [sql`(${accountId}, ${currency}, 'OPEN', FALSE, 0, 0, 0, UTC_TIMESTAMP(3))`]);
-      [row] = await lockAccounts(trx, [accountId]);
-    }
-    if (row!.currency !== currency)
-      return refuse(409, 'MUSTER_CURRENCIES_DIFFER', 'an account keeps its currency', [
-        { field: 'currency', reason: `is ${row!.currency}` },
-      ]);
-    const changed = changeState(accountOf(row!), state);
-    if (changed.ok)
-      await sql`UPDATE ledger_account SET state = ${state} WHERE account_no = ${row!.account_no}`.execute(
-        trx,
-      );
-    return changed;
-  });
+  currency: string | undefined,
+): Promise<{ readonly accountNo: number; readonly account: Account } | undefined> {
+  let [row] = await lockAccounts(trx, [accountId]);
+  if (row === undefined && currency !== undefined) {
+    await insertAccounts(trx, [sql`(${accountId}, ${currency}, 'OPEN', FALSE, 0, 0, 0, UTC_TIMESTAMP(3))`]);
+    [row] = await lockAccounts(trx, [accountId]);
+  }
+  return row === undefined ? undefined : { accountNo: row.account_no, account: accountOf(row) };
 }
+
+export const saveState = (trx: Trx, accountNo: number, state: AccountState) =>
+  sql`UPDATE ledger_account SET state = ${state} WHERE account_no = ${accountNo}`.execute(trx);
 
 /** An account as it is now. */
 export async function findAccount(db: Db, accountId: string): Promise<Account | undefined> {

@@ -5,6 +5,7 @@ import { type Kysely, sql } from 'kysely';
 import { type PromiseName, promises } from '../../catalog/promises.ts';
 import { couponChecks } from '../coupon/promises.ts';
 import { loggingChecks } from '../logging/promises.ts';
+import { membershipChecks } from '../membership/promises.ts';
 import { moneyChecks } from '../money/promises.ts';
 import { orderChecks } from '../order/promises.ts';
 import { outsideChecks } from '../outside/promises.ts';
@@ -22,6 +23,7 @@ const all = {
   ...promotionChecks,
   ...moneyChecks,
   ...loggingChecks,
+  ...membershipChecks,
 };
 /** They go through all rows by and by, so many at a time; the others ask for what is wrong and nothing else. */
 const sweeping: readonly PromiseName[] = [
@@ -32,6 +34,7 @@ const sweeping: readonly PromiseName[] = [
   'ledger-sums-to-zero',
   'ledger-entries-linked',
   'ledger-accounts-true',
+  'members-have-accounts',
 ];
 const most = { sweeping: 60_000, others: 3_000 };
 
@@ -92,8 +95,13 @@ async function fill(db: Kysely<unknown>): Promise<void> {
     INSERT INTO ledger_account
       (account_id, currency, state, may_overdraw, balance_minor, held_minor, version, opened_at)
     SELECT CONCAT('m-', seq), 'KRW', 'OPEN', FALSE, 0, 0, 0, ${long} FROM seq_1_to_20000`.execute(db);
+  await sql`
+    INSERT INTO member (member_id, pseudonym, type, state, name, address, district, version, told_at, created_at)
+    SELECT CONCAT('0-', LPAD(seq, 8, '0')), CONCAT('u_', seq), 'PERSON', 'CLOSED', 'm', 'a', 'd', 1, ${long}, ${long}
+    FROM seq_1_to_40000`.execute(db);
   for (const table of [
     'ledger_account',
+    'member',
     'coupon',
     'coupon_request',
     'shop_order',
@@ -108,8 +116,11 @@ test('no check reads a whole table, and together they make few statements a seco
   t.timeout(180_000);
   const { db, settings, drop } = await scratchDatabase('promise_cost');
   try {
-    // The ledger's tables beside the shop's: what is counted here is one connection.
-    await migrate(settings, () => {}, { folders: join(import.meta.dirname, '../money/money-migrations') });
+    // Tables of the ledger and of members beside the shop's: what is counted here is one connection.
+    for (const name of ['money', 'membership'])
+      await migrate(settings, () => {}, {
+        folders: join(import.meta.dirname, `../${name}/${name}-migrations`),
+      });
     await fill(db);
     let statements = 0;
     const perSecond = await db.connection().execute(async (connection) => {

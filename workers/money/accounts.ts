@@ -1,0 +1,140 @@
+/**
+ * Accounts and who they are of: they follow their members (member-events), staff opens those that have none. Members are known
+ * by their pseudonym, which is the id of their account.
+ */
+import { type Kysely, sql, type Transaction } from 'kysely';
+import type { MemberEvent } from '../../catalog/events/membership.ts';
+import { homeCurrency } from '../base/money.ts';
+import { type Refused, refuse } from '../base/refusal.ts';
+import { transaction } from '../store/database.ts';
+import { type Account, type AccountState, changeState } from './ledger.ts';
+import { lockOrOpenAccount, saveState } from './store.ts';
+
+type MemberState = MemberEvent['state'];
+
+/** The state of an account when its member is in that state. Money that somebody has left behind stays theirs: nobody can use it, and it can be paid out. */
+export function stateFor(
+  member: MemberState,
+  { state, balanceMinor, heldMinor }: Pick<Account, 'state' | 'balanceMinor' | 'heldMinor'>,
+): AccountState {
+  // For good, whatever its member does.
+  if (state === 'CLOSED') return 'CLOSED';
+  if (member === 'ACTIVE') return 'OPEN';
+  return member === 'CLOSED' && balanceMinor === 0 && heldMinor === 0 ? 'CLOSED' : 'SUSPENDED';
+}
+
+/**
+ * Takes on what an event says, unless something newer is known, in one transaction: a new member gets an account, one that is
+ * there takes the state of its member. In any order and any number of times the end is that of the highest version.
+ */
+export async function followMember(
+  db: Kysely<unknown>,
+  { member, type, district, state, version, changedAt }: MemberEvent,
+): Promise<'FOLLOWED' | 'KNOWN'> {
+  return transaction(db, async (trx) => {
+    await sql`
+      INSERT INTO money_member (account_id, type, district, state, version, changed_at)
+      VALUES (${member}, ${type}, ${district}, ${state}, 0, ${new Date(changedAt)})
+      ON DUPLICATE KEY UPDATE account_id = money_member.account_id`.execute(trx);
+    const { numAffectedRows } = await sql`
+      UPDATE money_member
+      SET type = ${type}, district = ${district}, state = ${state}, version = ${version}, changed_at = ${new Date(changedAt)}
+      WHERE account_id = ${member} AND version < ${version}`.execute(trx);
+    if (numAffectedRows === 0n) return 'KNOWN';
+    const locked = await lockOrOpenAccount(trx, member, state === 'CLOSED' ? undefined : homeCurrency);
+    if (locked === undefined) return 'FOLLOWED';
+    const { accountNo, account } = locked;
+    await saveState(trx, accountNo, stateFor(state, account));
+    await sql`UPDATE money_member SET account_no = ${accountNo} WHERE account_id = ${member}`.execute(trx);
+    return 'FOLLOWED';
+  });
+}
+
+/** Opens an account for staff, or changes its state; the same again changes nothing. */
+export async function setAccount(
+  db: Kysely<unknown>,
+  accountId: string,
+  { currency, state }: { readonly currency: string; readonly state: AccountState },
+): Promise<ReturnType<typeof changeState>> {
+  return transaction(db, async (trx) => {
+    const { accountNo, account } = (await lockOrOpenAccount(trx, accountId, currency))!;
+    if (account.currency !== currency)
+      return refuse(409, 'MUSTER_CURRENCIES_DIFFER', 'an account keeps its currency', [
+        { field: 'currency', reason: `is ${account.currency}` },
+      ]);
+    const refused = await mayBe(trx, accountId, state);
+    if (refused !== undefined) return refused;
+    const changed = changeState(account, state);
+    if (changed.ok) await saveState(trx, accountNo, state);
+    return changed;
+  });
+}
+
+/**
+ * Whether staff may give an account a state: that of a member is the member's, until they have left. To be asked with the
+ * account locked, so that an event that comes meanwhile is either seen here or comes after.
+ */
+async function mayBe(
+  trx: Transaction<unknown>,
+  accountId: string,
+  wanted: AccountState,
+): Promise<Refused | undefined> {
+  const { rows } = await sql<{ state: MemberState }>`
+    SELECT state FROM money_member WHERE account_id = ${accountId}`.execute(trx);
+  const state = rows[0]?.state;
+  if (state === undefined || state === 'CLOSED') return undefined;
+  const follows = state === 'ACTIVE' ? 'OPEN' : 'SUSPENDED';
+  if (wanted === follows) return undefined;
+  return refuse(409, 'MUSTER_ACCOUNT_FOLLOWS_MEMBER', 'the account of a member follows its member', [
+    { field: 'state', reason: `is ${follows} while the member is ${state}: change that at membership` },
+  ]);
+}
+
+/** Whether the account is that of a merchant, as far as member-events have told. */
+export async function isMerchant(db: Kysely<unknown>, accountId: string): Promise<boolean> {
+  const { rows } = await sql<{ type: MemberEvent['type'] }>`
+    SELECT type FROM money_member WHERE account_id = ${accountId}`.execute(db);
+  return rows[0]?.type === 'MERCHANT';
+}
+
+/** Closes accounts of who has left that have become empty; resolves to how many still have money in them, or under way. */
+export async function closeLeftAccounts(db: Kysely<unknown>): Promise<number> {
+  const { rows } = await sql<{ no: number; empty: number }>`
+    SELECT a.account_no AS no, a.balance_minor = 0 AND a.held_minor = 0 AS empty
+    FROM money_member m JOIN ledger_account a ON a.account_no = m.account_no
+    WHERE m.state = 'CLOSED' AND a.state <> 'CLOSED'`.execute(db);
+  const empty = rows.filter((row) => row.empty === 1).map(({ no }) => no);
+  if (empty.length > 0)
+    await sql`
+      UPDATE ledger_account SET state = 'CLOSED'
+      WHERE account_no IN (${sql.join(empty)}) AND balance_minor = 0 AND held_minor = 0`.execute(db);
+  return rows.length - empty.length;
+}
+
+export interface DistrictSum {
+  readonly district: string;
+  readonly type: MemberEvent['type'];
+  readonly currency: string;
+  /** Who have not left. */
+  readonly members: number;
+  readonly balanceMinor: number;
+}
+
+/** What members have, by the district that they live in: of one moment, from the accounts themselves. */
+export async function sumsByDistrict(
+  db: Kysely<unknown>,
+  district: string | undefined,
+): Promise<readonly DistrictSum[]> {
+  const { rows } = await sql<
+    Omit<DistrictSum, 'members' | 'balanceMinor'> & { members: string; balance: string }
+  >`
+    SELECT m.district, m.type, a.currency, SUM(m.state <> 'CLOSED') AS members, SUM(a.balance_minor) AS balance
+    FROM money_member m STRAIGHT_JOIN ledger_account a ON a.account_no = m.account_no
+    ${district === undefined ? sql`` : sql`WHERE m.district = ${district}`}
+    GROUP BY m.district, m.type, a.currency ORDER BY m.district, m.type, a.currency`.execute(db);
+  return rows.map(({ members, balance, ...rest }) => ({
+    ...rest,
+    members: Number(members),
+    balanceMinor: Number(balance),
+  }));
+}

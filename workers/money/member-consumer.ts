@@ -1,0 +1,57 @@
+/** Accounts follow members: what worker `money-members` does with member-events. */
+import type { ConsumerGroup } from '../../catalog/groups.ts';
+import { metrics } from '../../catalog/metrics.ts';
+import { counter, gauge } from '../base/metrics.ts';
+import { consume } from '../kafka/consume.ts';
+import type { Started, WorkerDeps } from '../platform/worker.ts';
+import { closeLeftAccounts, followMember } from './accounts.ts';
+import { readMemberEvent } from './events.ts';
+
+/** How often accounts of who has left are looked at: they close when they are empty. */
+const lookEveryMs = 20_000;
+
+/** Follows members until stopped; while the database is away its partitions are held. */
+export async function startFollowing(
+  group: ConsumerGroup,
+  {
+    database,
+    kafka,
+    log,
+    metrics: registry,
+    fail,
+  }: Pick<WorkerDeps, 'database' | 'kafka' | 'log' | 'metrics' | 'fail'>,
+): Promise<Started> {
+  const events = counter(registry, metrics.money.memberEvents);
+  const left = gauge(registry, metrics.money.leftAccounts);
+  const consumer = await consume(kafka, {
+    group,
+    log,
+    parse: readMemberEvent,
+    // A transaction each.
+    atOnce: 100,
+    async apply(records) {
+      const db = await database();
+      for (const { data } of records) events.inc({ outcome: await followMember(db, data) });
+      return undefined;
+    },
+    onFatal: fail,
+  });
+  const look = async () => {
+    try {
+      left.set(await closeLeftAccounts(await database()));
+    } catch (error) {
+      log.debug('accounts of members who have left could not be looked at', { error });
+    }
+  };
+  void look();
+  const timer = setInterval(look, lookEveryMs);
+  timer.unref();
+  return {
+    ready: consumer.ready,
+    waitingFor: () => 'its partitions',
+    async stop() {
+      clearInterval(timer);
+      await consumer.stop();
+    },
+  };
+}
