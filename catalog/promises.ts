@@ -151,7 +151,7 @@ const table = {
     capability: 'logging',
     promised: 'Each log line of a process is in the log store, or counted as dropped by the line after it.',
     ids: 'the life of a process, with the numbers of its lines',
-    limitMs: 60_000,
+    limitMs: 300_000,
     periodMs: 30_000,
   },
   'members-told': {

@@ -5,12 +5,12 @@
  * long as the process lives: so lines lie on the topic in order, some perhaps twice, and the numbers that are missing are
  * exactly those of lines that were dropped before they were ever sent. How many those are, each record says itself.
  */
-import { randomUUID } from 'node:crypto';
 import { context, ROOT_CONTEXT } from '@opentelemetry/api';
 import type { Registry } from 'prom-client';
 import { type LogDropReason, logDropReasons, logHeaders, logPublishing } from '../../catalog/logs.ts';
 import { metrics } from '../../catalog/metrics.ts';
 import { isNotNow } from '../base/errors.ts';
+import { uuidV7 } from '../base/ids.ts';
 import { counter, gauge } from '../base/metrics.ts';
 import type { Kafka, OutgoingRecord, Producer } from '../kafka/kafka.ts';
 import { eventRecord } from '../kafka/records.ts';
@@ -61,7 +61,7 @@ export function startLogPublisher(options: LogPublisherOptions): LogPublisher {
   const published = counter(registry, metrics.log.published);
   const droppedLines = counter(registry, metrics.log.dropped);
   gauge(registry, metrics.log.waitingBytes, (waitingBytes) => waitingBytes.set(held));
-  const instance = randomUUID();
+  const instance = uuidV7(Date.now());
   const dropped: Record<LogDropReason, number> = { 'no-room': 0, refused: 0, ended: 0 };
   let told = { ...dropped };
   let toldAtMs = 0;

@@ -1,9 +1,10 @@
-/** Real child processes: drain, exit codes, probes during it. Needs no Kafka; the stores only where a test says so. */
+/** Real child processes: drain, exit codes, probes during it. Kafka and the stores only where a test says so. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import test, { type ExecutionContext } from 'ava';
 import { metrics } from '../../catalog/metrics.ts';
+import { createTopics, readTopic, testBrokers, testKafka, uniqueName } from '../kafka/testing.ts';
 
 const fixture = fileURLToPath(new URL('./process.fixture.ts', import.meta.url));
 const main = fileURLToPath(new URL('../main.ts', import.meta.url));
@@ -196,4 +197,37 @@ test.serial('the command lists its workers, and refuses unknown or no names with
   t.is(await unknown.exit, 64);
   t.regex(unknown.output(), /unknown worker promotion-jion; known: /);
   t.is(await run(t, [main]).exit, 64);
+});
+
+test.serial(
+  'what a process says comes to the topic of logs, from its first line to its last words',
+  async (t) => {
+    const topic = uniqueName('logs');
+    await createTopics([{ name: topic, partitions: 1 }]);
+    const env = { LOG_TOPIC: topic, KAFKA_BROKERS: testBrokers().join(',') };
+    const ended = await start(t, env);
+    ended.child.kill('SIGTERM');
+    t.is(await ended.exit, 0);
+    const died = await start(t, env);
+    await post(`${died.url}/throw`);
+    t.is(await died.exit, 70);
+    const kafka = testKafka();
+    const published = (await readTopic(kafka, topic)).map(({ value }) => `${value}`);
+    await kafka.close();
+    const written = `${ended.output()}\n${died.output()}`.split('\n').filter((line) => line.startsWith('{'));
+    t.deepEqual(published, written);
+    for (const said of ['listening', 'shutting down', 'ended', 'uncaught exception'])
+      t.true(
+        published.some((line) => line.includes(`"message":"${said}"`)),
+        said,
+      );
+  },
+);
+
+test.serial('a process whose lines no broker takes works, and ends as it would', async (t) => {
+  const { child, output, exit, url } = await start(t, { LOG_TOPIC: 'logs' });
+  t.is((await fetch(`${url}/slow`)).status, 200);
+  child.kill('SIGTERM');
+  t.is(await exit, 0);
+  t.true(output().includes('"message":"ended"'));
 });
