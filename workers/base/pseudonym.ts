@@ -17,22 +17,33 @@ const caches = new WeakMap<Buffer, Generations>();
  * cannot be found by trying ids. Throws a TypeError when the key is empty.
  */
 export function pseudonym(key: Buffer, userId: string): string {
-  let cache = caches.get(key);
-  if (cache === undefined) {
-    if (key.length === 0) throw new TypeError('the pseudonym key is empty');
-    cache = { key: createSecretKey(key), young: new Map(), old: new Map() };
-    caches.set(key, cache);
-  }
+  const cache = cacheOf(key);
   const hit = cache.young.get(userId);
   if (hit !== undefined) return hit;
   const older = cache.old.get(userId);
-  const value =
-    older ??
-    `u_${createHmac('sha256', cache.key).update(userId, 'utf8').digest().subarray(0, 16).toString('base64url')}`;
+  const value = older ?? `u_${hmac(cache.key, userId).subarray(0, 16).toString('base64url')}`;
   if (cache.young.size >= generationSize) {
     cache.old = cache.young;
     cache.young = new Map();
   }
   cache.young.set(userId, value);
   return value;
+}
+
+/** HMAC-SHA-256 of a text, in hexadecimal: tells the same from another without saying what it was. */
+export function keyedHash(key: Buffer, text: string): string {
+  return hmac(cacheOf(key).key, text).toString('hex');
+}
+
+const hmac = (key: KeyObject, text: string) => createHmac('sha256', key).update(text, 'utf8').digest();
+
+/** With the key as Node wants it: given as bytes it costs 15 µs a hash instead of 3. */
+function cacheOf(key: Buffer): Generations {
+  let cache = caches.get(key);
+  if (cache === undefined) {
+    if (key.length === 0) throw new TypeError('the pseudonym key is empty');
+    cache = { key: createSecretKey(key), young: new Map(), old: new Map() };
+    caches.set(key, cache);
+  }
+  return cache;
 }

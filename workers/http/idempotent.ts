@@ -1,8 +1,7 @@
 /** The header Idempotency-Key: a route says `headers: idempotencyKey.required` and does its work by `onceOf(request, …)`. */
-import { createHmac } from 'node:crypto';
 import type { FastifyRequest } from 'fastify';
 import { Type } from 'typebox';
-import { pseudonym } from '../base/pseudonym.ts';
+import { keyedHash, pseudonym } from '../base/pseudonym.ts';
 import type { OnceCall } from '../store/once.ts';
 import { HttpError } from './errors.ts';
 
@@ -41,7 +40,7 @@ export function onceOf(
   return {
     scope: `${capability}:${whose}`,
     key: given,
-    body: createHmac('sha256', secret).update(asked).digest('hex'),
+    body: keyedHash(secret, asked),
   };
 }
 

@@ -13,13 +13,12 @@ import { consume, type RecordConsumer } from '../kafka/consume.ts';
 import type { Kafka } from '../kafka/kafka.ts';
 import { attemptsOf } from '../kafka/retry.ts';
 import {
-  type AttemptEnd,
   type Beginning,
   beginAttemptOf,
-  beginFirstAttempts,
-  completeEvents,
   logFailure,
   logForeign,
+  noteAttempts,
+  type TakenEvent,
 } from '../store/event-log.ts';
 import type { EventState } from '../store/event-states.ts';
 import { groupCommit } from '../store/group-commit.ts';
@@ -28,6 +27,12 @@ import { type OutsideEvent, readOutsideEvent } from './events.ts';
 
 /** Webhooks that run at once in a process: a receiver that hangs holds this many, not the partitions. */
 const concurrency = 32;
+
+/** What a webhook has to say to the event log. */
+interface Note {
+  readonly begins?: Beginning;
+  readonly taken?: TakenEvent;
+}
 
 /** A webhook that was not taken; what it means for the record is decided already. */
 class WebhookFailed extends MusterError {
@@ -59,17 +64,13 @@ export async function deliverEvents(options: DeliveryOptions): Promise<RecordCon
   const receiver = createOutgoing({ name: 'webhooks', registry, ...webhook });
 
   // What the webhooks under way have to say to the log shares statements and commits.
-  const beginFirst = groupCommit(
-    async (beginnings: readonly Beginning[]) => {
-      const began = await beginFirstAttempts(db, beginnings);
-      return beginnings.map(() => began);
-    },
-    { most: concurrency, waiting: concurrency },
-  );
-  const complete = groupCommit(
-    async (taken: readonly ({ readonly eventId: string } & AttemptEnd)[]) => {
-      await completeEvents(db, taken);
-      return taken;
+  const note = groupCommit(
+    async (notes: readonly Note[]) => {
+      const begun = await noteAttempts(db, {
+        begun: notes.flatMap(({ begins }) => begins ?? []),
+        taken: notes.flatMap(({ taken }) => taken ?? []),
+      });
+      return notes.map(() => begun);
     },
     { most: concurrency, waiting: concurrency },
   );
@@ -77,7 +78,7 @@ export async function deliverEvents(options: DeliveryOptions): Promise<RecordCon
   /** The number of the attempt that begins now; undefined: nothing is to be done any more. */
   async function begin(beginning: Beginning, putOff: number): Promise<number | undefined> {
     // By far the most come here for the first time.
-    if (putOff === 0 && (await beginFirst(beginning))) {
+    if (putOff === 0 && (await note({ begins: beginning }))) {
       entered('PUBLISHED');
       return 1;
     }
@@ -107,7 +108,7 @@ export async function deliverEvents(options: DeliveryOptions): Promise<RecordCon
     durations.observe({ outcome: answer.outcome }, (performance.now() - startedMs) / 1_000);
     const wanted = stateAfter(answer, putOff, group.retryDelaysMs.length);
     if (wanted === 'COMPLETED') {
-      await complete({ eventId: data.id, ...answer });
+      await note({ taken: { eventId: data.id, ...answer } });
       entered(wanted);
       return;
     }

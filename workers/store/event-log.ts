@@ -3,7 +3,7 @@
  * written in the transaction that decides the event; who tells of it moves it on, by transitions of event-states.ts.
  * Which topics have a log the catalog says.
  */
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { type Kysely, type RawBuilder, sql, type Transaction } from 'kysely';
 import { allTopics } from '../../catalog/topics.ts';
 import { MusterError } from '../base/errors.ts';
@@ -58,7 +58,7 @@ async function insertPublished<DB>(db: Kysely<DB>, events: readonly PublishedEve
   return Number(numAffectedRows) === events.length;
 }
 
-const hashOf = (body: Buffer) => createHash('sha256').update(body).digest();
+const hashOf = (body: Buffer) => hash('sha256', body, 'buffer');
 
 /** An attempt about to begin: its event, and the trace it runs in. */
 export interface Beginning {
@@ -67,29 +67,47 @@ export interface Beginning {
 }
 
 /**
- * Begins the first attempt of events that are PUBLISHED, all in one statement. False, and nothing is changed, when that is
- * not so for one of them: then each is for beginAttemptOf().
+ * Notes that receivers have taken events, COMPLETED, and begins the first attempt of others, PUBLISHED until now: in one
+ * transaction, as both come by the hundred. False, and none is begun, when one of those to be begun is not PUBLISHED: then
+ * each is for beginAttemptOf().
  */
-export async function beginFirstAttempts(db: Db, beginnings: readonly Beginning[]): Promise<boolean> {
+export async function noteAttempts(
+  db: Db,
+  { begun, taken }: { readonly begun: readonly Beginning[]; readonly taken: readonly TakenEvent[] },
+): Promise<boolean> {
+  if (begun.length === 0) {
+    await completeEvents(db, taken);
+    return true;
+  }
   const others = new Error('not all of them are to be begun');
+  try {
+    await transaction(db, async (trx) => {
+      await completeEvents(trx, taken);
+      if (!(await beginFirstAttempts(trx, begun))) throw others;
+    });
+    return true;
+  } catch (error) {
+    if (error !== others) throw error;
+    await completeEvents(db, taken);
+    return false;
+  }
+}
+
+/** All in one statement; false when it was not so for all of them that they are PUBLISHED. */
+async function beginFirstAttempts(
+  trx: Transaction<unknown>,
+  beginnings: readonly Beginning[],
+): Promise<boolean> {
   const traceIds = beginnings.map(({ event, traceId }) => sql`WHEN ${event.id} THEN ${traceId ?? null}`);
   const wanted = beginnings.map(
     ({ event }) => sql`(event_id = ${event.id} AND body_hash = ${hashOf(event.body)})`,
   );
-  try {
-    await transaction(db, async (trx) => {
-      const { numAffectedRows } = await sql`
-        UPDATE muster_event
-        SET state = 'IN_PROGRESS', attempts = 1, first_seen_at = UTC_TIMESTAMP(3), attempted_at = UTC_TIMESTAMP(3),
-          trace_id = CASE event_id ${sql.join(traceIds, sql` `)} END
-        WHERE (${sql.join(wanted, sql` OR `)}) AND state = 'PUBLISHED' AND attempts = 0`.execute(trx);
-      if (Number(numAffectedRows) !== beginnings.length) throw others;
-    });
-    return true;
-  } catch (error) {
-    if (error === others) return false;
-    throw error;
-  }
+  const { numAffectedRows } = await sql`
+    UPDATE muster_event
+    SET state = 'IN_PROGRESS', attempts = 1, first_seen_at = UTC_TIMESTAMP(3), attempted_at = UTC_TIMESTAMP(3),
+      trace_id = CASE event_id ${sql.join(traceIds, sql` `)} END
+    WHERE (${sql.join(wanted, sql` OR `)}) AND state = 'PUBLISHED' AND attempts = 0`.execute(trx);
+  return Number(numAffectedRows) === beginnings.length;
 }
 
 /** Logs an event whose publishing we did not see, a foreign producer's: PUBLISHED. True when it was not known before. */
@@ -134,11 +152,10 @@ export interface AttemptEnd {
   readonly inDoubt: boolean;
 }
 
-/** Notes that receivers have taken events: COMPLETED. */
-export async function completeEvents(
-  db: Db,
-  taken: readonly ({ readonly eventId: string } & Omit<AttemptEnd, 'inDoubt'>)[],
-): Promise<void> {
+/** An event that its receiver has taken. */
+export type TakenEvent = { readonly eventId: string } & Omit<AttemptEnd, 'inDoubt'>;
+
+async function completeEvents(db: Db, taken: readonly TakenEvent[]): Promise<void> {
   // Receivers hardly ever answer in two ways, so this is one statement.
   for (const events of Map.groupBy(taken, ({ outcome, status }) => `${outcome} ${status}`).values())
     await sql`

@@ -5,7 +5,7 @@
  * The key is reserved before the effect, by an insert that does not wait: while another transaction holds the key, the
  * call is refused, to be sent again. An effect that fails rolls its reservation back: its key is not used up.
  */
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { type RawBuilder, sql, type Transaction } from 'kysely';
 import { MusterError, NotNowError } from '../base/errors.ts';
 
@@ -127,7 +127,7 @@ function rowOf<T>({ scope, key, body, expected }: GroupedCall<T>): Kept {
     throw new MusterError('MUSTER_IDEMPOTENCY_KEY', 'an idempotency key has 1 to 255 bytes');
   if (!/^[\x21-\x7e]{1,128}$/.test(scope))
     throw new MusterError('MUSTER_IDEMPOTENCY_KEY', 'a scope has 1 to 128 visible ASCII characters');
-  return { scope, key, bodyHash: createHash('sha256').update(body).digest(), answer: expected };
+  return { scope, key, bodyHash: hash('sha256', body, 'buffer'), answer: expected };
 }
 
 const duplicateEntry = 1062;
