@@ -5,7 +5,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { groups } from '../../catalog/groups.ts';
 import { topics } from '../../catalog/topics.ts';
-import { balancesOf, claimsOf } from './claims.ts';
+import { balancesOf, claimsOf, receivedOf } from './claims.ts';
 import { type Watch, watchCommits } from './commits.ts';
 import { type CouponRush, checkCoupons } from './coupons.ts';
 import { checkForeign, type ForeignMessage, foreignTopics } from './foreign.ts';
@@ -93,6 +93,8 @@ export interface Sources {
   /** What the API says of orders and of members' accounts. */
   claims(orderIds: readonly string[]): Promise<OrderClaims>;
   balances(members: readonly string[]): Promise<ReadonlyMap<string, number>>;
+  /** How often the receiver of webhooks has done the work of orders. */
+  received(orderIds: readonly string[]): Promise<ReadonlyMap<string, number>>;
   /** What the log store has of a process, and how much of that is personal. */
   logs(process: string, personal: readonly string[]): Promise<LogsSeen>;
 }
@@ -102,6 +104,7 @@ const sourcesOf = (variables: CheckOptions['variables']): Sources => ({
   stores: openStores(variables),
   claims: (orderIds) => claimsOf(orderIds, variables),
   balances: (members) => balancesOf(members, variables),
+  received: (orderIds) => receivedOf(orderIds, variables),
   logs: (process, personal) => logsSeen(variables.LOG_STORE_URL!, process, personal),
 });
 
@@ -169,9 +172,9 @@ export async function beginCheck(
     if (foreign !== undefined) {
       const read = since('foreign');
       await patiently('foreign', async () => {
-        const of = await read();
-        const [enriched, ...letters] = foreignTopics.map(of);
-        return checkForeign(foreign, enriched!, letters.flat());
+        const outside = foreign.filter(({ owes }) => owes !== 'nothing' && 'effects' in owes);
+        const received = await sources.received(outside.map(({ id }) => id));
+        return checkForeign(foreign, await read(), received);
       });
     }
     // One reader for all of them: they lie on the same topics.

@@ -11,16 +11,11 @@ export async function claimsOf(
   variables: Readonly<Record<string, string>>,
 ): Promise<OrderClaims> {
   const api = variables.MUSTER_API_URL!;
-  const outside = variables.MUSTER_OUTSIDE_WORLD_URL;
-  if (outside === undefined)
-    throw new NotChecked('webhooks', 'the receiver of webhooks is not known in this environment');
+  const received = await receivedOf(orderIds, variables);
   const orders = new Map<string, { status: string; paymentId?: string }>();
-  const received = new Map<string, number>();
   await eachAtOnce(orderIds, async (id) => {
     const order = await ask<{ status: string; paymentId?: string }>(`${api}/orders/${id}`, variables);
     if (order !== undefined) orders.set(id, order);
-    const got = await ask<{ effects: number }>(`${outside}/received?orderId=${id}&limit=1`);
-    received.set(id, got?.effects ?? 0);
   });
   const { products: stock } = (await ask<Listed<{ stock: number }>>(`${api}/products?limit=500`, variables))!;
   const { products: ranked } = (await ask<Listed<{ quantity: number }>>(
@@ -33,6 +28,26 @@ export async function claimsOf(
     stock: new Map(stock.map((one) => [one.productId, one.stock])),
     ranked: new Map(ranked.map((one) => [one.productId, one.quantity])),
   };
+}
+
+/**
+ * How often the receiver of webhooks has done the work of each order. Rejects with NotChecked when it is not known or does
+ * not answer.
+ * @param variables of the environment: MUSTER_OUTSIDE_WORLD_URL
+ */
+export async function receivedOf(
+  orderIds: readonly string[],
+  variables: Readonly<Record<string, string>>,
+): Promise<ReadonlyMap<string, number>> {
+  const outside = variables.MUSTER_OUTSIDE_WORLD_URL;
+  if (outside === undefined)
+    throw new NotChecked('webhooks', 'the receiver of webhooks is not known in this environment');
+  const received = new Map<string, number>();
+  await eachAtOnce(orderIds, async (id) => {
+    const got = await ask<{ effects: number }>(`${outside}/received?orderId=${id}&limit=1`);
+    received.set(id, got?.effects ?? 0);
+  });
+  return received;
 }
 
 /**

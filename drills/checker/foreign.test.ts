@@ -1,5 +1,7 @@
 import test from 'ava';
+import { topics } from '../../catalog/topics.ts';
 import { checkForeign, type ForeignMessage, owedHeader } from './foreign.ts';
+import type { SeenRecord } from './reading.ts';
 
 const at = { topic: 't', partition: 0, offset: 0, key: null } as const;
 const answer = (purchaseId: string, promotion_affect: 0 | 1, version = 1) => ({
@@ -18,8 +20,29 @@ const one = (id: string, owes: ForeignMessage['owes'], isAcked = true): ForeignM
   owes,
   isAcked,
 });
-const kinds = (...args: Parameters<typeof checkForeign>) =>
-  checkForeign(...args).findings.map(({ kind, id }) => `${kind} ${id}`);
+const result = (requestId: string, reason?: string) => ({
+  ...at,
+  headers: {},
+  value: Buffer.from(JSON.stringify({ requestId, reason })),
+});
+function kinds(
+  messages: readonly ForeignMessage[],
+  enriched: readonly SeenRecord[],
+  letters: readonly SeenRecord[],
+  { results = [], received = {} }: { results?: SeenRecord[]; received?: Record<string, number> } = {},
+) {
+  const records = new Map([
+    [topics.purchaseEnriched.name, enriched],
+    [topics.couponIssueDlq.name, letters],
+    [topics.couponIssueFailed.name, results],
+  ]);
+  const { findings } = checkForeign(
+    messages,
+    (topic) => records.get(topic) ?? [],
+    new Map(Object.entries(received)),
+  );
+  return findings.map(({ kind, id }) => `${kind} ${id}`);
+}
 
 test('what is joined, refused with its reason or aborted, as it should be, is no finding', (t) => {
   const messages = [one('a', { affect: 1 }), one('b', { code: 'MUSTER_EMPTY_VALUE' }), one('c', 'nothing')];
@@ -45,4 +68,24 @@ test('another answer, another reason, and what was aborted and counts all the sa
     'wrong b',
     'from-nowhere c',
   ]);
+});
+
+test('a request is told its reason, again and again the same; one that was aborted is told nothing', (t) => {
+  const asked = [one('a', { reason: 'NOT_FOUND' })];
+  const told = (...results: SeenRecord[]) => kinds(asked, [], [], { results });
+  t.deepEqual(told(result('a', 'NOT_FOUND'), result('a', 'NOT_FOUND')), []);
+  t.deepEqual(told(), ['lost a']);
+  t.deepEqual(told(result('a')), ['wrong a']);
+  t.deepEqual(told(result('a', 'NOT_FOUND'), result('a', 'DUPLICATE')), ['wrong a']);
+  t.deepEqual(kinds([one('a', 'nothing')], [], [], { results: [result('a', 'NOT_FOUND')] }), [
+    'from-nowhere a',
+  ]);
+  t.deepEqual(kinds([one('a', { reason: 'NOT_FOUND' }, false)], [], []), []);
+});
+
+test('the receiver outside does the work of an event once', (t) => {
+  const asked = [one('a', { effects: 1 })];
+  t.deepEqual(kinds(asked, [], [], { received: { a: 1 } }), []);
+  t.deepEqual(kinds(asked, [], []), ['lost a']);
+  t.deepEqual(kinds(asked, [], [], { received: { a: 2 } }), ['doubled a']);
 });

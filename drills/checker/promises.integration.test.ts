@@ -287,6 +287,7 @@ async function open(t: ExecutionContext, name: string) {
           (await redis.zRangeWithScores(rankingKey, 0, -1)).map(({ value, score }) => [value, score]),
         ),
       }),
+      received: async () => new Map(),
       balances: async (members) => {
         const { rows } = await sql<{ id: string; balance: number }>`
           SELECT account_id AS id, balance_minor AS balance FROM ledger_account`.execute(of('money'));
