@@ -3,7 +3,7 @@ import { limits } from '../catalog/alerting.ts';
 import { metrics } from '../catalog/metrics.ts';
 import { at, growing, type RuleGroup, rule } from './rule.ts';
 
-const { outside } = metrics;
+const { http, outside } = metrics;
 
 export function outsideAlerts(): RuleGroup {
   const attempts = `sum(rate(${outside.webhookAttempts}[5m]))`;
@@ -71,6 +71,48 @@ export function outsideAlerts(): RuleGroup {
             },
           ],
           live: { cause: 'failing webhook' },
+        },
+      }),
+      rule({
+        name: 'OtherSideDown',
+        severity: 'ticket',
+        expr: `max by (client) (${http.clientBreakerOpen}) == 1`,
+        for: '1m',
+        summary: '{{ $labels.client }} is left alone: its calls have failed, one after the other.',
+        meaning:
+          'A system that we call is down: a bank, a receiver of webhooks, a service of ours. What needs it waits or is answered 503; once in a while a call finds out whether it is back.',
+        firstStep: 'Which one, and how do its calls end: no connection, no answer in time, or 5xx?',
+        runbook: 'alerts/runbooks/OtherSideDown.md',
+        proof: {
+          fires: [
+            {
+              when: 'a bank is down for ten minutes',
+              series: {
+                [`${http.clientBreakerOpen}{process="pay",client="bank-hana"}`]: [
+                  at(0, '2m'),
+                  at(1, '10m'),
+                  at(0),
+                ],
+                [`${http.clientBreakerOpen}{process="pay",client="membership"}`]: [at(0)],
+              },
+              alerts: [{ client: 'bank-hana' }],
+              trueFrom: '2m',
+              falseFrom: '12m',
+            },
+          ],
+          staysQuiet: [
+            {
+              when: 'it is back at the first look',
+              series: {
+                [`${http.clientBreakerOpen}{process="pay",client="bank-hana"}`]: [
+                  at(0, '2m'),
+                  at(1, '45s'),
+                  at(0),
+                ],
+              },
+            },
+          ],
+          live: { notLive: 'promtool; no fault of the platform breaks a system outside for good' },
         },
       }),
     ],

@@ -288,7 +288,7 @@ function laptop(
         { name: 'outside', workers: ['outside-events', 'retention'], size: { memoryMiB: 224 }, replicas: 1 },
         {
           name: 'pay',
-          workers: ['money', 'money-members', 'membership'],
+          workers: ['money', 'money-members', 'membership', 'banking'],
           // Two passwords are hashed at once at most, in 16 MiB each.
           size: { memoryMiB: 192 },
           replicas: 1,
@@ -296,10 +296,10 @@ function laptop(
           publishedPort: port(82),
         },
         { name: 'logging', workers: ['log-store'], size: { memoryMiB: 128 }, replicas: 1 },
-        // Stands for everything outside: it receives webhooks and alerts.
+        // Stands for everything outside: it receives webhooks and alerts, and is the banks.
         {
           name: 'outside-world',
-          workers: ['webhook-stub'],
+          workers: ['webhook-stub', 'bank-stub'],
           size: { memoryMiB: 160 },
           replicas: 1,
           publishedPort: port(81),

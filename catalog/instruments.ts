@@ -50,6 +50,7 @@ const {
   order,
   outside,
   money,
+  banking,
   lag,
   canary,
   recovery,
@@ -256,6 +257,15 @@ export const instruments = {
     'Logins, by outcome: DONE, WRONG (e-mail or password), LIMITED (too many tries), SUSPENDED, UNAVAILABLE.',
     ['outcome'],
     { known: combined({ outcome: ['DONE', 'WRONG', 'LIMITED', 'SUSPENDED', 'UNAVAILABLE'] }) },
+  ),
+
+  [banking.firmbankings]: counter('Calls of banks about firm bankings, by the state that they led to.', [
+    'bank',
+    'state',
+  ]),
+  [banking.undecided]: gauge(
+    'Firm bankings that are accepted and not decided: REQUESTED, WAITING (for a bank that is down), SENT, IN_DOUBT (the bank is asked).',
+    ['bank', 'state'],
   ),
 
   [lag.cycleDuration]: histogram('Time that a pass over the cluster took.'),

@@ -126,6 +126,12 @@ export const metrics = {
     /** By outcome: DONE, WRONG, LIMITED, SUSPENDED, UNAVAILABLE. */
     logins: 'membership_logins_total',
   },
+  banking: {
+    /** Steps of firm bankings after a call of their bank, by bank and the state entered. */
+    firmbankings: 'banking_firmbankings_total',
+    /** Firm bankings that are not decided, by bank and state, from the store of truth. */
+    undecided: 'banking_undecided',
+  },
   /** Lag, under kafka_exporter's names; below them our own. */
   lag: {
     brokers: 'kafka_brokers',

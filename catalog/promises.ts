@@ -11,7 +11,8 @@ export type PromiseCapability =
   | 'promotion'
   | 'money'
   | 'logging'
-  | 'membership';
+  | 'membership'
+  | 'banking';
 
 interface PromiseFacts {
   readonly capability: PromiseCapability;
@@ -168,6 +169,21 @@ const table = {
     ids: 'the account (pseudonym)',
     limitMs: 60_000,
     periodMs: 10_000,
+  },
+  'firmbanking-decided': {
+    capability: 'banking',
+    promised:
+      'Each accepted firm banking is EXECUTED or REJECTED, or waits for a bank that is known to be down.',
+    ids: 'the firm banking',
+    limitMs: 300_000,
+    periodMs: 10_000,
+  },
+  'bank-books-equal': {
+    capability: 'banking',
+    promised: 'What we hold as EXECUTED or REJECTED is what the books of the banks say, compared daily.',
+    ids: 'the transfer, as the bank names it',
+    limitMs: 0,
+    periodMs: 30_000,
   },
 } as const satisfies Readonly<Record<string, PromiseFacts>>;
 

@@ -13,6 +13,7 @@ export const databases = {
   analytics: { platform: false },
   money: { platform: true },
   membership: { platform: true },
+  banking: { platform: true },
 } as const;
 export type DatabaseName = keyof typeof databases;
 
@@ -239,5 +240,60 @@ export const tables: readonly Table[] = [
     database: 'membership',
     rules: [{ timeColumn: 'told_at', days: past.fiveYears, only: { column: 'state', values: ['CLOSED'] } }],
     why: 'Who paid whom can be asked for five years after the last payment (Korean act on e-commerce). A closed member has no e-mail and no password left.',
+  },
+  ...platformTables('banking'),
+  {
+    name: 'bank_account',
+    database: 'banking',
+    rules: [{ timeColumn: 'closed_at', days: booksDays, only: { column: 'state', values: ['CLOSED'] } }],
+    why: 'What its firm bankings are between: as long as they are kept.',
+  },
+  {
+    name: 'bank_contract',
+    database: 'banking',
+    rules: [],
+    why: 'A row per bank.',
+  },
+  {
+    name: 'bank_day',
+    database: 'banking',
+    rules: [],
+    why: 'A row per bank and day.',
+  },
+  {
+    name: 'bank_history',
+    database: 'banking',
+    rules: [{ timeColumn: 'changed_at', days: booksDays }],
+    why: 'Books: under which contract, and for whose account.',
+  },
+  {
+    name: 'firmbanking',
+    database: 'banking',
+    rules: [
+      {
+        timeColumn: 'decided_at',
+        days: booksDays,
+        only: { column: 'state', values: ['EXECUTED', 'REJECTED'] },
+      },
+    ],
+    why: 'Books. What is not decided stays: money may be on its way.',
+  },
+  {
+    name: 'firmbanking_history',
+    database: 'banking',
+    rules: [{ timeColumn: 'at', days: booksDays }],
+    why: 'Which calls there were, and what they cost.',
+  },
+  {
+    name: 'bank_difference',
+    database: 'banking',
+    rules: [],
+    why: 'What the last comparison with a bank found: the next takes its place.',
+  },
+  {
+    name: 'bank_reconciliation',
+    database: 'banking',
+    rules: [{ timeColumn: 'ended_at', days: past.aYear }],
+    why: 'When whose books were compared.',
   },
 ];

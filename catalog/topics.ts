@@ -1,6 +1,7 @@
 /** Topics: the one place where a topic's name, shape and promise is written down. */
 import type { TSchema } from 'typebox';
 import type { Environment } from './environments.ts';
+import { firmbankingDecided } from './events/banking.ts';
 import { canaryProbe } from './events/canary.ts';
 import { couponRequest, couponResult } from './events/coupon.ts';
 import { logLine } from './events/logging.ts';
@@ -285,6 +286,19 @@ const membershipTopics = {
   },
 } satisfies Record<string, Topic>;
 
+const bankingTopics = {
+  firmbankingEvents: {
+    ...standard,
+    partitions: 3,
+    name: 'firmbanking-events',
+    key: 'firm banking id',
+    event: { type: 'FirmbankingDecided', schema: firmbankingDecided },
+    owner: 'banking',
+    description: 'What became of firm bankings; written after the decision has committed.',
+    designLoad: { messagesPerSecond: 10, bytesPerMessage: 650 },
+  },
+} satisfies Record<string, Topic>;
+
 /** Dead letter topic of a topic: raw bytes, the reason in headers; kept long enough to be looked at and replayed. */
 export function deadLetterTopic(of: Topic): Topic {
   return {
@@ -362,6 +376,7 @@ export const topics = {
   logsDlq: deadLetterTopic(loggingTopics.logs),
   ...membershipTopics,
   memberEventsDlq: deadLetterTopic(membershipTopics.memberEvents),
+  ...bankingTopics,
   ...couponTopics,
   couponIssueDlq: deadLetterTopic(couponTopics.couponIssue),
   couponIssueSucceededDlq: deadLetterTopic(couponTopics.couponIssueSucceeded),

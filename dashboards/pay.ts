@@ -1,15 +1,17 @@
-/** my-pay: does money move, how fast is it booked, and who are its members? */
+/** my-pay: does money move, how fast is it booked, who are its members, and do the banks do what they are asked? */
 import type { Environment } from '../catalog/environments.ts';
 import { metrics } from '../catalog/metrics.ts';
 import { dashboardOf, heatmap, highIsBad, neutral, percentiles, rate, series, stat } from './kit.ts';
 
-const { money, membership } = metrics;
+const { banking, http, membership, money } = metrics;
+const bankCalls = `${http.clientCalls}{client=~"bank-.*"}`;
 
 export const pay = (environment: Environment) =>
   dashboardOf(environment, {
     slug: 'pay',
     title: 'my-pay',
-    description: 'Does money move, how fast is it booked, and who joins?',
+    description:
+      'Does money move, how fast is it booked, who joins, and do the banks do what they are asked?',
     traces: true,
     rows: [
       {
@@ -109,6 +111,62 @@ export const pay = (environment: Environment) =>
               description: 'Changes of members that money has heard of, a minute; KNOWN ones came again.',
               unit: 'none',
               queries: [{ expr: `${rate(money.memberEvents, 'outcome')} * 60`, legend: '{{outcome}}' }],
+            }),
+          ],
+        ],
+      },
+      {
+        question: 'Do the banks do what they are asked?',
+        lines: [
+          [
+            stat({
+              title: 'In doubt',
+              description:
+                'Firm bankings that were sent and of which the bank has not said how they ended. It is asked again and again.',
+              expr: `sum(${banking.undecided}{state="IN_DOUBT"}) or vector(0)`,
+              unit: 'none',
+              decimals: 0,
+              steps: highIsBad({ yellow: 1, red: 20 }),
+            }),
+            stat({
+              title: 'Wait',
+              description: 'Firm bankings that wait for a bank that is down, or to be sent again.',
+              expr: `sum(${banking.undecided}{state="WAITING"}) or vector(0)`,
+              unit: 'none',
+              decimals: 0,
+              steps: highIsBad({ yellow: 1 }),
+            }),
+            stat({
+              title: 'Banks left alone',
+              description: 'Banks that are not called because their calls have failed.',
+              expr: `sum(${http.clientBreakerOpen}{client=~"bank-.*"}) or vector(0)`,
+              unit: 'none',
+              decimals: 0,
+              steps: highIsBad({ red: 1 }),
+            }),
+          ],
+          [
+            series({
+              title: 'Firm bankings',
+              description: 'After calls of the banks, a second, by bank and the state that they led to.',
+              unit: 'ops',
+              queries: [
+                {
+                  expr: `${rate(banking.firmbankings, 'bank, state')} or vector(0)`,
+                  legend: '{{bank}} {{state}}',
+                },
+              ],
+            }),
+            series({
+              title: 'Calls of banks',
+              description: 'A second, by how they ended: each may cost a fee. Membership is none.',
+              unit: 'ops',
+              queries: [
+                {
+                  expr: `sum by (client, outcome) (rate(${bankCalls}[$__rate_interval])) or vector(0)`,
+                  legend: '{{client}} {{outcome}}',
+                },
+              ],
             }),
           ],
         ],

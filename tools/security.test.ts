@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import test from 'ava';
 import { checkout } from '../environment/paths.ts';
+import { registerBankingRoutes } from '../workers/banking/routes.ts';
 import { createRegistry } from '../workers/base/metrics.ts';
 import { registerRoutes as registerCouponRoutes } from '../workers/coupon/routes.ts';
 import type { Callers } from '../workers/http/principals.ts';
@@ -40,6 +41,7 @@ async function tableOfRoutes(): Promise<string> {
   registerEventRoutes(http.app as never, anything);
   registerMoneyRoutes(http.app as never, anything);
   registerMembershipRoutes(http.app as never, anything);
+  registerBankingRoutes(http.app as never, anything);
   await http.close(0);
   return `| route | for |\n|---|---|\n${rows.join('\n')}`;
 }

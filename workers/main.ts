@@ -14,6 +14,7 @@ if (![...process.execArgv, process.env.NODE_OPTIONS ?? ''].some((flags) => flags
 
 /** All workers: the file of a folder exports one or several, each known by its name. */
 const workers: Readonly<Record<string, () => Promise<object>>> = {
+  'bank-stub': () => import('./outside-world/bank-worker.ts'),
   canary: () => import('./canary/worker.ts'),
   console: () => import('./console/worker.ts'),
   'order-analytics': () => import('./order/worker.ts'),
@@ -32,22 +33,34 @@ const workers: Readonly<Record<string, () => Promise<object>>> = {
   membership: () => import('./membership/worker.ts'),
   money: () => import('./money/worker.ts'),
   'money-members': () => import('./money/worker.ts'),
+  banking: () => import('./banking/worker.ts'),
   'log-store': () => import('./logging/worker.ts'),
   lag: () => import('./lag/worker.ts'),
   promises: async () => {
     // The one place that knows all capabilities: they hand over what they promise.
-    const [{ promisesWorker }, platform, coupon, order, outside, promotion, money, logging, membership] =
-      await Promise.all([
-        import('./promises/worker.ts'),
-        import('./platform/promises.ts'),
-        import('./coupon/promises.ts'),
-        import('./order/promises.ts'),
-        import('./outside/promises.ts'),
-        import('./promotion/promises.ts'),
-        import('./money/promises.ts'),
-        import('./logging/promises.ts'),
-        import('./membership/promises.ts'),
-      ]);
+    const [
+      { promisesWorker },
+      platform,
+      coupon,
+      order,
+      outside,
+      promotion,
+      money,
+      logging,
+      membership,
+      banking,
+    ] = await Promise.all([
+      import('./promises/worker.ts'),
+      import('./platform/promises.ts'),
+      import('./coupon/promises.ts'),
+      import('./order/promises.ts'),
+      import('./outside/promises.ts'),
+      import('./promotion/promises.ts'),
+      import('./money/promises.ts'),
+      import('./logging/promises.ts'),
+      import('./membership/promises.ts'),
+      import('./banking/promises.ts'),
+    ]);
     return {
       worker: promisesWorker({
         ...platform.platformChecks,
@@ -58,6 +71,7 @@ const workers: Readonly<Record<string, () => Promise<object>>> = {
         ...money.moneyChecks,
         ...logging.loggingChecks,
         ...membership.membershipChecks,
+        ...banking.bankingChecks,
       }),
     };
   },

@@ -17,4 +17,5 @@ export const paths = {
   victorialogsData: '/vlogs',
   logInbox: '/var/log/muster/inbox',
   logState: '/var/lib/muster/log-follower',
+  bankState: '/var/lib/muster/banks',
 } as const;

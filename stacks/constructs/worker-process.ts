@@ -64,6 +64,12 @@ export class WorkerProcess extends Construct {
     const webhookUrl = spec.workers.includes('outside-events')
       ? urlOfWorker(environment, 'webhook-stub')
       : undefined;
+    const banksUrl = spec.workers.includes('banking') ? urlOfWorker(environment, 'bank-stub') : undefined;
+    const statePath = followsLogs
+      ? paths.logState
+      : spec.workers.includes('bank-stub')
+        ? paths.bankState
+        : undefined;
     const sendsTraffic = spec.workers.includes('traffic');
 
     this.container = new Container(this, 'process', {
@@ -107,6 +113,7 @@ export class WorkerProcess extends Construct {
         ...(spec.workers.some((name) => name === 'log-store' || name === 'promises')
           ? { LOG_STORE_URL: `http://${reach(environment, 'victorialogs', 'http')}` }
           : {}),
+        ...(statePath === paths.bankState ? { BANK_STATE_DIRECTORY: statePath } : {}),
         ...(followsLogs ? { LOG_INBOX_DIRECTORY: paths.logInbox, LOG_STATE_DIRECTORY: paths.logState } : {}),
         ...(sendsTraffic
           ? {
@@ -119,11 +126,13 @@ export class WorkerProcess extends Construct {
           : {}),
         ...serviceVariables(stack, spec),
         ...(webhookUrl === undefined ? {} : { OUTSIDE_WEBHOOK_URL: webhookUrl }),
+        ...(banksUrl === undefined ? {} : { BANKS_URL: `${banksUrl}/banks` }),
         ...spec.env,
       },
       size: spec.size,
-      ...(followsLogs
-        ? {
+      ...(statePath === undefined
+        ? {}
+        : {
             volumes: [
               {
                 volume: new Volume(this, 'state', {
@@ -131,9 +140,12 @@ export class WorkerProcess extends Construct {
                   name: `${alias}-state`,
                   component: 'worker',
                 }),
-                path: paths.logState,
+                path: statePath,
               },
             ],
+          }),
+      ...(followsLogs
+        ? {
             binds: [
               {
                 // On this machine beside the state; on a host of its own at the path the guide names.

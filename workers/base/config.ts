@@ -146,6 +146,18 @@ export const kafkaOnlySettings = Type.Object({
   }),
 });
 
+/** Settings of a worker that asks others over HTTP: by which token (`catalog/services.ts`), and where. */
+export const serviceToken = Type.String({
+  pattern: '^[\\w.~+/-]+=*$',
+  secret: true,
+  description: 'token of role service by which this process asks others',
+});
+export const urlOf = (whom: string) =>
+  Type.String({
+    pattern: '^https?://[^\\s/]+(/[^\\s]*[^\\s/])?$',
+    description: `base address of ${whom}, without a slash at the end`,
+  });
+
 /** The part of the platform's settings that a database job needs. */
 export const databaseSettings = Type.Pick(platformSettings, [
   'MYSQL_HOST',

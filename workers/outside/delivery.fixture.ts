@@ -3,7 +3,6 @@
  * `node delivery.fixture.ts '<JSON of DeliverySpec>'`. And a world outside as a child process. Not part of the product.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import type { ConsumerGroup } from '../../catalog/groups.ts';
 import { deadLetterTopic, retryTopics, topics } from '../../catalog/topics.ts';
@@ -11,6 +10,7 @@ import type { DatabaseSettings } from '../base/config.ts';
 import { emptyRegistry } from '../base/metrics.ts';
 import type { Kafka } from '../kafka/kafka.ts';
 import { createTopics, testKafka, testLog } from '../kafka/testing.ts';
+import { spawnWorkers } from '../platform/child.fixture.ts';
 import { serverSettings } from '../store/database.fixture.ts';
 import { openDatabase } from '../store/database.ts';
 import { deliverEvents } from './delivery-consumer.ts';
@@ -77,41 +77,11 @@ export function spawnDelivery(spec: DeliverySpec, settings: DatabaseSettings): C
 
 /** A webhook-stub in a child process on a port that stays the same over kill() and start(). */
 export async function spawnOutsideWorld() {
-  const main = fileURLToPath(new URL('../main.ts', import.meta.url));
-  let port = 0;
-  let child: ChildProcess | undefined;
+  const child = await spawnWorkers(['webhook-stub'], { PROCESS_NAME: 'outside-world' }, '/behaviour');
   const world = {
-    baseUrl: '',
-    async start() {
-      child = spawn(process.execPath, [main, 'webhook-stub'], {
-        env: { ...process.env, PROCESS_NAME: 'outside-world', HTTP_PORT: String(port), OTLP_ENDPOINT: '' },
-        stdio: ['ignore', 'pipe', 'inherit'],
-      });
-      // Until its end, so that its pipe never is full.
-      const lines = createInterface(child.stdout!);
-      await new Promise<void>((resolve, reject) => {
-        child!.once('exit', (code) => reject(new Error(`the world outside ended with ${code}`)));
-        lines.on('line', (line) => {
-          const { message, port: listening } = JSON.parse(line) as { message: string; port?: number };
-          if (message === 'listening') port = listening!;
-          if (message === 'started') resolve();
-        });
-      });
-      world.baseUrl = `http://127.0.0.1:${port}`;
-      // `started` is said a moment before the routes are open.
-      while (!(await fetch(`${world.baseUrl}/behaviour`).catch(() => undefined))?.ok)
-        await new Promise((resolve) => setTimeout(resolve, 20));
-    },
-    /** At once, with every connection. */
-    async kill() {
-      if (child === undefined) return;
-      const exited = new Promise((resolve) => child!.once('exit', resolve));
-      child.kill('SIGKILL');
-      child = undefined;
-      await exited;
-    },
+    ...child,
     async behave(behaviour: object): Promise<void> {
-      const response = await fetch(`${world.baseUrl}/behaviour`, {
+      const response = await fetch(`${child.baseUrl}/behaviour`, {
         method: 'PUT',
         headers: { 'content-type': 'application/json' },
         body: JSON.stringify(behaviour),
@@ -119,12 +89,11 @@ export async function spawnOutsideWorld() {
       if (!response.ok) throw new Error(`PUT /behaviour: ${response.status} ${await response.text()}`);
     },
     async received(key: string): Promise<Receipt | undefined> {
-      const response = await fetch(`${world.baseUrl}/received?key=${encodeURIComponent(key)}`);
+      const response = await fetch(`${child.baseUrl}/received?key=${encodeURIComponent(key)}`);
       const { received } = (await response.json()) as { received: Receipt[] };
       return received[0];
     },
   };
-  await world.start();
   return world;
 }
 

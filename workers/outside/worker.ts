@@ -5,6 +5,7 @@ import type { Registry } from 'prom-client';
 import { Type } from 'typebox';
 import { groups } from '../../catalog/groups.ts';
 import { metrics as names } from '../../catalog/metrics.ts';
+import { urlOf } from '../base/config.ts';
 import type { Logger } from '../base/log.ts';
 import { gauge } from '../base/metrics.ts';
 import type { Worker } from '../platform/worker.ts';
@@ -24,10 +25,7 @@ export const api: Worker = {
 };
 
 const eventsConfig = Type.Object({
-  OUTSIDE_WEBHOOK_URL: Type.String({
-    pattern: '^https?://[^\\s/]+(/[^\\s]*[^\\s/])?$',
-    description: 'base address of the receiver of webhooks, without a slash at the end',
-  }),
+  OUTSIDE_WEBHOOK_URL: urlOf('the receiver of webhooks'),
   OUTSIDE_WEBHOOK_TIMEOUT_MS: Type.Integer({
     minimum: 100,
     maximum: 60_000,

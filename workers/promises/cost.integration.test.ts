@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import test from 'ava';
 import { type Kysely, sql } from 'kysely';
 import { type PromiseName, promises } from '../../catalog/promises.ts';
+import { bankingChecks } from '../banking/promises.ts';
 import { couponChecks } from '../coupon/promises.ts';
 import { loggingChecks } from '../logging/promises.ts';
 import { membershipChecks } from '../membership/promises.ts';
@@ -24,6 +25,7 @@ const all = {
   ...moneyChecks,
   ...loggingChecks,
   ...membershipChecks,
+  ...bankingChecks,
 };
 /** They go through all rows by and by, so many at a time; the others ask for what is wrong and nothing else. */
 const sweeping: readonly PromiseName[] = [
@@ -116,8 +118,8 @@ test('no check reads a whole table, and together they make few statements a seco
   t.timeout(180_000);
   const { db, settings, drop } = await scratchDatabase('promise_cost');
   try {
-    // Tables of the ledger and of members beside the shop's: what is counted here is one connection.
-    for (const name of ['money', 'membership'])
+    // The tables of my-pay beside the shop's: what is counted here is one connection.
+    for (const name of ['money', 'membership', 'banking'])
       await migrate(settings, () => {}, {
         folders: join(import.meta.dirname, `../${name}/${name}-migrations`),
       });

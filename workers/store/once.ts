@@ -6,7 +6,7 @@
  * call is refused, to be sent again. An effect that fails rolls its reservation back: its key is not used up.
  */
 import { hash } from 'node:crypto';
-import { type RawBuilder, sql, type Transaction } from 'kysely';
+import { type Kysely, type RawBuilder, sql, type Transaction } from 'kysely';
 import { MusterError, NotNowError } from '../base/errors.ts';
 
 /** What is to be done once. */
@@ -59,6 +59,17 @@ export async function once<DB, T>(
   const [outcome] = await onceAll(onceRows(trx), [call], async () => [await work()], keeps);
   if ('error' in outcome!) throw outcome.error;
   return outcome!.answer;
+}
+
+/**
+ * The answer that the call was given before; undefined when it comes for the first time, or the first is being handled. For
+ * work that asks others before its transaction: a repeat need not ask again. Throws MUSTER_IDEMPOTENCY_KEY_REUSED.
+ */
+export async function answeredBefore<T>(db: Kysely<unknown>, call: OnceCall): Promise<T | undefined> {
+  const row = rowOf(call);
+  const [kept] = await keptRows(db, [row]);
+  if (kept !== undefined && !kept.bodyHash.equals(row.bodyHash)) throw reused();
+  return kept?.answer as T | undefined;
 }
 
 export interface GroupedCall<T> extends OnceCall {
@@ -134,6 +145,17 @@ const duplicateEntry = 1062;
 /** Lock wait timeout of MariaDB and MySQL. */
 const lockNotFree = 1205;
 
+async function keptRows<DB>(db: Kysely<DB>, rows: readonly Kept[]): Promise<readonly Kept[]> {
+  const found = await sql<{ scope: string; once_key: Buffer; body_hash: Buffer; answer: Buffer | null }>`
+    SELECT scope, once_key, body_hash, answer FROM muster_once WHERE ${keysOf(rows)}`.execute(db);
+  return found.rows.map(({ scope, once_key, body_hash, answer }) => ({
+    scope,
+    key: once_key.toString(),
+    bodyHash: body_hash,
+    answer: answer === null ? undefined : (JSON.parse(answer.toString()) as unknown),
+  }));
+}
+
 /** The rows in SQL. */
 export function onceRows<DB>(trx: Transaction<DB>): OnceRows {
   /** All of them or none. The wait of 0 s is MariaDB's; MySQL reads a comment there and waits innodb_lock_wait_timeout. */
@@ -152,21 +174,10 @@ export function onceRows<DB>(trx: Transaction<DB>): OnceRows {
     }
   }
 
-  async function find(rows: readonly Kept[]): Promise<readonly Kept[]> {
-    const found = await sql<{ scope: string; once_key: Buffer; body_hash: Buffer; answer: Buffer | null }>`
-      SELECT scope, once_key, body_hash, answer FROM muster_once WHERE ${keysOf(rows)}`.execute(trx);
-    return found.rows.map(({ scope, once_key, body_hash, answer }) => ({
-      scope,
-      key: once_key.toString(),
-      bodyHash: body_hash,
-      answer: answer === null ? undefined : (JSON.parse(answer.toString()) as unknown),
-    }));
-  }
-
   /** Hardly ever more than the one statement: repeats are few, and keys that are held at the moment fewer. */
   async function reserve(rows: readonly Kept[]): Promise<{ kept: readonly Kept[]; held: readonly Kept[] }> {
     if (rows.length === 0 || (await insert(rows)) === 'done') return { kept: [], held: [] };
-    const kept = await find(rows);
+    const kept = await keptRows(trx, rows);
     const ids = new Set(kept.map(idOf));
     const rest = rows.filter((row) => !ids.has(idOf(row)));
     if (kept.length === 0 && rest.length === 1) return { kept: [], held: rest };
