@@ -136,3 +136,28 @@ test('a level that is off writes nothing and formats nothing', (t) => {
     ['yes'],
   );
 });
+
+test('what is published is what is written, with its level; nothing of a level that is off', (t) => {
+  const written: string[] = [];
+  const published: string[][] = [];
+  const stream = new Writable({
+    write(chunk: Buffer, _encoding, done) {
+      written.push(chunk.toString().trimEnd());
+      done();
+    },
+  });
+  const publish = (line: string, level: string) => void published.push([level, line]);
+  const log = createLog({ process: 'api', level: 'info', stream, publish });
+  log.info('yes', { userId: 'kim' });
+  log.child({ worker: 'w' }).warn('too');
+  // Not by the method that is off: a client's lines come by their level.
+  log.log('debug', 'no');
+  t.deepEqual(
+    published,
+    written.map((line) => [JSON.parse(line).level, line]),
+  );
+  t.deepEqual(
+    published.map(([level]) => level),
+    ['info', 'warn'],
+  );
+});
