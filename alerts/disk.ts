@@ -2,7 +2,7 @@
 import { limits } from '../catalog/alerting.ts';
 import type { Environment } from '../catalog/environments.ts';
 import { metrics } from '../catalog/metrics.ts';
-import { allTopics } from '../catalog/topics.ts';
+import { allTopics, type Topic } from '../catalog/topics.ts';
 import { brokers } from './expressions.ts';
 import {
   type AlertRule,
@@ -145,7 +145,9 @@ function roomAlerts(disk: Disk): readonly AlertRule[] {
 }
 
 export function diskAlerts(environment: Environment): RuleGroup {
-  const retentions = allTopics.map(
+  // What may take only so many bytes is kept for as long as they last: that is no squeeze.
+  const timed = allTopics.filter(({ retentionBytes }: Topic) => retentionBytes === undefined);
+  const retentions = timed.map(
     ({ name, retentionMs }): RecordingRule => ({
       record: recorded.topicRetention,
       expr: `vector(${(retentionMs === 'environment' ? environment.retentionMs : retentionMs) / 1_000})`,
