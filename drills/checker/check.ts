@@ -5,7 +5,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { groups } from '../../catalog/groups.ts';
 import { topics } from '../../catalog/topics.ts';
-import { balancesOf, claimsOf, receivedOf } from './claims.ts';
+import { type BankTransfer, checkBanking } from './banking.ts';
+import { balancesOf, bankBooksOf, claimsOf, receivedOf } from './claims.ts';
 import { type Watch, watchCommits } from './commits.ts';
 import { type CouponRush, checkCoupons } from './coupons.ts';
 import { checkForeign, type ForeignMessage, foreignTopics } from './foreign.ts';
@@ -93,6 +94,8 @@ export interface Sources {
   /** What the API says of orders and of members' accounts. */
   claims(orderIds: readonly string[]): Promise<OrderClaims>;
   balances(members: readonly string[]): Promise<ReadonlyMap<string, number>>;
+  /** What a bank outside has decided since then, UTC ms. */
+  bankBooks(bank: string, sinceMs: number): Promise<readonly BankTransfer[]>;
   /** How often the receiver of webhooks has done the work of orders. */
   received(orderIds: readonly string[]): Promise<ReadonlyMap<string, number>>;
   /** What the log store has of a process, and how much of that is personal. */
@@ -104,6 +107,7 @@ const sourcesOf = (variables: CheckOptions['variables']): Sources => ({
   stores: openStores(variables),
   claims: (orderIds) => claimsOf(orderIds, variables),
   balances: (members) => balancesOf(members, variables),
+  bankBooks: (bank, sinceMs) => bankBooksOf(bank, sinceMs, variables),
   received: (orderIds) => receivedOf(orderIds, variables),
   logs: (process, personal) => logsSeen(variables.LOG_STORE_URL!, process, personal),
 });
@@ -135,7 +139,7 @@ export async function beginCheck(
     const verdicts: Verdict[] = [];
     /** Looks until it is right, or will not get right any more: only what stays is a finding. */
     async function patiently(
-      subject: Subject | 'members' | 'stores',
+      subject: Subject | 'members' | 'banking' | 'stores',
       look: () => Promise<Verdict>,
     ): Promise<void> {
       for (const untilMs = Date.now() + patienceMs; ; await sleep(1_000)) {
@@ -211,6 +215,16 @@ export async function beginCheck(
         // The rows first: what they say was told by then.
         const rows = await stores.members(startedAt);
         return checkMembers(rows, memberTopics.flatMap(await read()), personal);
+      });
+      await patiently('banking', async () => {
+        const rows = await stores.firmbankings(startedAt);
+        // The books afterwards: what we hold as decided the bank has decided before.
+        // What was under way when the run began they have decided a moment before it.
+        const sinceMs = Date.parse(`${startedAt.replace(' ', 'T')}Z`) - 300_000;
+        const books = await Promise.all(
+          (await stores.banks()).map(async (bank) => [bank, await sources.bankBooks(bank, sinceMs)] as const),
+        );
+        return checkBanking(rows, new Map(books));
       });
     }
     if (logs !== undefined)

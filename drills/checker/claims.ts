@@ -1,4 +1,5 @@
 /** What the API and the receiver of webhooks say of orders: claims, which are compared with the stores. */
+import type { BankTransfer } from './banking.ts';
 import { listLimit, type OrderClaims } from './orders.ts';
 import { NotChecked } from './verdict.ts';
 
@@ -65,6 +66,29 @@ export async function balancesOf(
     if (account !== undefined) balances.set(member, account.balance.amountMinor);
   });
   return balances;
+}
+
+/**
+ * What a bank outside has decided since then, by its statement. Rejects with NotChecked when it is not known or does not answer.
+ * @param variables of the environment: MUSTER_OUTSIDE_WORLD_URL
+ */
+export async function bankBooksOf(
+  bank: string,
+  sinceMs: number,
+  variables: Readonly<Record<string, string>>,
+): Promise<readonly BankTransfer[]> {
+  const outside = variables.MUSTER_OUTSIDE_WORLD_URL;
+  if (outside === undefined) throw new NotChecked(bank, 'the banks are not known in this environment');
+  const transfers: BankTransfer[] = [];
+  const since = encodeURIComponent(new Date(sinceMs).toISOString());
+  for (let after: string | undefined = '0'; after !== undefined; ) {
+    const url: string = `${outside}/banks/${bank}/statement?since=${since}&after=${after}`;
+    const page: { readonly entries: readonly BankTransfer[]; readonly next?: string } | undefined =
+      await ask(url);
+    transfers.push(...(page?.entries ?? []));
+    after = page?.next;
+  }
+  return transfers;
 }
 
 interface Listed<Item> {

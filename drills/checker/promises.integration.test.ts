@@ -13,6 +13,10 @@ import { type PromiseName, promises } from '../../catalog/promises.ts';
 import type { DatabaseName } from '../../catalog/tables.ts';
 import { topics } from '../../catalog/topics.ts';
 import { checkout } from '../../environment/paths.ts';
+import { bankingChecks } from '../../workers/banking/promises.ts';
+import { reconcile } from '../../workers/banking/reconciliation.ts';
+import { requestStore as firmbankingStore } from '../../workers/banking/requests.ts';
+import { accountStore } from '../../workers/banking/store.ts';
 import { bytesOfUuid, uuidV7 } from '../../workers/base/ids.ts';
 import { createRegistry } from '../../workers/base/metrics.ts';
 import { pseudonym } from '../../workers/base/pseudonym.ts';
@@ -46,6 +50,7 @@ import { scratchDatabases } from '../../workers/store/database.fixture.ts';
 import { transaction } from '../../workers/store/database.ts';
 import { appendOutbox, outboxStore } from '../../workers/store/outbox.ts';
 import { startOutboxRelay } from '../../workers/store/relay.ts';
+import type { BankTransfer } from './banking.ts';
 import { beginCheck, type Told } from './check.ts';
 import type { Reader, SeenRecord } from './reading.ts';
 import { openStores } from './stores.ts';
@@ -58,6 +63,7 @@ const checks: Partial<Record<PromiseName, (deps: CheckDeps, promise: (typeof pro
   ...promotionChecks,
   ...moneyChecks,
   ...membershipChecks,
+  ...bankingChecks,
 };
 
 interface Wrong {
@@ -205,6 +211,25 @@ const wrongs: Partial<Record<PromiseName, Wrong>> = {
       ),
     told: ({ member }) => ({ check: member, judge: `wrong ${member}` }),
   },
+  'firmbanking-decided': {
+    does: 'a firm banking is in doubt, and nobody asks the bank',
+    breaks: ({ of, ids }) =>
+      sql`
+        UPDATE firmbanking SET state = 'IN_DOUBT', decided_by = NULL, decided_at = NULL, due_at = requested_at
+        WHERE firmbanking_id = ${bytesOfUuid(ids.firmbanking)}`.execute(of('banking')),
+    told: ({ firmbanking }) => ({ check: firmbanking, judge: `lost ${firmbanking}` }),
+  },
+  'bank-books-equal': {
+    does: 'a firm banking that the bank has executed is REJECTED here',
+    async breaks({ of, ids, books }) {
+      await sql`
+        UPDATE firmbanking SET state = 'REJECTED' WHERE firmbanking_id = ${bytesOfUuid(ids.firmbanking)}`.execute(
+        of('banking'),
+      );
+      await reconcile(of('banking'), statementOf(books), 'hana');
+    },
+    told: ({ firmbanking }) => ({ check: firmbanking, judge: `ledger ${firmbanking}` }),
+  },
 };
 
 const pseudonymKey = Buffer.alloc(32, 7);
@@ -253,6 +278,7 @@ async function open(t: ExecutionContext, name: string) {
     await scratch.drop();
   });
 
+  const books: BankTransfer[] = [];
   const anHourAgo = await sql<{ at: string }>`
     SELECT CAST(UTC_TIMESTAMP(3) - INTERVAL 1 HOUR AS CHAR) AS at`.execute(shop);
   const ended = new AbortController();
@@ -294,6 +320,7 @@ async function open(t: ExecutionContext, name: string) {
         const balanceOf = new Map(rows.map(({ id, balance }) => [id, balance]));
         return new Map(members.map((one) => [one, balanceOf.get(pseudonym(pseudonymKey, one))!]));
       },
+      bankBooks: async () => books,
       // Wrongs of the log store: workers/logging/logging.integration.test.ts and logs.test.ts.
       logs: () => Promise.reject(new Error('nobody logs here')),
     },
@@ -324,7 +351,8 @@ async function open(t: ExecutionContext, name: string) {
   const money = await sendMoney(of('money'));
   const { unpaid } = orders.ids;
   const member = await newMember(of('membership'));
-  for (const name of ['shop', 'membership'] as const) {
+  const firmbanking = await moveMoney(of('banking'), books);
+  for (const name of ['shop', 'membership', 'banking'] as const) {
     const relay = startOutboxRelay({
       store: outboxStore(of(name)),
       database: name,
@@ -382,6 +410,7 @@ async function open(t: ExecutionContext, name: string) {
     of,
     redis,
     rankingKey,
+    books,
     hide: (hides: (record: IncomingRecord) => boolean) => void hidden.push(hides),
     ids: {
       ...coupons.ids,
@@ -389,6 +418,7 @@ async function open(t: ExecutionContext, name: string) {
       unpaid,
       ...money.ids,
       member,
+      firmbanking,
       purchase: purchase.id,
       answer,
       timer: timers.rows[0]!.id,
@@ -615,6 +645,54 @@ async function newMember(db: Kysely<unknown>): Promise<string> {
     { pseudonymKey, nowMs: Date.now() },
   );
   return pseudonym(pseudonymKey, joined.ok ? joined.memberId : '');
+}
+
+const statementOf = (entries: readonly BankTransfer[]) => ({
+  statement: async () => ({
+    entries: entries.map((entry) => ({ ...entry, state: entry.state as 'EXECUTED' | 'REJECTED' })),
+  }),
+});
+
+/** A firm banking that a bank has executed, in its books too, which were compared. */
+async function moveMoney(db: Kysely<unknown>, books: BankTransfer[]): Promise<string> {
+  const stores = { database: async () => db, timeZone: 'Asia/Seoul' };
+  const accounts = accountStore(stores);
+  const firmbankings = firmbankingStore(stores);
+  const once = (key: string) => ({ scope: 'banking:test', key, body: '' });
+  await accounts.setContract(
+    {
+      bank: 'hana',
+      state: 'ACTIVE',
+      expiresAtMs: Date.UTC(2100, 0),
+      currency: 'KRW',
+      feeMinor: 1,
+      callLimitMinor: 100,
+      dayLimitMinor: 100,
+    },
+    'operator:test',
+    once('contract'),
+  );
+  const ids: string[] = [];
+  for (const accountNumber of ['110-1', '110-2']) {
+    const account = { owner: 'house', bank: 'hana', accountNumber, currency: 'KRW' };
+    const made = await accounts.registerAccount(account, 'operator:test', once(accountNumber));
+    ids.push(made.ok ? made.accountId : '');
+  }
+  const wish = { fromId: ids[0]!, toId: ids[1]!, amountMinor: 100, currency: 'KRW' };
+  const asked = await firmbankings.accept(wish, once('firmbanking'));
+  const firmbankingId = asked.ok ? asked.firmbankingId : '';
+  const { claimed } = await firmbankings.claim('hana', { bankDown: false, most: 1, leaseMs: 20_000 });
+  await firmbankings.finish(claimed[0]!, { word: { kind: 'EXECUTED' }, outcome: '2xx' });
+  books.push({
+    transferId: firmbankingId,
+    state: 'EXECUTED',
+    from: '110-1',
+    to: { bank: 'hana', accountNumber: '110-2' },
+    amountMinor: 100,
+    currency: 'KRW',
+  });
+  await reconcile(db, statementOf(books), 'hana');
+  return firmbankingId;
 }
 
 async function* everything(kafka: Pick<CheckDeps['kafka'], 'admin' | 'read'>, topic: string) {

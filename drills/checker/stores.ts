@@ -4,6 +4,7 @@ import mysql from 'mysql2/promise';
 import { createClient } from 'redis';
 import { orderPayWithinSeconds } from '../../catalog/contract.ts';
 import { type DatabaseName, platformDatabases } from '../../catalog/tables.ts';
+import type { FirmbankingRow } from './banking.ts';
 import type { MemberRow } from './members.ts';
 import type { LedgerRows } from './money.ts';
 import { NotChecked } from './verdict.ts';
@@ -63,6 +64,10 @@ export interface Stores {
   ledger(since: string): Promise<LedgerRows>;
   /** All members, with their accounts. */
   members(since: string): Promise<readonly MemberRow[]>;
+  /** Firm bankings that were under way since then, and those of ten minutes before. */
+  firmbankings(since: string): Promise<readonly FirmbankingRow[]>;
+  /** With which there is a contract. */
+  banks(): Promise<readonly string[]>;
   /** Rows of any outbox since then that ought to be published, by database, table and id; the first of each. */
   overdue(since: string): Promise<readonly string[]>;
   /** Stores that refuse a write. */
@@ -236,6 +241,23 @@ export function openStores(
         [since],
       );
       return all.map((row) => ({ ...row, isNew: row.isNew === 1, hasMoney: row.hasMoney === 1 }));
+    },
+    async firmbankings(since) {
+      const schema = schemaOf('banking');
+      const found = await rows<Omit<FirmbankingRow, 'isNew'> & { isNew: number }>(
+        `SELECT HEX(f.firmbanking_id) AS id, f.bank, f.state, f.decided_at IS NULL OR f.decided_at >= ? AS isNew, f.decided_by AS decidedBy, f.amount_minor AS amountMinor,
+           f.currency, a.account_number AS fromNumber, b.bank AS toBank, b.account_number AS toNumber
+         FROM ${schema}.firmbanking f
+         JOIN ${schema}.bank_account a ON a.account_id = f.from_id
+         JOIN ${schema}.bank_account b ON b.account_id = f.to_id
+         WHERE f.decided_at IS NULL OR f.decided_at >= ? - INTERVAL 10 MINUTE`,
+        [since, since],
+      );
+      return found.map((row) => ({ ...row, id: uuid(row.id), isNew: row.isNew === 1 }));
+    },
+    async banks() {
+      const found = await rows<{ bank: string }>(`SELECT bank FROM ${schemaOf('banking')}.bank_contract`);
+      return found.map(({ bank }) => bank);
     },
     async overdue(since) {
       const found = await Promise.all(
