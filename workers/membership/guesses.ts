@@ -5,8 +5,8 @@
  * account as a whole, and an address as a whole, are limited only where nobody has logged in to that account from that address
  * lately. All counts end by themselves, and none is prolonged by trying on.
  */
-import { createHmac } from 'node:crypto';
 import type { RedisClientType } from 'redis';
+import { keyedHash } from '../base/pseudonym.ts';
 
 export const guessLimits = {
   windowMs: 15 * 60_000,
@@ -50,8 +50,7 @@ export async function beginGuess(
   secret: Buffer,
   { email, address }: { readonly email: string; readonly address: string },
 ): Promise<Guess | { readonly waitMs: number }> {
-  const of = (...parts: readonly string[]) =>
-    createHmac('sha256', secret).update(JSON.stringify(parts)).digest('base64url').slice(0, 22);
+  const of = (...parts: readonly string[]) => keyedHash(secret, JSON.stringify(parts)).slice(0, 32);
   const [account, from, both] = [of('login', email), of('from', address), of('login', email, address)];
   const keys = [
     `login:both:${both}`,
