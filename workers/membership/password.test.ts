@@ -1,7 +1,7 @@
 import test from 'ava';
 import { isPassword, keepPassword } from './password.ts';
 
-test('a password is found right by what is kept of it, and no other is; nothing kept is always wrong', async (t) => {
+test.serial('a password is right by what is kept of it, no other is, and by nothing none', async (t) => {
   const kept = await keepPassword('correct horse');
   t.regex(kept, /^\$scrypt\$ln=14,r=8,p=5\$[\w-]{22}\$[\w-]{43}$/);
   t.not(await keepPassword('correct horse'), kept, 'a salt each');
@@ -12,7 +12,7 @@ test('a password is found right by what is kept of it, and no other is; nothing 
   t.true(await isPassword('e\u0301e\u0301e\u0301', await keepPassword('ééé')));
 });
 
-test('what was kept at another cost is still read', async (t) => {
+test.serial('what was kept at another cost is still read', async (t) => {
   // RFC 7914, section 12: the third vector, its first half.
   const hash = Buffer.from('7023bdcb3afd7348461c06cd81fd38eb', 'hex');
   const cheaper = await import('node:crypto').then(({ scryptSync }) =>
@@ -24,7 +24,7 @@ test('what was kept at another cost is still read', async (t) => {
   t.false(await isPassword('pleaseletmeout', kept));
 });
 
-test('of many at once some are told to come again; the others get their answer', async (t) => {
+test.serial('of many at once some are told to come again; the others get their answer', async (t) => {
   const answers = await Promise.allSettled(Array.from({ length: 60 }, () => isPassword('x', undefined)));
   const refused = answers.filter(({ status }) => status === 'rejected') as PromiseRejectedResult[];
   t.is(refused.length, 8);
