@@ -10,7 +10,7 @@ import { metrics } from '../../catalog/metrics.ts';
 import { type RetentionRule, type Table, tables } from '../../catalog/tables.ts';
 import type { Logger } from '../base/log.ts';
 import { counter, gauge } from '../base/metrics.ts';
-import { schemaOf } from './database.ts';
+import { schemaOf, transaction } from './database.ts';
 
 const cleanEveryMs = 3_600_000;
 const measureEveryMs = 60_000;
@@ -95,10 +95,12 @@ export async function cleanTable(
   for (const rule of table.rules) {
     for (let rows = rowsAtOnce; rows === rowsAtOnce && !signal.aborted; ) {
       const beganMs = performance.now();
-      const { numAffectedRows } = await sql`
+      const old = sql`
         DELETE FROM ${sql.id(schema, table.name)}
         WHERE ${onlyOf(rule)} ${sql.id(rule.timeColumn)} < LEAST(UTC_TIMESTAMP(3), ${new Date()}) - INTERVAL ${rule.days} DAY
-        LIMIT ${rowsAtOnce}`.execute(db);
+        LIMIT ${rowsAtOnce}`;
+      // Two at the same rows may lock their entries in different indexes the other way round.
+      const { numAffectedRows } = await transaction(db, (trx) => old.execute(trx));
       rows = Number(numAffectedRows ?? 0);
       total += rows;
       said(rows);
