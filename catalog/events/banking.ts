@@ -1,9 +1,7 @@
 /** Events of banking. They name no person: owners are pseudonyms, of account numbers there are the last four characters. */
 import { type Static, Type } from 'typebox';
 import { money } from './promotion.ts';
-
-const uuid = (description: string) =>
-  Type.String({ pattern: '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$', description });
+import { uuid } from './uuid.ts';
 
 const party = Type.Object(
   {

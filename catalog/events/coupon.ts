@@ -1,5 +1,6 @@
 /** Events of the coupon capability: requests for a coupon, and what became of them. */
 import { type Static, Type } from 'typebox';
+import { uuid } from './uuid.ts';
 
 /** Why a request got no coupon. EXPIRED: outside of the coupon's validity when it was made. */
 export const couponReasons = ['OUT_OF_STOCK', 'DUPLICATE', 'EXPIRED', 'NOT_FOUND'] as const;
@@ -9,8 +10,6 @@ export type CouponReason = (typeof couponReasons)[number];
 export const orderBys = ['user', 'coupon'] as const;
 export type OrderBy = (typeof orderBys)[number];
 
-const uuid = (description: string) =>
-  Type.String({ pattern: '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$', description });
 const utcTime = (description: string) =>
   Type.String({
     pattern: '^\\d{4}-\\d{2}-\\d{2}T\\d{2}:\\d{2}:\\d{2}\\.\\d{3}Z$',

@@ -2,7 +2,7 @@
 import test, { type ExecutionContext } from 'ava';
 import { type Kysely, sql } from 'kysely';
 import { createRegistry } from '../base/metrics.ts';
-import { operatorToken, startTestHttp, tokenOf } from '../http/testing.ts';
+import { callerOf, operatorToken, startTestHttp, tokenOf } from '../http/testing.ts';
 import { eventually, testLog } from '../kafka/testing.ts';
 import { countOf, scratchDatabase } from '../store/database.fixture.ts';
 import { sendWith, serveMembership, spawnBanks, spawnSender } from './banking.fixture.ts';
@@ -50,22 +50,7 @@ async function setUp(t: ExecutionContext, contract: object = {}) {
     await http.close(100);
     membership.close();
   });
-  const as =
-    (who: string) =>
-    async (method: string, path: string, body?: object, key = `key-${++run}`) => {
-      const answer = await fetch(`http://127.0.0.1:${http.address().port}/pay/banking${path}`, {
-        method,
-        headers: {
-          authorization: `Bearer ${who}`,
-          ...(method === 'GET' || key === '' ? {} : { 'idempotency-key': key }),
-          ...(body === undefined ? {} : { 'content-type': 'application/json' }),
-        },
-        ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-      });
-      // biome-ignore lint/suspicious/noExplicitAny: an answer of any route
-      const json = (await answer.json()) as any;
-      return { status: answer.status, json, code: json.error?.code as string | undefined };
-    };
+  const as = callerOf(http, '/pay/banking');
   const staff = as(operatorToken);
   const won = (amountMinor: number) => ({ amountMinor, currency: 'KRW' });
   const agreed = {

@@ -3,6 +3,7 @@
  * weeks. It judges what the rest of banking did, so it asks the rows by SQL of its own.
  */
 import { type Kysely, sql } from 'kysely';
+import { uuidPattern } from '../../catalog/events/uuid.ts';
 import { NotNowError } from '../base/errors.ts';
 import { bytesOfUuid, uuidOfBytes } from '../base/ids.ts';
 import type { Logger } from '../base/log.ts';
@@ -79,7 +80,8 @@ export async function reconcile(
   return { bank, compared, differences };
 }
 
-const isOurId = (id: string) => /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(id);
+const ourId = new RegExp(uuidPattern);
+const isOurId = (id: string) => ourId.test(id);
 
 /** Puts what differs into `found`; resolves to the ids of those that are the same. */
 async function comparePage(

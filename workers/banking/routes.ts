@@ -1,15 +1,16 @@
 /** HTTP of banking. A member is known by a pseudonym, an account by its id and its last four characters. */
-import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { Kysely } from 'kysely';
 import { Type } from 'typebox';
 import { money } from '../../catalog/events/promotion.ts';
+import { uuidPattern } from '../../catalog/events/uuid.ts';
 import { NotNowError } from '../base/errors.ts';
 import { pseudonym } from '../base/pseudonym.ts';
 import { type Refused, refuse } from '../base/refusal.ts';
-import { errorBody, HttpError, inUse, refused } from '../http/errors.ts';
+import { errorBody, failures, HttpError, inUse, refused } from '../http/errors.ts';
 import { idempotencyKey, onceOf } from '../http/idempotent.ts';
 import { members, onlyOf, userOf } from '../http/principals.ts';
+import { type TypedHttp, typed } from '../http/typed.ts';
 import type { Banks } from './banks.ts';
 import { type Contract, masked, states } from './firmbanking.ts';
 import type { StandingOf } from './members.ts';
@@ -28,8 +29,6 @@ export interface BankingRoutesOptions {
   onAccepted(): void;
 }
 
-const typed = (http: FastifyInstance) => http.withTypeProvider<TypeBoxTypeProvider>();
-type App = ReturnType<typeof typed>;
 type Asking = Pick<FastifyRequest, 'principal'>;
 
 const tags = ['banking'];
@@ -37,7 +36,6 @@ const staff = { callers: ['operator'] } as const;
 const services = { callers: ['service', 'operator'] } as const;
 const all = { callers: ['customer', 'merchant', 'service', 'operator'] } as const;
 
-const uuidPattern = '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$';
 const uuid = Type.String({ pattern: uuidPattern });
 const bankName = Type.String({
   pattern: '^[a-z0-9-]{1,30}$',
@@ -46,7 +44,6 @@ const bankName = Type.String({
 const memberId = Type.String({ minLength: 1, maxLength: 200, description: 'a member may leave it out' });
 const date = (description: string) => Type.String({ format: 'date-time', description });
 const amountMinor = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER });
-const failures = { 404: errorBody, 409: errorBody, 422: errorBody, 503: errorBody };
 
 const accountBody = Type.Object({
   accountId: Type.String(),
@@ -116,7 +113,7 @@ const unknownAccount = () =>
   refused(refuse(404, 'MUSTER_BANK_ACCOUNT_UNKNOWN', 'no such bank account is registered').refusal);
 
 function registerAccounts(
-  app: App,
+  app: TypedHttp,
   { accounts, banks, standingOf, pseudonymKey }: BankingRoutesOptions,
 ): void {
   /** Pseudonym of the member that a caller is confined to. */
@@ -266,7 +263,10 @@ const firmbankingView = ({ one, requestedAtMs, decidedAtMs, nextTryAtMs }: Found
   ...(nextTryAtMs === undefined ? {} : { nextTryAt: iso(nextTryAtMs) }),
 });
 
-function registerFirmbankings(app: App, { requests, pseudonymKey, onAccepted }: BankingRoutesOptions): void {
+function registerFirmbankings(
+  app: TypedHttp,
+  { requests, pseudonymKey, onAccepted }: BankingRoutesOptions,
+): void {
   app.post(
     '/pay/banking/firmbankings',
     {
@@ -376,7 +376,7 @@ function registerFirmbankings(app: App, { requests, pseudonymKey, onAccepted }: 
   );
 }
 
-function registerContracts(app: App, { accounts, pseudonymKey }: BankingRoutesOptions): void {
+function registerContracts(app: TypedHttp, { accounts, pseudonymKey }: BankingRoutesOptions): void {
   const contractBody = Type.Object({
     bank: Type.String(),
     ...contractFields,
@@ -443,7 +443,7 @@ function registerContracts(app: App, { accounts, pseudonymKey }: BankingRoutesOp
   );
 }
 
-function registerBooks(app: App, { accounts, banks, database }: BankingRoutesOptions): void {
+function registerBooks(app: TypedHttp, { accounts, banks, database }: BankingRoutesOptions): void {
   app.get(
     '/pay/banking/fees',
     {

@@ -4,6 +4,7 @@ import type { Kysely } from 'kysely';
 import { type Static, Type } from 'typebox';
 import { Compile } from 'typebox/compile';
 import { couponId, couponReasons, couponUserId, orderBys } from '../../catalog/events/coupon.ts';
+import { uuidPattern } from '../../catalog/events/uuid.ts';
 import { pseudonym } from '../base/pseudonym.ts';
 import { errorBody, HttpError } from '../http/errors.ts';
 import { idempotencyKey, onceOf } from '../http/idempotent.ts';
@@ -34,7 +35,6 @@ export interface RoutesOptions extends StreamLimits {
 }
 
 const tags = ['coupons'];
-const uuidPattern = '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$';
 const requestId = Type.String({ pattern: uuidPattern, description: 'as answered by POST /coupons/issue' });
 const dateTime = (description: string) =>
   Type.String({

@@ -64,6 +64,9 @@ export const errorBody = Type.Object(
   { title: 'Error', description: 'the one error format' },
 );
 
+/** For `response` of a route's schema. */
+export const failures = { 404: errorBody, 409: errorBody, 422: errorBody, 503: errorBody } as const;
+
 /** What `errorBody` describes. */
 export function bodyOf(code: `MUSTER_${string}`, message: string, details?: readonly ErrorDetail[]) {
   return {

@@ -32,3 +32,24 @@ export function startTestHttp(options: Partial<HttpOptions> = {}): Promise<Http>
     ...options,
   });
 }
+
+let calls = 0;
+
+/** Calls routes below `path` of a server by a token; what changes something has a key of its own, or the one given ('': none). */
+export const callerOf =
+  (http: Http, path: string) =>
+  (token: string) =>
+  async (method: string, below: string, body?: object, key = `key-${++calls}`) => {
+    const answer = await fetch(`http://127.0.0.1:${http.address().port}${path}${below}`, {
+      method,
+      headers: {
+        authorization: `Bearer ${token}`,
+        ...(method === 'GET' || key === '' ? {} : { 'idempotency-key': key }),
+        ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+      },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    });
+    // biome-ignore lint/suspicious/noExplicitAny: an answer of any route
+    const json = (await answer.json()) as any;
+    return { status: answer.status, json, code: json.error?.code as string | undefined };
+  };

@@ -9,8 +9,7 @@ import { pseudonym } from '../base/pseudonym.ts';
 import { operatorToken, startTestHttp, testSigningKey, tokenOf } from '../http/testing.ts';
 import type { RawRecord } from '../kafka/kafka.ts';
 import { eventually, testLog } from '../kafka/testing.ts';
-import { scratchDatabase } from '../store/database.fixture.ts';
-import { openDatabase } from '../store/database.ts';
+import { databaseAway, scratchDatabase } from '../store/database.fixture.ts';
 import { outboxStore } from '../store/outbox.ts';
 import { closeRedis, connectRedis } from '../store/redis.ts';
 import { startOutboxRelay } from '../store/relay.ts';
@@ -370,16 +369,7 @@ test.serial('one address cannot try one password on many accounts', async (t) =>
 test.serial('while the database is away nobody logs in or joins, and no try is used up', async (t) => {
   const here = await serve(t);
   const minji = await here.join();
-  const away = openDatabase<MembershipTables>({
-    settings: {
-      MYSQL_HOST: '127.0.0.1',
-      MYSQL_PORT: 1,
-      MYSQL_USER: 'x',
-      MYSQL_PASSWORD: 'x',
-      MYSQL_DATABASE: 'x',
-    },
-    acquireTimeoutMs: 200,
-  });
+  const away = databaseAway<MembershipTables>();
   t.teardown(() => away.destroy());
   const there = await serve(t, { database: async () => away });
   for (let n = 0; n < 2 * guessLimits.accountFromAddress; n++)

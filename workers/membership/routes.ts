@@ -1,16 +1,17 @@
 /** HTTP of members. The only answers of my-pay that name people, to themselves and to staff. */
-import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { Kysely } from 'kysely';
 import type { Counter, Registry } from 'prom-client';
 import type { RedisClientType } from 'redis';
 import { Type } from 'typebox';
+import { uuidPattern } from '../../catalog/events/uuid.ts';
 import { metrics } from '../../catalog/metrics.ts';
 import { counter } from '../base/metrics.ts';
-import { errorBody, HttpError, refused } from '../http/errors.ts';
+import { errorBody, failures, HttpError, refused } from '../http/errors.ts';
 import { idempotencyKey, onceOf } from '../http/idempotent.ts';
 import { members, onlyOf } from '../http/principals.ts';
 import { type Role, signToken } from '../http/tokens.ts';
+import { type TypedHttp, typed } from '../http/typed.ts';
 import { beginGuess } from './guesses.ts';
 import { type Member, type MemberChange, type MemberType, suspended, tidy, unknownMember } from './member.ts';
 import { isPassword, keepPassword } from './password.ts';
@@ -24,9 +25,6 @@ export interface MembershipRoutesOptions {
   readonly signingKey: string | undefined;
   readonly registry: Registry;
 }
-
-const typed = (http: FastifyInstance) => http.withTypeProvider<TypeBoxTypeProvider>();
-type App = ReturnType<typeof typed>;
 
 /** How long a login lasts. */
 const tokenMs = 3_600_000;
@@ -58,7 +56,7 @@ const details = {
   district: text(100, 'the district that the address is in, e.g. Gangnam-gu'),
 };
 const memberType = Type.Enum(['PERSON', 'MERCHANT']);
-const uuid = Type.String({ pattern: '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' });
+const uuid = Type.String({ pattern: uuidPattern });
 const memberPath = Type.Object({ memberId: uuid });
 const memberBody = Type.Object({
   memberId: Type.String(),
@@ -70,7 +68,6 @@ const memberBody = Type.Object({
   email: Type.Optional(Type.String({ description: 'a closed member has none' })),
   address: Type.Optional(Type.String()),
 });
-const failures = { 404: errorBody, 409: errorBody, 422: errorBody, 503: errorBody };
 
 export function registerMembershipRoutes(http: FastifyInstance, options: MembershipRoutesOptions): void {
   const app = typed(http);
@@ -83,7 +80,7 @@ export function registerMembershipRoutes(http: FastifyInstance, options: Members
 type Changes = Counter<'kind'>;
 
 function registerCreate(
-  app: App,
+  app: TypedHttp,
   { database, pseudonymKey }: MembershipRoutesOptions,
   changes: Changes,
 ): void {
@@ -128,7 +125,7 @@ function registerCreate(
 }
 
 function registerLogin(
-  app: App,
+  app: TypedHttp,
   { database, redis, pseudonymKey, signingKey, registry }: MembershipRoutesOptions,
 ): void {
   const logins = counter(registry, metrics.membership.logins);
@@ -197,7 +194,7 @@ function registerLogin(
   );
 }
 
-function registerMember(app: App, { database }: MembershipRoutesOptions, changes: Changes): void {
+function registerMember(app: TypedHttp, { database }: MembershipRoutesOptions, changes: Changes): void {
   /** Throws 404 also when it is another member. */
   function owned(request: Pick<FastifyRequest, 'principal'>, memberId: string): 'member' | 'staff' {
     const only = onlyOf(request, members);

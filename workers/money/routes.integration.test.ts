@@ -3,10 +3,9 @@ import test, { type ExecutionContext } from 'ava';
 import { type Kysely, sql } from 'kysely';
 import { createRegistry } from '../base/metrics.ts';
 import { pseudonym } from '../base/pseudonym.ts';
-import { operatorToken, startTestHttp, tokenOf } from '../http/testing.ts';
+import { callerOf, operatorToken, startTestHttp, tokenOf } from '../http/testing.ts';
 import { testLog } from '../kafka/testing.ts';
-import { scratchDatabase } from '../store/database.fixture.ts';
-import { openDatabase } from '../store/database.ts';
+import { databaseAway, scratchDatabase } from '../store/database.fixture.ts';
 import { followMember } from './accounts.ts';
 import { audit } from './books.fixture.ts';
 import { registerMoneyRoutes } from './routes.ts';
@@ -27,22 +26,7 @@ async function serve(t: ExecutionContext, database: () => Promise<Kysely<unknown
   registerMoneyRoutes(http.app as never, { database, pseudonymKey, registry });
   await http.open();
   t.teardown(() => http.close(100));
-  const as =
-    (token: string) =>
-    async (method: string, path: string, body?: object, key = `key-${++run}`) => {
-      const answer = await fetch(`http://127.0.0.1:${http.address().port}/pay/money${path}`, {
-        method,
-        headers: {
-          authorization: `Bearer ${token}`,
-          ...(method === 'POST' && key !== '' ? { 'idempotency-key': key } : {}),
-          ...(body === undefined ? {} : { 'content-type': 'application/json' }),
-        },
-        ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-      });
-      // biome-ignore lint/suspicious/noExplicitAny: an answer of any route
-      const json = (await answer.json()) as any;
-      return { status: answer.status, json, code: json.error?.code as string | undefined };
-    };
+  const as = callerOf(http, '/pay/money');
   const staff = as(operatorToken);
   const won = (amountMinor: number) => ({ amountMinor, currency: 'KRW' });
   /** A member with an account and so much in it. */
@@ -258,16 +242,7 @@ test.serial(
 test.serial(
   'while the database is away the answer says that nobody knows, and to send the same again',
   async (t) => {
-    const away = openDatabase({
-      settings: {
-        MYSQL_HOST: '127.0.0.1',
-        MYSQL_PORT: 1,
-        MYSQL_USER: 'x',
-        MYSQL_PASSWORD: 'x',
-        MYSQL_DATABASE: 'x',
-      },
-      acquireTimeoutMs: 200,
-    });
+    const away = databaseAway();
     t.teardown(() => away.destroy());
     const { staff, won } = await serve(t, async () => away);
     const answer = await staff('POST', '/increases', { memberId: 'x', amount: won(1) });

@@ -1,19 +1,20 @@
 /** HTTP of members' money. Neither the ledger nor an answer has a member's id: accounts are known by its pseudonym. */
-import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { Kysely } from 'kysely';
 import type { Registry } from 'prom-client';
 import { Type } from 'typebox';
 import { money } from '../../catalog/events/promotion.ts';
+import { uuidPattern } from '../../catalog/events/uuid.ts';
 import { metrics } from '../../catalog/metrics.ts';
 import { isNotNow } from '../base/errors.ts';
 import { uuidV7 } from '../base/ids.ts';
 import { counter, durationHistogram } from '../base/metrics.ts';
 import { homeCurrency, type Money } from '../base/money.ts';
 import { pseudonym } from '../base/pseudonym.ts';
-import { errorBody, HttpError, inUse, refused } from '../http/errors.ts';
+import { failures, HttpError, inUse, refused } from '../http/errors.ts';
 import { idempotencyKey, onceOf } from '../http/idempotent.ts';
 import { members, onlyOf, userOf } from '../http/principals.ts';
+import { type TypedHttp, typed } from '../http/typed.ts';
 import { groupCommit } from '../store/group-commit.ts';
 import { isMerchant, setAccount, sumsByDistrict } from './accounts.ts';
 import { houseAccounts, houseOf, isHouse } from './house.ts';
@@ -27,8 +28,6 @@ export interface MoneyRoutesOptions {
   readonly registry: Registry;
 }
 
-const typed = (http: FastifyInstance) => http.withTypeProvider<TypeBoxTypeProvider>();
-type App = ReturnType<typeof typed>;
 type Request = Pick<FastifyRequest, 'principal' | 'headers' | 'method' | 'url' | 'body'>;
 
 const tags = ['money'];
@@ -36,7 +35,7 @@ const staff = { callers: ['operator'] } as const;
 const own = { callers: ['customer', 'merchant', 'operator'] } as const;
 
 const memberId = Type.String({ minLength: 1, maxLength: 200, description: 'the member' });
-const uuid = Type.String({ pattern: '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' });
+const uuid = Type.String({ pattern: uuidPattern });
 const memberPath = Type.Object({ memberId });
 const accountState = Type.Enum(['OPEN', 'SUSPENDED', 'CLOSED']);
 const accountBody = Type.Object({
@@ -47,7 +46,6 @@ const accountBody = Type.Object({
 });
 const bookedBody = Type.Object({ transferId: Type.String() });
 const heldBody = Type.Object({ holdId: Type.String() });
-const failures = { 404: errorBody, 409: errorBody, 422: errorBody, 503: errorBody };
 
 /** Does an operation for a request, once per its Idempotency-Key; resolves to the id of the transfer or hold. */
 type Book = (request: Request, operation: Operation) => Promise<string>;
@@ -118,7 +116,7 @@ function booking({ database, pseudonymKey, registry }: MoneyRoutesOptions): Book
 }
 
 function registerAccounts(
-  app: App,
+  app: TypedHttp,
   { database }: MoneyRoutesOptions,
   accountIdOf: (memberId: string) => string,
   known: CallerKnown,
@@ -233,7 +231,7 @@ function registerAccounts(
   );
 }
 
-function registerDistricts(app: App, { database }: MoneyRoutesOptions): void {
+function registerDistricts(app: TypedHttp, { database }: MoneyRoutesOptions): void {
   app.get(
     '/pay/money/districts',
     {
@@ -276,7 +274,7 @@ function registerDistricts(app: App, { database }: MoneyRoutesOptions): void {
 }
 
 function registerMoves(
-  app: App,
+  app: TypedHttp,
   book: Book,
   accountIdOf: (memberId: string) => string,
   known: CallerKnown,
@@ -371,7 +369,7 @@ function registerMoves(
   );
 }
 
-function registerHolds(app: App, book: Book, accountIdOf: (memberId: string) => string): void {
+function registerHolds(app: TypedHttp, book: Book, accountIdOf: (memberId: string) => string): void {
   const holdPath = Type.Object({ holdId: uuid });
 
   app.post(

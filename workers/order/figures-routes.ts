@@ -1,11 +1,11 @@
 /** HTTP of what orders come to: the ranking in Redis, and the data platform's answers. */
-import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
 import type { FastifyInstance } from 'fastify';
 import type { Kysely } from 'kysely';
 import type { RedisClientType } from 'redis';
 import { type Static, type TSchema, Type } from 'typebox';
 import { topics } from '../../catalog/topics.ts';
 import { errorBody, HttpError } from '../http/errors.ts';
+import { type TypedHttp, typed } from '../http/typed.ts';
 import type { Kafka } from '../kafka/kafka.ts';
 import {
   type AnalyticsTables,
@@ -45,16 +45,13 @@ const pseudonym = Type.String({
 const tags = ['ranking and analytics'];
 const answers = (body: TSchema) => ({ 200: body, 422: errorBody, 503: errorBody });
 
-const typed = (http: FastifyInstance) => http.withTypeProvider<TypeBoxTypeProvider>();
-type App = ReturnType<typeof typed>;
-
 export function registerFiguresRoutes(http: FastifyInstance, options: FiguresRoutesOptions): void {
   const app = typed(http);
   registerRanking(app, options);
   registerAnalytics(app, options);
 }
 
-function registerRanking(app: App, options: FiguresRoutesOptions): void {
+function registerRanking(app: TypedHttp, options: FiguresRoutesOptions): void {
   app.get(
     '/ranking/products',
     {
@@ -100,7 +97,7 @@ function registerRanking(app: App, options: FiguresRoutesOptions): void {
   );
 }
 
-function registerAnalytics(app: App, { analytics }: FiguresRoutesOptions): void {
+function registerAnalytics(app: TypedHttp, { analytics }: FiguresRoutesOptions): void {
   app.get(
     '/analytics/sales',
     {

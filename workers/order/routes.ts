@@ -1,6 +1,5 @@
 /** HTTP of products and orders. Answers name customers by their pseudonym, never by the user id. */
 
-import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
 import { SpanStatusCode, trace } from '@opentelemetry/api';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { Kysely } from 'kysely';
@@ -12,9 +11,10 @@ import { isNotNow } from '../base/errors.ts';
 import { uuidV7 } from '../base/ids.ts';
 import { counter } from '../base/metrics.ts';
 import { pseudonym } from '../base/pseudonym.ts';
-import { errorBody, HttpError, inUse, refused } from '../http/errors.ts';
+import { errorBody, failures, HttpError, inUse, refused } from '../http/errors.ts';
 import { idempotencyKey, needKey, onceOf } from '../http/idempotent.ts';
 import { onlyOf, userOf } from '../http/principals.ts';
+import { type TypedHttp, typed } from '../http/typed.ts';
 import { traceparentOf } from '../kafka/tracing-kafka.ts';
 import { groupCommit } from '../store/group-commit.ts';
 import { type PaymentCall, payOrders } from './payments.ts';
@@ -55,9 +55,6 @@ export interface OrderRoutesOptions {
   readonly registry: Registry;
 }
 
-const typed = (http: FastifyInstance) => http.withTypeProvider<TypeBoxTypeProvider>();
-type App = ReturnType<typeof typed>;
-
 export function registerOrderRoutes(http: FastifyInstance, options: OrderRoutesOptions): void {
   const app = typed(http);
   registerProducts(app, options);
@@ -65,7 +62,7 @@ export function registerOrderRoutes(http: FastifyInstance, options: OrderRoutesO
   registerPaying(app, options);
 }
 
-function registerProducts(app: App, { database, pseudonymKey }: OrderRoutesOptions): void {
+function registerProducts(app: TypedHttp, { database, pseudonymKey }: OrderRoutesOptions): void {
   app.post(
     '/products',
     {
@@ -129,7 +126,7 @@ function registerProducts(app: App, { database, pseudonymKey }: OrderRoutesOptio
           price: Type.Optional(money),
           addStock: Type.Optional(Type.Integer({ minimum: -1_000_000_000, maximum: 1_000_000_000 })),
         }),
-        response: { 200: productBody, 404: errorBody, 409: errorBody, 422: errorBody, 503: errorBody },
+        response: { 200: productBody, ...failures },
       },
     },
     async (request) => {
@@ -165,7 +162,7 @@ async function ownOrder(
   return order;
 }
 
-function registerOrders(app: App, options: OrderRoutesOptions): void {
+function registerOrders(app: TypedHttp, options: OrderRoutesOptions): void {
   const { database, pseudonymKey } = options;
   const placed = counter(options.registry, metrics.order.orders);
   const place = groupCommit(
@@ -252,7 +249,7 @@ function registerOrders(app: App, options: OrderRoutesOptions): void {
   );
 }
 
-function registerPaying(app: App, options: OrderRoutesOptions): void {
+function registerPaying(app: TypedHttp, options: OrderRoutesOptions): void {
   const { database, pseudonymKey } = options;
   const payments = counter(options.registry, metrics.order.payments);
   const store = paymentStore(database);

@@ -13,10 +13,10 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
 import type { FastifyInstance, FastifyReply } from 'fastify';
 import { Type } from 'typebox';
 import { errorBody, HttpError } from '../http/errors.ts';
+import { type TypedHttp, typed } from '../http/typed.ts';
 import type { Worker } from '../platform/worker.ts';
 import {
   type BankBehaviour,
@@ -73,8 +73,6 @@ const tags = ['banks'];
 const anyone = { callers: 'anyone' } as const;
 const bankPath = { bank: Type.String({ pattern: '^[a-z0-9-]{1,30}$' }) };
 const accountNumber = Type.String({ minLength: 1, maxLength: 34 });
-const typed = (http: FastifyInstance) => http.withTypeProvider<TypeBoxTypeProvider>();
-type App = ReturnType<typeof typed>;
 
 function registerBankRoutes(http: FastifyInstance, banks: OutsideBanks): void {
   const app = typed(http);
@@ -84,7 +82,7 @@ function registerBankRoutes(http: FastifyInstance, banks: OutsideBanks): void {
 }
 
 /** What people and tests do to the world. */
-function registerWorld(app: App, banks: OutsideBanks): void {
+function registerWorld(app: TypedHttp, banks: OutsideBanks): void {
   const accountPath = Type.Object({ ...bankPath, accountNumber });
   app.put(
     '/banks/:bank/accounts/:accountNumber',
@@ -154,7 +152,7 @@ function isAway({ mode }: BankBehaviour, reply: FastifyReply): boolean {
   return mode === 'down' || mode === 'hang';
 }
 
-function registerAsking(app: App, banks: OutsideBanks): void {
+function registerAsking(app: TypedHttp, banks: OutsideBanks): void {
   app.post(
     '/banks/:bank/account-checks',
     {
@@ -217,7 +215,7 @@ function registerAsking(app: App, banks: OutsideBanks): void {
 
 const shown = ({ atMs, ...transfer }: Transfer) => ({ ...transfer, at: new Date(atMs).toISOString() });
 
-function registerOrders(app: App, banks: OutsideBanks): void {
+function registerOrders(app: TypedHttp, banks: OutsideBanks): void {
   /** How many orders of a key have come: in memory, for `first`. */
   const came = new Map<string, number>();
 

@@ -165,3 +165,16 @@ if (import.meta.main) {
   });
   process.kill(process.pid, 'SIGKILL');
 }
+
+/** A pool to a server that there is not. */
+export const databaseAway = <DB>(): Kysely<DB> =>
+  openDatabase<DB>({
+    settings: {
+      MYSQL_HOST: '127.0.0.1',
+      MYSQL_PORT: 1,
+      MYSQL_USER: 'x',
+      MYSQL_PASSWORD: 'x',
+      MYSQL_DATABASE: 'x',
+    },
+    acquireTimeoutMs: 200,
+  });
