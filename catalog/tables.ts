@@ -255,6 +255,12 @@ export const tables: readonly Table[] = [
     why: 'A row per bank.',
   },
   {
+    name: 'bank_corporate_account',
+    database: 'banking',
+    rules: [],
+    why: 'A row per bank.',
+  },
+  {
     name: 'bank_day',
     database: 'banking',
     rules: [],

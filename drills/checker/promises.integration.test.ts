@@ -675,7 +675,7 @@ async function moveMoney(db: Kysely<unknown>, books: BankTransfer[]): Promise<st
   const ids: string[] = [];
   for (const accountNumber of ['110-1', '110-2']) {
     const account = { owner: 'house', bank: 'hana', accountNumber, currency: 'KRW' };
-    const made = await accounts.registerAccount(account, 'operator:test', once(accountNumber));
+    const made = await accounts.registerAccount(account, 'OPEN', 'operator:test', once(accountNumber));
     ids.push(made.ok ? made.accountId : '');
   }
   const wish = { fromId: ids[0]!, toId: ids[1]!, amountMinor: 100, currency: 'KRW' };

@@ -2,6 +2,7 @@
 import test, { type ExecutionContext } from 'ava';
 import { type Kysely, sql } from 'kysely';
 import { createRegistry } from '../base/metrics.ts';
+import { pseudonym } from '../base/pseudonym.ts';
 import { callerOf, operatorToken, startTestHttp, tokenOf } from '../http/testing.ts';
 import { eventually, testLog } from '../kafka/testing.ts';
 import { countOf, scratchDatabase } from '../store/database.fixture.ts';
@@ -215,6 +216,67 @@ test.serial(
       status: 409,
       code: 'MUSTER_IDEMPOTENCY_KEY_REUSED',
     });
+  },
+);
+
+test.serial(
+  'money of a member moves between their account, or one that they pay to, and our corporate one, by a service that names them',
+  async (t) => {
+    const { bank, membership, as, staff, won, toAccountId: oursId, send, until } = await setUp(t);
+    const memberId = `erin ${++run}`;
+    membership.states.set(memberId, 'ACTIVE');
+    await banks.setAccount(bank, '660-1', { depositMinor: 50_000 });
+    await banks.setAccount(bank, '660-2');
+    const me = as(await tokenOf('customer', memberId));
+    const [service, elsewhere] = [as(await tokenOf('service', 'pay')), as(await tokenOf('service', 'pay-2'))];
+    const register = async (body: object) =>
+      (await me('POST', '/accounts', { bank, ...body })).json.accountId;
+    const fromAccountId = await register({ accountNumber: '660-1' });
+    const payeeId = await register({ accountNumber: '660-2', isPayee: true });
+    t.truthy(await register({ accountNumber: '660-2', isPayee: true }), 'others may name it, too');
+    const { accounts } = (await me('GET', '/accounts')).json;
+    t.deepEqual(
+      accounts.map(({ state }: { state: string }) => state),
+      ['OPEN', 'PAYEE', 'PAYEE'],
+    );
+    const owner = pseudonym(pseudonymKey, memberId);
+    const take = { fromAccountId, owner, amount: won(30_000) };
+    t.like(await service('POST', '/firmbankings', take, 'early'), {
+      code: 'MUSTER_CORPORATE_ACCOUNT_MISSING',
+    });
+    const corporate = `/contracts/${bank}/corporate-account`;
+    t.like(await staff('PUT', corporate, { accountId: fromAccountId }), {
+      code: 'MUSTER_BANK_ACCOUNT_UNKNOWN',
+    });
+    t.is((await staff('PUT', corporate, { accountId: oursId })).status, 200);
+    const { contracts } = (await staff('GET', '/contracts')).json;
+    t.is(contracts.find((one: { bank: string }) => one.bank === bank).corporateAccountId, oursId);
+
+    t.like(
+      await service('POST', '/firmbankings', take, 'early'),
+      { code: 'MUSTER_CORPORATE_ACCOUNT_MISSING' },
+      'what was refused to a service under a key stays refused: a late twin of it cannot be accepted',
+    );
+    const { owner: _, ...unnamed } = take;
+    t.like(await service('POST', '/firmbankings', unnamed), { code: 'MUSTER_OWNER_UNNAMED' });
+    t.like(await staff('POST', '/firmbankings', unnamed), { code: 'MUSTER_OWNER_UNNAMED' });
+    t.like(await staff('POST', '/firmbankings', take), { status: 403 });
+    t.like(await service('POST', '/firmbankings', { ...take, owner: pseudonym(pseudonymKey, 'another') }), {
+      status: 404,
+      code: 'MUSTER_BANK_ACCOUNT_UNKNOWN',
+    });
+    t.like(await service('POST', '/firmbankings', { ...take, fromAccountId: payeeId }), {
+      code: 'MUSTER_BANK_ACCOUNT_PAYEE',
+    });
+    const taken = await service('POST', '/firmbankings', take, 'take');
+    t.deepEqual(await elsewhere('POST', '/firmbankings', take, 'take'), taken, 'also from another process');
+    send();
+    await until(taken.json.firmbankingId, 'EXECUTED');
+    const paid = await service('POST', '/firmbankings', { toAccountId: payeeId, owner, amount: won(10_000) });
+    await until(paid.json.firmbankingId, 'EXECUTED');
+    t.is(await banks.balance(bank, '660-1'), 20_000);
+    t.is(await banks.balance(bank, '660-2'), 10_000);
+    t.is(await banks.balance(bank, '110-111-0002'), 20_000);
   },
 );
 

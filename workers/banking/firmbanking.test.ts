@@ -261,7 +261,7 @@ const account = (accountId: string, more: Partial<RegisteredAccount> = {}): [str
   accountId,
   { ...party(accountId), currency: 'KRW', state: 'OPEN', ...more },
 ];
-const wish = { fromId: 'a', toId: 'b', amountMinor: 100, currency: 'KRW' };
+const wish = { fromId: 'a', toId: 'b', amountMinor: 100, currency: 'KRW', owner: 'u' };
 const known = {
   accounts: new Map([account('a'), account('b')]),
   contract,
@@ -280,6 +280,14 @@ test('a request is accepted up to its limits, and the first reason against it is
   t.is(code({ toId: 'c' }), 'MUSTER_BANK_ACCOUNT_UNKNOWN is not registered');
   const closed = new Map([account('a'), account('b', { state: 'CLOSED' })]);
   t.is(code({}, { accounts: closed }), 'MUSTER_BANK_ACCOUNT_CLOSED is CLOSED');
+  const theirs = new Map([account('a', { owner: 'v' }), account('b')]);
+  t.is(code({}, { accounts: theirs }), 'MUSTER_BANK_ACCOUNT_UNKNOWN is not registered');
+  const payee = new Map([account('a', { state: 'PAYEE' }), account('b')]);
+  t.is(code({}, { accounts: payee }), 'MUSTER_BANK_ACCOUNT_PAYEE is PAYEE');
+  const { owner: _, ...unnamed } = wish;
+  t.is(refusalOf(unnamed, known)?.refusal.code, 'MUSTER_OWNER_UNNAMED');
+  const ours = new Map([account('a', { owner: 'house' }), account('b', { state: 'PAYEE' })]);
+  t.is(refusalOf(unnamed, { ...known, accounts: ours }), undefined);
   t.is(code({}, { contract: undefined }), 'MUSTER_CONTRACT_INVALID CONTRACT_MISSING');
   t.is(
     code({}, { contract: { ...contract, state: 'SUSPENDED' } }),

@@ -167,9 +167,16 @@ export interface Contract {
   readonly dayLimitMinor: number;
 }
 
+/** Owner of the accounts that stand for the house itself. */
+export const house = 'house';
+
+/** `PAYEE`: an account that its owner here only pays to; whose it is nobody asks, and nothing is taken from it. */
+export const accountStates = ['OPEN', 'CLOSED', 'PAYEE'] as const;
+export type BankAccountState = (typeof accountStates)[number];
+
 export interface RegisteredAccount extends Party {
   readonly currency: string;
-  readonly state: 'OPEN' | 'CLOSED';
+  readonly state: BankAccountState;
 }
 
 /** Why a bank may not be called; undefined: it may. */
@@ -194,14 +201,16 @@ export interface Wish {
   readonly toId: string;
   readonly amountMinor: number;
   readonly currency: string;
+  /** Pseudonym of the member on whose behalf it is asked: no other member's account may be in it. */
+  readonly owner?: string | undefined;
 }
 
 /**
- * Whether a request is accepted. The first reason in this order is told: amount, same account, unknown, closed, currency,
- * contract, limit a call, limit a day (`usedMinor`: of the day so far).
+ * Whether a request is accepted. The first reason in this order is told: amount, same account, unknown (another member's is
+ * unknown, too), closed, payee, owner, contract, currency, limit a call, limit a day (`usedMinor`: of the day so far).
  */
 export function refusalOf(
-  { fromId, toId, amountMinor, currency }: Wish,
+  { fromId, toId, amountMinor, currency, owner }: Wish,
   {
     accounts,
     contract,
@@ -225,7 +234,7 @@ export function refusalOf(
     ['toAccountId', accounts.get(toId)],
   ] as const;
   for (const [field, account] of both)
-    if (account === undefined)
+    if (account === undefined || (owner !== undefined && ![owner, house].includes(account.owner)))
       return refuse(404, 'MUSTER_BANK_ACCOUNT_UNKNOWN', 'no such bank account is registered', [
         { field, reason: 'is not registered' },
       ]);
@@ -234,9 +243,19 @@ export function refusalOf(
       return refuse(409, 'MUSTER_BANK_ACCOUNT_CLOSED', 'the bank account was closed here', [
         { field, reason: 'is CLOSED' },
       ]);
+  const from = both[0][1]!;
+  if (from.state === 'PAYEE')
+    return refuse(409, 'MUSTER_BANK_ACCOUNT_PAYEE', 'nothing is taken from an account that is only paid to', [
+      { field: 'fromAccountId', reason: 'is PAYEE' },
+    ]);
+  // What is taken from a member is booked for them: only who does that names them.
+  if (from.owner !== house && owner === undefined)
+    return refuse(409, 'MUSTER_OWNER_UNNAMED', 'money is taken from a member by a service that names them', [
+      { field: 'owner', reason: 'is missing' },
+    ]);
   const why = invalidity(contract, nowMs);
   if (why !== undefined) return refuseContract(why);
-  if ([both[0][1]!.currency, both[1][1]!.currency, contract!.currency].some((each) => each !== currency))
+  if ([from.currency, both[1][1]!.currency, contract!.currency].some((each) => each !== currency))
     return refuse(422, 'MUSTER_CURRENCIES_DIFFER', 'both accounts and the contract have one currency', [
       { field: 'amount.currency', reason: 'is not that of all of them' },
     ]);

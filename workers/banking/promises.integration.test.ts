@@ -42,7 +42,7 @@ async function open(db: Kysely<unknown>) {
   const ids: string[] = [];
   for (const accountNumber of ['110-1', '110-2']) {
     const account = { owner: 'house', bank, accountNumber, currency: 'KRW' };
-    const made = await accounts.registerAccount(account, 'operator:test', once());
+    const made = await accounts.registerAccount(account, 'OPEN', 'operator:test', once());
     if (!made.ok) throw new Error(made.refusal.code);
     ids.push(made.accountId);
   }

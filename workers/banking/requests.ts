@@ -2,7 +2,7 @@
 import { context, propagation } from '@opentelemetry/api';
 import { sql } from 'kysely';
 import { bytesOfUuid, uuidOfBytes, uuidV7 } from '../base/ids.ts';
-import type { Refused } from '../base/refusal.ts';
+import { type Refused, refuse } from '../base/refusal.ts';
 import { type OnceCall, once } from '../store/once.ts';
 import { appendOutbox } from '../store/outbox.ts';
 import { decidedRecord } from './events.ts';
@@ -22,6 +22,12 @@ import {
   type Wish,
 } from './firmbanking.ts';
 import { accountRows, contractOf, type Db, momentsOf, type StoreOptions, type Trx } from './store.ts';
+
+/** A request as it is asked: an account that is left out is our corporate one at the bank of the other. */
+export type Asked = Omit<Wish, 'fromId' | 'toId'> & {
+  readonly fromId?: string | undefined;
+  readonly toId?: string | undefined;
+};
 
 /** A request whose time has come, taken by this process: nobody else is at it until its lease ends. */
 export interface Claimed {
@@ -52,14 +58,20 @@ export function requestStore(options: StoreOptions) {
   const { database } = options;
   const { nowMs, dayOf, within } = momentsOf(options);
   return {
-    /** Accepts a request, or says why not; durable when it resolves. */
-    accept: (wish: Wish, call: OnceCall) =>
+    /**
+     * Accepts a request, or says why not; durable when it resolves. `keepsRefusal`: the key has one answer for good, so that a
+     * request that comes late can never be accepted after its repeat was refused.
+     */
+    accept: (asked: Asked, call: OnceCall, { keepsRefusal = false } = {}) =>
       within((trx, now) =>
         once(
           trx,
           call,
-          () => acceptWithin(trx, wish, { now, day: dayOf(now) }),
-          ({ ok }) => ok,
+          async () => {
+            const wish = await wishOf(trx, asked);
+            return 'ok' in wish ? wish : acceptWithin(trx, wish, { now, day: dayOf(now) });
+          },
+          ({ ok }) => ok || keepsRefusal,
         ),
       ),
 
@@ -156,6 +168,24 @@ export function requestStore(options: StoreOptions) {
       return rows.map(({ bank, state, n }) => ({ bank, state, count: Number(n) }));
     },
   };
+}
+
+/** With our corporate account in the place that was left open. */
+async function wishOf(trx: Trx, { fromId, toId, ...rest }: Asked): Promise<Wish | Refused> {
+  if (fromId !== undefined && toId !== undefined) return { ...rest, fromId, toId };
+  const named = (fromId ?? toId)!;
+  const { rows } = await sql<{ id: Buffer | null }>`
+    SELECT c.account_id AS id FROM bank_account AS a LEFT JOIN bank_corporate_account AS c ON c.bank = a.bank
+    WHERE a.account_id = ${bytesOfUuid(named)}`.execute(trx);
+  const [at] = rows;
+  if (at === undefined)
+    return refuse(404, 'MUSTER_BANK_ACCOUNT_UNKNOWN', 'no such bank account is registered', [
+      { field: fromId === undefined ? 'toAccountId' : 'fromAccountId', reason: 'is not registered' },
+    ]);
+  if (at.id === null)
+    return refuse(409, 'MUSTER_CORPORATE_ACCOUNT_MISSING', 'we have no corporate account at that bank');
+  const ours = uuidOfBytes(at.id);
+  return { ...rest, fromId: fromId ?? ours, toId: toId ?? ours };
 }
 
 async function acceptWithin(

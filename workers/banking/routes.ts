@@ -12,11 +12,11 @@ import { idempotencyKey, onceOf } from '../http/idempotent.ts';
 import { members, onlyOf, userOf } from '../http/principals.ts';
 import { type TypedHttp, typed } from '../http/typed.ts';
 import type { Banks } from './banks.ts';
-import { type Contract, masked, states } from './firmbanking.ts';
+import { accountStates, house, masked, states } from './firmbanking.ts';
 import type { StandingOf } from './members.ts';
 import { reconcile } from './reconciliation.ts';
 import type { Found, RequestStore } from './requests.ts';
-import { type Account, type AccountStore, house } from './store.ts';
+import type { Account, AccountStore } from './store.ts';
 
 export interface BankingRoutesOptions {
   readonly accounts: AccountStore;
@@ -50,7 +50,7 @@ const accountBody = Type.Object({
   bank: Type.String(),
   accountNumber: Type.String({ description: 'masked but for the last four' }),
   currency: Type.String(),
-  state: Type.Enum(['OPEN', 'CLOSED']),
+  state: Type.Enum([...accountStates], { description: 'PAYEE: only paid to' }),
   registeredAt: Type.String(),
   closedAt: Type.Optional(Type.String()),
 });
@@ -147,6 +147,12 @@ function registerAccounts(
           {
             memberId: Type.Optional(memberId),
             ofTheHouse: Type.Optional(Type.Literal(true, { description: 'ours: no member is asked about' })),
+            isPayee: Type.Optional(
+              Type.Literal(true, {
+                description:
+                  "somebody's, to send money to: nothing can be taken from it, and others may name it, too",
+              }),
+            ),
             bank: bankName,
             accountNumber: Type.String({ pattern: '^[A-Za-z0-9-]{4,34}$' }),
           },
@@ -156,7 +162,7 @@ function registerAccounts(
       },
     },
     async (request, reply) => {
-      const { bank, accountNumber, ofTheHouse } = request.body;
+      const { bank, accountNumber, ofTheHouse, isPayee } = request.body;
       const call = onceOf(request, 'banking', pseudonymKey)!;
       const ours = ofTheHouse === true;
       if (ours && request.principal?.role !== 'operator')
@@ -172,7 +178,8 @@ function registerAccounts(
         if (typeof currency !== 'string') throw refused(currency.refusal);
         const owner = member === undefined ? house : pseudonym(pseudonymKey, member);
         const by = changedBy(request, pseudonymKey);
-        answer = okOf(await accounts.registerAccount({ owner, bank, accountNumber, currency }, by, call));
+        const account = { owner, bank, accountNumber, currency };
+        answer = okOf(await accounts.registerAccount(account, isPayee ? 'PAYEE' : 'OPEN', by, call));
       }
       return reply.code(201).send({ accountId: answer.accountId });
     },
@@ -274,21 +281,42 @@ function registerFirmbankings(
       schema: {
         summary: 'Move money between two registered bank accounts',
         description:
-          'Accepted at once and durable; carried out by the bank of the account that it is from. The result is an event on firmbanking-events, and can be asked for by the id.',
+          'Accepted at once and durable; carried out by the bank of the account that it is from. The result is an event on firmbanking-events, and can be asked for by the id. An account that is left out is our corporate one at the bank of the other. Money is taken from a member only by a service that names them (`owner`). For a service a key has one answer for good, a refusal, too.',
         tags,
         headers: idempotencyKey.required,
         body: Type.Object(
-          { fromAccountId: uuid, toAccountId: uuid, amount: money },
-          { additionalProperties: false },
+          {
+            fromAccountId: Type.Optional(uuid),
+            toAccountId: Type.Optional(uuid),
+            owner: Type.Optional(
+              Type.String({
+                pattern: '^u_[A-Za-z0-9_-]{22}$',
+                description:
+                  "pseudonym of the member on whose behalf it is: no other member's account may be in it",
+              }),
+            ),
+            amount: money,
+          },
+          { additionalProperties: false, minProperties: 2 },
         ),
         response: { 202: Type.Object({ firmbankingId: Type.String() }), ...failures },
       },
     },
     async (request, reply) => {
-      const { fromAccountId: fromId, toAccountId: toId, amount } = request.body;
-      const call = onceOf(request, 'banking', pseudonymKey)!;
-      const wish = { fromId, toId, ...inUse(amount, 'amount') };
-      const { firmbankingId } = okOf(await requests.accept(wish, call));
+      const { fromAccountId: fromId, toAccountId: toId, owner, amount } = request.body;
+      const isService = request.principal?.role === 'service';
+      if (fromId === undefined && toId === undefined)
+        throw new HttpError(422, 'MUSTER_VALIDATION', 'the request is not valid', [
+          { field: 'fromAccountId', reason: 'or toAccountId is needed' },
+        ]);
+      if (owner !== undefined && !isService)
+        throw new HttpError(403, 'MUSTER_FORBIDDEN', 'money of members is moved by services', [
+          { field: 'owner', reason: 'is for services' },
+        ]);
+      // A service may ask again from another process, with another token: its keys are those of all services.
+      const call = onceOf(request, 'banking', pseudonymKey, isService ? { user: 'service' } : {})!;
+      const asked = { fromId, toId, owner, ...inUse(amount, 'amount') };
+      const { firmbankingId } = okOf(await requests.accept(asked, call, { keepsRefusal: isService }));
       onAccepted();
       return reply.code(202).send({ firmbankingId });
     },
@@ -381,8 +409,9 @@ function registerContracts(app: TypedHttp, { accounts, pseudonymKey }: BankingRo
     bank: Type.String(),
     ...contractFields,
     usedTodayMinor: Type.Integer(),
+    corporateAccountId: Type.Optional(Type.String()),
   });
-  const view = (contract: Contract & { readonly usedMinor: number }) => ({
+  const view = (contract: Awaited<ReturnType<AccountStore['contracts']>>[number]) => ({
     bank: contract.bank,
     state: contract.state,
     expiresAt: iso(contract.expiresAtMs),
@@ -390,6 +419,7 @@ function registerContracts(app: TypedHttp, { accounts, pseudonymKey }: BankingRo
     callLimitMinor: contract.callLimitMinor,
     dayLimitMinor: contract.dayLimitMinor,
     usedTodayMinor: contract.usedMinor,
+    ...(contract.corporateAccountId === undefined ? {} : { corporateAccountId: contract.corporateAccountId }),
   });
 
   app.put(
@@ -426,6 +456,29 @@ function registerContracts(app: TypedHttp, { accounts, pseudonymKey }: BankingRo
         call,
       );
       return { bank };
+    },
+  );
+
+  app.put(
+    '/pay/banking/contracts/:bank/corporate-account',
+    {
+      config: staff,
+      schema: {
+        summary: 'Say which account of ours at a bank holds the money of members',
+        description: 'What was accepted before goes by the account of then.',
+        tags,
+        headers: idempotencyKey.required,
+        params: Type.Object({ bank: bankName }),
+        body: Type.Object({ accountId: uuid }, { additionalProperties: false }),
+        response: { 200: Type.Object({ accountId: Type.String() }), ...failures },
+      },
+    },
+    async (request) => {
+      const { accountId } = request.body;
+      const call = onceOf(request, 'banking', pseudonymKey)!;
+      const by = changedBy(request, pseudonymKey);
+      okOf(await accounts.setCorporateAccount(request.params.bank, accountId, by, call));
+      return { accountId };
     },
   );
 

@@ -4,7 +4,7 @@ import { bytesOfUuid, uuidOfBytes, uuidV7 } from '../base/ids.ts';
 import { type Refused, refuse } from '../base/refusal.ts';
 import { transaction } from '../store/database.ts';
 import { answeredBefore, type OnceCall, once } from '../store/once.ts';
-import { type Contract, invalidity, refuseContract } from './firmbanking.ts';
+import { type BankAccountState, type Contract, house, invalidity, refuseContract } from './firmbanking.ts';
 
 export type Db = Kysely<unknown>;
 export type Trx = Transaction<unknown>;
@@ -17,16 +17,13 @@ export interface StoreOptions {
   readonly clock?: () => number;
 }
 
-/** Whose accounts stand for the house itself. */
-export const house = 'house';
-
 export interface Account {
   readonly accountId: string;
   readonly owner: string;
   readonly bank: string;
   readonly accountNumber: string;
   readonly currency: string;
-  readonly state: 'OPEN' | 'CLOSED';
+  readonly state: BankAccountState;
   readonly registeredAtMs: number;
   readonly closedAtMs: number | undefined;
 }
@@ -60,9 +57,10 @@ export function accountStore(options: StoreOptions) {
     answeredBefore: async <T>(call: OnceCall): Promise<T | undefined> =>
       answeredBefore<T>(await database(), call),
 
-    /** Registers an account that the bank has said is in order. */
+    /** Registers an account that the bank has said is in order; one that is only paid to as often as somebody likes. */
     registerAccount: (
       account: Pick<Account, 'owner' | 'bank' | 'accountNumber' | 'currency'>,
+      state: Exclude<BankAccountState, 'CLOSED'>,
       by: string,
       call: OnceCall,
     ) =>
@@ -75,12 +73,13 @@ export function accountStore(options: StoreOptions) {
             const { owner, bank, accountNumber, currency } = account;
             await sql`
               INSERT INTO bank_account (account_id, owner, bank, account_number, currency, state, registered_at)
-              VALUES (${bytesOfUuid(accountId)}, ${owner}, ${bank}, ${accountNumber}, ${currency}, 'OPEN', ${new Date(now)})
+              VALUES (${bytesOfUuid(accountId)}, ${owner}, ${bank}, ${accountNumber}, ${currency}, ${state},
+                ${new Date(now)})
               ON DUPLICATE KEY UPDATE account_id = bank_account.account_id`.execute(trx);
-            const [open] = await accountRows(trx, sql`bank = ${bank} AND open_number = ${accountNumber}`);
-            if (open?.accountId !== accountId)
+            const [made] = await accountRows(trx, sql`account_id = ${bytesOfUuid(accountId)}`);
+            if (made === undefined)
               return refuse(409, 'MUSTER_BANK_ACCOUNT_REGISTERED', 'this bank account is registered already');
-            const became = { state: 'OPEN', owner, bank, currency };
+            const became = { state, owner, bank, currency };
             await remember(trx, { kind: 'ACCOUNT', subject: accountId, became, by, now });
             return { ok: true, accountId };
           },
@@ -156,6 +155,29 @@ export function accountStore(options: StoreOptions) {
         }),
       ),
 
+    /** Makes an account of ours the one at its bank where the money of members lies; what was accepted before goes by the old one. */
+    setCorporateAccount: (bank: string, accountId: string, by: string, call: OnceCall) =>
+      within((trx, now) =>
+        once(
+          trx,
+          call,
+          async (): Promise<{ readonly ok: true } | Refused> => {
+            const [account] = await accountRows(trx, sql`account_id = ${bytesOfUuid(accountId)} FOR UPDATE`);
+            if (account?.owner !== house || account.bank !== bank)
+              return refuse(404, 'MUSTER_BANK_ACCOUNT_UNKNOWN', 'no such account of ours is at that bank');
+            if (account.state !== 'OPEN')
+              return refuse(409, 'MUSTER_BANK_ACCOUNT_CLOSED', 'the bank account was closed here');
+            await sql`
+              INSERT INTO bank_corporate_account (bank, account_id) VALUES (${bank}, ${bytesOfUuid(accountId)})
+              ON DUPLICATE KEY UPDATE account_id = VALUES(account_id)`.execute(trx);
+            const became = { corporateAccountId: accountId };
+            await remember(trx, { kind: 'CONTRACT', subject: bank, became, by, now });
+            return { ok: true };
+          },
+          ({ ok }) => ok,
+        ),
+      ),
+
     /** Undefined: the bank may be asked; else the refusal that says why not. */
     async refusedBank(bank: string): Promise<Refused | undefined> {
       const db = await database();
@@ -163,13 +185,20 @@ export function accountStore(options: StoreOptions) {
       return why === undefined ? undefined : refuseContract(why);
     },
 
-    async contracts(): Promise<readonly (Contract & { readonly usedMinor: number })[]> {
+    async contracts(): Promise<
+      readonly (Contract & { readonly usedMinor: number; readonly corporateAccountId: string | undefined })[]
+    > {
       const db = await database();
       const day = dayOf(await nowMs(db));
-      const { rows } = await sql<StoredContract & { used: number | null }>`
-        SELECT ${contractColumns}, used_minor AS used FROM bank_contract AS c
+      const { rows } = await sql<StoredContract & { used: number | null; corporate: Buffer | null }>`
+        SELECT ${contractColumns}, used_minor AS used, o.account_id AS corporate FROM bank_contract AS c
+        LEFT JOIN bank_corporate_account AS o ON o.bank = c.bank
         LEFT JOIN bank_day AS d ON d.bank = c.bank AND d.day = ${day} ORDER BY c.bank`.execute(db);
-      return rows.map((row) => ({ ...contractIn(row), usedMinor: Number(row.used ?? 0) }));
+      return rows.map((row) => ({
+        ...contractIn(row),
+        usedMinor: Number(row.used ?? 0),
+        corporateAccountId: row.corporate === null ? undefined : uuidOfBytes(row.corporate),
+      }));
     },
 
     /** Of calls that were executed from then on and before then, by bank and currency. */
