@@ -107,6 +107,14 @@ export const groups = {
     lagSecondsHigh: 30,
     retryDelaysMs: [],
   },
+  moneyRecharges: {
+    id: 'money-recharges',
+    topics: [topics.firmbankingEvents],
+    owner: 'money',
+    description: 'Books recharges when the bank has executed them, or ends them when it has not.',
+    lagSecondsHigh: 30,
+    retryDelaysMs: [],
+  },
 } satisfies Record<string, ConsumerGroup>;
 
 export const allGroups: readonly ConsumerGroup[] = Object.values(groups);

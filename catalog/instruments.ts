@@ -248,6 +248,14 @@ export const instruments = {
     'Accounts of members who have left that still have money in them, or under way: staff has to pay it out.',
   ),
 
+  [money.recharges]: counter('Recharges that have ended, by state.', ['state'], {
+    known: combined({ state: ['DONE', 'FAILED'] }),
+  }),
+  [money.openRecharges]: gauge(
+    'Recharges that have not ended: REQUESTED (nobody was asked), ASKING (banking may have heard of it), AT_BANK.',
+    ['state'],
+  ),
+
   [membership.changes]: counter(
     'Members that joined or were changed, by kind; the same again is counted, too.',
     ['kind'],

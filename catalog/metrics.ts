@@ -119,6 +119,10 @@ export const metrics = {
     memberEvents: 'money_member_events_total',
     /** Accounts of members who have left with money in them, from the store of truth. */
     leftAccounts: 'money_left_accounts',
+    /** Recharges that have ended, by state DONE or FAILED. */
+    recharges: 'money_recharges_total',
+    /** Recharges that have not, by state, from the store of truth. */
+    openRecharges: 'money_open_recharges',
   },
   membership: {
     /** By kind: CREATED, CHANGED, SUSPENDED, REOPENED, CLOSED; repeats included. */

@@ -7,6 +7,7 @@ import { type Environment, environments } from './environments.ts';
 /** By the worker that asks: the workers that it asks. */
 const asks: Readonly<Record<string, readonly string[]>> = {
   banking: ['membership'],
+  'money-recharges': ['banking'],
 };
 
 /** The workers that a process of these workers asks. */

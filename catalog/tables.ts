@@ -234,6 +234,14 @@ export const tables: readonly Table[] = [
     rules: [],
     why: 'A row per member who had an account: a pseudonym and a district. An older event that comes again must not count.',
   },
+  {
+    name: 'recharge',
+    database: 'money',
+    rules: [
+      { timeColumn: 'decided_at', days: booksDays, only: { column: 'state', values: ['DONE', 'FAILED'] } },
+    ],
+    why: 'Books: what was taken at the bank, and for whom. What has not ended stays: money may be on its way.',
+  },
   ...platformTables('membership'),
   {
     name: 'member',

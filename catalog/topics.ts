@@ -6,6 +6,7 @@ import { canaryProbe } from './events/canary.ts';
 import { couponRequest, couponResult } from './events/coupon.ts';
 import { logLine } from './events/logging.ts';
 import { memberEvent } from './events/membership.ts';
+import { rechargeDecided } from './events/money.ts';
 import { orderCompleted, orderConfirmed, orderExpiryDue, productEvent } from './events/order.ts';
 import { couponIssued, paymentCompleted } from './events/outside.ts';
 import { enrichedPurchase, promoBehavior, promotionLogic, purchase } from './events/promotion.ts';
@@ -299,6 +300,20 @@ const bankingTopics = {
   },
 } satisfies Record<string, Topic>;
 
+const moneyTopics = {
+  rechargeEvents: {
+    ...standard,
+    partitions: 3,
+    name: 'recharge-events',
+    key: 'member:<pseudonym>',
+    event: { type: 'RechargeDecided', schema: rechargeDecided },
+    owner: 'money',
+    description:
+      'How recharges ended, those of one member in order; written after the decision has committed.',
+    designLoad: { messagesPerSecond: 10, bytesPerMessage: 450 },
+  },
+} satisfies Record<string, Topic>;
+
 /** Dead letter topic of a topic: raw bytes, the reason in headers; kept long enough to be looked at and replayed. */
 export function deadLetterTopic(of: Topic): Topic {
   return {
@@ -377,6 +392,9 @@ export const topics = {
   ...membershipTopics,
   memberEventsDlq: deadLetterTopic(membershipTopics.memberEvents),
   ...bankingTopics,
+  firmbankingEventsDlq: deadLetterTopic(bankingTopics.firmbankingEvents),
+  ...moneyTopics,
+  rechargeEventsDlq: deadLetterTopic(moneyTopics.rechargeEvents),
   ...couponTopics,
   couponIssueDlq: deadLetterTopic(couponTopics.couponIssue),
   couponIssueSucceededDlq: deadLetterTopic(couponTopics.couponIssueSucceeded),

@@ -33,6 +33,7 @@ const workers: Readonly<Record<string, () => Promise<object>>> = {
   membership: () => import('./membership/worker.ts'),
   money: () => import('./money/worker.ts'),
   'money-members': () => import('./money/worker.ts'),
+  'money-recharges': () => import('./money/worker.ts'),
   banking: () => import('./banking/worker.ts'),
   'log-store': () => import('./logging/worker.ts'),
   lag: () => import('./lag/worker.ts'),

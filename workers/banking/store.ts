@@ -2,7 +2,7 @@
 import { type Kysely, sql, type Transaction } from 'kysely';
 import { bytesOfUuid, uuidOfBytes, uuidV7 } from '../base/ids.ts';
 import { type Refused, refuse } from '../base/refusal.ts';
-import { transaction } from '../store/database.ts';
+import { databaseNowMs, transaction } from '../store/database.ts';
 import { answeredBefore, type OnceCall, once } from '../store/once.ts';
 import { type BankAccountState, type Contract, house, invalidity, refuseContract } from './firmbanking.ts';
 
@@ -31,11 +31,7 @@ export interface Account {
 /** What the stores share: the time that counts, its day, and transactions that are told it. */
 export function momentsOf({ database, timeZone, clock }: StoreOptions) {
   const days = new Intl.DateTimeFormat('en-CA', { timeZone, dateStyle: 'short' });
-  async function nowMs(db: Db | Trx): Promise<number> {
-    if (clock !== undefined) return clock();
-    const { rows } = await sql<{ now: Date }>`SELECT UTC_TIMESTAMP(3) AS now`.execute(db);
-    return rows[0]!.now.getTime();
-  }
+  const nowMs = async (db: Db | Trx): Promise<number> => clock?.() ?? databaseNowMs(db);
   return {
     nowMs,
     /** YYYY-MM-DD. */

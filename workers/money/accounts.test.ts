@@ -10,16 +10,17 @@ const account = (state: AccountState, balanceMinor = 0, heldMinor = 0) => ({
 
 test('an account takes the state of its member; one that is closed stays so', (t) => {
   for (const before of ['OPEN', 'SUSPENDED'] as const) {
-    t.is(stateFor('ACTIVE', account(before, 5)), 'OPEN');
-    t.is(stateFor('SUSPENDED', account(before, 5)), 'SUSPENDED');
-    t.is(stateFor('CLOSED', account(before)), 'CLOSED');
+    t.is(stateFor('ACTIVE', account(before, 5), false), 'OPEN');
+    t.is(stateFor('SUSPENDED', account(before, 5), false), 'SUSPENDED');
+    t.is(stateFor('CLOSED', account(before), false), 'CLOSED');
   }
   for (const member of ['ACTIVE', 'SUSPENDED', 'CLOSED'] as const)
-    t.is(stateFor(member, account('CLOSED')), 'CLOSED');
+    t.is(stateFor(member, account('CLOSED'), false), 'CLOSED');
 });
 
 test('who leaves with money in the account, or under way, leaves it where nobody can use it', (t) => {
-  t.is(stateFor('CLOSED', account('OPEN', 1)), 'SUSPENDED');
-  t.is(stateFor('CLOSED', account('OPEN', 5, 5)), 'SUSPENDED');
-  t.is(stateFor('CLOSED', account('SUSPENDED', 1)), 'SUSPENDED');
+  t.is(stateFor('CLOSED', account('OPEN', 1), false), 'SUSPENDED');
+  t.is(stateFor('CLOSED', account('OPEN', 5, 5), false), 'SUSPENDED');
+  t.is(stateFor('CLOSED', account('SUSPENDED', 1), false), 'SUSPENDED');
+  t.is(stateFor('CLOSED', account('OPEN'), true), 'SUSPENDED', 'money is on its way');
 });

@@ -2,12 +2,13 @@
  * Accounts and who they are of: they follow their members (member-events), staff opens those that have none. Members are known
  * by their pseudonym, which is the id of their account.
  */
-import { type Kysely, sql, type Transaction } from 'kysely';
+import { type Kysely, type RawBuilder, sql, type Transaction } from 'kysely';
 import type { MemberEvent } from '../../catalog/events/membership.ts';
 import { homeCurrency } from '../base/money.ts';
 import { type Refused, refuse } from '../base/refusal.ts';
 import { transaction } from '../store/database.ts';
 import { type Account, type AccountState, changeState } from './ledger.ts';
+import { openRecharges } from './recharge.ts';
 import { lockOrOpenAccount, saveState } from './store.ts';
 
 type MemberState = MemberEvent['state'];
@@ -16,11 +17,25 @@ type MemberState = MemberEvent['state'];
 export function stateFor(
   member: MemberState,
   { state, balanceMinor, heldMinor }: Pick<Account, 'state' | 'balanceMinor' | 'heldMinor'>,
+  isRecharging: boolean,
 ): AccountState {
   // For good, whatever its member does.
   if (state === 'CLOSED') return 'CLOSED';
   if (member === 'ACTIVE') return 'OPEN';
-  return member === 'CLOSED' && balanceMinor === 0 && heldMinor === 0 ? 'CLOSED' : 'SUSPENDED';
+  const isEmpty = balanceMinor === 0 && heldMinor === 0 && !isRecharging;
+  return member === 'CLOSED' && isEmpty ? 'CLOSED' : 'SUSPENDED';
+}
+
+/** That a recharge is under way for the account `id`: its money may come at any time. */
+const recharging = (id: RawBuilder<unknown>) => sql<number>`EXISTS (
+  SELECT 1 FROM recharge WHERE account_id = ${id} AND state IN (${sql.join([...openRecharges])}))`;
+
+/** To be asked with the account locked: a recharge is accepted under the same lock. */
+async function isRecharging(trx: Transaction<unknown>, accountId: string): Promise<boolean> {
+  const { rows } = await sql<{ found: number }>`SELECT ${recharging(sql`${accountId}`)} AS found`.execute(
+    trx,
+  );
+  return rows[0]!.found === 1;
 }
 
 /**
@@ -44,7 +59,7 @@ export async function followMember(
     const locked = await lockOrOpenAccount(trx, member, state === 'CLOSED' ? undefined : homeCurrency);
     if (locked === undefined) return 'FOLLOWED';
     const { accountNo, account } = locked;
-    await saveState(trx, accountNo, stateFor(state, account));
+    await saveState(trx, accountNo, stateFor(state, account, await isRecharging(trx, member)));
     await sql`UPDATE money_member SET account_no = ${accountNo} WHERE account_id = ${member}`.execute(trx);
     return 'FOLLOWED';
   });
@@ -64,6 +79,8 @@ export async function setAccount(
       ]);
     const refused = await mayBe(trx, accountId, state);
     if (refused !== undefined) return refused;
+    if (state === 'CLOSED' && (await isRecharging(trx, accountId)))
+      return refuse(409, 'MUSTER_ACCOUNT_NOT_EMPTY', 'money is on its way into the account');
     const changed = changeState(account, state);
     if (changed.ok) await saveState(trx, accountNo, state);
     return changed;
@@ -100,14 +117,16 @@ export async function isMerchant(db: Kysely<unknown>, accountId: string): Promis
 /** Closes accounts of who has left that have become empty; resolves to how many still have money in them, or under way. */
 export async function closeLeftAccounts(db: Kysely<unknown>): Promise<number> {
   const { rows } = await sql<{ no: number; empty: number }>`
-    SELECT a.account_no AS no, a.balance_minor = 0 AND a.held_minor = 0 AS empty
+    SELECT a.account_no AS no,
+      a.balance_minor = 0 AND a.held_minor = 0 AND NOT ${recharging(sql`a.account_id`)} AS empty
     FROM money_member m JOIN ledger_account a ON a.account_no = m.account_no
     WHERE m.state = 'CLOSED' AND a.state <> 'CLOSED'`.execute(db);
   const empty = rows.filter((row) => row.empty === 1).map(({ no }) => no);
   if (empty.length > 0)
     await sql`
       UPDATE ledger_account SET state = 'CLOSED'
-      WHERE account_no IN (${sql.join(empty)}) AND balance_minor = 0 AND held_minor = 0`.execute(db);
+      WHERE account_no IN (${sql.join(empty)}) AND balance_minor = 0 AND held_minor = 0
+        AND NOT ${recharging(sql`ledger_account.account_id`)}`.execute(db);
   return rows.length - empty.length;
 }
 

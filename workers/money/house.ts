@@ -3,7 +3,9 @@
  * which a process uses one: `house:bank:KRW/3`. Nothing is asked of their balance before a transfer, so no two processes
  * ever wait for each other there; what the account holds is the sum of its sub-accounts.
  */
-export type House = 'bank';
+export const houses = ['bank', 'fee'] as const;
+/** `bank`: what lies at the bank. `fee`: what we have earned. */
+export type House = (typeof houses)[number];
 
 /** Enough that two processes seldom meet; when they do they only wait. */
 const subAccounts = 16;

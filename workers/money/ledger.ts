@@ -42,6 +42,8 @@ export type Operation =
       readonly transferId: string;
       readonly currency: string;
       readonly legs: readonly Leg[];
+      /** It was in order when it was accepted: a suspended account keeps the promise. */
+      readonly promised?: true;
     }
   | { readonly kind: 'hold'; readonly holdId: string; readonly currency: string; readonly leg: Leg }
   /** Books what was held, or less; the rest is free again. */
@@ -160,7 +162,11 @@ interface Done {
 function apply(state: LedgerState, operation: Operation): Done | Refused {
   switch (operation.kind) {
     case 'transfer':
-      return book(state.accounts, { ...operation, corrects: undefined, promised: false });
+      return book(state.accounts, {
+        ...operation,
+        corrects: undefined,
+        promised: operation.promised === true,
+      });
     case 'hold': {
       const { leg, currency, holdId } = operation;
       const checked = check(state.accounts, leg, currency, false);

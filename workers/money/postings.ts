@@ -18,6 +18,8 @@ import {
 export interface LedgerCall {
   readonly operation: Operation;
   readonly once: OnceCall;
+  /** The key has one answer for good, a refusal, too. Default: a refusal uses no key up. */
+  readonly keepsRefusal?: boolean;
 }
 
 export type LedgerOutcome = LedgerAnswer & { readonly repeated: boolean };
@@ -55,14 +57,19 @@ export async function bookAll(
   return store.transaction(async (rows) => {
     const outcomes = await onceAll(
       rows.once,
-      calls.map(({ operation, once }) => ({ ...once, expected: expectedAnswer(operation), operation })),
+      calls.map(({ operation, once, keepsRefusal = false }) => ({
+        ...once,
+        expected: expectedAnswer(operation),
+        operation,
+        keepsRefusal,
+      })),
       (first) =>
         bookWithin(
           rows,
           first.map(({ operation }) => operation),
           nowMs,
         ),
-      ({ ok }) => ok,
+      ({ ok }, { keepsRefusal }) => ok || keepsRefusal,
     );
     return outcomes.map((outcome): LedgerOutcome => {
       if ('error' in outcome) return { ...refusedKey(outcome.error), repeated: false };

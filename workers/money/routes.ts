@@ -10,16 +10,17 @@ import { isNotNow } from '../base/errors.ts';
 import { uuidV7 } from '../base/ids.ts';
 import { counter, durationHistogram } from '../base/metrics.ts';
 import { homeCurrency, type Money } from '../base/money.ts';
-import { pseudonym } from '../base/pseudonym.ts';
 import { failures, HttpError, inUse, refused } from '../http/errors.ts';
 import { idempotencyKey, onceOf } from '../http/idempotent.ts';
-import { members, onlyOf, userOf } from '../http/principals.ts';
 import { type TypedHttp, typed } from '../http/typed.ts';
 import { groupCommit } from '../store/group-commit.ts';
-import { isMerchant, setAccount, sumsByDistrict } from './accounts.ts';
-import { houseAccounts, houseOf, isHouse } from './house.ts';
+import { setAccount, sumsByDistrict } from './accounts.ts';
+import { type Callers, callersOf, isService, unknownAccount } from './callers.ts';
+import { houseAccounts, houseOf, houses, isHouse } from './house.ts';
 import type { Account, Operation } from './ledger.ts';
 import { bookAll, type LedgerCall } from './postings.ts';
+import { registerRechargeRoutes } from './recharge-routes.ts';
+import { rechargeStore } from './recharges.ts';
 import { findAccount, history, ledgerStore } from './store.ts';
 
 export interface MoneyRoutesOptions {
@@ -33,6 +34,8 @@ type Request = Pick<FastifyRequest, 'principal' | 'headers' | 'method' | 'url' |
 const tags = ['money'];
 const staff = { callers: ['operator'] } as const;
 const own = { callers: ['customer', 'merchant', 'operator'] } as const;
+const services = { callers: ['service', 'operator'] } as const;
+const all = { callers: ['customer', 'merchant', 'service', 'operator'] } as const;
 
 const memberId = Type.String({ minLength: 1, maxLength: 200, description: 'the member' });
 const uuid = Type.String({ pattern: uuidPattern });
@@ -53,31 +56,15 @@ type Book = (request: Request, operation: Operation) => Promise<string>;
 export function registerMoneyRoutes(http: FastifyInstance, options: MoneyRoutesOptions): void {
   const app = typed(http);
   const book = booking(options);
-  const accountIdOf = (id: string) => pseudonym(options.pseudonymKey, id);
-  const known = callerKnown(options, accountIdOf);
-  registerAccounts(app, options, accountIdOf, known);
+  const callers = callersOf(options);
+  const house = houseAccounts();
+  registerAccounts(app, options, callers);
   registerDistricts(app, options);
-  registerMoves(app, book, accountIdOf, known);
-  registerHolds(app, book, accountIdOf);
+  registerMoves(app, book, callers, house);
+  registerHolds(app, book, callers, house);
+  const recharges = rechargeStore({ database: options.database, houseAccount: house });
+  registerRechargeRoutes(http, { recharges, callers, pseudonymKey: options.pseudonymKey });
 }
-
-/**
- * Throws 404 for a merchant whom membership does not know as one: a shop and a customer may have one name where tokens are made
- * by hand, and must not share an account.
- */
-type CallerKnown = (request: Pick<FastifyRequest, 'principal'>) => Promise<void>;
-
-function callerKnown(
-  { database }: MoneyRoutesOptions,
-  accountIdOf: (memberId: string) => string,
-): CallerKnown {
-  return async ({ principal }) => {
-    if (principal?.role !== 'merchant') return;
-    if (!(await isMerchant(await database(), accountIdOf(principal.subject)))) throw unknownAccount();
-  };
-}
-
-const unknownAccount = () => new HttpError(404, 'MUSTER_ACCOUNT_UNKNOWN', 'there is no such account');
 
 function booking({ database, pseudonymKey, registry }: MoneyRoutesOptions): Book {
   const operations = counter(registry, metrics.money.operations);
@@ -95,8 +82,16 @@ function booking({ database, pseudonymKey, registry }: MoneyRoutesOptions): Book
   return async (request, operation) => {
     const { kind } = operation;
     try {
-      const once = onceOf(request as FastifyRequest, 'money', pseudonymKey)!;
-      const outcome = await run({ operation, once });
+      // A service may ask again from another process, with another token: its keys are those of all services, and have one
+      // answer for good, so that a request that comes late cannot take effect after its repeat was refused.
+      const ofServices = isService(request);
+      const once = onceOf(
+        request as FastifyRequest,
+        'money',
+        pseudonymKey,
+        ofServices ? { user: 'service' } : {},
+      )!;
+      const outcome = await run({ operation, once, keepsRefusal: ofServices });
       if (!outcome.ok) throw refused(outcome.refusal);
       operations.inc({ kind, outcome: outcome.repeated ? 'REPEATED' : 'DONE' });
       return outcome.id;
@@ -115,18 +110,13 @@ function booking({ database, pseudonymKey, registry }: MoneyRoutesOptions): Book
   };
 }
 
-function registerAccounts(
-  app: TypedHttp,
-  { database }: MoneyRoutesOptions,
-  accountIdOf: (memberId: string) => string,
-  known: CallerKnown,
-): void {
+function registerAccounts(app: TypedHttp, { database }: MoneyRoutesOptions, callers: Callers): void {
   /** Throws 404 also when it is another member's. */
   async function ownAccount(request: Pick<FastifyRequest, 'principal'>, id: string): Promise<Account> {
-    const only = onlyOf(request, members);
-    await known(request);
+    const only = await callers.onlyAccount(request);
+    const accountId = callers.accountOf(request, id);
     const account =
-      only === undefined || only === id ? await findAccount(await database(), accountIdOf(id)) : undefined;
+      only === undefined || only === accountId ? await findAccount(await database(), accountId) : undefined;
     if (account === undefined) throw unknownAccount();
     return account;
   }
@@ -150,10 +140,11 @@ function registerAccounts(
         response: { 200: accountBody, ...failures },
       },
     },
-    async ({ params, body }) => {
+    async (request) => {
+      const { params, body } = request;
       const currency = body.currency ?? homeCurrency;
       inUse({ amountMinor: 0, currency }, 'body');
-      const changed = await setAccount(await database(), accountIdOf(params.memberId), {
+      const changed = await setAccount(await database(), callers.accountOf(request, params.memberId), {
         state: body.state,
         currency,
       });
@@ -165,7 +156,7 @@ function registerAccounts(
   app.get(
     '/pay/money/accounts/:memberId',
     {
-      config: own,
+      config: all,
       schema: {
         summary: "What is in a member's account",
         tags,
@@ -273,14 +264,9 @@ function registerDistricts(app: TypedHttp, { database }: MoneyRoutesOptions): vo
   );
 }
 
-function registerMoves(
-  app: TypedHttp,
-  book: Book,
-  accountIdOf: (memberId: string) => string,
-  known: CallerKnown,
-): void {
-  const house = houseAccounts();
+type HouseAccount = ReturnType<typeof houseAccounts>;
 
+function registerMoves(app: TypedHttp, book: Book, callers: Callers, house: HouseAccount): void {
   async function transfer(request: Request, from: string, to: string, amount: Money, reason: string) {
     const { amountMinor, currency } = inUse(amount, 'amount');
     const transferId = await book(request, {
@@ -310,7 +296,7 @@ function registerMoves(
       },
       async (request, reply) => {
         const { amount } = request.body;
-        const own = accountIdOf(request.body.memberId);
+        const own = callers.accountOf(request, request.body.memberId);
         const bank = house('bank', amount.currency);
         const [from, to] = reason === 'increase' ? [bank, own] : [own, bank];
         return reply.code(201).send(await transfer(request, from, to, amount, reason));
@@ -320,7 +306,7 @@ function registerMoves(
   app.post(
     '/pay/money/transfers',
     {
-      config: own,
+      config: all,
       schema: {
         summary: 'Send money to another member',
         tags,
@@ -340,9 +326,9 @@ function registerMoves(
     },
     async (request, reply) => {
       const { from, to, amount } = request.body;
-      const sender = accountIdOf(userOf(request, from, 'from', members));
-      await known(request);
-      return reply.code(201).send(await transfer(request, sender, accountIdOf(to), amount, 'transfer'));
+      const sender = await callers.actingFor(request, from, 'from');
+      const receiver = callers.accountOf(request, to);
+      return reply.code(201).send(await transfer(request, sender, receiver, amount, 'transfer'));
     },
   );
 
@@ -369,17 +355,20 @@ function registerMoves(
   );
 }
 
-function registerHolds(app: TypedHttp, book: Book, accountIdOf: (memberId: string) => string): void {
+/** What a history shows of money that was held. */
+const holdReasons = { member: 'transfer', bank: 'payout', fee: 'fee' } as const;
+
+function registerHolds(app: TypedHttp, book: Book, callers: Callers, house: HouseAccount): void {
   const holdPath = Type.Object({ holdId: uuid });
 
   app.post(
     '/pay/money/holds',
     {
-      config: staff,
+      config: services,
       schema: {
         summary: 'Hold an amount for a transfer that is under way',
         description:
-          'Nobody else can spend it until it is posted or released; nothing releases it by itself.',
+          'Nobody else can spend it until it is posted or released; nothing releases it by itself. A service names members by their pseudonym, and may hold for an account of ours: `house:bank` (money that leaves at the bank), `house:fee`.',
         tags,
         headers: idempotencyKey.required,
         body: Type.Object({ from: memberId, to: memberId, amount: money }),
@@ -388,8 +377,12 @@ function registerHolds(app: TypedHttp, book: Book, accountIdOf: (memberId: strin
     },
     async (request, reply) => {
       const { amountMinor, currency } = inUse(request.body.amount, 'amount');
-      const [from, to] = [request.body.from, request.body.to].map(accountIdOf) as [string, string];
-      const leg = { from, to, amountMinor, reason: 'transfer' };
+      const from = callers.accountOf(request, request.body.from);
+      const ours = isService(request)
+        ? houses.find((each) => `house:${each}` === request.body.to)
+        : undefined;
+      const to = ours === undefined ? callers.accountOf(request, request.body.to) : house(ours, currency);
+      const leg = { from, to, amountMinor, reason: holdReasons[ours ?? 'member'] };
       const holdId = await book(request, { kind: 'hold', holdId: uuidV7(Date.now()), currency, leg });
       return reply.code(201).send({ holdId });
     },
@@ -398,7 +391,7 @@ function registerHolds(app: TypedHttp, book: Book, accountIdOf: (memberId: strin
   app.post(
     '/pay/money/holds/:holdId/post',
     {
-      config: staff,
+      config: services,
       schema: {
         summary: 'Transfer what is held, or a part of it; the rest is free again',
         tags,
@@ -424,7 +417,7 @@ function registerHolds(app: TypedHttp, book: Book, accountIdOf: (memberId: strin
   app.post(
     '/pay/money/holds/:holdId/release',
     {
-      config: staff,
+      config: services,
       schema: {
         summary: 'Free what is held',
         tags,

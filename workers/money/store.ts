@@ -16,7 +16,8 @@ export function ledgerStore(database: () => Promise<Db>): LedgerStore {
   };
 }
 
-function ledgerRows(trx: Trx): LedgerRows {
+/** The rows of the ledger within a transaction. */
+export function ledgerRows(trx: Trx): LedgerRows {
   /** account_id -> account_no of what was locked. */
   const numbers = new Map<string, number>();
 
@@ -253,6 +254,11 @@ export async function lockOrOpenAccount(
     [row] = await lockAccounts(trx, [accountId]);
   }
   return row === undefined ? undefined : { accountNo: row.account_no, account: accountOf(row) };
+}
+
+/** An account, locked. */
+export async function lockAccount(trx: Trx, accountId: string): Promise<Account | undefined> {
+  return (await lockOrOpenAccount(trx, accountId, undefined))?.account;
 }
 
 export const saveState = (trx: Trx, accountNo: number, state: AccountState) =>

@@ -150,6 +150,12 @@ export async function pingDatabase(db: Kysely<never> | Kysely<unknown>): Promise
   await sql`SELECT 1`.execute(db as Kysely<unknown>);
 }
 
+/** The database's clock, UTC ms: one for all processes. */
+export async function databaseNowMs(db: Kysely<unknown> | Transaction<unknown>): Promise<number> {
+  const { rows } = await sql<{ now: Date }>`SELECT UTC_TIMESTAMP(3) AS now`.execute(db);
+  return rows[0]!.now.getTime();
+}
+
 const afterCommit = new WeakMap<object, (() => void)[]>();
 
 /** Runs `hook` once the transaction (of `transaction()` below) has committed; never when it rolls back. */

@@ -86,7 +86,7 @@ export async function onceAll<T, Call extends GroupedCall<T>>(
   rows: OnceRows,
   calls: readonly Call[],
   work: (first: readonly Call[]) => Promise<readonly T[]>,
-  keeps: (answer: T) => boolean = () => true,
+  keeps: (answer: T, call: Call) => boolean = () => true,
 ): Promise<readonly OnceOutcome<T>[]> {
   const wanted = new Map<string, { readonly call: Call; readonly row: Kept }>();
   const hashes = calls.map((call) => {
@@ -100,13 +100,13 @@ export async function onceAll<T, Call extends GroupedCall<T>>(
   const first = [...wanted].filter(([id]) => !before.has(id) && !heldIds.has(id)).map(([, each]) => each);
   const answers = first.length === 0 ? [] : await work(first.map(({ call }) => call));
   const done = first.map(({ call, row }, index) => ({ call, row, answer: answers[index]! }));
-  const good = done.filter(({ answer }) => keeps(answer));
+  const good = done.filter(({ answer, call }) => keeps(answer, call));
   await rows.answer(
     good
       .filter(({ row, answer }) => JSON.stringify(row.answer) !== JSON.stringify(answer))
       .map(({ row, answer }) => ({ ...row, answer })),
   );
-  await rows.release(done.filter(({ answer }) => !keeps(answer)).map(({ row }) => row));
+  await rows.release(done.filter(({ answer, call }) => !keeps(answer, call)).map(({ row }) => row));
 
   const answered = new Map(done.map(({ call, row, answer }) => [idOf(call), { ...row, answer }]));
   return calls.map((call, index): OnceOutcome<T> => {

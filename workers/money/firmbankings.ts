@@ -1,0 +1,99 @@
+/** Asks banking, over HTTP, for the firm banking of a recharge. */
+import type { Registry } from 'prom-client';
+import { type Static, Type } from 'typebox';
+import { Compile } from 'typebox/compile';
+import { createOutgoing } from '../http/outgoing.ts';
+import { saidOf } from '../http/said.ts';
+import type { Recharge, RechargeWord } from './recharge.ts';
+
+const accepted = Type.Object({
+  firmbankingId: Type.String({ pattern: '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' }),
+});
+const isAccepted = Compile(accepted);
+const state = Type.Object({
+  state: Type.String(),
+  reason: Type.Optional(Type.String({ pattern: '^[A-Z0-9_]{1,60}$' })),
+  amount: Type.Object({ amountMinor: Type.Integer(), currency: Type.String() }),
+});
+const isState = Compile(state);
+
+/** Of banking: for good, under the same key. */
+const refusals = new Set([
+  'MUSTER_AMOUNT_INVALID',
+  'MUSTER_BANK_ACCOUNT_CLOSED',
+  'MUSTER_BANK_ACCOUNT_PAYEE',
+  'MUSTER_BANK_ACCOUNT_UNKNOWN',
+  'MUSTER_CONTRACT_INVALID',
+  'MUSTER_CORPORATE_ACCOUNT_MISSING',
+  'MUSTER_CURRENCIES_DIFFER',
+  'MUSTER_LIMIT_CALL',
+  'MUSTER_LIMIT_DAY',
+  'MUSTER_SAME_ACCOUNT',
+]);
+
+export type Firmbankings = ReturnType<typeof askBanking>;
+
+export function askBanking(options: {
+  readonly baseUrl: string;
+  readonly token: string;
+  readonly timeoutMs: number;
+  readonly registry: Registry;
+}) {
+  const banking = createOutgoing({ name: 'banking', leftAloneMs: 5_000, ...options });
+  return {
+    /** Asks for it, once for good however often. */
+    async ask({
+      rechargeId,
+      bankAccountId,
+      account,
+      amountMinor,
+      currency,
+    }: Recharge): Promise<RechargeWord> {
+      const answer = await banking.call({
+        method: 'POST',
+        path: '/pay/banking/firmbankings',
+        idempotencyKey: rechargeId,
+        body: JSON.stringify({
+          fromAccountId: bankAccountId,
+          owner: account,
+          amount: { amountMinor, currency },
+        }),
+        wantsBody: true,
+      });
+      const said = saidOf(
+        answer,
+        (body): body is Static<typeof accepted> => isAccepted.Check(body),
+        refusals,
+      );
+      return said.kind === 'OK' ? { kind: 'ACCEPTED', firmbankingId: said.body.firmbankingId } : said;
+    },
+
+    /** Asks what has become of it. */
+    async find({ firmbankingId }: Recharge): Promise<RechargeWord> {
+      const answer = await banking.call({
+        method: 'GET',
+        path: `/pay/banking/firmbankings/${firmbankingId}`,
+        template: '/pay/banking/firmbankings/{firmbankingId}',
+        wantsBody: true,
+      });
+      const said = saidOf(answer, (body): body is Static<typeof state> => isState.Check(body), new Set());
+      if (said.kind !== 'OK') return { kind: 'UNCLEAR' };
+      return wordOf(said.body);
+    },
+  };
+}
+
+/** What the state of a firm banking means to its recharge. */
+export function wordOf({
+  state: now,
+  reason,
+  amount,
+}: {
+  readonly state: string;
+  readonly reason?: string | undefined;
+  readonly amount: { readonly amountMinor: number; readonly currency: string };
+}): RechargeWord {
+  if (now === 'EXECUTED') return { kind: 'EXECUTED', ...amount };
+  if (now === 'REJECTED') return { kind: 'REJECTED', reason: reason ?? 'BANK_GAVE_NO_REASON' };
+  return { kind: 'OPEN', reason };
+}

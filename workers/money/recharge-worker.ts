@@ -1,0 +1,99 @@
+/** Carries recharges out: what worker `money-recharges` does. */
+import { context, propagation, ROOT_CONTEXT } from '@opentelemetry/api';
+import type { Registry } from 'prom-client';
+import type { ConsumerGroup } from '../../catalog/groups.ts';
+import { metrics } from '../../catalog/metrics.ts';
+import type { Logger } from '../base/log.ts';
+import { counter, gauge } from '../base/metrics.ts';
+import { untilUp } from '../base/not-now.ts';
+import { consume } from '../kafka/consume.ts';
+import { type DueWork, startDueWork } from '../platform/due-work.ts';
+import type { Started, WorkerDeps } from '../platform/worker.ts';
+import { readFirmbankingDecided } from './events.ts';
+import { type Firmbankings, wordOf } from './firmbankings.ts';
+import { openRecharges } from './recharge.ts';
+import type { ClaimedRecharge, RechargeStore } from './recharges.ts';
+
+const atOnce = 16;
+const countEveryMs = 5_000;
+
+/** Works on recharges whose time has come, until stopped. `leaseMs`: longer than a call and the commit after it. */
+export function carryOut(options: {
+  readonly recharges: RechargeStore;
+  readonly firmbankings: Firmbankings;
+  readonly leaseMs: number;
+  readonly log: Logger;
+  readonly registry: Registry;
+  readonly everyMs?: number;
+}): DueWork {
+  const { recharges, firmbankings, log, leaseMs } = options;
+  const ended = counter(options.registry, metrics.money.recharges);
+  const stopping = new AbortController();
+  const work = startDueWork<ClaimedRecharge>({
+    what: 'recharges',
+    claim: (most) => recharges.claim(most, leaseMs),
+    async work(claimed) {
+      const carrier = claimed.traceparent === undefined ? {} : { traceparent: claimed.traceparent };
+      await context.with(propagation.extract(ROOT_CONTEXT, carrier), async () => {
+        const { call, one } = claimed;
+        const word = await (call === 'ASK' ? firmbankings.ask(one) : firmbankings.find(one));
+        const state = await untilUp(() => recharges.finish(claimed, word), { signal: stopping.signal });
+        if (state === 'DONE' || state === 'FAILED') ended.inc({ state });
+      });
+    },
+    atOnce,
+    log,
+    ...(options.everyMs === undefined ? {} : { everyMs: options.everyMs }),
+  });
+  return {
+    wake: work.wake,
+    async stop() {
+      stopping.abort();
+      await work.stop();
+    },
+  };
+}
+
+/** Hears how firm bankings end; those that are of no recharge are passed over. */
+export async function startHearing(
+  group: ConsumerGroup,
+  recharges: RechargeStore,
+  { kafka, log, metrics: registry, fail }: Pick<WorkerDeps, 'kafka' | 'log' | 'metrics' | 'fail'>,
+): Promise<Started> {
+  const ended = counter(registry, metrics.money.recharges);
+  const open = gauge(registry, metrics.money.openRecharges);
+  const consumer = await consume(kafka, {
+    group,
+    log,
+    parse: readFirmbankingDecided,
+    // A transaction each.
+    atOnce: 100,
+    async apply(records) {
+      for (const { data } of records) {
+        const state = await recharges.told(data.firmbankingId, wordOf(data));
+        if (state === 'DONE' || state === 'FAILED') ended.inc({ state });
+      }
+      return undefined;
+    },
+    onFatal: fail,
+  });
+  const count = async () => {
+    try {
+      const found = await recharges.open();
+      for (const state of openRecharges) open.set({ state }, found.get(state) ?? 0);
+    } catch (error) {
+      log.debug('recharges could not be counted', { error });
+    }
+  };
+  void count();
+  const timer = setInterval(count, countEveryMs);
+  timer.unref();
+  return {
+    ready: consumer.ready,
+    waitingFor: () => 'its partitions',
+    async stop() {
+      clearInterval(timer);
+      await consumer.stop();
+    },
+  };
+}

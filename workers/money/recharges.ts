@@ -1,0 +1,288 @@
+/** What happens to recharges, in one transaction each, and what people ask of them. */
+import { context, propagation } from '@opentelemetry/api';
+import { type Kysely, sql, type Transaction } from 'kysely';
+import type { RechargeDecided } from '../../catalog/events/money.ts';
+import { topics } from '../../catalog/topics.ts';
+import { bytesOfUuid, uuidOfBytes, uuidV7 } from '../base/ids.ts';
+import { type Refused, refuse } from '../base/refusal.ts';
+import type { OutgoingRecord } from '../kafka/kafka.ts';
+import { eventRecord } from '../kafka/records.ts';
+import { databaseNowMs, transaction } from '../store/database.ts';
+import { type OnceCall, once } from '../store/once.ts';
+import { appendOutbox } from '../store/outbox.ts';
+import { decide } from './ledger.ts';
+import {
+  afterWord,
+  bankDown,
+  isOpenRecharge,
+  openRecharges,
+  type Recharge,
+  type RechargeState,
+  type RechargeWord,
+  rechargeStep,
+} from './recharge.ts';
+import { findAccount, ledgerRows, lockAccount } from './store.ts';
+
+type Db = Kysely<unknown>;
+type Trx = Transaction<unknown>;
+
+export interface RechargeWish {
+  readonly account: string;
+  readonly bankAccountId: string;
+  readonly amountMinor: number;
+  readonly currency: string;
+}
+
+/** A recharge whose time has come, taken by this process: nobody else is at it until its lease ends. */
+export interface ClaimedRecharge {
+  readonly call: 'ASK' | 'FIND';
+  readonly one: Recharge;
+  readonly traceparent: string | undefined;
+}
+
+export interface FoundRecharge {
+  readonly one: Recharge;
+  readonly requestedAtMs: number;
+  readonly decidedAtMs: number | undefined;
+}
+
+export interface RechargeStoreOptions {
+  database(): Promise<Db>;
+  /** The sub-account of a house account that this process books on. */
+  houseAccount(house: 'bank', currency: string): string;
+  /** UTC ms, for tests; the database's clock when unset. */
+  readonly clock?: () => number;
+}
+
+export type RechargeStore = ReturnType<typeof rechargeStore>;
+
+export function rechargeStore({ database, houseAccount, clock }: RechargeStoreOptions) {
+  const within = async <T>(work: (trx: Trx, now: number) => Promise<T>): Promise<T> =>
+    transaction(await database(), async (trx) => work(trx, clock?.() ?? (await databaseNowMs(trx))));
+
+  /** The row after a word. Resolves to the state that it led to; undefined: to none. */
+  async function apply(
+    trx: Trx,
+    now: number,
+    row: StoredRecharge,
+    claim: number | undefined,
+    word: RechargeWord,
+  ): Promise<RechargeState | undefined> {
+    const change = afterWord(row.one, claim, word);
+    if (change === undefined) return undefined;
+    if (!change.book) {
+      await save(trx, row, change.next, { againInMs: change.againInMs, now });
+      return change.next.state;
+    }
+    const { account, currency, amountMinor } = row.one;
+    const transferId = uuidV7(now);
+    const rows = ledgerRows(trx);
+    const from = houseAccount('bank', currency);
+    const accounts = await rows.lockAccounts([from, account]);
+    const leg = { from, to: account, amountMinor, reason: 'recharge' };
+    const decision = decide(
+      {
+        accounts: new Map(accounts.map((each) => [each.accountId, each])),
+        holds: new Map(),
+        transfers: new Map(),
+      },
+      [{ kind: 'transfer', transferId, currency, legs: [leg], promised: true }],
+    );
+    if (!decision.answers[0]!.ok) {
+      // The money is at our bank: it stays undecided, is tried again, and the promise tells people.
+      await save(trx, row, { ...row.one, reason: 'BOOKING_REFUSED' }, { againInMs: bookAgainMs, now });
+      return undefined;
+    }
+    await rows.write(decision, now);
+    await save(trx, row, { ...change.next, transferId }, { againInMs: undefined, now });
+    return 'DONE';
+  }
+
+  return {
+    /** Accepts a recharge, or says why not; durable when it resolves. */
+    accept: (wish: RechargeWish, call: OnceCall, { keepsRefusal = false } = {}) =>
+      within((trx, now) =>
+        once(
+          trx,
+          call,
+          () => acceptWithin(trx, wish, now),
+          ({ ok }) => ok || keepsRefusal,
+        ),
+      ),
+
+    /** Takes recharges whose time has come, and writes down what is about to be done before it is. */
+    claim: (most: number, leaseMs: number): Promise<readonly ClaimedRecharge[]> =>
+      within(async (trx, now) => {
+        const rows = await rechargeRows(
+          trx,
+          sql`due_at <= ${new Date(now)} ORDER BY due_at LIMIT ${most} FOR UPDATE SKIP LOCKED`,
+        );
+        const claimed: ClaimedRecharge[] = [];
+        for (const row of rows) {
+          const account = await findAccount(trx, row.one.account);
+          const { call, next } = rechargeStep(row.one, account?.state);
+          await save(trx, row, next, { againInMs: call === undefined ? undefined : leaseMs, now });
+          if (call !== undefined) claimed.push({ call, one: next, traceparent: row.traceparent });
+        }
+        return claimed;
+      }),
+
+    /** Writes down what banking said to a call. Resolves to the state that it led to; undefined: to none. */
+    finish: ({ one }: ClaimedRecharge, word: RechargeWord): Promise<RechargeState | undefined> =>
+      within(async (trx, now) => {
+        const id = bytesOfUuid(one.rechargeId);
+        const [row] = await rechargeRows(trx, sql`recharge_id = ${id} FOR UPDATE`);
+        return row === undefined ? undefined : apply(trx, now, row, one.claim, word);
+      }),
+
+    /** Writes down what banking has told by its event. A firm banking that is of no recharge changes nothing. */
+    told: (firmbankingId: string, word: RechargeWord): Promise<RechargeState | undefined> =>
+      within(async (trx, now) => {
+        const id = bytesOfUuid(firmbankingId);
+        const [row] = await rechargeRows(trx, sql`firmbanking_id = ${id} FOR UPDATE`);
+        return row === undefined ? undefined : apply(trx, now, row, undefined, word);
+      }),
+
+    async find(rechargeId: string): Promise<FoundRecharge | undefined> {
+      const [row] = await rechargeRows(await database(), sql`recharge_id = ${bytesOfUuid(rechargeId)}`);
+      return row;
+    },
+
+    /** Those of an account, the newest first, those before `before`. */
+    findOf: async (
+      account: string,
+      { before, limit }: { readonly before: string; readonly limit: number },
+    ): Promise<readonly FoundRecharge[]> =>
+      rechargeRows(
+        await database(),
+        sql`account_id = ${account} AND recharge_id < ${bytesOfUuid(before)}
+          ORDER BY recharge_id DESC LIMIT ${limit}`,
+      ),
+
+    /** How many have not ended, by state. */
+    async open(): Promise<ReadonlyMap<RechargeState, number>> {
+      const { rows } = await sql<{ state: RechargeState; n: number }>`
+        SELECT state, COUNT(*) AS n FROM recharge WHERE state IN (${sql.join([...openRecharges])})
+        GROUP BY state`.execute(await database());
+      return new Map(rows.map(({ state, n }) => [state, Number(n)]));
+    },
+  };
+}
+
+/** A booking that was refused needs people first. */
+const bookAgainMs = 60_000;
+
+async function acceptWithin(
+  trx: Trx,
+  { account: accountId, bankAccountId, amountMinor, currency }: RechargeWish,
+  now: number,
+): Promise<{ readonly ok: true; readonly rechargeId: string } | Refused> {
+  if (amountMinor < 1)
+    return refuse(422, 'MUSTER_AMOUNT_INVALID', 'an amount is a whole number of minor units above zero');
+  // Locked: whoever closes the account sees this recharge, or this one sees it closed.
+  const account = await lockAccount(trx, accountId);
+  if (account === undefined) return refuse(404, 'MUSTER_ACCOUNT_UNKNOWN', 'there is no such account');
+  if (account.currency !== currency)
+    return refuse(422, 'MUSTER_CURRENCIES_DIFFER', 'an account has one currency');
+  if (account.state !== 'OPEN')
+    return refuse(409, 'MUSTER_ACCOUNT_NOT_OPEN', `the account is ${account.state}`);
+  const rechargeId = uuidV7(now);
+  const at = new Date(now);
+  const carrier: { traceparent?: string } = {};
+  propagation.inject(context.active(), carrier);
+  await sql`
+    INSERT INTO recharge (recharge_id, account_id, bank_account_id, amount_minor, currency, state, tries, claim, due_at,
+      requested_at, counts_from, traceparent)
+    VALUES (${bytesOfUuid(rechargeId)}, ${accountId}, ${bytesOfUuid(bankAccountId)}, ${amountMinor}, ${currency},
+      'REQUESTED', 0, 0, ${at}, ${at}, ${at}, ${carrier.traceparent ?? null})`.execute(trx);
+  return { ok: true, rechargeId };
+}
+
+interface StoredRecharge extends FoundRecharge {
+  readonly traceparent: string | undefined;
+}
+
+/** Writes a recharge as it is from now on; when it has ended also its event. */
+async function save(
+  trx: Trx,
+  { one: before }: StoredRecharge,
+  next: Recharge,
+  { againInMs, now }: { readonly againInMs: number | undefined; readonly now: number },
+): Promise<void> {
+  const at = new Date(now);
+  const ended = !isOpenRecharge(next);
+  const excused = before.reason === bankDown && next.reason !== bankDown;
+  await sql`
+    UPDATE recharge SET state = ${next.state}, reason = ${next.reason ?? null},
+      firmbanking_id = ${next.firmbankingId === undefined ? null : bytesOfUuid(next.firmbankingId)},
+      transfer_id = ${next.transferId === undefined ? null : bytesOfUuid(next.transferId)},
+      tries = ${next.tries}, claim = ${next.claim},
+      due_at = ${againInMs === undefined ? null : new Date(now + againInMs)},
+      decided_at = ${ended ? at : null}
+      ${excused ? sql`, counts_from = ${at}` : sql``}
+    WHERE recharge_id = ${bytesOfUuid(next.rechargeId)}`.execute(trx);
+  if (ended) await appendOutbox(trx, [decidedRecord(next, now)]);
+}
+
+function decidedRecord(one: Recharge, decidedAtMs: number): OutgoingRecord {
+  const { name, event } = topics.rechargeEvents;
+  return eventRecord({
+    topic: name,
+    key: `member:${one.account}`,
+    type: event.type,
+    source: '/muster/money',
+    id: `${one.rechargeId}-decided`,
+    subject: one.rechargeId,
+    timeMs: decidedAtMs,
+    data: {
+      rechargeId: one.rechargeId,
+      member: one.account,
+      state: one.state as 'DONE' | 'FAILED',
+      ...(one.reason === undefined ? {} : { reason: one.reason }),
+      ...(one.transferId === undefined ? {} : { transferId: one.transferId }),
+      amount: { amountMinor: one.amountMinor, currency: one.currency },
+      decidedAt: new Date(decidedAtMs).toISOString(),
+    } satisfies RechargeDecided,
+  });
+}
+
+async function rechargeRows(db: Db | Trx, where: ReturnType<typeof sql>): Promise<readonly StoredRecharge[]> {
+  const { rows } = await sql<{
+    recharge_id: Buffer;
+    account_id: string;
+    bank_account_id: Buffer;
+    amount_minor: number | string;
+    currency: string;
+    state: RechargeState;
+    reason: string | null;
+    firmbanking_id: Buffer | null;
+    transfer_id: Buffer | null;
+    tries: number;
+    claim: number;
+    requested_at: Date;
+    decided_at: Date | null;
+    traceparent: string | null;
+  }>`
+    SELECT recharge_id, account_id, bank_account_id, amount_minor, currency, state, reason, firmbanking_id, transfer_id,
+      tries, claim, requested_at, decided_at, traceparent
+    FROM recharge WHERE ${where}`.execute(db);
+  const idOf = (id: Buffer | null) => (id === null ? undefined : uuidOfBytes(id));
+  return rows.map((row) => ({
+    one: {
+      rechargeId: uuidOfBytes(row.recharge_id),
+      account: row.account_id,
+      bankAccountId: uuidOfBytes(row.bank_account_id),
+      amountMinor: Number(row.amount_minor),
+      currency: row.currency,
+      state: row.state,
+      reason: row.reason ?? undefined,
+      firmbankingId: idOf(row.firmbanking_id),
+      transferId: idOf(row.transfer_id),
+      tries: row.tries,
+      claim: row.claim,
+    },
+    requestedAtMs: row.requested_at.getTime(),
+    decidedAtMs: row.decided_at?.getTime(),
+    traceparent: row.traceparent ?? undefined,
+  }));
+}

@@ -1,0 +1,85 @@
+/**
+ * Work that lies in rows until its time comes, a step at a time: sagas. A row says when it is due and is claimed with a lease,
+ * so whoever dies leaves it to the next, and no queue and no timer outside of the row can lose it.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Logger } from '../base/log.ts';
+
+export interface DueWorkOptions<Claimed> {
+  /** For log lines: `recharges`. */
+  readonly what: string;
+  /** Takes up to so many rows that are due, and commits what is about to be done before it is. */
+  claim(most: number): Promise<readonly Claimed[]>;
+  /** Does one step and writes down how it ended. Rejects: the row comes again when its lease ends. */
+  work(claimed: Claimed): Promise<void>;
+  /** Steps side by side. */
+  readonly atOnce: number;
+  readonly log: Logger;
+  /** Between two looks when nothing wakes it. Default 300. */
+  readonly everyMs?: number;
+}
+
+export interface DueWork {
+  /** Something is due: no need to wait for the next look. */
+  wake(): void;
+  /** Ends after the steps that are under way. */
+  stop(): Promise<void>;
+}
+
+/** How long after its `tries`-th call in a row without an end a row is due again, in ms. */
+export function gapMs(tries: number): number {
+  const gaps = [1_000, 2_000, 5_000, 10_000, 20_000, 30_000, 60_000] as const;
+  return gaps[Math.min(tries, gaps.length) - 1] ?? gaps[0];
+}
+
+/** Works on what is due until stopped; several processes may. */
+export function startDueWork<Claimed>(options: DueWorkOptions<Claimed>): DueWork {
+  const { what, atOnce, log, everyMs = 300 } = options;
+  const stopping = new AbortController();
+  const running = new Set<Promise<void>>();
+  let woken = Promise.withResolvers<void>();
+  let mayBeMore = false;
+
+  function begin(claimed: Claimed): void {
+    const step = options
+      .work(claimed)
+      .catch((error: unknown) => {
+        log.warn('a step did not end; it comes again', { what, error });
+      })
+      .finally(() => {
+        running.delete(step);
+        if (mayBeMore) woken.resolve();
+      });
+    running.add(step);
+  }
+
+  async function run(): Promise<void> {
+    while (!stopping.signal.aborted) {
+      woken = Promise.withResolvers();
+      const free = atOnce - running.size;
+      try {
+        if (free > 0) {
+          const claimed = await options.claim(free);
+          mayBeMore = claimed.length === free;
+          for (const one of claimed) begin(one);
+        }
+      } catch (error) {
+        log.debug('what is due could not be looked at', { what, error });
+      }
+      await Promise.race([
+        woken.promise,
+        sleep(everyMs, undefined, { signal: stopping.signal }).catch(() => {}),
+      ]);
+    }
+  }
+
+  const looking = run();
+  return {
+    wake: () => woken.resolve(),
+    async stop() {
+      stopping.abort();
+      await looking;
+      await Promise.all(running);
+    },
+  };
+}
