@@ -115,6 +115,14 @@ export const groups = {
     lagSecondsHigh: 30,
     retryDelaysMs: [],
   },
+  remittanceEnds: {
+    id: 'remittance-ends',
+    topics: [topics.rechargeEvents, topics.firmbankingEvents],
+    owner: 'remittance',
+    description: 'Hears how recharges and payouts of remittances ended, and goes on with these.',
+    lagSecondsHigh: 30,
+    retryDelaysMs: [],
+  },
 } satisfies Record<string, ConsumerGroup>;
 
 export const allGroups: readonly ConsumerGroup[] = Object.values(groups);

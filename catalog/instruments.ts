@@ -51,6 +51,7 @@ const {
   outside,
   money,
   banking,
+  remittance,
   lag,
   canary,
   recovery,
@@ -275,6 +276,11 @@ export const instruments = {
     'Firm bankings that are accepted and not decided: REQUESTED, WAITING (for a bank that is down), SENT, IN_DOUBT (the bank is asked).',
     ['bank', 'state'],
   ),
+
+  [remittance.remittances]: counter('Remittances that have ended, by state.', ['state'], {
+    known: combined({ state: ['DONE', 'FAILED'] }),
+  }),
+  [remittance.open]: gauge('Remittances that have not ended, by what is under way.', ['state']),
 
   [lag.cycleDuration]: histogram('Time that a pass over the cluster took.'),
   [lag.cycleFailures]: counter('Passes in which something could not be read.'),

@@ -136,6 +136,12 @@ export const metrics = {
     /** Firm bankings that are not decided, by bank and state, from the store of truth. */
     undecided: 'banking_undecided',
   },
+  remittance: {
+    /** Remittances that have ended, by state DONE or FAILED. */
+    remittances: 'remittance_remittances_total',
+    /** Remittances that have not, by state, from the store of truth. */
+    open: 'remittance_open',
+  },
   /** Lag, under kafka_exporter's names; below them our own. */
   lag: {
     brokers: 'kafka_brokers',

@@ -12,7 +12,8 @@ export type PromiseCapability =
   | 'money'
   | 'logging'
   | 'membership'
-  | 'banking';
+  | 'banking'
+  | 'remittance';
 
 interface PromiseFacts {
   readonly capability: PromiseCapability;
@@ -168,6 +169,30 @@ const table = {
       'Each member has an account in the state that follows from theirs: active OPEN, suspended SUSPENDED, left CLOSED once it is empty.',
     ids: 'the account (pseudonym)',
     limitMs: 60_000,
+    periodMs: 10_000,
+  },
+  'recharges-decided': {
+    capability: 'money',
+    promised: 'Each accepted recharge is DONE or FAILED, or waits for a bank that is known to be down.',
+    ids: 'the recharge',
+    // A firm banking has 300 s, and is asked about each minute.
+    limitMs: 420_000,
+    periodMs: 10_000,
+  },
+  'recharges-booked': {
+    capability: 'money',
+    promised:
+      'What a bank has taken from a member for us is booked for that member once, and nothing else is.',
+    ids: 'the firm banking',
+    limitMs: 120_000,
+    periodMs: 10_000,
+  },
+  'remittances-decided': {
+    capability: 'remittance',
+    promised: 'Each accepted remittance is DONE or FAILED, or waits for a bank that is known to be down.',
+    ids: 'the remittance',
+    // A recharge and a payout.
+    limitMs: 900_000,
     periodMs: 10_000,
   },
   'firmbanking-decided': {

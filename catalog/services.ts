@@ -8,6 +8,7 @@ import { type Environment, environments } from './environments.ts';
 const asks: Readonly<Record<string, readonly string[]>> = {
   banking: ['membership'],
   'money-recharges': ['banking'],
+  remittance: ['money', 'banking'],
 };
 
 /** The workers that a process of these workers asks. */

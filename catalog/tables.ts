@@ -14,6 +14,7 @@ export const databases = {
   money: { platform: true },
   membership: { platform: true },
   banking: { platform: true },
+  remittance: { platform: true },
 } as const;
 export type DatabaseName = keyof typeof databases;
 
@@ -248,6 +249,15 @@ export const tables: readonly Table[] = [
     database: 'membership',
     rules: [{ timeColumn: 'told_at', days: past.fiveYears, only: { column: 'state', values: ['CLOSED'] } }],
     why: 'Who paid whom can be asked for five years after the last payment (Korean act on e-commerce). A closed member has no e-mail and no password left.',
+  },
+  ...platformTables('remittance'),
+  {
+    name: 'remittance',
+    database: 'remittance',
+    rules: [
+      { timeColumn: 'decided_at', days: booksDays, only: { column: 'state', values: ['DONE', 'FAILED'] } },
+    ],
+    why: 'Books: who sent what to whom, by pseudonyms. What has not ended stays: money may be on its way.',
   },
   ...platformTables('banking'),
   {

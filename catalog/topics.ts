@@ -10,6 +10,7 @@ import { rechargeDecided } from './events/money.ts';
 import { orderCompleted, orderConfirmed, orderExpiryDue, productEvent } from './events/order.ts';
 import { couponIssued, paymentCompleted } from './events/outside.ts';
 import { enrichedPurchase, promoBehavior, promotionLogic, purchase } from './events/promotion.ts';
+import { remittanceDecided } from './events/remittance.ts';
 
 /** A type of event as in the ce_type header, with its schema. */
 export interface EventType {
@@ -314,6 +315,20 @@ const moneyTopics = {
   },
 } satisfies Record<string, Topic>;
 
+const remittanceTopics = {
+  remittanceEvents: {
+    ...standard,
+    partitions: 3,
+    name: 'remittance-events',
+    key: 'member:<pseudonym of the sender>',
+    event: { type: 'RemittanceDecided', schema: remittanceDecided },
+    owner: 'remittance',
+    description:
+      'How remittances ended, those of one sender in order; written after the decision has committed.',
+    designLoad: { messagesPerSecond: 50, bytesPerMessage: 500 },
+  },
+} satisfies Record<string, Topic>;
+
 /** Dead letter topic of a topic: raw bytes, the reason in headers; kept long enough to be looked at and replayed. */
 export function deadLetterTopic(of: Topic): Topic {
   return {
@@ -395,6 +410,7 @@ export const topics = {
   firmbankingEventsDlq: deadLetterTopic(bankingTopics.firmbankingEvents),
   ...moneyTopics,
   rechargeEventsDlq: deadLetterTopic(moneyTopics.rechargeEvents),
+  ...remittanceTopics,
   ...couponTopics,
   couponIssueDlq: deadLetterTopic(couponTopics.couponIssue),
   couponIssueSucceededDlq: deadLetterTopic(couponTopics.couponIssueSucceeded),

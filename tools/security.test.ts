@@ -14,6 +14,7 @@ import { registerOrderRoutes } from '../workers/order/routes.ts';
 import { registerEventRoutes } from '../workers/outside/routes.ts';
 import { registerReactionRoute } from '../workers/promotion/analysis-worker.ts';
 import { registerInputRoutes, registerStreamRoutes } from '../workers/promotion/routes.ts';
+import { registerRemittanceRoutes } from '../workers/remittance/routes.ts';
 
 /** The table of docs/security.md, from the routes themselves. */
 async function tableOfRoutes(): Promise<string> {
@@ -42,6 +43,7 @@ async function tableOfRoutes(): Promise<string> {
   registerMoneyRoutes(http.app as never, anything);
   registerMembershipRoutes(http.app as never, anything);
   registerBankingRoutes(http.app as never, anything);
+  registerRemittanceRoutes(http.app as never, anything);
   await http.close(0);
   return `| route | for |\n|---|---|\n${rows.join('\n')}`;
 }

@@ -35,6 +35,7 @@ const workers: Readonly<Record<string, () => Promise<object>>> = {
   'money-members': () => import('./money/worker.ts'),
   'money-recharges': () => import('./money/worker.ts'),
   banking: () => import('./banking/worker.ts'),
+  remittance: () => import('./remittance/worker.ts'),
   'log-store': () => import('./logging/worker.ts'),
   lag: () => import('./lag/worker.ts'),
   promises: async () => {
@@ -50,6 +51,7 @@ const workers: Readonly<Record<string, () => Promise<object>>> = {
       logging,
       membership,
       banking,
+      remittance,
     ] = await Promise.all([
       import('./promises/worker.ts'),
       import('./platform/promises.ts'),
@@ -61,6 +63,7 @@ const workers: Readonly<Record<string, () => Promise<object>>> = {
       import('./logging/promises.ts'),
       import('./membership/promises.ts'),
       import('./banking/promises.ts'),
+      import('./remittance/promises.ts'),
     ]);
     return {
       worker: promisesWorker({
@@ -73,6 +76,7 @@ const workers: Readonly<Record<string, () => Promise<object>>> = {
         ...logging.loggingChecks,
         ...membership.membershipChecks,
         ...banking.bankingChecks,
+        ...remittance.remittanceChecks,
       }),
     };
   },

@@ -38,6 +38,8 @@ export function askBanking(options: {
   readonly token: string;
   readonly timeoutMs: number;
   readonly registry: Registry;
+  /** How long banking is left alone when it fails. Default 5,000. */
+  readonly leftAloneMs?: number;
 }) {
   const banking = createOutgoing({ name: 'banking', leftAloneMs: 5_000, ...options });
   return {

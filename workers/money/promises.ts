@@ -3,6 +3,7 @@ import { type Kysely, type RawBuilder, sql } from 'kysely';
 import { bytesOfUuid, uuidOfBytes, uuidV7Floor } from '../base/ids.ts';
 import { type ChecksOf, evidenceOf, mostBroken } from '../platform/checks.ts';
 import { sweep } from '../store/sweep.ts';
+import { rechargesBooked, rechargesDecided } from './recharge-promises.ts';
 
 /** A transfer's entries are there with it: they commit together. */
 const judgedAfterMs = 1_000;
@@ -73,6 +74,9 @@ export const moneyChecks: ChecksOf<'money'> = {
       return evidenceOf([...wrong.values()].map((id) => ({ id })));
     };
   },
+
+  'recharges-decided': (deps, { limitMs }) => rechargesDecided(deps, limitMs),
+  'recharges-booked': (deps, { limitMs }) => rechargesBooked(deps, limitMs),
 
   'members-have-accounts': ({ database }, { limitMs }) => {
     const look = accountsLook(limitMs);
@@ -153,7 +157,10 @@ async function notFollowing(
 ): Promise<ReadonlyMap<string, SeenMember>> {
   if (members.length === 0) return new Map();
   const { rows } = await sql<{ id: string; state: string; empty: number }>`
-    SELECT account_id AS id, state, balance_minor = 0 AND held_minor = 0 AS empty FROM ledger_account
+    SELECT account_id AS id, state, balance_minor = 0 AND held_minor = 0 AND NOT EXISTS (
+        SELECT 1 FROM recharge AS r
+        WHERE r.account_id = ledger_account.account_id AND r.state IN ('REQUESTED', 'ASKING', 'AT_BANK')
+      ) AS empty FROM ledger_account
     WHERE account_id IN (${sql.join([...new Set(members.map(({ pseudonym }) => pseudonym))])})`.execute(
     money,
   );
