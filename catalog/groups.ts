@@ -115,6 +115,23 @@ export const groups = {
     lagSecondsHigh: 30,
     retryDelaysMs: [],
   },
+  rechargePush: {
+    // As coupon-result: a group of its own for each process that holds clients, named by it.
+    id: 'recharge-push-pay',
+    topics: [topics.rechargeEvents],
+    owner: 'money',
+    description: 'Pushes how recharges ended to the clients that process pay holds.',
+    lagSecondsHigh: 30,
+    retryDelaysMs: [],
+  },
+  remittancePush: {
+    id: 'remittance-push-pay',
+    topics: [topics.remittanceEvents],
+    owner: 'remittance',
+    description: 'Pushes how remittances ended to the clients that process pay holds.',
+    lagSecondsHigh: 30,
+    retryDelaysMs: [],
+  },
   remittanceEnds: {
     id: 'remittance-ends',
     topics: [topics.rechargeEvents, topics.firmbankingEvents],

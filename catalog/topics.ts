@@ -411,6 +411,7 @@ export const topics = {
   ...moneyTopics,
   rechargeEventsDlq: deadLetterTopic(moneyTopics.rechargeEvents),
   ...remittanceTopics,
+  remittanceEventsDlq: deadLetterTopic(remittanceTopics.remittanceEvents),
   ...couponTopics,
   couponIssueDlq: deadLetterTopic(couponTopics.couponIssue),
   couponIssueSucceededDlq: deadLetterTopic(couponTopics.couponIssueSucceeded),

@@ -3,7 +3,7 @@ import type { Environment } from '../catalog/environments.ts';
 import { metrics } from '../catalog/metrics.ts';
 import { dashboardOf, heatmap, highIsBad, neutral, percentiles, rate, series, stat } from './kit.ts';
 
-const { banking, http, membership, money } = metrics;
+const { banking, http, membership, money, remittance } = metrics;
 const bankCalls = `${http.clientCalls}{client=~"bank-.*"}`;
 
 export const pay = (environment: Environment) =>
@@ -111,6 +111,47 @@ export const pay = (environment: Environment) =>
               description: 'Changes of members that money has heard of, a minute; KNOWN ones came again.',
               unit: 'none',
               queries: [{ expr: `${rate(money.memberEvents, 'outcome')} * 60`, legend: '{{outcome}}' }],
+            }),
+          ],
+        ],
+      },
+      {
+        question: 'Do recharges and remittances end?',
+        lines: [
+          [
+            stat({
+              title: 'Recharges open',
+              description: 'Accepted and not ended: they wait for banking, or for the bank.',
+              expr: `sum(${money.openRecharges}) or vector(0)`,
+              unit: 'none',
+              decimals: 0,
+              steps: highIsBad({ yellow: 50 }),
+            }),
+            stat({
+              title: 'Remittances open',
+              description: 'Accepted and not ended, by whatever is under way.',
+              expr: `sum(${remittance.open}) or vector(0)`,
+              unit: 'none',
+              decimals: 0,
+              steps: highIsBad({ yellow: 50 }),
+            }),
+            series({
+              title: 'Recharges',
+              description: 'That have ended, a minute; FAILED ones were refused, or rejected by the bank.',
+              unit: 'none',
+              queries: [{ expr: `${rate(money.recharges, 'state')} * 60`, legend: '{{state}}' }],
+            }),
+            series({
+              title: 'Remittances',
+              description: 'That have ended, a minute.',
+              unit: 'none',
+              queries: [{ expr: `${rate(remittance.remittances, 'state')} * 60`, legend: '{{state}}' }],
+            }),
+            series({
+              title: 'Under way',
+              description: 'Remittances that have not ended, by the call that is to be made next.',
+              unit: 'none',
+              queries: [{ expr: `sum by (state) (${remittance.open})`, legend: '{{state}}' }],
             }),
           ],
         ],

@@ -8,12 +8,14 @@ import { registerRoutes as registerCouponRoutes } from '../workers/coupon/routes
 import type { Callers } from '../workers/http/principals.ts';
 import { startTestHttp } from '../workers/http/testing.ts';
 import { registerMembershipRoutes } from '../workers/membership/routes.ts';
+import { registerRechargeStreams } from '../workers/money/recharge-push.ts';
 import { registerMoneyRoutes } from '../workers/money/routes.ts';
 import { registerFiguresRoutes } from '../workers/order/figures-routes.ts';
 import { registerOrderRoutes } from '../workers/order/routes.ts';
 import { registerEventRoutes } from '../workers/outside/routes.ts';
 import { registerReactionRoute } from '../workers/promotion/analysis-worker.ts';
 import { registerInputRoutes, registerStreamRoutes } from '../workers/promotion/routes.ts';
+import { registerRemittanceStreams } from '../workers/remittance/push.ts';
 import { registerRemittanceRoutes } from '../workers/remittance/routes.ts';
 
 /** The table of docs/security.md, from the routes themselves. */
@@ -41,9 +43,11 @@ async function tableOfRoutes(): Promise<string> {
   registerFiguresRoutes(http.app as never, anything);
   registerEventRoutes(http.app as never, anything);
   registerMoneyRoutes(http.app as never, anything);
+  registerRechargeStreams(http.app as never, anything);
   registerMembershipRoutes(http.app as never, anything);
   registerBankingRoutes(http.app as never, anything);
   registerRemittanceRoutes(http.app as never, anything);
+  registerRemittanceStreams(http.app as never, anything);
   await http.close(0);
   return `| route | for |\n|---|---|\n${rows.join('\n')}`;
 }

@@ -148,6 +148,12 @@ export function rechargeStore({ database, houseAccount, clock }: RechargeStoreOp
       return row;
     },
 
+    /** In any order. */
+    findAll: async (ids: readonly string[]): Promise<readonly FoundRecharge[]> =>
+      ids.length === 0
+        ? []
+        : rechargeRows(await database(), sql`recharge_id IN (${sql.join(ids.map(bytesOfUuid))})`),
+
     /** Those of an account, the newest first, those before `before`. */
     findOf: async (
       account: string,

@@ -6,23 +6,56 @@ import { Type } from 'typebox';
 import { groups } from '../../catalog/groups.ts';
 import { topics } from '../../catalog/topics.ts';
 import { serviceToken, urlOf } from '../base/config.ts';
+import { createMailboxes } from '../http/mailbox.ts';
+import { startOutcomePusher } from '../platform/outcome-pusher.ts';
 import type { Worker } from '../platform/worker.ts';
+import { callersOf } from './callers.ts';
 import { askBanking } from './firmbankings.ts';
 import { houseAccounts } from './house.ts';
 import { startFollowing } from './member-consumer.ts';
+import { readRechargeLetter, registerRechargeStreams } from './recharge-push.ts';
 import { carryOut, startHearing } from './recharge-worker.ts';
 import { rechargeStore } from './recharges.ts';
 import { registerMoneyRoutes } from './routes.ts';
 
-export const money: Worker = {
+const moneyConfig = Type.Object({
+  PROCESS_NAME: Type.String({
+    pattern: '^[a-z0-9][a-z0-9-]{0,62}$',
+    description: 'names the group that reads how recharges ended',
+  }),
+  RECHARGE_MAX_CLIENTS: Type.Integer({
+    minimum: 1,
+    maximum: 100_000,
+    default: 5_000,
+    description: 'event streams and WebSockets of recharges at the same time',
+  }),
+});
+
+export const money: Worker<typeof moneyConfig> = {
   name: 'money',
   database: 'money',
-  consumes: [],
-  produces: [],
-  config: Type.Object({}),
-  async start({ database, http, metrics: registry, secrets }) {
-    registerMoneyRoutes(http, { database, pseudonymKey: secrets.pseudonymKey, registry });
-    return { ready: () => true, stop: async () => {} };
+  consumes: [groups.rechargePush],
+  produces: [topics.rechargeEventsDlq],
+  config: moneyConfig,
+  async start({ config, database, fail, http, kafka, log, metrics: registry, secrets }) {
+    const { pseudonymKey } = secrets;
+    registerMoneyRoutes(http, { database, pseudonymKey, registry });
+    const mailboxes = createMailboxes();
+    registerRechargeStreams(http, {
+      database,
+      recharges: rechargeStore({ database, houseAccount: houseAccounts() }),
+      callers: callersOf({ database, pseudonymKey }),
+      mailboxes,
+      maxClients: config.RECHARGE_MAX_CLIENTS,
+    });
+    return startOutcomePusher({
+      kafka,
+      group: { ...groups.rechargePush, id: `recharge-push-${config.PROCESS_NAME}` },
+      log,
+      mailboxes,
+      parse: readRechargeLetter,
+      onFatal: fail,
+    });
   },
 };
 

@@ -96,6 +96,12 @@ export function remittanceStore({
       return row;
     },
 
+    /** In any order. */
+    findAll: async (ids: readonly string[]): Promise<readonly Found[]> =>
+      ids.length === 0
+        ? []
+        : remittanceRows(await database(), sql`remittance_id IN (${sql.join(ids.map(bytesOfUuid))})`),
+
     /** Those of a sender, the newest first, those before `before`. */
     findOf: async (
       sender: string,

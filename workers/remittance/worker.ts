@@ -5,9 +5,12 @@ import { metrics } from '../../catalog/metrics.ts';
 import { topics } from '../../catalog/topics.ts';
 import { serviceToken, urlOf } from '../base/config.ts';
 import { gauge } from '../base/metrics.ts';
+import { createMailboxes } from '../http/mailbox.ts';
 import { consume } from '../kafka/consume.ts';
+import { startOutcomePusher } from '../platform/outcome-pusher.ts';
 import type { Worker, WorkerDeps } from '../platform/worker.ts';
 import { readEnd } from './events.ts';
+import { readRemittanceLetter, registerRemittanceStreams } from './push.ts';
 import { openStates } from './remittance.ts';
 import { registerRemittanceRoutes } from './routes.ts';
 import { carryOut, counting } from './sagas.ts';
@@ -15,6 +18,16 @@ import { callsOf } from './services.ts';
 import { type RemittanceStore, remittanceStore } from './store.ts';
 
 const config = Type.Object({
+  PROCESS_NAME: Type.String({
+    pattern: '^[a-z0-9][a-z0-9-]{0,62}$',
+    description: 'names the group that reads how remittances ended',
+  }),
+  REMITTANCE_MAX_CLIENTS: Type.Integer({
+    minimum: 1,
+    maximum: 100_000,
+    default: 5_000,
+    description: 'event streams and WebSockets of remittances at the same time',
+  }),
   MONEY_URL: urlOf('money'),
   BANKING_URL: urlOf('banking'),
   SERVICE_TOKEN: serviceToken,
@@ -34,8 +47,13 @@ const countEveryMs = 5_000;
 export const remittance: Worker<typeof config> = {
   name: 'remittance',
   database: 'remittance',
-  consumes: [groups.remittanceEnds],
-  produces: [topics.remittanceEvents, topics.rechargeEventsDlq, topics.firmbankingEventsDlq],
+  consumes: [groups.remittanceEnds, groups.remittancePush],
+  produces: [
+    topics.remittanceEvents,
+    topics.remittanceEventsDlq,
+    topics.rechargeEventsDlq,
+    topics.firmbankingEventsDlq,
+  ],
   config,
   async start({
     config: settings,
@@ -83,13 +101,29 @@ export const remittance: Worker<typeof config> = {
       feeMinor: settings.REMITTANCE_FEE_MINOR,
       onAccepted: work.wake,
     });
+    const mailboxes = createMailboxes();
+    registerRemittanceStreams(http, {
+      database,
+      remittances,
+      pseudonymKey: secrets.pseudonymKey,
+      mailboxes,
+      maxClients: settings.REMITTANCE_MAX_CLIENTS,
+    });
+    const pusher = await startOutcomePusher({
+      kafka,
+      group: { ...groups.remittancePush, id: `remittance-push-${settings.PROCESS_NAME}` },
+      log,
+      mailboxes,
+      parse: readRemittanceLetter,
+      onFatal: fail,
+    });
     const measuring = measure(remittances, { metrics: registry, log });
     return {
-      ready: consumer.ready,
+      ready: () => consumer.ready() && pusher.ready(),
       waitingFor: () => 'its partitions',
       async stop() {
         clearInterval(measuring);
-        await Promise.all([work.stop(), consumer.stop()]);
+        await Promise.all([work.stop(), consumer.stop(), pusher.stop()]);
       },
     };
   },

@@ -1,0 +1,155 @@
+/** How recharges and remittances ended, live to their members, on a real MySQL or MariaDB (MYSQL_*). */
+import test, { type ExecutionContext } from 'ava';
+import { createRegistry } from '../base/metrics.ts';
+import { createMailboxes } from '../http/mailbox.ts';
+import { operatorToken, startTestHttp, tokenOf } from '../http/testing.ts';
+import { testLog } from '../kafka/testing.ts';
+import { eventsOf, openWorld, pseudonymKey, startPay, type World, won } from '../pay.fixture.ts';
+import { readRemittanceLetter, registerRemittanceStreams } from '../remittance/push.ts';
+import { remittanceStore } from '../remittance/store.ts';
+import { callersOf } from './callers.ts';
+import { readRechargeLetter, registerRechargeStreams } from './recharge-push.ts';
+
+let world: World;
+
+test.before(async () => {
+  world = await openWorld('recharge_push');
+});
+test.after.always(() => world?.end());
+
+async function setUp(t: ExecutionContext) {
+  const pay = await startPay(t, world);
+  const mailboxes = createMailboxes();
+  const http = await startTestHttp({ processName: 'pay', log: testLog, registry: createRegistry() });
+  const database = async () => pay.db;
+  const remittances = remittanceStore({ database: async () => world.of('remittance') });
+  registerRechargeStreams(http.app as never, {
+    database,
+    recharges: pay.recharges,
+    callers: callersOf({ database, pseudonymKey }),
+    mailboxes,
+    maxClients: 10,
+  });
+  registerRemittanceStreams(http.app as never, {
+    database: async () => world.of('remittance'),
+    remittances,
+    pseudonymKey,
+    mailboxes,
+    maxClients: 10,
+  });
+  await http.open();
+  t.teardown(() => http.close(100));
+  const { port } = http.address();
+
+  /** A client on an event stream: what it has been told so far. */
+  async function listen(path: string, token: string, lastEventId?: string) {
+    const ending = new AbortController();
+    const answer = await fetch(`http://127.0.0.1:${port}/pay${path}`, {
+      headers: {
+        authorization: `Bearer ${token}`,
+        ...(lastEventId === undefined ? {} : { 'last-event-id': lastEventId }),
+      },
+      signal: ending.signal,
+    });
+    t.teardown(() => ending.abort());
+    const reader = answer.body!.pipeThrough(new TextDecoderStream()).getReader();
+    let text = '';
+    return {
+      status: answer.status,
+      end: () => ending.abort(),
+      /** All of it, once it holds this. */
+      async until(wanted: string): Promise<string> {
+        while (!text.includes(wanted)) {
+          const { value, done } = await reader.read();
+          if (done) throw new Error(`ended before ${wanted}: ${text}`);
+          text += value;
+        }
+        return text;
+      },
+    };
+  }
+  return { ...pay, mailboxes, remittances, listen, ask: pay.asker(port) };
+}
+
+test.serial(
+  'the end of a recharge is pushed to its member, and told again until a client acknowledges it',
+  async (t) => {
+    const pay = await setUp(t);
+    const alice = await pay.member('alice', { depositMinor: 100_000 });
+    const token = await tokenOf('customer', alice.memberId);
+    const [first, bobs] = [
+      await pay.listen('/money/recharges/events', token),
+      await pay.listen('/money/recharges/events', await tokenOf('customer', 'bob')),
+    ];
+    await Promise.all([first.until('ready'), bobs.until('ready')]);
+    const { rechargeId } = (
+      await alice.me('POST', '/money/recharges', { accountId: alice.accountId, amount: won(10_000) })
+    ).json;
+    const find = async () => (await alice.me('GET', `/money/recharges/${rechargeId}`)).json;
+    pay.recharge();
+    pay.sendToBanks();
+    await pay.until(find, { state: 'DONE' });
+    // As the pusher does with what it reads from the topic.
+    for (const record of await eventsOf(world, 'money', 'recharge-events')) {
+      const { address, letter } = readRechargeLetter(record);
+      pay.mailboxes.push(address, letter);
+      pay.mailboxes.push(address, letter);
+    }
+    const told = await first.until(rechargeId);
+    t.true(told.includes('event: recharge-outcome'));
+    t.regex(told, /"state":"DONE"/);
+    t.notRegex(told, /alice|example/);
+    first.end();
+
+    const again = await pay.listen('/money/recharges/events', token);
+    t.regex(await again.until(rechargeId), /recharge-outcome/, 'not acknowledged: told again');
+    again.end();
+    const acks = '/money/recharges/events/acks';
+    const bob = pay.ask(await tokenOf('customer', 'bob'));
+    const post = async (as: typeof bob, body: object) => fetchStatus(() => as('POST', acks, body));
+    await post(bob, { ids: [rechargeId] });
+    const still = await pay.listen('/money/recharges/events', token);
+    await still.until(rechargeId);
+    still.end();
+    await post(pay.ask(operatorToken), { memberId: alice.memberId, ids: [rechargeId] });
+    const after = await pay.listen('/money/recharges/events', token);
+    t.false((await after.until('ready')).includes(rechargeId));
+    t.is(bobs.status, 200);
+  },
+);
+
+/** A 204 has no body to be read. */
+async function fetchStatus(call: () => Promise<unknown>): Promise<void> {
+  await call().catch((error: unknown) => {
+    if (!(error instanceof SyntaxError)) throw error;
+  });
+}
+
+test.serial('a failed remittance is told with its reason to a sender who comes back', async (t) => {
+  const pay = await setUp(t);
+  const wish = { amountMinor: 1, feeMinor: 0, currency: 'KRW', rechargeFrom: undefined };
+  const carol = await pay.member('carol');
+  const remittanceId = await pay.remittances.accept(
+    { ...wish, sender: carol.account, to: { member: `u_${'a'.repeat(22)}` } },
+    { scope: 'remittance:test', key: 'carol', body: '' },
+  );
+  const token = await tokenOf('customer', carol.memberId);
+  const early = await pay.listen('/remittances/events', token);
+  t.false((await early.until('ready')).includes(remittanceId), 'it has not ended');
+  for (const claimed of await pay.remittances.claim(10, 1_000))
+    await pay.remittances.finish(claimed, { kind: 'REFUSED', reason: 'ACCOUNT_UNKNOWN' });
+  const [record] = await eventsOf(world, 'remittance', 'remittance-events');
+  const { address, letter } = readRemittanceLetter(record!);
+  pay.mailboxes.push(address, letter);
+  const told = await early.until(remittanceId);
+  t.regex(told, /"state":"FAILED","reason":"ACCOUNT_UNKNOWN"/);
+  early.end();
+  // Coming back with the id of what was seen acknowledges it.
+  const [, id] =
+    /id: (\S+)\nevent: remittance-outcome/.exec(told) ?? /remittance-outcome[\s\S]*?id: (\S+)/.exec(told)!;
+  const back = await pay.listen('/remittances/events', token, id);
+  t.false((await back.until('ready')).includes(remittanceId));
+  back.end();
+  const merchant = await pay.listen('/remittances/events', await tokenOf('merchant', carol.memberId));
+  t.is(merchant.status, 403);
+});

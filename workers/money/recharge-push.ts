@@ -1,0 +1,75 @@
+/** How recharges ended, told to the clients of their members until one acknowledges it. */
+import type { FastifyInstance } from 'fastify';
+import type { Kysely } from 'kysely';
+import { type RechargeDecided, rechargeDecided } from '../../catalog/events/money.ts';
+import type { Letter, Mailboxes } from '../http/mailbox.ts';
+import { registerOutcomeStreams } from '../http/outcome-streams.ts';
+import type { StreamLimits, Streams } from '../http/realtime.ts';
+import { eventReader } from '../kafka/event-reader.ts';
+import type { IncomingRecord } from '../kafka/kafka.ts';
+import { markRead, unreadIds } from '../store/letters.ts';
+import type { Callers } from './callers.ts';
+import type { FoundRecharge, RechargeStore } from './recharges.ts';
+
+const readDecided = eventReader(rechargeDecided, 'MUSTER_EVENT_INVALID');
+const table = { table: 'recharge', id: 'recharge_id', address: 'account_id' };
+const mostUnread = 1_000;
+
+type Outcome = Pick<RechargeDecided, 'rechargeId' | 'state' | 'reason' | 'transferId' | 'amount'>;
+
+const letterOf = ({ rechargeId, state, reason, transferId, amount }: Outcome): Letter => ({
+  type: 'recharge-outcome',
+  id: rechargeId,
+  data: {
+    rechargeId,
+    state,
+    ...(reason === undefined ? {} : { reason }),
+    ...(transferId === undefined ? {} : { transferId }),
+    amount,
+  },
+});
+
+/** Understands a record of recharge-events, or throws MUSTER_EVENT_INVALID. */
+export function readRechargeLetter(record: Pick<IncomingRecord, 'value'>) {
+  const told = readDecided(record);
+  return { address: told.member, letter: letterOf(told) };
+}
+
+const foundLetter = ({ one }: FoundRecharge): Letter => {
+  const { rechargeId, reason, transferId, amountMinor, currency } = one;
+  const state = one.state as 'DONE' | 'FAILED';
+  return letterOf({
+    rechargeId,
+    state,
+    ...(reason === undefined ? {} : { reason }),
+    ...(transferId === undefined ? {} : { transferId }),
+    amount: { amountMinor, currency },
+  });
+};
+
+export interface RechargeStreamsOptions extends StreamLimits {
+  database(): Promise<Kysely<unknown>>;
+  readonly recharges: Pick<RechargeStore, 'findAll'>;
+  readonly callers: Callers;
+  readonly mailboxes: Mailboxes;
+}
+
+export function registerRechargeStreams(http: FastifyInstance, options: RechargeStreamsOptions): Streams {
+  const { database, recharges, callers } = options;
+  return registerOutcomeStreams(http, {
+    ...options,
+    path: '/pay/money/recharges',
+    tags: ['money'],
+    callers: ['customer', 'merchant', 'operator'],
+    what: 'recharges',
+    type: 'recharge-outcome',
+    fields: '{rechargeId, state, reason?, transferId?, amount}',
+    addressOf: (request, named) => callers.actingFor(request, named, 'memberId'),
+    async unread(account, after) {
+      const ids = await unreadIds(await database(), table, account, after, mostUnread);
+      const found = new Map((await recharges.findAll(ids)).map((each) => [each.one.rechargeId, each]));
+      return ids.flatMap((id) => found.get(id) ?? []).map(foundLetter);
+    },
+    acknowledge: async (all) => markRead(await database(), table, all),
+  });
+}

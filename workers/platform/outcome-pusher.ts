@@ -1,0 +1,36 @@
+/** Ends of what was accepted, from their topic to the clients of this replica. That they were sent is noted nowhere: it counts when a client has acknowledged. */
+import type { Logger } from 'winston';
+import type { ConsumerGroup } from '../../catalog/groups.ts';
+import type { Letter, Mailboxes } from '../http/mailbox.ts';
+import { consume } from '../kafka/consume.ts';
+import type { IncomingRecord, Kafka } from '../kafka/kafka.ts';
+import type { Started } from './worker.ts';
+
+export interface PusherOptions {
+  readonly kafka: Kafka;
+  /** Each replica holds other clients, so each reads everything, as a group of its own. */
+  readonly group: ConsumerGroup;
+  readonly log: Logger;
+  readonly mailboxes: Mailboxes;
+  /** Understands a record, or throws: to whom it is told, and what. */
+  parse(record: IncomingRecord): { readonly address: string; readonly letter: Letter };
+  onFatal(error: Error): void;
+}
+
+export async function startOutcomePusher(options: PusherOptions): Promise<Started> {
+  const { mailboxes } = options;
+  const consumer = await consume(options.kafka, {
+    group: options.group,
+    log: options.log,
+    // Under load a fetch brings more.
+    pauseMs: 30,
+    parse: options.parse,
+    async apply(records) {
+      for (const { data } of records)
+        if (mailboxes.has(data.address)) mailboxes.push(data.address, data.letter);
+      return undefined;
+    },
+    onFatal: options.onFatal,
+  });
+  return { ready: consumer.ready, waitingFor: () => 'an assignment of partitions', stop: consumer.stop };
+}
