@@ -8,7 +8,9 @@ export type Said<T> =
   /** `reason`: its code without MUSTER_. */
   | { readonly kind: 'REFUSED'; readonly reason: string }
   /** No answer, "not now", or a word that nobody here knows: to be asked again. */
-  | { readonly kind: 'UNCLEAR' };
+  | { readonly kind: 'UNCLEAR' }
+  /** The service is known to be away, or could not be reached: the call certainly did not leave. */
+  | { readonly kind: 'AWAY' };
 
 const errorAnswer = Compile(
   Type.Object({ error: Type.Object({ code: Type.String({ pattern: '^MUSTER_[A-Z_]{1,50}$' }) }) }),
@@ -20,12 +22,13 @@ const errorAnswer = Compile(
  *   they end nothing: what stays undecided is seen.
  */
 export function saidOf<T>(
-  { outcome, body }: Answer,
+  { outcome, inDoubt, body }: Answer,
   isBody: (body: unknown) => body is T,
   refusals: ReadonlySet<string>,
 ): Said<T> {
   if (outcome === '2xx' && isBody(body)) return { kind: 'OK', body };
   if (outcome === '4xx' && errorAnswer.Check(body) && refusals.has(body.error.code))
     return { kind: 'REFUSED', reason: body.error.code.replace('MUSTER_', '') };
+  if (outcome === 'breaker' || (outcome === 'network' && !inDoubt)) return { kind: 'AWAY' };
   return { kind: 'UNCLEAR' };
 }

@@ -79,7 +79,7 @@ export function askBanking(options: {
         wantsBody: true,
       });
       const said = saidOf(answer, (body): body is Static<typeof state> => isState.Check(body), new Set());
-      if (said.kind !== 'OK') return { kind: 'UNCLEAR' };
+      if (said.kind !== 'OK') return said;
       return wordOf(said.body);
     },
   };

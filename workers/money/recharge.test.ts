@@ -43,6 +43,14 @@ test('while nobody was asked a suspended member ends it; afterwards what the ban
   t.is(rechargeStep(inDoubt, 'SUSPENDED').call, 'ASK', 'banking may have heard of it');
 });
 
+test('while banking is away the call is none: it is made again soon, and the next is not later for it', (t) => {
+  const { next } = rechargeStep({ ...asked, tries: 6 }, 'OPEN');
+  t.like(afterWord(next, next.claim, { kind: 'AWAY' }), {
+    againInMs: 10_000,
+    next: { state: 'ASKING', tries: 6 },
+  });
+});
+
 test('an answer that never came is asked for again; a refusal of banking is the end', (t) => {
   t.is(called(called(asked, { kind: 'UNCLEAR' }), { kind: 'UNCLEAR' }).state, 'ASKING');
   t.like(called(asked, { kind: 'REFUSED', reason: 'LIMIT_DAY' }), { state: 'FAILED', reason: 'LIMIT_DAY' });

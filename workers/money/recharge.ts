@@ -5,7 +5,7 @@
  * one answer for good under the recharge's id, so it can be asked as often as needed. Before anybody was asked the recharge is
  * ours to end.
  */
-import { gapMs } from '../platform/due-work.ts';
+import { gapMs, putOffMs } from '../platform/due-work.ts';
 import type { AccountState } from './ledger.ts';
 
 /** `REQUESTED`: accepted, nobody was asked. `ASKING`: banking may have heard of it. `AT_BANK`: it has, and says how it ends. */
@@ -58,7 +58,9 @@ export type RechargeWord =
   | { readonly kind: 'EXECUTED'; readonly amountMinor: number; readonly currency: string }
   /** Not decided yet; `reason`: what it waits for. */
   | { readonly kind: 'OPEN'; readonly reason: string | undefined }
-  | { readonly kind: 'UNCLEAR' };
+  | { readonly kind: 'UNCLEAR' }
+  /** Banking is away: the call did not leave. */
+  | { readonly kind: 'AWAY' };
 
 export type RechargeChange = {
   readonly next: Recharge;
@@ -108,6 +110,9 @@ export function afterWord(
       return ended({ state: 'FAILED', reason: word.reason });
     case 'OPEN':
       return again({ reason: word.reason });
+    case 'AWAY':
+      // A call that was none does not make the next one later.
+      return again({ tries: now.tries - 1, reason: undefined }, putOffMs);
     default:
       // What was said last of a bank that is down may be old: nobody is excused by it.
       return again({ reason: undefined });

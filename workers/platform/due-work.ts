@@ -32,6 +32,9 @@ export function gapMs(tries: number): number {
   return gaps[Math.min(tries, gaps.length) - 1] ?? gaps[0];
 }
 
+/** When a row is due again whose call was none, because the other side is known to be away: that costs nothing. */
+export const putOffMs = 10_000;
+
 /** Works on what is due until stopped; several processes may. */
 export function startDueWork<Claimed>(options: DueWorkOptions<Claimed>): DueWork {
   const { what, atOnce, log, everyMs = 300 } = options;

@@ -105,6 +105,15 @@ test('what the bank does not pay is freed, amount and fee, and then it has faile
   t.like(after(noFee, ok('h')), { state: 'FAILED', failure: 'RECHARGE_X' }, 'no fee was held');
 });
 
+test('a call that did not leave is made again soon, and does not make the next one later', (t) => {
+  const claimed = { ...base, claim: 1, tries: 7 };
+  t.like(afterWord(claimed, 1, { kind: 'AWAY' }), {
+    againInMs: 10_000,
+    next: { state: 'TRANSFER', tries: 6 },
+  });
+  t.like(afterWord(claimed, 1, { kind: 'UNCLEAR' }), { againInMs: 60_000, next: { tries: 7 } });
+});
+
 test('another amount than was asked for ends nothing', (t) => {
   const payingOut = after(toBank, ok('h'), ok('f'), ok('fb'));
   t.is(after(payingOut, ended('PAYING_OUT', true, 14_999)).state, 'PAYING_OUT');
@@ -205,6 +214,7 @@ const actions = fc.array(
     'reaches late',
     'answers',
     'lost',
+    'away',
     'recharged',
     'not recharged',
     'paid',
@@ -270,6 +280,12 @@ test('whatever is lost, late, doubled, refused or dies: it ends, and money is wh
         lost() {
           const one = calls.at(-1);
           if (one !== undefined) take(one.one.claim, { kind: 'UNCLEAR' });
+        },
+        // The other side is known to be away.
+        away() {
+          act.step!();
+          const one = calls.pop();
+          if (one !== undefined) take(one.one.claim, { kind: 'AWAY' });
         },
         recharged: () => it.bank('recharge', 'DONE'),
         'not recharged': () => it.bank('recharge', 'FAILED'),

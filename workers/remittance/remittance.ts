@@ -7,7 +7,7 @@
  * PAYING_OUT), and then what is held is booked (POST, POST_FEE) or, when the bank has not paid, freed (RELEASE, RELEASE_FEE).
  * When the sender's money is short, once: RECHARGE, RECHARGING.
  */
-import { gapMs } from '../platform/due-work.ts';
+import { gapMs, putOffMs } from '../platform/due-work.ts';
 
 export const openStates = [
   'TRANSFER',
@@ -81,7 +81,9 @@ export type Word =
   /** Not ended yet. */
   | { readonly kind: 'OPEN'; readonly waitsFor: string | undefined }
   /** No answer that could be acted on. */
-  | { readonly kind: 'UNCLEAR' };
+  | { readonly kind: 'UNCLEAR' }
+  /** The other side is away: the call did not leave. */
+  | { readonly kind: 'AWAY' };
 
 export interface Change {
   readonly next: Remittance;
@@ -127,6 +129,9 @@ export function afterWord(now: Remittance, claim: number | undefined, word: Word
       return fail(now, prefixed(now.state, word.reason));
     case 'OPEN':
       return { next: { ...now, waitsFor: word.waitsFor }, againInMs: gapMs(now.tries) };
+    case 'AWAY':
+      // A call that was none does not make the next one later.
+      return { next: { ...now, waitsFor: undefined, tries: now.tries - 1 }, againInMs: putOffMs };
     default:
       // What was said last of a bank that is down may be old: nobody is excused by it.
       return { next: { ...now, waitsFor: undefined }, againInMs: gapMs(now.tries) };

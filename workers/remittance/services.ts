@@ -145,9 +145,7 @@ async function availableTo(money: Outgoing, sender: string): Promise<Word> {
     wantsBody: true,
   });
   const said = saidOf(answer, (body): body is Static<typeof account> => isAccount.Check(body), new Set());
-  return said.kind === 'OK'
-    ? { kind: 'SHORT', availableMinor: said.body.available.amountMinor }
-    : { kind: 'UNCLEAR' };
+  return said.kind === 'OK' ? { kind: 'SHORT', availableMinor: said.body.available.amountMinor } : said;
 }
 
 type Found = Static<typeof state>;
@@ -163,7 +161,7 @@ async function find(service: Outgoing, path: string, id: string): Promise<Said<F
 }
 
 function endOf(of: 'RECHARGING' | 'PAYING_OUT', said: Said<Found>): Word {
-  if (said.kind !== 'OK') return { kind: 'UNCLEAR' };
+  if (said.kind !== 'OK') return said;
   const { state: now, reason, amount: whole } = said.body;
   const done = now === (of === 'RECHARGING' ? 'DONE' : 'EXECUTED');
   if (!done && now !== (of === 'RECHARGING' ? 'FAILED' : 'REJECTED'))
