@@ -32,6 +32,7 @@ export async function openWorld(name: string) {
   return {
     banks,
     of: scratch.of,
+    settings: scratch.settings,
     async end() {
       await banks.end();
       await scratch.drop();

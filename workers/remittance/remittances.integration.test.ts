@@ -6,6 +6,8 @@ import { testLog } from '../kafka/testing.ts';
 import { audit } from '../money/books.fixture.ts';
 import { findAccount } from '../money/store.ts';
 import { eventsOf, openWorld, pseudonymKey, startPay, type World, won } from '../pay.fixture.ts';
+import { cuttingRelay } from '../store/database.fixture.ts';
+import { databaseOf, openDatabase } from '../store/database.ts';
 import { readEnd } from './events.ts';
 import { registerRemittanceRoutes } from './routes.ts';
 import { carryOut } from './sagas.ts';
@@ -353,3 +355,78 @@ test.serial('many at once never spend what is not there', async (t) => {
   t.deepEqual(await books(bob.account), [5_000, 0]);
   t.deepEqual(await audit(db), []);
 });
+
+test.serial(
+  'two workers, answers lost, connections to the database cut: all end, and money is where their ends say',
+  async (t) => {
+    t.timeout(120_000);
+    const {
+      alice,
+      bob,
+      send,
+      recharge,
+      sendToBanks,
+      until,
+      books,
+      payee,
+      way,
+      makeCall,
+      clock,
+      db,
+      registry,
+    } = await setUp(t, {
+      balanceMinor: 50_000,
+      depositMinor: 1_000_000,
+    });
+    const { accountId, atBank } = await payee();
+    const own = databaseOf(world.settings, 'remittance');
+    const { at, cut } = await cuttingRelay(t, own);
+    for (let n = 0; n < 2; n += 1) {
+      const far = openDatabase({ settings: at, connections: 6 });
+      const working = carryOut({
+        remittances: remittanceStore({ database: async () => far, clock }),
+        makeCall,
+        leaseMs: 20_000,
+        log: testLog,
+        registry,
+        everyMs: 20,
+      });
+      t.teardown(async () => {
+        await working.stop();
+        await far.destroy();
+      });
+    }
+    recharge();
+    recharge();
+    sendToBanks();
+    way.losesEveryThird = true;
+    const cutting = setInterval(cut, 150);
+    t.teardown(() => clearInterval(cutting));
+    const asked = await Promise.all(
+      Array.from({ length: 40 }, async (_, n) => {
+        const amountMinor = 1_000 + n * 137;
+        const to = n % 2 === 0 ? { to: bob.memberId } : { toAccountId: accountId };
+        const from = n % 3 === 0 ? {} : { rechargeFrom: alice.accountId };
+        const { json } = await send({ ...to, ...from, amount: won(amountMinor) });
+        return { id: json.remittanceId as string, amountMinor, toBank: n % 2 === 1 };
+      }),
+    );
+    const sums = { bob: 0, bank: 0, fees: 0 };
+    const ends: Record<string, number> = {};
+    for (const { id, amountMinor, toBank } of asked) {
+      const { state, reason } = await ended(() => until(id, {}));
+      const end = state === 'DONE' ? 'DONE' : String(reason);
+      ends[end] = (ends[end] ?? 0) + 1;
+      if (state !== 'DONE') continue;
+      sums[toBank ? 'bank' : 'bob'] += amountMinor;
+      if (toBank) sums.fees += feeMinor;
+    }
+    t.log(ends);
+    const recharged = 1_000_000 - (await alice.atBank());
+    t.deepEqual(await books(bob.account), [sums.bob, 0]);
+    t.is(await atBank(), sums.bank);
+    t.deepEqual(await books(alice.account), [50_000 + recharged - sums.bob - sums.bank - sums.fees, 0]);
+    t.true(ends.DONE! > 10);
+    t.deepEqual(await audit(db), []);
+  },
+);
