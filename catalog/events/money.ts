@@ -1,9 +1,10 @@
 /** Events of money. They name no person: accounts are pseudonyms. */
+
 import { type Static, Type } from 'typebox';
 import { money } from './promotion.ts';
+import { uuidPattern } from './uuid.ts';
 
-const uuid = (description: string) =>
-  Type.String({ pattern: '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$', description });
+const uuid = (description: string) => Type.String({ pattern: uuidPattern, description });
 
 /** A recharge has ended, for good: topic `recharge-events`. */
 export const rechargeDecided = Type.Object(

@@ -1,9 +1,10 @@
 /** Events of remittances. They name no person: members are pseudonyms. */
+
 import { type Static, Type } from 'typebox';
 import { money } from './promotion.ts';
+import { uuidPattern } from './uuid.ts';
 
-const uuid = (description: string) =>
-  Type.String({ pattern: '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$', description });
+const uuid = (description: string) => Type.String({ pattern: uuidPattern, description });
 const member = Type.String({
   pattern: '^u_[A-Za-z0-9_-]{22}$',
   description: 'keyed pseudonym of the member; never the id itself',

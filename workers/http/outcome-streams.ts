@@ -2,7 +2,7 @@
  * How what was accepted ended, live, to whom it concerns: an event stream and a WebSocket of a capability, told until it is
  * acknowledged (mailbox.ts).
  */
-import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
+
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { type Static, Type } from 'typebox';
 import { Compile } from 'typebox/compile';
@@ -11,6 +11,7 @@ import { errorBody } from './errors.ts';
 import { type Letter, type Mailboxes, messageOf } from './mailbox.ts';
 import { createStreams, type Reader, type StreamLimits, type Streams } from './realtime.ts';
 import type { Role } from './tokens.ts';
+import { typed } from './typed.ts';
 
 export interface Acknowledged {
   /** Whose they are: as of `addressOf`. */
@@ -52,7 +53,7 @@ const newAcks = Type.Object(
 
 export function registerOutcomeStreams(http: FastifyInstance, options: OutcomeStreamsOptions): Streams {
   const { path, tags, callers, what, type, fields, mailboxes } = options;
-  const app = http.withTypeProvider<TypeBoxTypeProvider>();
+  const app = typed(http);
   const acknowledge = groupCommit(
     async (all: readonly Acknowledged[]) => {
       await options.acknowledge(all);

@@ -1,13 +1,15 @@
 /** Asks banking, over HTTP, for the firm banking of a recharge. */
+
 import type { Registry } from 'prom-client';
 import { type Static, Type } from 'typebox';
 import { Compile } from 'typebox/compile';
+import { uuidPattern } from '../../catalog/events/uuid.ts';
 import { createOutgoing } from '../http/outgoing.ts';
 import { saidOf } from '../http/said.ts';
 import type { Recharge, RechargeWord } from './recharge.ts';
 
 const accepted = Type.Object({
-  firmbankingId: Type.String({ pattern: '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' }),
+  firmbankingId: Type.String({ pattern: uuidPattern }),
 });
 const isAccepted = Compile(accepted);
 const state = Type.Object({

@@ -1,20 +1,20 @@
 /** HTTP of recharges: accepted at once, carried out by worker `money-recharges`. */
-import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
 import type { FastifyInstance } from 'fastify';
 import { Type } from 'typebox';
 import { money } from '../../catalog/events/promotion.ts';
-import { errorBody, HttpError, inUse, refused } from '../http/errors.ts';
+import { uuidPattern } from '../../catalog/events/uuid.ts';
+import { errorBody, failures, HttpError, inUse, refused } from '../http/errors.ts';
 import { idempotencyKey, onceOf } from '../http/idempotent.ts';
+import { typed } from '../http/typed.ts';
 import { type Callers, isService } from './callers.ts';
 import { rechargeStates } from './recharge.ts';
 import type { FoundRecharge, RechargeStore } from './recharges.ts';
 
 const tags = ['money'];
 const all = { callers: ['customer', 'merchant', 'service', 'operator'] } as const;
-const uuidPattern = '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$';
 const uuid = Type.String({ pattern: uuidPattern });
 const memberId = Type.String({ minLength: 1, maxLength: 200, description: 'a member may leave it out' });
-const failures = { 403: errorBody, 404: errorBody, 409: errorBody, 422: errorBody, 503: errorBody };
+const answers = { ...failures, 403: errorBody };
 
 const rechargeBody = Type.Object({
   rechargeId: Type.String(),
@@ -41,7 +41,7 @@ export function registerRechargeRoutes(
   http: FastifyInstance,
   { recharges, callers, pseudonymKey }: RechargeRoutesOptions,
 ): void {
-  const app = http.withTypeProvider<TypeBoxTypeProvider>();
+  const app = typed(http);
 
   app.post(
     '/pay/money/recharges',
@@ -64,7 +64,7 @@ export function registerRechargeRoutes(
           },
           { additionalProperties: false },
         ),
-        response: { 202: Type.Object({ rechargeId: Type.String() }), ...failures },
+        response: { 202: Type.Object({ rechargeId: Type.String() }), ...answers },
       },
     },
     async (request, reply) => {
@@ -88,7 +88,7 @@ export function registerRechargeRoutes(
         summary: 'What became of a recharge',
         tags,
         params: Type.Object({ rechargeId: uuid }),
-        response: { 200: rechargeBody, ...failures },
+        response: { 200: rechargeBody, ...answers },
       },
     },
     async (request) => {
@@ -115,7 +115,7 @@ export function registerRechargeRoutes(
         }),
         response: {
           200: Type.Object({ recharges: Type.Array(rechargeBody), next: Type.Optional(Type.String()) }),
-          ...failures,
+          ...answers,
         },
       },
     },

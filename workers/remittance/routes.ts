@@ -1,13 +1,14 @@
 /** HTTP of remittances: accepted at once, carried out in the background. */
-import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
 import type { FastifyInstance } from 'fastify';
 import { Type } from 'typebox';
 import { money } from '../../catalog/events/promotion.ts';
+import { uuidPattern } from '../../catalog/events/uuid.ts';
 import { homeCurrency } from '../base/money.ts';
 import { pseudonym } from '../base/pseudonym.ts';
-import { errorBody, HttpError, inUse } from '../http/errors.ts';
+import { errorBody, failures, HttpError, inUse } from '../http/errors.ts';
 import { idempotencyKey, onceOf } from '../http/idempotent.ts';
 import { onlyOf, userOf } from '../http/principals.ts';
+import { typed } from '../http/typed.ts';
 import { states } from './remittance.ts';
 import type { Found, RemittanceStore } from './store.ts';
 
@@ -23,10 +24,9 @@ export interface RemittanceRoutesOptions {
 const tags = ['remittance'];
 // A merchant's token may have the name of a person: that it is a member is known to money only.
 const own = { callers: ['customer', 'operator'] } as const;
-const uuidPattern = '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$';
 const uuid = (description: string) => Type.String({ pattern: uuidPattern, description });
 const memberId = (description: string) => Type.String({ minLength: 1, maxLength: 200, description });
-const failures = { 403: errorBody, 404: errorBody, 409: errorBody, 422: errorBody, 503: errorBody };
+const answers = { ...failures, 403: errorBody };
 
 const remittanceBody = Type.Object({
   remittanceId: Type.String(),
@@ -45,7 +45,7 @@ const remittanceBody = Type.Object({
 
 export function registerRemittanceRoutes(http: FastifyInstance, options: RemittanceRoutesOptions): void {
   const { remittances, pseudonymKey, feeMinor } = options;
-  const app = http.withTypeProvider<TypeBoxTypeProvider>();
+  const app = typed(http);
 
   app.post(
     '/pay/remittances',
@@ -72,7 +72,7 @@ export function registerRemittanceRoutes(http: FastifyInstance, options: Remitta
             examples: [{ to: 'user-2', amount: { amountMinor: 5_000, currency: 'KRW' } }],
           },
         ),
-        response: { 202: Type.Object({ remittanceId: Type.String() }), ...failures },
+        response: { 202: Type.Object({ remittanceId: Type.String() }), ...answers },
       },
     },
     async (request, reply) => {
@@ -110,7 +110,7 @@ export function registerRemittanceRoutes(http: FastifyInstance, options: Remitta
         summary: 'What became of a remittance',
         tags,
         params: Type.Object({ remittanceId: uuid('as answered by POST /pay/remittances') }),
-        response: { 200: remittanceBody, ...failures },
+        response: { 200: remittanceBody, ...answers },
       },
     },
     async (request) => {
@@ -137,7 +137,7 @@ export function registerRemittanceRoutes(http: FastifyInstance, options: Remitta
         }),
         response: {
           200: Type.Object({ remittances: Type.Array(remittanceBody), next: Type.Optional(Type.String()) }),
-          ...failures,
+          ...answers,
         },
       },
     },

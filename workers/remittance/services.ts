@@ -1,12 +1,14 @@
 /** Makes the calls of a remittance, over HTTP: of money and of banking. */
+
 import type { Registry } from 'prom-client';
 import { type Static, Type } from 'typebox';
 import { Compile } from 'typebox/compile';
+import { uuidPattern } from '../../catalog/events/uuid.ts';
 import { createOutgoing, type Outgoing } from '../http/outgoing.ts';
 import { type Said, saidOf } from '../http/said.ts';
 import { keyOf, type OpenState, type Remittance, type Word } from './remittance.ts';
 
-const uuid = Type.Optional(Type.String({ pattern: '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' }));
+const uuid = Type.Optional(Type.String({ pattern: uuidPattern }));
 const made = Type.Object({ transferId: uuid, holdId: uuid, rechargeId: uuid, firmbankingId: uuid });
 type Made = Static<typeof made>;
 const isMade = Compile(made);
