@@ -16,8 +16,9 @@ export function renderZooCfg(environment: Environment, node: ZooKeeperNode): str
 tickTime=${environment.zookeeper.tickTimeMs}
 # Ticks a follower may take to connect and load the state: 10 s.
 initLimit=${Math.ceil(10_000 / environment.zookeeper.tickTimeMs)}
-# Ticks a follower may lag behind before it is dropped: 5 s.
-syncLimit=${Math.ceil(5_000 / environment.zookeeper.tickTimeMs)}
+# Ticks that a follower and its leader may hear nothing of each other: less than brokers' sessions last. Else a leader that
+# freezes for a moment longer than they do is still the leader when it thaws, and ends them all by its own clock.
+syncLimit=${syncLimitTicks(environment)}
 # The named volume; holds myid, snapshots and the transaction log.
 dataDir=${paths.zookeeperData}
 clientPort=${containerPorts.zookeeperClient}
@@ -40,6 +41,9 @@ metricsProvider.exportJvmInfo=true
 ${servers.join('\n')}
 `;
 }
+
+const syncLimitTicks = ({ kafka, zookeeper }: Environment) =>
+  Math.floor((0.8 * kafka.zookeeperSessionTimeoutMs) / zookeeper.tickTimeMs);
 
 /** The znode under /kafka-manager/configs: CMAK then shows the cluster without anybody entering it. */
 export function renderCmakCluster(environment: Environment): string {
