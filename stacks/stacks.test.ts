@@ -8,6 +8,8 @@ import { promisify } from 'node:util';
 import test from 'ava';
 import { App } from 'cdktf';
 import { type Environment, environments } from '../catalog/environments.ts';
+import { groups } from '../catalog/groups.ts';
+import { allTopics } from '../catalog/topics.ts';
 import { secretsToShow, serviceTokenOf } from './config/secrets.ts';
 import { serviceUrls } from './config/topology.ts';
 import { contentHash, decimalCpus, goDuration, literal } from './constructs/container.ts';
@@ -229,6 +231,25 @@ test('a job fails the apply when it fails, and runs anew when what it applies ch
   );
   t.not(hash(before), hash(changed));
   t.is(hash(before), hash(named(await synthesise(settingsOf(dev)), 'muster-dev-topics')));
+});
+
+test('no broker, ZooKeeper or store knows a topic or a group: one that is added replaces none of them', async (t) => {
+  const names = [...allTopics.map(({ name }) => name), ...Object.values(groups).map(({ id }) => id)];
+  // Those that are no everyday word.
+  const known = names.filter((name) => /[-_.]/.test(name));
+  t.true(known.length > 50);
+  const containers = containersOf(await synthesise(settingsOf(dev))).filter(
+    (container) => !isJob(container) && /-(kafka|zookeeper|cmak|mysql|redis)/.test(container.name),
+  );
+  t.true(containers.length >= 8);
+  for (const container of containers) {
+    const words = new Set(JSON.stringify(container).match(/[\w.-]+/g));
+    t.deepEqual(
+      known.filter((name) => words.has(name)),
+      [],
+      container.name,
+    );
+  }
 });
 
 test('nothing is uploaded into a data volume', async (t) => {
