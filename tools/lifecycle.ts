@@ -25,6 +25,7 @@ import { imageTasks, pruneImages } from './images.ts';
 import { describeTaken, portHolders, publishedPorts, takenPorts } from './ports.ts';
 import { ensureTerraform, knownTerraformConfigFile, terraformConfigFile } from './provider.ts';
 import { renderEverything, writeRendered } from './render.ts';
+import { applyRolling } from './rolling.ts';
 import {
   applyStack,
   destroyStack,
@@ -240,8 +241,16 @@ export async function bringUp(environment: Environment, options: UpOptions): Pro
       title: 'Stacks',
       task: (context, task) =>
         task.newListr(
-          stackTasks(context.stacks, 'forwards', context.failures, async (stack, tell) => {
-            const result = await applyStack(stack, context.variables, signal, tell);
+          stackTasks(context.stacks, 'forwards', context.failures, async (stack, tell, say) => {
+            const result = stack.name.endsWith('-kafka')
+              ? await applyRolling(stack, {
+                  environment,
+                  variables: context.variables,
+                  signal,
+                  tell: say,
+                  onProgress: tell,
+                })
+              : await applyStack(stack, context.variables, signal, tell);
             context.touched += result.added + result.changed + result.removed;
             return result;
           }),
@@ -340,7 +349,11 @@ function stackTasks(
   stacks: readonly StackInfo[],
   direction: 'forwards' | 'backwards',
   failures: unknown[],
-  action: (stack: StackInfo, tell: (progress: StackProgress) => void) => Promise<StackResult>,
+  action: (
+    stack: StackInfo,
+    tell: (progress: StackProgress) => void,
+    say: (line: string) => void,
+  ) => Promise<StackResult>,
 ): ListrTask[] {
   const finished = new Map(stacks.map(({ name }) => [name, Promise.withResolvers<void>()]));
   const order = direction === 'forwards' ? stacks : [...stacks].reverse();
@@ -356,12 +369,12 @@ function stackTasks(
           return;
         }
         let last = '';
-        const result = await action(stack, (progress) => {
-          const line = progressLine(progress);
+        const say = (line: string) => {
           // In a log the lines of stacks that run side by side would be taken for each other's.
           if (line !== last) task.output = isTerminal() ? line : `${stack.name}: ${line}`;
           last = line;
-        });
+        };
+        const result = await action(stack, (progress) => say(progressLine(progress)), say);
         task.title = `${stack.name}: ${resultLine(result)}`;
       } catch (error) {
         failures.push(error);

@@ -275,16 +275,77 @@ async function initialise(
 
 const lockWait = '-lock-timeout=120s';
 
+export interface PlannedChange {
+  readonly address: string;
+  /** As a person calls it: `kafka-2`. */
+  readonly name: string;
+  /** As terraform has them: `delete` and `create` replace. */
+  readonly actions: readonly ('no-op' | 'create' | 'read' | 'update' | 'delete')[];
+}
+
+export interface Plan {
+  readonly changes: readonly PlannedChange[];
+  readonly file: string;
+}
+
+/** What an apply would change. Throws MUSTER_DEPLOY. */
+export async function planStack(stack: StackInfo, variables: Variables, signal: AbortSignal): Promise<Plan> {
+  await initialise(stack, variables, signal);
+  const file = join(stack.folder, 'plan');
+  await terraform(stack, ['plan', '-json', '-input=false', lockWait, `-out=${file}`], variables, signal);
+  const shown = await run('terraform', ['show', '-json', file], {
+    cwd: stack.folder,
+    env: variables,
+    signal,
+  });
+  if (shown.exitCode !== 0)
+    throw new MusterError(
+      'MUSTER_DEPLOY',
+      `Stack ${stack.name}: its plan cannot be read: ${shown.stderr.trim()}`,
+    );
+  const { resource_changes: changes = [] } = JSON.parse(shown.stdout) as {
+    resource_changes?: readonly { address: string; change: { actions: PlannedChange['actions'] } }[];
+  };
+  return {
+    changes: changes.map(({ address, change }) => ({
+      address,
+      name: resourceName(address),
+      actions: change.actions,
+    })),
+    file,
+  };
+}
+
+export interface ApplyOptions {
+  /** Only these and what they depend on. */
+  readonly targets?: readonly string[];
+  /** Made just now, with nothing applied since. */
+  readonly plan?: Plan;
+}
+
 /** Applies one stack. Throws MUSTER_DEPLOY with terraform's errors, MUSTER_INTERRUPTED. */
 export async function applyStack(
   stack: StackInfo,
   variables: Variables,
   signal: AbortSignal,
   onProgress: (progress: StackProgress) => void,
+  { targets = [], plan }: ApplyOptions = {},
 ): Promise<StackResult> {
   await initialise(stack, variables, signal);
   const args = ['apply', '-json', '-input=false', '-auto-approve', '-compact-warnings', lockWait];
-  return terraform(stack, args, variables, signal, onProgress);
+  if (plan === undefined)
+    return terraform(
+      stack,
+      [...args, ...targets.map((target) => `-target=${target}`)],
+      variables,
+      signal,
+      onProgress,
+    );
+  // Of a plan that it is given terraform does not say how much it is.
+  const planned = plan.changes.filter(({ actions }) => !actions.includes('no-op')).length;
+  return terraform(stack, [...args, plan.file], variables, signal, (progress) =>
+    onProgress({ ...progress, planned }),
+  );
 }
 
 /** Whether a plan of the stack is empty (-detailed-exitcode 0). Throws MUSTER_DEPLOY when it cannot be made. */

@@ -1,0 +1,72 @@
+import test from 'ava';
+import fc from 'fast-check';
+import { type Node, replacedNodes, rollingOrder } from './rolling.ts';
+
+const node = (alias: string): Node => ({ alias, address: `docker_container.${alias}` });
+const all = ['kafka-1', 'kafka-2', 'kafka-3', 'zookeeper-1', 'zookeeper-2', 'zookeeper-3'].map(node);
+const order = (standing: Partial<Parameters<typeof rollingOrder>[1]>, nodes = all) =>
+  rollingOrder(nodes, { down: new Set(), controller: undefined, leader: undefined, ...standing }).map(
+    ({ alias }) => alias,
+  );
+
+test('ZooKeepers come before brokers, and of each kind the one that leads comes last', (t) => {
+  t.deepEqual(order({ controller: 'kafka-1', leader: 'zookeeper-2' }), [
+    'zookeeper-1',
+    'zookeeper-3',
+    'zookeeper-2',
+    'kafka-2',
+    'kafka-3',
+    'kafka-1',
+  ]);
+});
+
+test('a node that does not serve comes first of its kind: replacing it costs nobody anything', (t) => {
+  t.deepEqual(order({ down: new Set(['kafka-3', 'zookeeper-3']), controller: 'kafka-3' }), [
+    'zookeeper-1',
+    'zookeeper-3',
+    'zookeeper-2',
+    'kafka-3',
+    'kafka-1',
+    'kafka-2',
+  ]);
+});
+
+test('each node comes once, and none before a ZooKeeper that it depends on', (t) => {
+  const aliases = all.map(({ alias }) => alias);
+  fc.assert(
+    fc.property(
+      fc.subarray(all),
+      fc.subarray(aliases),
+      fc.constantFrom(undefined, ...aliases),
+      fc.constantFrom(undefined, ...aliases),
+      (nodes, down, controller, leader) => {
+        const found = order({ down: new Set(down), controller, leader }, nodes);
+        t.deepEqual([...found].sort(), nodes.map(({ alias }) => alias).sort());
+        // What terraform takes along with a target must have been replaced before: a node alone is what is wanted.
+        const kinds = found.map((alias) => alias.startsWith('kafka-'));
+        t.deepEqual(kinds, [...kinds].sort());
+        if (found.includes('zookeeper-1')) t.is(found[0], 'zookeeper-1');
+      },
+    ),
+  );
+});
+
+test('only what is replaced is rolled: a first deployment, a stopped node and everything else are applied as they are', (t) => {
+  const change = (name: string, ...actions: ('create' | 'update' | 'delete' | 'no-op')[]) => ({
+    address: `docker_container.${name}`,
+    name,
+    actions,
+  });
+  t.deepEqual(
+    replacedNodes([
+      change('kafka-1', 'delete', 'create'),
+      change('kafka-2', 'create'),
+      change('kafka-3', 'update'),
+      change('zookeeper-1', 'create', 'delete'),
+      change('zookeeper-2', 'no-op'),
+      change('topics', 'delete', 'create'),
+      change('volume kafka-1-data', 'delete', 'create'),
+    ]).map(({ alias }) => alias),
+    ['kafka-1', 'zookeeper-1'],
+  );
+});

@@ -1,0 +1,152 @@
+/**
+ * A change that replaces brokers or ZooKeepers, rolled out node by node: a plain apply replaces them all at once, which is an
+ * outage. The next one goes only when every copy of every partition is in sync and led from where it belongs, and every
+ * ZooKeeper serves. A change that cannot work is stopped by its first node: the others serve on, and were not touched.
+ */
+import type { Environment } from '../catalog/environments.ts';
+import { untilInSync } from '../drills/rolling-restart.ts';
+import { aliasOf } from '../drills/runner/steady.ts';
+import { containersOf } from '../environment/docker.ts';
+import { pause } from '../environment/interruption.ts';
+import { kafkaOf } from '../environment/kafka.ts';
+import { MusterError } from '../workers/base/errors.ts';
+import {
+  applyStack,
+  type PlannedChange,
+  planStack,
+  type StackInfo,
+  type StackProgress,
+  type StackResult,
+} from './terraform.ts';
+
+/** A node that has to be replaced. */
+export interface Node {
+  /** `kafka-2` */
+  readonly alias: string;
+  /** Terraform's name of it. */
+  readonly address: string;
+}
+
+/** What is known of the nodes when the order is decided. */
+export interface Standing {
+  /** Aliases of nodes that do not serve. */
+  readonly down: ReadonlySet<string>;
+  /** Alias of the broker that is the controller, and of the ZooKeeper that leads; undefined: not known. */
+  readonly controller: string | undefined;
+  readonly leader: string | undefined;
+}
+
+const isNode = (alias: string): boolean => /^(kafka|zookeeper)-\d+$/.test(alias);
+
+/** Brokers and ZooKeepers that a plan replaces. Those that it only creates or takes away are no roll. */
+export function replacedNodes(changes: readonly PlannedChange[]): readonly Node[] {
+  return changes
+    .filter(({ name, actions }) => isNode(name) && actions.includes('delete') && actions.includes('create'))
+    .map(({ name, address }) => ({ alias: name, address }));
+}
+
+/**
+ * What does not serve goes first, since it costs nobody anything; ZooKeepers before brokers; who leads last of its kind, so
+ * that the lead moves once. But zookeeper-1 before the other two, whatever it does: they depend on it, and terraform
+ * takes what a target depends on along.
+ */
+export function rollingOrder(
+  nodes: readonly Node[],
+  { down, controller, leader }: Standing,
+): readonly Node[] {
+  const rank = ({ alias }: Node): number => {
+    if (alias.startsWith('zookeeper-'))
+      return alias === 'zookeeper-1' ? 0 : alias === leader ? 3 : down.has(alias) ? 1 : 2;
+    return down.has(alias) ? 4 : alias === controller ? 6 : 5;
+  };
+  return [...nodes].sort((a, b) => rank(a) - rank(b) || (a.alias < b.alias ? -1 : 1));
+}
+
+export interface RollOptions {
+  readonly environment: Environment;
+  readonly variables: Readonly<Record<string, string>>;
+  readonly signal: AbortSignal;
+  tell(line: string): void;
+  onProgress(progress: StackProgress): void;
+}
+
+/**
+ * Applies the stack of Kafka; nodes that it replaces one after the other. Cut off, it goes on where it was the next time: what is
+ * done is in terraform's state. Throws MUSTER_DEPLOY, MUSTER_ROLLING_RESTART, MUSTER_ROLL_ZOOKEEPER, MUSTER_INTERRUPTED.
+ */
+export async function applyRolling(stack: StackInfo, options: RollOptions): Promise<StackResult> {
+  const { environment, variables, signal, tell, onProgress } = options;
+  const plan = await planStack(stack, variables, signal);
+  const nodes = replacedNodes(plan.changes);
+  if (nodes.length === 0) return applyStack(stack, variables, signal, onProgress, { plan });
+  const standing = await standingOf(environment);
+  const order = rollingOrder(nodes, standing);
+  const kafka = kafkaOf(environment);
+  const sums = { added: 0, changed: 0, removed: 0 };
+  const add = (result: StackResult) => {
+    sums.added += result.added;
+    sums.changed += result.changed;
+    sums.removed += result.removed;
+  };
+  try {
+    for (const [index, { alias, address }] of order.entries()) {
+      const where = `${index + 1} of ${order.length}, ${alias}`;
+      if (!standing.down.has(alias)) await untilWhole(options, kafka, where);
+      tell(`rolling ${where}: replacing`);
+      add(await applyStack(stack, variables, signal, () => {}, { targets: [address] }));
+    }
+    await untilWhole(options, kafka, 'the last one');
+  } finally {
+    await kafka.close();
+  }
+  add(await applyStack(stack, variables, signal, onProgress));
+  return sums;
+}
+
+async function standingOf(environment: Environment): Promise<Standing> {
+  const containers = await containersOf(environment);
+  const aliases = [
+    ...environment.kafka.nodes.map(({ id }) => `kafka-${id}`),
+    ...environment.zookeeper.nodes.map(({ id }) => `zookeeper-${id}`),
+  ];
+  const serves = (alias: string) =>
+    containers.some(
+      ({ name, state, health }) =>
+        name === `${environment.prefix}-${alias}` && state === 'running' && health === 'healthy',
+    );
+  const known = (role: 'controller' | 'zookeeper-leader') =>
+    aliasOf(environment, { role }).catch(() => undefined);
+  return {
+    down: new Set(aliases.filter((alias) => !serves(alias))),
+    controller: await known('controller'),
+    leader: await known('zookeeper-leader'),
+  };
+}
+
+const quorumMs = 3 * 60_000;
+
+/** Waits until all ZooKeepers serve and all copies are in sync. */
+async function untilWhole(
+  { environment, signal, tell }: RollOptions,
+  kafka: ReturnType<typeof kafkaOf>,
+  where: string,
+): Promise<void> {
+  const untilMs = Date.now() + quorumMs;
+  for (;;) {
+    const { down } = await standingOf(environment);
+    const away = [...down].filter((alias) => alias.startsWith('zookeeper-'));
+    if (away.length === 0) break;
+    if (Date.now() > untilMs)
+      throw new MusterError(
+        'MUSTER_ROLL_ZOOKEEPER',
+        `${where}: ${away.join(', ')} did not serve within ${quorumMs / 60_000} minutes. The nodes that are left were not touched. Look at ./muster logs ${away[0]}; undo the change and ./muster up.`,
+      );
+    tell(`rolling ${where}: waiting for ${away.join(', ')}`);
+    await pause(500, signal);
+  }
+  await untilInSync(
+    { environment, kafka, signal, tell: (line) => tell(`rolling ${where}: waiting, ${line}`) },
+    `rolling ${where}`,
+    { leadersHome: true },
+  );
+}
