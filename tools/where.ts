@@ -28,6 +28,8 @@ export function whereToLook(
       paint('dim', note),
     ]);
   };
+  if (environment.processes.list.some(({ name, workers }) => name === 'api' && workers.includes('console')))
+    row('api', 'http', 'console', 'try it: shop, rush, live outcomes', '/console');
   row('api', 'http', 'API', 'how to use it, with examples', '/docs');
   row('pay', 'http', 'my-pay', 'members, money, banks', '/docs');
   row('grafana', 'http', 'Grafana', `admin, password: grafanaPassword in ${secrets}`);
