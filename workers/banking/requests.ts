@@ -225,12 +225,13 @@ async function acceptWithin(
   return { ok: true, firmbankingId };
 }
 
+/** What of a day is used. Its row is locked: writing it does that, also when it was there. */
 async function lockDay(trx: Trx, bank: string, day: string): Promise<number> {
   await sql`
     INSERT INTO bank_day (bank, day, used_minor) VALUES (${bank}, ${day}, 0)
     ON DUPLICATE KEY UPDATE used_minor = bank_day.used_minor`.execute(trx);
   const { rows } = await sql<{ used: number | string }>`
-    SELECT used_minor AS used FROM bank_day WHERE bank = ${bank} AND day = ${day} FOR UPDATE`.execute(trx);
+    SELECT used_minor AS used FROM bank_day WHERE bank = ${bank} AND day = ${day}`.execute(trx);
   return Number(rows[0]!.used);
 }
 
