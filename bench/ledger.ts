@@ -69,7 +69,7 @@ export async function run(options: BenchOptions): Promise<void> {
     const writers = Array.from({ length: number('ledgers', 1) }, (_, n) => {
       const store = ledgerStore(async () => db);
       const bank = houseAccounts(n)('bank', 'KRW');
-      const book = groupCommit((calls: readonly LedgerCall[]) => bookAll(store, calls, Date.now()), {
+      const book = groupCommit((calls: readonly LedgerCall[]) => bookAll(store, calls, Date.now), {
         most: 250,
         waiting: 10_000,
       });
@@ -161,7 +161,7 @@ async function fillAccounts(db: Kysely<unknown>, members: number): Promise<void>
         once: { scope: 'money:bench', key: transferId, body: '' },
       };
     });
-    await bookAll(store, calls, Date.now());
+    await bookAll(store, calls, Date.now);
   }
 }
 

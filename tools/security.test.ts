@@ -8,6 +8,7 @@ import { registerRoutes as registerCouponRoutes } from '../workers/coupon/routes
 import type { Callers } from '../workers/http/principals.ts';
 import { startTestHttp } from '../workers/http/testing.ts';
 import { registerMembershipRoutes } from '../workers/membership/routes.ts';
+import { registerBooksRoutes } from '../workers/money/books-routes.ts';
 import { registerRechargeStreams } from '../workers/money/recharge-push.ts';
 import { registerMoneyRoutes } from '../workers/money/routes.ts';
 import { registerFiguresRoutes } from '../workers/order/figures-routes.ts';
@@ -44,6 +45,7 @@ async function tableOfRoutes(): Promise<string> {
   registerEventRoutes(http.app as never, anything);
   registerMoneyRoutes(http.app as never, anything);
   registerRechargeStreams(http.app as never, anything);
+  registerBooksRoutes(http.app as never, anything);
   registerMembershipRoutes(http.app as never, anything);
   registerBankingRoutes(http.app as never, anything);
   registerRemittanceRoutes(http.app as never, anything);

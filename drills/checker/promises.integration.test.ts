@@ -601,7 +601,7 @@ async function sendMoney(db: Kysely<unknown>) {
           once: { scope: 'money:test', key: transferId, body: '' },
         },
       ],
-      Date.now(),
+      Date.now,
     );
     return transferId;
   };

@@ -1,5 +1,6 @@
 /** Bank accounts and contracts in SQL. */
 import { type Kysely, sql, type Transaction } from 'kysely';
+import { daysOf } from '../base/days.ts';
 import { bytesOfUuid, uuidOfBytes, uuidV7 } from '../base/ids.ts';
 import { type Refused, refuse } from '../base/refusal.ts';
 import { databaseNowMs, transaction } from '../store/database.ts';
@@ -30,12 +31,12 @@ export interface Account {
 
 /** What the stores share: the time that counts, its day, and transactions that are told it. */
 export function momentsOf({ database, timeZone, clock }: StoreOptions) {
-  const days = new Intl.DateTimeFormat('en-CA', { timeZone, dateStyle: 'short' });
+  const { dayOf } = daysOf(timeZone);
   const nowMs = async (db: Db | Trx): Promise<number> => clock?.() ?? databaseNowMs(db);
   return {
     nowMs,
     /** YYYY-MM-DD. */
-    dayOf: (ms: number): string => days.format(ms),
+    dayOf,
     within: async <T>(work: (trx: Trx, now: number) => Promise<T>): Promise<T> =>
       transaction(await database(), async (trx) => work(trx, await nowMs(trx))),
   };

@@ -58,7 +58,7 @@ async function move(from: string, to: string, amountMinor: number): Promise<stri
         once: { scope: 'money:test', key: transferId, body: '' },
       },
     ],
-    Date.now(),
+    Date.now,
   );
   return outcome!.ok ? 'booked' : outcome!.refusal.code;
 }

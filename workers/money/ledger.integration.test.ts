@@ -40,7 +40,7 @@ const book = (...calls: readonly LedgerCall[]) =>
   bookAll(
     ledgerStore(async () => db),
     calls,
-    Date.now(),
+    Date.now,
   );
 
 const send = (from: string, to: string, amountMinor: number): Operation => ({
@@ -146,7 +146,7 @@ test.serial('a hundred operations cost as many statements as one', async (t) => 
     const outcomes = await bookAll(
       ledgerStore(async () => pool),
       calls,
-      Date.now(),
+      Date.now,
     );
     const after = await questions();
     await pool.destroy();
@@ -312,7 +312,7 @@ function twoLedgers(at: DatabaseSettings) {
         bookAll(
           ledgerStore(async () => pool),
           calls,
-          Date.now(),
+          Date.now,
         ),
       { most: 40, waiting: 10_000 },
     ),

@@ -48,11 +48,13 @@ export interface LedgerRows {
  * Does operations in one transaction, each once per key: entries, balances, holds and keys of all of them commit together
  * or not at all, in as many round trips as for one. A repeat has the answer of the first. Rejects when the database is
  * down; when that happened during the commit it is not known here whether it took place, and the same calls again tell.
+ * `clock` (UTC ms) is read under the locks of the accounts, right before what is booked is written: what has not committed
+ * soon after never does (the server cuts who hangs in a transaction), so that a day's books are complete soon after it.
  */
 export async function bookAll(
   store: LedgerStore,
   calls: readonly LedgerCall[],
-  nowMs: number,
+  clock: () => number,
 ): Promise<readonly LedgerOutcome[]> {
   return store.transaction(async (rows) => {
     const outcomes = await onceAll(
@@ -67,7 +69,7 @@ export async function bookAll(
         bookWithin(
           rows,
           first.map(({ operation }) => operation),
-          nowMs,
+          clock,
         ),
       ({ ok }, { keepsRefusal }) => ok || keepsRefusal,
     );
@@ -81,7 +83,7 @@ export async function bookAll(
 async function bookWithin(
   rows: LedgerRows,
   operations: readonly Operation[],
-  nowMs: number,
+  clock: () => number,
 ): Promise<readonly LedgerAnswer[]> {
   // Keys, holds, transfers, accounts: two transactions that need the same rows meet in the same order.
   const holds = await rows.lockHolds(unique(operations, (one) => ('holdId' in one ? [one.holdId] : [])));
@@ -104,7 +106,7 @@ async function bookWithin(
     },
     operations,
   );
-  await rows.write(decision, nowMs);
+  await rows.write(decision, clock());
   return decision.answers;
 }
 

@@ -32,7 +32,7 @@ async function send(db: Kysely<unknown>, from: string, to: string, amountMinor: 
   const [outcome] = await bookAll(
     ledgerStore(async () => db),
     [call],
-    Date.now(),
+    Date.now,
   );
   if (!outcome!.ok) throw new Error(outcome!.refusal.code);
   return transferId;

@@ -73,7 +73,7 @@ function booking({ database, pseudonymKey, registry }: MoneyRoutesOptions): Book
   const run = groupCommit(
     async (calls: readonly LedgerCall[]) => {
       const beganMs = performance.now();
-      const outcomes = await bookAll(store, calls, Date.now());
+      const outcomes = await bookAll(store, calls, Date.now);
       commits.observe({}, (performance.now() - beganMs) / 1_000);
       return outcomes;
     },

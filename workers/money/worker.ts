@@ -9,6 +9,7 @@ import { serviceToken, urlOf } from '../base/config.ts';
 import { createMailboxes } from '../http/mailbox.ts';
 import { startOutcomePusher } from '../platform/outcome-pusher.ts';
 import type { Worker } from '../platform/worker.ts';
+import { registerBooksRoutes } from './books-routes.ts';
 import { callersOf } from './callers.ts';
 import { askBanking } from './firmbankings.ts';
 import { houseAccounts } from './house.ts';
@@ -29,6 +30,11 @@ const moneyConfig = Type.Object({
     default: 5_000,
     description: 'event streams and WebSockets of recharges at the same time',
   }),
+  TIME_ZONE: Type.String({
+    timeZone: true,
+    default: 'Asia/Seoul',
+    description: 'IANA zone in which a day of the books begins',
+  }),
 });
 
 export const money: Worker<typeof moneyConfig> = {
@@ -40,6 +46,7 @@ export const money: Worker<typeof moneyConfig> = {
   async start({ config, database, fail, http, kafka, log, metrics: registry, secrets }) {
     const { pseudonymKey } = secrets;
     registerMoneyRoutes(http, { database, pseudonymKey, registry });
+    registerBooksRoutes(http, { database, timeZone: config.TIME_ZONE });
     const mailboxes = createMailboxes();
     registerRechargeStreams(http, {
       database,

@@ -1,0 +1,72 @@
+/** HTTP of the books, for employees: the journal of a day. It names no member: accounts are pseudonyms. */
+import { Readable } from 'node:stream';
+import type { FastifyInstance, FastifyReply } from 'fastify';
+import type { Kysely } from 'kysely';
+import { Type } from 'typebox';
+import { daysOf } from '../base/days.ts';
+import { failures, HttpError } from '../http/errors.ts';
+import { typed } from '../http/typed.ts';
+import { databaseNowMs } from '../store/database.ts';
+import { journal, type Span, settledAfterMs } from './journal.ts';
+
+export interface BooksRoutesOptions {
+  database(): Promise<Kysely<unknown>>;
+  /** IANA zone in which a day begins. */
+  readonly timeZone: string;
+  /** UTC ms, for tests; the database's clock when unset. */
+  readonly clock?: () => number;
+}
+
+export function registerBooksRoutes(http: FastifyInstance, options: BooksRoutesOptions): void {
+  const app = typed(http);
+  const { rangeOf } = daysOf(options.timeZone);
+
+  /** What is settled of a day. Throws 422 for what is no day, or one that has not begun. */
+  async function settledOf(date: string): Promise<Span & { readonly isWhole: boolean }> {
+    const range = rangeOf(date);
+    const nowMs = options.clock?.() ?? (await databaseNowMs(await options.database()));
+    if (range === undefined || range.fromMs > nowMs)
+      throw new HttpError(422, 'MUSTER_VALIDATION', 'the query is not valid', [
+        { field: 'date', reason: range === undefined ? 'is no day of the calendar' : 'has not begun yet' },
+      ]);
+    const toMs = Math.min(range.toMs, Math.max(range.fromMs, nowMs - settledAfterMs));
+    return { fromMs: range.fromMs, toMs, isWhole: toMs === range.toMs };
+  }
+
+  app.get(
+    '/pay/money/journal',
+    {
+      config: { callers: ['operator'] },
+      schema: {
+        summary: 'The entries of a day, as CSV for an accounting system',
+        description:
+          'A line per entry, in the order of booking; two with opposite sides make a leg of a transfer, and all of them sum to zero per currency. A day is that of the time zone of the environment; times are UTC. Complete five minutes after the day has ended; until then it is what was booked up to five minutes ago, and its file is named `…-so-far.csv`. When it breaks off, the connection does.',
+        tags: ['money'],
+        querystring: Type.Object({ date }),
+        response: {
+          200: {
+            content: {
+              'text/csv': {
+                schema: Type.String({
+                  description:
+                    'header; transfer_id, leg, booked_at, account (pseudonym, or ours: house:bank), side (DEBIT, CREDIT), amount_minor, currency, reason, corrects (the transfer that it takes back)',
+                }),
+              },
+            },
+          },
+          ...failures,
+        },
+      },
+    },
+    async ({ query }, reply) => {
+      const { isWhole, ...span } = await settledOf(query.date);
+      const name = `journal-${query.date}${isWhole ? '' : '-so-far'}.csv`;
+      return (reply as FastifyReply)
+        .type('text/csv; charset=utf-8; header=present')
+        .header('content-disposition', `attachment; filename="${name}"`)
+        .send(Readable.from(journal(options.database, span)));
+    },
+  );
+}
+
+const date = Type.String({ pattern: '^\\d{4}-\\d{2}-\\d{2}$', description: 'YYYY-MM-DD' });
