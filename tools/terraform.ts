@@ -41,7 +41,7 @@ export async function synthesise(
   const out = outputFolder(environment);
   await mkdir(out, { recursive: true });
   await chmod(out, 0o700);
-  const result = await run(process.execPath, ['stacks/main.ts'], {
+  const result = await run(process.execPath, ['tools/cdktf-app.ts'], {
     cwd: checkout,
     env: { ...variables, CDKTF_OUTDIR: out, NODE_NO_WARNINGS: '1' },
     signal,
