@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { groups } from '../../catalog/groups.ts';
 import { topics } from '../../catalog/topics.ts';
 import { type BankTransfer, checkBanking } from './banking.ts';
-import { balancesOf, bankBooksOf, claimsOf, receivedOf } from './claims.ts';
+import { atBanksOf, balancesOf, bankBooksOf, claimsOf, receivedOf } from './claims.ts';
 import { type Watch, watchCommits } from './commits.ts';
 import { type CouponRush, checkCoupons } from './coupons.ts';
 import { checkForeign, type ForeignMessage, foreignTopics } from './foreign.ts';
@@ -14,8 +14,11 @@ import { checkLogs, type LogsSeen, type LogsTold, logsSeen } from './logs.ts';
 import { checkMembers, memberTopics } from './members.ts';
 import { checkMoney, type MoneyTold } from './money.ts';
 import { checkOrders, type OrderClaims, type OrdersTold, orderTopics } from './orders.ts';
+import { type BankPlace, checkPay, type PayTold } from './pay.ts';
 import { checkPromotion, type SentMessage } from './promotion.ts';
 import { openReader, type Reader } from './reading.ts';
+import { checkSagas } from './sagas.ts';
+import { watchSnapshots } from './snapshots.ts';
 import { openStores, type Stores } from './stores.ts';
 import { found, unjudged, type Verdict } from './verdict.ts';
 
@@ -43,6 +46,7 @@ const watches = {
   // What their groups do is in stores: there is no record to hold a commit against.
   orders: { topics: orderTopics, groups: [] },
   money: { topics: memberTopics, groups: [] },
+  pay: { topics: memberTopics, groups: [] },
   // Its store says what it has; the topic is only the way there.
   logs: { topics: [], groups: [] },
 } satisfies Record<string, Watch>;
@@ -72,6 +76,7 @@ export interface Told {
   readonly coupons: readonly CouponRush[];
   readonly orders?: OrdersTold;
   readonly money?: MoneyTold;
+  readonly pay?: PayTold;
   readonly logs?: LogsTold;
 }
 
@@ -96,6 +101,8 @@ export interface Sources {
   balances(members: readonly string[]): Promise<ReadonlyMap<string, number>>;
   /** What a bank outside has decided since then, UTC ms. */
   bankBooks(bank: string, sinceMs: number): Promise<readonly BankTransfer[]>;
+  /** What banks outside say is in accounts there, and the sum of all. */
+  atBanks(places: readonly BankPlace[]): ReturnType<typeof atBanksOf>;
   /** How often the receiver of webhooks has done the work of orders. */
   received(orderIds: readonly string[]): Promise<ReadonlyMap<string, number>>;
   /** What the log store has of a process, and how much of that is personal. */
@@ -108,6 +115,7 @@ const sourcesOf = (variables: CheckOptions['variables']): Sources => ({
   claims: (orderIds) => claimsOf(orderIds, variables),
   balances: (members) => balancesOf(members, variables),
   bankBooks: (bank, sinceMs) => bankBooksOf(bank, sinceMs, variables),
+  atBanks: (places) => atBanksOf(places, variables),
   received: (orderIds) => receivedOf(orderIds, variables),
   logs: (process, personal) => logsSeen(variables.LOG_STORE_URL!, process, personal),
 });
@@ -132,6 +140,8 @@ export async function beginCheck(
     { topics: watched.flatMap((watch) => watch.topics), groups: watched.flatMap((watch) => watch.groups) },
     over,
   );
+  const isPay = subjects.includes('money') || subjects.includes('pay');
+  const snapshots = isPay ? watchSnapshots(stores, over) : undefined;
   const since = (subject: Subject) =>
     reader.since(new Map(watches[subject].topics.map((topic) => [topic, mark.get(topic)!])));
 
@@ -139,7 +149,7 @@ export async function beginCheck(
     const verdicts: Verdict[] = [];
     /** Looks until it is right, or will not get right any more: only what stays is a finding. */
     async function patiently(
-      subject: Subject | 'members' | 'banking' | 'stores',
+      subject: Subject | 'members' | 'banking' | 'sagas' | 'snapshots' | 'stores',
       look: () => Promise<Verdict>,
     ): Promise<void> {
       for (const untilMs = Date.now() + patienceMs; ; await sleep(1_000)) {
@@ -150,7 +160,7 @@ export async function beginCheck(
       }
     }
 
-    const { promotion, foreign, orders, money, logs } = told;
+    const { promotion, foreign, orders, money, pay, logs } = told;
     if (promotion !== undefined) {
       const read = since('promotion');
       const inputs = {
@@ -204,13 +214,27 @@ export async function beginCheck(
         return checkOrders({ told: orders, rows, claims: await sources.claims(paid), personal }, of);
       });
     }
-    if (money !== undefined) {
-      const read = since('money');
+    if (snapshots !== undefined) {
+      snapshots.stop();
+      await patiently('snapshots', async () => snapshots.verdict());
+      // The books of everybody, also where nobody sends from account to account.
+      const sent = money ?? { members: [], sent: [] };
       await patiently('money', async () => {
-        const members = money.members.map(({ member }) => member);
+        const members = sent.members.map(({ member }) => member);
         const rows = await stores.ledger(startedAt);
-        return checkMoney({ told: money, rows, balances: await sources.balances(members), personal });
+        return checkMoney({ told: sent, rows, balances: await sources.balances(members), personal });
       });
+      if (pay !== undefined)
+        await patiently('pay', async () => {
+          const rows = await stores.sagas(startedAt);
+          const { accounts: atBanks, sumMinor: banksSumMinor } = await sources.atBanks(
+            pay.members.flatMap(({ bank, payee }) => [bank, payee]),
+          );
+          const balances = await sources.balances(pay.members.map(({ memberId }) => memberId));
+          return checkPay({ told: pay, rows, balances, atBanks, banksSumMinor });
+        });
+      await patiently('sagas', async () => checkSagas(await stores.sagas(startedAt)));
+      const read = since('money');
       await patiently('members', async () => {
         // The rows first: what they say was told by then.
         const rows = await stores.members(startedAt);
@@ -234,7 +258,8 @@ export async function beginCheck(
         ...(await stores.overdue(startedAt)).map((id) => found('untold', id, 'it ought to be published')),
         ...(await stores.refusing()).map((id) => found('wrong', id, 'it takes no writes')),
       ];
-      return { subject: 'stores', acked: 0, inDoubt: 0, repeats: 0, findings };
+      const looked = 'the outbox and timers of each database, and a write to each store';
+      return { subject: 'stores', acked: 0, looked, inDoubt: 0, repeats: 0, findings };
     });
     return verdicts;
   }

@@ -91,6 +91,27 @@ export async function bankBooksOf(
   return transfers;
 }
 
+/**
+ * What banks outside say is in these accounts, by bank and number, and what everything at all banks sums to. Rejects with
+ * NotChecked when they are not known or do not answer.
+ * @param variables of the environment: MUSTER_OUTSIDE_WORLD_URL
+ */
+export async function atBanksOf(
+  places: readonly { readonly bank: string; readonly accountNumber: string }[],
+  variables: Readonly<Record<string, string>>,
+): Promise<{ readonly accounts: ReadonlyMap<string, number>; readonly sumMinor: number }> {
+  const outside = variables.MUSTER_OUTSIDE_WORLD_URL;
+  if (outside === undefined) throw new NotChecked('banks', 'the banks are not known in this environment');
+  const accounts = new Map<string, number>();
+  await eachAtOnce(places, async ({ bank, accountNumber }) => {
+    const url = `${outside}/banks/${bank}/accounts/${accountNumber}`;
+    const account = await ask<{ balanceMinor: number }>(url);
+    if (account !== undefined) accounts.set(`${bank} ${accountNumber}`, account.balanceMinor);
+  });
+  const { sumMinor } = (await ask<{ sumMinor: number }>(`${outside}/banks/sum`))!;
+  return { accounts, sumMinor };
+}
+
 interface Listed<Item> {
   readonly products: readonly ({ readonly productId: string } & Item)[];
 }

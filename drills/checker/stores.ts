@@ -7,6 +7,9 @@ import { type DatabaseName, platformDatabases } from '../../catalog/tables.ts';
 import type { FirmbankingRow } from './banking.ts';
 import type { MemberRow } from './members.ts';
 import type { LedgerRows } from './money.ts';
+import { type Ask, sagaRows, uuid } from './saga-rows.ts';
+import type { SagaRows } from './sagas.ts';
+import type { Snapshot } from './snapshots.ts';
 import { NotChecked } from './verdict.ts';
 
 /** Rows about one coupon. Ids are text, users the bytes of their ids in hexadecimal digits: they are compared, not shown. */
@@ -62,6 +65,10 @@ export interface Stores {
   orders(since: string, productIds: readonly string[]): Promise<OrderRows>;
   /** The books, with entries since then. */
   ledger(since: string): Promise<LedgerRows>;
+  /** Sums over all accounts at one moment, by currency. */
+  snapshot(): Promise<readonly Snapshot[]>;
+  /** What is carried out step by step, and what has moved since then and an hour before. */
+  sagas(since: string): Promise<SagaRows>;
   /** All members, with their accounts. */
   members(since: string): Promise<readonly MemberRow[]>;
   /** Firm bankings that were under way since then, and those of ten minutes before. */
@@ -231,11 +238,32 @@ export function openStores(
       };
     },
     ledger: (since) => inOneView((ask) => ledgerRows(ask, schemaOf('money'), since)),
+    async snapshot() {
+      // One statement: what it reads is of one moment.
+      type Sums = { readonly [Name in keyof Snapshot]: string };
+      const sums = await rows<Sums>(
+        `SELECT currency, SUM(balance_minor) AS balancesMinor, SUM(held_minor) AS heldMinor,
+           SUM(may_overdraw = 0 AND balance_minor < held_minor) AS overdrawn,
+           (SELECT COALESCE(SUM(h.amount_minor), 0) FROM ${schemaOf('money')}.ledger_hold h
+            WHERE h.state = 'OPEN' AND h.currency = a.currency) AS openHoldsMinor
+         FROM ${schemaOf('money')}.ledger_account a GROUP BY currency`,
+      );
+      return sums.map(({ currency, ...sum }) => ({
+        currency,
+        balancesMinor: Number(sum.balancesMinor),
+        heldMinor: Number(sum.heldMinor),
+        openHoldsMinor: Number(sum.openHoldsMinor),
+        overdrawn: Number(sum.overdrawn),
+      }));
+    },
+    sagas: (since) => inOneView((ask) => sagaRows(ask, schemaOf, since)),
     async members(since) {
       type Flags = { readonly isNew: number; readonly hasMoney: number };
       const all = await rows<Omit<MemberRow, keyof Flags> & Flags>(
         `SELECT m.pseudonym, m.state, m.version, m.told_at >= ? AS isNew, a.state AS account,
-           COALESCE(a.balance_minor <> 0 OR a.held_minor <> 0, 0) AS hasMoney
+           COALESCE(a.balance_minor <> 0 OR a.held_minor <> 0 OR EXISTS (
+             SELECT 1 FROM ${schemaOf('money')}.recharge r
+             WHERE r.account_id = m.pseudonym AND r.state NOT IN ('DONE', 'FAILED')), 0) AS hasMoney
          FROM ${schemaOf('membership')}.member m
          LEFT JOIN ${schemaOf('money')}.ledger_account a ON a.account_id = m.pseudonym`,
         [since],
@@ -301,8 +329,6 @@ export function openStores(
   };
 }
 
-type Ask = <Row>(sql: string, values?: readonly unknown[]) => Promise<readonly Row[]>;
-
 /** What was booked is dated by another clock than the database's. */
 const sinceThen = 'booked_at >= ? - INTERVAL 5 MINUTE';
 
@@ -346,6 +372,3 @@ async function ledgerRows(ask: Ask, schema: string, since: string): Promise<Ledg
 
 /** Long rows are deflated (zlib, which begins with 0x78, as no JSON does). */
 const inflated = (bytes: Buffer | null): string => String(bytes?.[0] === 0x78 ? inflateSync(bytes) : bytes);
-
-const uuid = (hex: string): string =>
-  hex.toLowerCase().replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5');

@@ -39,14 +39,22 @@ export function found(kind: FindingKind, id: string, detail: string, traceId?: s
 export interface Verdict {
   /** Which checker. */
   readonly subject: string;
-  /** Inputs that were acked and are answered for. */
+  /** Inputs of this run that were acked and are answered for. */
   readonly acked: number;
+  /** What a judge looked at that is told of nothing that was sent, in words: rows that are there, whoever made them. */
+  readonly looked?: string;
   /** Inputs without an ack: they may have had their effect, once, or not. */
   readonly inDoubt: number;
   /** Effects that were told again: at-least-once at work, no harm. */
   readonly repeats: number;
   readonly findings: readonly Finding[];
 }
+
+/** What it answers for, in words. */
+export const answersFor = ({ acked, inDoubt, repeats, looked }: Verdict): string =>
+  looked === undefined
+    ? `${acked.toLocaleString('en')} acked, ${inDoubt.toLocaleString('en')} in doubt, ${repeats.toLocaleString('en')} told again`
+    : `looked at ${looked}`;
 
 /** How many findings there are of each kind. */
 export function countByKind(findings: readonly Finding[]): ReadonlyMap<FindingKind, number> {

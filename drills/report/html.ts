@@ -5,7 +5,7 @@ import { colorOf, lineColor } from '../../drawing/colors.ts';
 import type { Band, FieldDefaults, Mark, Series } from '../../drawing/model.ts';
 import { escapeHtml } from '../../drawing/panels.ts';
 import type { Finding } from '../checker/verdict.ts';
-import { countByKind } from '../checker/verdict.ts';
+import { answersFor, countByKind } from '../checker/verdict.ts';
 import type { Curve, DrillEvent, DrillReport } from '../drill.ts';
 import { boundMs, documentOf, doubledOf, findingsOf, seconds, utc } from './page.ts';
 import { type Span, type Timeline, timelineOf, zeroOf } from './timeline.ts';
@@ -419,7 +419,7 @@ function findings(report: DrillReport): string {
   const parts = report.verdicts.map((verdict) => {
     const { subject, findings: found } = verdict;
     const kinds = [...countByKind(found)].map(([kind, times]) => `${number(times)} ${kind}`);
-    const said = `${number(verdict.acked)} acked, ${number(verdict.inDoubt)} in doubt, ${number(verdict.repeats)} told again: `;
+    const said = `${answersFor(verdict)}: `;
     const result =
       found.length === 0
         ? '<b class="good">✔ nothing to find</b>'

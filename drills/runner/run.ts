@@ -16,6 +16,7 @@ import type { Kafka } from '../../workers/kafka/kafka.ts';
 import { connectKafka } from '../../workers/kafka/kafkajs.ts';
 import { seededRandom } from '../../workers/traffic/generate.ts';
 import { owedHeader } from '../checker/foreign.ts';
+import { answersFor } from '../checker/verdict.ts';
 import type { Drill, DrillEvent, DrillReport, DrillStep } from '../drill.ts';
 import type { Faults } from '../faults.ts';
 import { type Links, startLinks } from '../links/links.ts';
@@ -153,8 +154,8 @@ export async function runDrill(drill: Drill, options: RunDrillOptions): Promise<
     if (steady === undefined) event('recovered', 'steady state');
     tell('checking what came out');
     const verdicts = await interruptible(load.judge(checkMs, disturbances.length > 0), signal);
-    for (const { subject, acked, findings } of verdicts)
-      event('check', `${subject}: ${acked} acked, ${findings.length} findings`);
+    for (const verdict of verdicts)
+      event('check', `${verdict.subject}: ${answersFor(verdict)}; ${verdict.findings.length} findings`);
     await answers.stop();
     await sleep(Math.max(0, canarySettlesMs - (Date.now() - loadEndedAtMs)), undefined, { signal });
     const arrivals = alerts.arrivals();
