@@ -4,7 +4,7 @@ import { isAlert } from '../alerts/rule.ts';
 import { type Environment, environments } from '../catalog/environments.ts';
 import { placements } from '../stacks/config/topology.ts';
 import type { Drill } from './drill.ts';
-import { drillNamed, drills, outagesIn, soak } from './drills.ts';
+import { drillNamed, drills, outagesIn, payOperations, soak } from './drills.ts';
 import { matrixOf } from './matrix/plan.ts';
 import { procedureNamed } from './runner/procedures.ts';
 
@@ -13,6 +13,7 @@ const everythingIn = (environment: Environment): readonly Drill[] => [
   ...drills,
   ...outagesIn(environment),
   ...soak(60, 1, environment),
+  ...payOperations(20_000, 1, environment),
   ...matrixOf(1, environment),
 ];
 const everything = everythingIn(ci);

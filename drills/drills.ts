@@ -275,7 +275,7 @@ export function drillNamed(name: string, environment: Having): Drill {
   if (one === undefined)
     throw new MusterError(
       'MUSTER_USAGE',
-      `No drill "${name}"; there are: ${[...drills, ...outagesIn(environment)].map((drill) => drill.name).join(', ')}, soak, matrix, all, outages.`,
+      `No drill "${name}"; there are: ${[...drills, ...outagesIn(environment)].map((drill) => drill.name).join(', ')}, soak, pay-operations, matrix, all, outages.`,
     );
   return drillOf(one);
 }
@@ -283,14 +283,25 @@ export function drillNamed(name: string, environment: Having): Drill {
 const legMinutes = 10;
 
 /**
- * A soak as drills of ten minutes each, so that what was sent fits in memory: a case of the matrix that is short, each minute,
- * under everything at once. The same seed gives the same faults.
+ * Drills of ten minutes each, so that what was sent fits in memory, with a case of the matrix that is short each minute. The same
+ * seed gives the same faults.
  */
-export function soak(minutes: number, seed: number, environment: Having): readonly Drill[] {
+function faultEachMinute(
+  minutes: number,
+  seed: number,
+  environment: Having,
+  what: {
+    readonly name: string;
+    /** In words, without the minutes. */
+    readonly about: string;
+    loads(leg: number, loadMs: number): Drill['loads'];
+    breaks(one: ReturnType<typeof casesIn>[number]): boolean;
+  },
+): readonly Drill[] {
   const random = seededRandom(seed);
   // Over in a minute, the recovery too.
   const shortCases = casesIn(environment).filter(
-    (one) => one.variant === 'all' && one.lengthMs <= 15_000 && lastsMs(one) <= 45_000,
+    (one) => one.variant === 'all' && one.lengthMs <= 15_000 && lastsMs(one) <= 45_000 && what.breaks(one),
   );
   return Array.from({ length: Math.ceil(minutes / legMinutes) }, (_, leg): Drill => {
     const length = Math.min(legMinutes, minutes - leg * legMinutes);
@@ -304,13 +315,35 @@ export function soak(minutes: number, seed: number, environment: Having): readon
       };
     });
     return {
-      name: `soak-${leg + 1}`,
-      about: `${length} minutes with a fault each minute (seed ${seed}, minutes ${leg * legMinutes + 1} to ${leg * legMinutes + length}): nothing is lost, nothing doubled.`,
+      name: `${what.name}-${leg + 1}`,
+      about: `${length} minutes ${what.about} (seed ${seed}, minutes ${leg * legMinutes + 1} to ${leg * legMinutes + length}): nothing is lost, nothing doubled.`,
       loadMs,
-      loads: { ...loadsOf(variants[leg % variants.length]!, loadMs), promotion },
+      loads: what.loads(leg, loadMs),
       steps: chosen.flatMap(({ one, name, atMs }) => stepsOf(one, atMs, name)),
       cases: chosen.map(({ one, name }) => ({ name, rtoMs: lastsMs(one) })),
       expect: { rtoMs: 45_000, restarts: 0, deadLetters: 0 },
     };
   });
 }
+
+/** Everything at once. */
+export const soak = (minutes: number, seed: number, environment: Having): readonly Drill[] =>
+  faultEachMinute(minutes, seed, environment, {
+    name: 'soak',
+    about: 'with a fault each minute',
+    loads: (leg, loadMs) => ({ ...loadsOf(variants[leg % variants.length]!, loadMs), promotion }),
+    breaks: () => true,
+  });
+
+/** What two cores carry out beside the faults. */
+const payRate = 20;
+const payParts = new Set(['pay', 'mysql', 'redis', 'kafka', 'two-brokers', 'one-broker']);
+
+/** At least so many operations of members of my-pay, whose banks misbehave while what carries them out is killed and frozen. */
+export const payOperations = (operations: number, seed: number, environment: Having): readonly Drill[] =>
+  faultEachMinute(Math.ceil(operations / payRate / 60), seed, environment, {
+    name: 'pay-operations',
+    about: 'of members whose banks misbehave, with a worker, store or broker that dies each minute',
+    loads: () => ({ pay: { rate: payRate } }),
+    breaks: ({ target }) => payParts.has(target),
+  });

@@ -14,9 +14,13 @@ function password(): string {
     .replaceAll(/[^A-Za-z0-9]/g, 'x');
 }
 
-/** Who gets a token of their own: the traffic may bring purchases and acts in, nothing else; a service asks others. */
+/**
+ * Who gets a token of their own: the traffic, as the merchant who brings purchases and acts in and as the staff of my-pay that
+ * makes contracts with banks; a service asks others.
+ */
 const tokens: readonly { readonly name: SecretName; readonly role: Role; readonly subject: string }[] = [
   { name: 'trafficToken', role: 'merchant', subject: 'traffic' },
+  { name: 'trafficStaffToken', role: 'operator', subject: 'traffic-staff' },
   ...askingProcesses.map(
     (process) => ({ name: serviceTokenOf(process), role: 'service', subject: process }) as const,
   ),

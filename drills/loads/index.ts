@@ -9,9 +9,11 @@ import type { LoadStage, Part, RunningPart, Seen } from './load.ts';
 import { logs } from './logs.ts';
 import { money } from './money.ts';
 import { orders } from './orders.ts';
+import { pay } from './pay.ts';
 import { promotion } from './promotion.ts';
 
-const parts = { promotion, foreign, coupons, orders, money, logs };
+// First: its members join before the others begin.
+const parts = { pay, promotion, foreign, coupons, orders, money, logs };
 
 type RatesOf<One> = One extends Part<infer Rates> ? Rates : never;
 

@@ -125,6 +125,7 @@ export function loadsOf(variant: Variant, loadMs: number): Loads {
     coupons: { rate: requests, stock: Math.ceil((requests * loadMs) / 1_000 / 4) },
     orders: { rate: 5 },
     money: { rate: 5 },
+    pay: { rate: 2 },
     ...(variant === 'all' ? {} : { foreign: { rate: 2, kinds: variant } }),
   };
 }

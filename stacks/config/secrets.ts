@@ -11,10 +11,11 @@ const fixedNames = [
   'cmakSecret',
   'cmakPassword',
   'pseudonymKey',
-  // Both halves of the key of the tokens that say who calls, and the token of the traffic.
+  // Both halves of the key of the tokens that say who calls, and the tokens of the traffic.
   'tokenSigningKey',
   'tokenVerifyKey',
   'trafficToken',
+  'trafficStaffToken',
 ] as const;
 
 type ServiceToken = `serviceToken:${string}`;

@@ -1,7 +1,7 @@
 /** One operating-system process of ours: one or several workers in a container. */
 import { join } from 'node:path';
 import { Construct } from 'constructs';
-import type { ProcessSpec } from '../../catalog/environments.ts';
+import type { Environment, ProcessSpec } from '../../catalog/environments.ts';
 import { topics } from '../../catalog/topics.ts';
 import { mysqlDatabase, mysqlUser } from '../config/data.ts';
 import { paths } from '../config/paths.ts';
@@ -30,6 +30,14 @@ export function mysqlVariables(stack: EnvironmentStack): Record<string, string> 
     MYSQL_PASSWORD: stack.settings.secrets.mysqlPassword,
     MYSQL_DATABASE: mysqlDatabase,
   };
+}
+
+/** Where the traffic finds my-pay and its banks, in an environment that has both. */
+function payTraffic(environment: Environment, token: string): Record<string, string> {
+  const [pay, banks] = ['membership', 'bank-stub'].map((worker) => urlOfWorker(environment, worker));
+  return pay === undefined || banks === undefined
+    ? {}
+    : { TRAFFIC_PAY_URL: pay, TRAFFIC_BANKS_URL: banks, TRAFFIC_STAFF_TOKEN: token };
 }
 
 /** Where the services are that a process asks, and the token by which it does; nothing for one that asks nobody. */
@@ -119,6 +127,7 @@ export class WorkerProcess extends Construct {
           ? {
               TRAFFIC_API_URL: `http://${reach(environment, 'api', 'http')}`,
               TRAFFIC_TOKEN: settings.secrets.trafficToken,
+              ...payTraffic(environment, settings.secrets.trafficStaffToken),
             }
           : {}),
         ...(spec.workers.includes('zookeeper-disk')

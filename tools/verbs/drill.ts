@@ -11,6 +11,7 @@ import { addVerb } from '../verb.ts';
 interface Options {
   report?: string;
   minutes?: string;
+  operations?: string;
   part?: string;
   seed?: string;
   yesReally?: boolean;
@@ -27,6 +28,7 @@ export function addDrill(program: Command): void {
       ['--env ci drill all', 'all of them, about forty minutes'],
       ['--env ci drill mysql-read-only-35s-odd', 'one case of the matrix by itself'],
       ['--env ci drill soak --minutes 60', 'a random fault each minute'],
+      ['--env ci drill pay-operations --operations 20000', 'members of my-pay, with everything breaking'],
       ['--env ci drill matrix --seed 1', 'every two of part, fault, length and load meet once; 90 minutes'],
       ['--env ci drill matrix --seed 1 --part 2/4', 'the second quarter of it'],
       ['--env ci drill seeded-bugs', 'does the checker catch them? All, or those named after it'],
@@ -36,14 +38,15 @@ export function addDrill(program: Command): void {
       command
         .option('--report <folder>', 'where reports go (default build/drills/<env>/<time>-<name>)')
         .option('--minutes <n>', 'soak: how long (default 60); matrix: as many of its cases as fit')
+        .option('--operations <n>', 'pay-operations: how many at least (default 1000)')
         .option('--part <i/n>', 'matrix: one of n parts, to be run one after the other')
         .option(
           '--seed <n>',
-          'the same seed sends the same messages, and gives soak and matrix the same faults',
+          'the same seed sends the same messages, and gives soak, pay-operations and matrix the same faults',
         )
         .option('--yes-really', 'needed for environment prod'),
     async run({ environment, signal }, options, names) {
-      const [{ drillNamed, drills, outagesIn, soak }, { matrixOf, partOf }, { withFaults }] =
+      const [{ drillNamed, drills, outagesIn, payOperations, soak }, { matrixOf, partOf }, { withFaults }] =
         await Promise.all([
           import('../../drills/drills.ts'),
           import('../../drills/matrix/plan.ts'),
@@ -68,6 +71,8 @@ export function addDrill(program: Command): void {
         if (name === 'all') return drills;
         if (name === 'outages') return outagesIn(environment);
         if (name === 'soak') return soak(minutes ?? 60, seed, environment);
+        if (name === 'pay-operations')
+          return payOperations(numberOf('--operations', options.operations ?? '1000'), seed, environment);
         if (name !== 'matrix') return [drillNamed(name, environment)];
         const legs = partOf(matrixOf(seed, environment, minutes), ...partNumbers(options.part));
         say(`${planTable(legs, seed, paint)}\n`);

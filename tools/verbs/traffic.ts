@@ -1,4 +1,5 @@
 /** `./muster traffic`: realistic load, by profiles. */
+import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { Argument, type Command, Option } from 'commander';
 import { type OrderBy, orderBys } from '../../catalog/events/coupon.ts';
@@ -32,12 +33,14 @@ const profiles: Readonly<Record<string, (target: Target, options: Options) => Pr
   promotion,
   'coupon-rush': couponRush,
   orders,
+  pay,
 };
 
 export function addTraffic(program: Command): void {
   addVerb<Options>(program, {
     usage: 'traffic',
-    description: 'send realistic load: purchases and acts, a rush on a coupon, or orders that are paid',
+    description:
+      'send realistic load: purchases and acts, a rush on a coupon, orders that are paid, or members of my-pay',
     examples: [
       ['traffic --rate 200', 'purchases and acts by API, log file and plain Kafka, until Ctrl-C'],
       ['traffic --rate 50 --duration 2m --seed 7', 'the same messages every time'],
@@ -46,6 +49,10 @@ export function addTraffic(program: Command): void {
       [
         'traffic orders --rate 100 --duration 1m',
         'people who order and pay; then: is the ranking their sum?',
+      ],
+      [
+        'traffic pay --rate 20 --duration 1m',
+        'members of my-pay who recharge and send; then: has everything ended?',
       ],
     ],
     exits: ['failed', 'unavailable'],
@@ -56,10 +63,10 @@ export function addTraffic(program: Command): void {
         )
         .option(
           '--rate <n>',
-          'messages or requests or orders a second; coupon-rush, orders: without it as fast as it goes',
+          'messages or requests or orders a second (pay: default 5); coupon-rush, orders: without it as fast as it goes',
         )
-        .option('--duration <time>', 'promotion, orders: how long: 30s, 5m, 1h; without it until Ctrl-C')
-        .option('--seed <n>', 'promotion, orders: the same seed gives the same messages')
+        .option('--duration <time>', 'promotion, orders, pay: how long: 30s, 5m, 1h; without it until Ctrl-C')
+        .option('--seed <n>', 'promotion, orders, pay: the same seed gives the same messages')
         .option('--steady', 'promotion: evenly instead of in bursts')
         .option('--users <n>', 'coupon-rush: how many people (default 5000)')
         .option('--requests <n>', 'coupon-rush: how often each asks (default 3)')
@@ -236,4 +243,48 @@ async function orders({ signal, apiUrl, token }: Target, options: Options): Prom
   const told = equal ? 'equals' : report.failed > 0 ? 'cannot be compared with' : 'differs from';
   say(`The ranking ${told} the sum of these orders.`);
   return report.failed + report.refused > 0 || !equal ? 'failed' : undefined;
+}
+
+async function pay({ environment, signal, token }: Target, options: Options): Promise<Exit | undefined> {
+  const [{ openPay, trafficBanks }, { reachFromHost }] = await Promise.all([
+    import('../../workers/traffic/pay.ts'),
+    import('../../stacks/config/index.ts'),
+  ]);
+  const progress = progressLine();
+  const world = await openPay({
+    payUrl: `http://${reachFromHost(environment, 'pay', 'http')}`,
+    outsideUrl: `http://${reachFromHost(environment, 'outside-world', 'http')}`,
+    token,
+    prefix: `traffic-${randomUUID().slice(0, 8)}`,
+    banks: trafficBanks,
+    seed: given('seed', options.seed, Date.now() % 2 ** 31),
+    signal,
+  });
+  const startedMs = performance.now();
+  const { asked, acceptMs, endMs, problems } = await world
+    .run({
+      rate: options.rate === undefined ? 5 : rateOf(options.rate),
+      ...(options.duration === undefined ? {} : { durationMs: parseDurationMs(options.duration) }),
+      misbehave: false,
+      onProgress(accepted) {
+        const elapsedMs = performance.now() - startedMs;
+        progress.tell(elapsedMs, `${(elapsedMs / 1000).toFixed(0)} s · ${accepted} accepted`);
+      },
+    })
+    .finally(world.close);
+  progress.end();
+  const count = (is: (one: (typeof asked)[number]) => boolean) => asked.filter(is).length;
+  const open = count(({ outcome, end }) => outcome === 'accepted' && end === undefined);
+  const wrong = count(
+    ({ outcome, owes, end }) =>
+      outcome !== (owes === 'refused' ? 'refused' : 'accepted') ||
+      ((owes === 'DONE' || owes === 'FAILED') && end !== undefined && end !== owes),
+  );
+  process.stdout.write(
+    `${asked.length} asked: ${count(({ end }) => end === 'DONE')} done, ${count(({ end }) => end === 'FAILED')} failed as they may, ${count(({ outcome }) => outcome === 'refused')} refused, ${open} without an end, ${wrong} answered wrongly\n` +
+      times('accepted in', acceptMs) +
+      times('ended in', endMs),
+  );
+  tellProblems(problems);
+  return open + wrong > 0 ? 'failed' : undefined;
 }

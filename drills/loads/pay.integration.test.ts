@@ -1,0 +1,207 @@
+/**
+ * The load `pay` against the real routes and workers of money, banking and remittance on a real database (MYSQL_*), with a bank
+ * that misbehaves: what it says and what the rows say agree. An entrance that breaks a promise is caught by the judges.
+ */
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { text } from 'node:stream/consumers';
+import test, { type ExecutionContext } from 'ava';
+import { createRegistry } from '../../workers/base/metrics.ts';
+import { operatorToken, startTestHttp } from '../../workers/http/testing.ts';
+import { testLog } from '../../workers/kafka/testing.ts';
+import { eventsOf, openWorld, pseudonymKey, startPay, type World } from '../../workers/pay.fixture.ts';
+import { readEnd } from '../../workers/remittance/events.ts';
+import { registerRemittanceRoutes } from '../../workers/remittance/routes.ts';
+import { carryOut } from '../../workers/remittance/sagas.ts';
+import { callsOf } from '../../workers/remittance/services.ts';
+import { remittanceStore } from '../../workers/remittance/store.ts';
+import { openPay } from '../../workers/traffic/pay.ts';
+import { atBanksOf, balancesOf } from '../checker/claims.ts';
+import { checkPay } from '../checker/pay.ts';
+import { checkSagas } from '../checker/sagas.ts';
+import { openStores } from '../checker/stores.ts';
+
+let world: World;
+let run = 0;
+test.before(async () => {
+  world = await openWorld('load_pay');
+});
+test.after.always(() => world?.end());
+
+interface Request {
+  readonly method: string;
+  readonly path: string;
+  readonly body: string;
+  readonly headers: Record<string, string>;
+}
+type Answer = { readonly status: number; readonly body: string } | undefined;
+
+/** Remittances as a server of their own beside money and banking, and everything that carries out; its address. */
+async function serve(t: ExecutionContext, pay: Awaited<ReturnType<typeof startPay>>): Promise<string> {
+  const { clock, registry, way, serviceToken } = pay;
+  const remittances = remittanceStore({ database: async () => world.of('remittance'), clock });
+  const http = await startTestHttp({ processName: 'pay', log: testLog, registry: createRegistry() });
+  registerRemittanceRoutes(http.app as never, { remittances, pseudonymKey, feeMinor: 500, onAccepted() {} });
+  await http.open();
+  const { baseUrl } = way;
+  const makeCall = callsOf({
+    moneyUrl: baseUrl,
+    bankingUrl: baseUrl,
+    token: serviceToken,
+    timeoutMs: 2_000,
+    registry,
+    leftAloneMs: 100,
+  });
+  const sagas = carryOut({ remittances, makeCall, leaseMs: 20_000, log: testLog, registry, everyMs: 20 });
+  pay.recharge();
+  pay.sendToBanks();
+  const ended = new AbortController();
+  const told = (async () => {
+    while (!ended.signal.aborted) {
+      await pay.tell();
+      for (const record of [
+        ...(await eventsOf(world, 'money', 'recharge-events')),
+        ...(await eventsOf(world, 'banking', 'firmbanking-events')),
+      ])
+        await remittances.told(readEnd(record));
+      await new Promise((resolve) => setTimeout(resolve, 200));
+    }
+  })();
+  t.teardown(async () => {
+    ended.abort();
+    await told;
+    await sagas.stop();
+    await http.close(100);
+  });
+  return `http://127.0.0.1:${http.address().port}`;
+}
+
+/** Sends for some seconds through an entrance that treats what members ask for so (undefined: no answer), and judges. */
+async function judged(
+  t: ExecutionContext,
+  treat: (asked: Request & { forward(): Promise<NonNullable<Answer>>; number: number }) => Promise<Answer>,
+  retryForMs = 60_000,
+) {
+  t.timeout(240_000);
+  const pay = await startPay(t, world);
+  const remittanceUrl = await serve(t, pay);
+  let asked = 0;
+  const server = createServer(async (request, response) => {
+    const path = request.url!;
+    const headers = Object.fromEntries(
+      ['authorization', 'content-type', 'idempotency-key'].flatMap((name) =>
+        request.headers[name] === undefined ? [] : [[name, String(request.headers[name])]],
+      ),
+    );
+    const one: Request = { method: request.method!, path, body: await text(request), headers };
+    const forward = async (): Promise<NonNullable<Answer>> => {
+      // Membership is not part of this: whoever joins is a member.
+      if (path === '/pay/members') {
+        const { memberId } = await pay.member(JSON.parse(one.body).name);
+        return { status: 201, body: JSON.stringify({ memberId }) };
+      }
+      const base = path.startsWith('/pay/remittances') ? remittanceUrl : pay.way.baseUrl;
+      const answer = await fetch(`${base}${path}`, {
+        method: one.method,
+        headers,
+        ...(one.body === '' ? {} : { body: one.body }),
+      });
+      return { status: answer.status, body: await answer.text() };
+    };
+    const isAsking = one.method === 'POST' && /^\/pay\/(remittances|money\/recharges)$/.test(path);
+    const answer = await (isAsking ? treat({ ...one, forward, number: asked++ }) : forward()).catch(
+      () => undefined,
+    );
+    if (answer === undefined) response.destroy();
+    else response.writeHead(answer.status, { 'content-type': 'application/json' }).end(answer.body);
+  });
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+  const payUrl = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const outsideUrl = world.banks.url().replace(/\/banks$/, '');
+  const stores = openStores(
+    Object.fromEntries(Object.entries(world.settings).map(([key, value]) => [key, String(value)])),
+  );
+  t.teardown(async () => {
+    server.close();
+    server.closeAllConnections();
+    await stores.close();
+  });
+  const since = await stores.now();
+  const load = await openPay({
+    payUrl,
+    outsideUrl,
+    token: operatorToken,
+    prefix: `run-${++run}`,
+    banks: [`bad-${run}-a`, `bad-${run}-b`],
+    seed: 7,
+    retryForMs,
+  });
+  t.teardown(load.close);
+  const told = await load.run({ rate: 15, durationMs: 8_000, misbehave: true });
+  const rows = await stores.sagas(since);
+  const variables = {
+    MUSTER_PAY_URL: payUrl,
+    MUSTER_API_TOKEN: operatorToken,
+    MUSTER_OUTSIDE_WORLD_URL: outsideUrl,
+  };
+  const places = told.members.flatMap(({ bank, payee }) => [bank, payee]);
+  const { accounts: atBanks, sumMinor } = await atBanksOf(places, variables);
+  const balances = await balancesOf(
+    told.members.map(({ memberId }) => memberId),
+    variables,
+  );
+  const verdict = checkPay({ told, rows, balances, atBanks, banksSumMinor: sumMinor });
+  const ends = Map.groupBy(told.asked, ({ end, outcome }) => end ?? outcome);
+  t.log({
+    ends: Object.fromEntries([...ends].map(([end, list]) => [end, list.length])),
+    problems: told.problems,
+    endMs: told.endMs,
+  });
+  return { told, verdict, sagas: checkSagas(rows), snapshot: await stores.snapshot() };
+}
+const kinds = ({ findings }: { readonly findings: readonly { readonly kind: string }[] }) => [
+  ...new Set(findings.map(({ kind }) => kind)),
+];
+
+test.serial(
+  'lost answers and bad banks: all that was accepted has ended, and moved what it says',
+  async (t) => {
+    const { told, verdict, sagas, snapshot } = await judged(t, async ({ number, forward }) => {
+      if (number % 7 === 3) return { status: 503, body: '{}' };
+      const answer = await forward();
+      return number % 5 === 2 ? undefined : answer;
+    });
+    t.deepEqual(verdict.findings, []);
+    t.deepEqual(sagas.findings, []);
+    t.true(verdict.acked > 80, String(verdict.acked));
+    t.true(verdict.repeats > 3, String(verdict.repeats));
+    t.is(verdict.inDoubt, 0);
+    for (const end of ['DONE', 'FAILED'] as const) t.true(told.asked.some((one) => one.end === end));
+    t.true(told.asked.some(({ outcome }) => outcome === 'refused'));
+    t.like(snapshot[0], { currency: 'KRW', balancesMinor: 0, overdrawn: 0 });
+  },
+);
+
+test.serial(
+  'an entrance that drops what it has accepted, and one that does it twice, are caught',
+  async (t) => {
+    let dropped = 0;
+    const { verdict } = await judged(t, async ({ number, path, headers, forward }) => {
+      if (number % 20 === 4 && path.endsWith('recharges')) {
+        dropped += 1;
+        return { status: 202, body: JSON.stringify({ rechargeId: '00000000-0000-7000-8000-000000000000' }) };
+      }
+      if (number % 20 === 8) {
+        const key = headers['idempotency-key'];
+        headers['idempotency-key'] = `${key}-again`;
+        await forward();
+        headers['idempotency-key'] = key!;
+      }
+      return forward();
+    });
+    t.true(dropped > 0);
+    t.true(kinds(verdict).includes('lost'), kinds(verdict).join());
+    t.true(kinds(verdict).includes('from-nowhere'), kinds(verdict).join());
+  },
+);
