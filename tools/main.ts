@@ -12,6 +12,7 @@ import { addDrill } from './verbs/drill.ts';
 import { addEnv } from './verbs/env.ts';
 import { addLogs } from './verbs/logs.ts';
 import { addMap } from './verbs/map.ts';
+import { addPlan } from './verbs/plan.ts';
 import { addPromises } from './verbs/promises.ts';
 import { addProveAlerts } from './verbs/prove-alerts.ts';
 import { addRender } from './verbs/render.ts';
@@ -44,6 +45,7 @@ const program = new Command('./muster')
 
 for (const add of [
   addUp,
+  addPlan,
   addDown,
   addStatus,
   addPromises,

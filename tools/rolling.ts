@@ -62,6 +62,19 @@ export function rollingOrder(
   return [...nodes].sort((a, b) => rank(a) - rank(b) || (a.alias < b.alias ? -1 : 1));
 }
 
+/** The changes of a plan as they would be made: nodes that are replaced first, in the order of the roll. */
+export async function inRollingOrder(
+  environment: Environment,
+  changes: readonly PlannedChange[],
+): Promise<readonly PlannedChange[]> {
+  const nodes = replacedNodes(changes);
+  if (nodes.length === 0) return changes;
+  const order = rollingOrder(nodes, await standingOf(environment)).map(({ address }) => address);
+  const rank = ({ address }: PlannedChange) =>
+    order.includes(address) ? order.indexOf(address) : order.length;
+  return [...changes].sort((a, b) => rank(a) - rank(b));
+}
+
 export interface RollOptions {
   readonly environment: Environment;
   readonly variables: Readonly<Record<string, string>>;

@@ -13,27 +13,8 @@ export function addEnv(program: Command): void {
     ],
     exits: ['config'],
     async run({ environment, images: wanted }) {
-      const [variables, secrets, deployment, provider, engine, render] = await Promise.all([
-        import('../../environment/variables.ts'),
-        import('../../environment/secrets.ts'),
-        import('../deployment.ts'),
-        import('../provider.ts'),
-        import('../engine.ts'),
-        import('../render.ts'),
-      ]);
       // What is printed must work at once: the files that a synthesis reads are made here.
-      await secrets.ensureSecrets(variables.secretsFile(environment));
-      await render.writeRendered(await render.renderEverything());
-      const running = await engine.runningEngine().catch(() => undefined);
-      const remembered = wanted ?? (await deployment.rememberedImages(environment));
-      const canPull = async () => running !== undefined && (await engine.canPull(running.dockerHost));
-      const images = remembered ?? ((await canPull()) ? 'registry' : 'build');
-      const all = variables.cdktfVariables(environment, {
-        images,
-        localImages: running === undefined ? [] : await deployment.loadedImages(images),
-        dockerHost: running?.dockerHost ?? process.env.DOCKER_HOST,
-        terraformConfigFile: await provider.knownTerraformConfigFile(images),
-      });
+      const all = await (await import('../by-hand.ts')).variablesByHand(environment, wanted);
       for (const [name, value] of Object.entries(all))
         say(`export ${name}='${value.replaceAll("'", "'\\''")}'`);
       const here = (await import('../../environment/paths.ts')).checkout;

@@ -1,0 +1,50 @@
+import test from 'ava';
+import { environments } from '../catalog/environments.ts';
+import { painter } from '../drawing/table.ts';
+import { planTable, stepsOf } from './plan-table.ts';
+import type { PlannedChange } from './terraform.ts';
+
+const { dev } = environments;
+const change = (name: string, ...actions: PlannedChange['actions']): PlannedChange => ({
+  address: name,
+  name,
+  actions,
+});
+
+test('a plan says what is replaced and what people notice of it, and leaves out what stays', (t) => {
+  const steps = stepsOf(
+    [
+      change('kafka-2', 'delete', 'create'),
+      change('kafka-1', 'no-op'),
+      change('topics', 'delete', 'create'),
+      change('mysql', 'delete', 'create'),
+      change('api', 'delete', 'create'),
+      change('promotion', 'delete', 'create'),
+      change('jaeger', 'update'),
+      change('volume mysql-data', 'delete'),
+    ],
+    dev,
+  );
+  t.deepEqual(
+    steps.map(({ name, change: is }) => `${name} ${is}`),
+    [
+      'kafka-2 replaced',
+      'topics run again',
+      'mysql replaced',
+      'api replaced',
+      'promotion replaced',
+      'jaeger changed in place',
+      'volume mysql-data removed',
+    ],
+  );
+  const notice = Object.fromEntries(steps.map(({ name, notice: says }) => [name, says]));
+  t.regex(notice['kafka-2']!, /one after the other/);
+  t.regex(notice.mysql!, /503/);
+  t.regex(notice.api!, /requests fail/);
+  t.regex(notice.promotion!, /waits/);
+  t.is(notice.topics, undefined);
+  t.regex(notice['volume mysql-data']!, /gone/);
+  const text = planTable([{ name: 'dev-kafka', steps }], painter(false));
+  t.regex(text, /dev-kafka +kafka-2 +replaced +one after the other/);
+  t.is(planTable([{ name: 'dev-kafka', steps: [] }], painter(false)), 'Nothing would change.');
+});

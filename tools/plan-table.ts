@@ -1,0 +1,65 @@
+/** What an `up` would change, in words: what, in which order, and what people will notice. Pure. */
+import type { Environment } from '../catalog/environments.ts';
+import { type Paint, plainTable, tableText } from '../drawing/table.ts';
+import type { PlannedChange } from './terraform.ts';
+
+export interface PlannedStep {
+  /** `kafka-2`, `topics`, `volume mysql-data` */
+  readonly name: string;
+  readonly change: 'created' | 'changed in place' | 'replaced' | 'removed' | 'run again';
+  /** What people notice; undefined: nothing. */
+  readonly notice: string | undefined;
+}
+
+const jobs = new Set(['topics', 'migrations', 'cmak-seed']);
+
+/** By component, while it is replaced. */
+function noticeOf(name: string, environment: Environment): string | undefined {
+  if (/^(kafka|zookeeper)-\d+$/.test(name))
+    return 'one after the other: no request fails, some take up to 3 s';
+  if (name === 'mysql')
+    return 'orders, coupons and my-pay answer 503 for about 10 s; nothing accepted is lost';
+  if (name === 'redis') return 'rankings stand still and nobody can log in for some seconds';
+  const process = environment.processes.list.find(
+    (one) => name.replace(/-\d+$/, '') === one.name || name === one.name,
+  );
+  if (process === undefined) return 'it is not watched, or seen, for some seconds';
+  return process.publishedPort === undefined
+    ? 'its work waits for about 10 s'
+    : 'its requests fail until the new one is ready, about 10 s';
+}
+
+/** Steps of a plan in the order of its changes; what stays as it is is left out. */
+export function stepsOf(changes: readonly PlannedChange[], environment: Environment): readonly PlannedStep[] {
+  return changes.flatMap(({ name, actions }): PlannedStep[] => {
+    if (actions.includes('delete') && actions.includes('create'))
+      return jobs.has(name)
+        ? [{ name, change: 'run again', notice: undefined }]
+        : [{ name, change: 'replaced', notice: noticeOf(name, environment) }];
+    if (actions.includes('delete'))
+      return [
+        { name, change: 'removed', notice: name.startsWith('volume ') ? 'its data is gone' : undefined },
+      ];
+    if (actions.includes('create')) return [{ name, change: 'created', notice: undefined }];
+    if (actions.includes('update')) return [{ name, change: 'changed in place', notice: undefined }];
+    return [];
+  });
+}
+
+/** One table for the stacks, in the order of their deployment. */
+export function planTable(
+  stacks: readonly { readonly name: string; readonly steps: readonly PlannedStep[] }[],
+  paint: Paint,
+): string {
+  if (stacks.every(({ steps }) => steps.length === 0)) return 'Nothing would change.';
+  const table = plainTable(['stack', 'what', 'is', 'people notice'], [], paint);
+  for (const { name, steps } of stacks)
+    for (const step of steps)
+      table.push([
+        paint('dim', name),
+        step.name,
+        step.change === 'replaced' || step.change === 'removed' ? paint('yellow', step.change) : step.change,
+        step.notice ?? paint('dim', 'nothing'),
+      ]);
+  return tableText(table);
+}

@@ -1,0 +1,40 @@
+/** `./muster plan`: what `up` would change, and what people would notice. */
+import type { Command } from 'commander';
+import { paint, say, sayJson } from '../terminal.ts';
+import { addVerb } from '../verb.ts';
+
+export function addPlan(program: Command): void {
+  addVerb<{ json?: boolean }>(program, {
+    usage: 'plan',
+    description: 'say what up would change, in which order, and what people would notice; changes nothing',
+    examples: [
+      ['plan', 'before an up'],
+      ['plan --json', 'for programs'],
+    ],
+    exits: ['failed', 'unavailable', 'config'],
+    configure: (command) => command.option('--json', 'for programs'),
+    async run({ environment, images, signal }, { json }) {
+      const [{ synthesise, planStack }, { variablesByHand }, { planTable, stepsOf }, { inRollingOrder }] =
+        await Promise.all([
+          import('../terraform.ts'),
+          import('../by-hand.ts'),
+          import('../plan-table.ts'),
+          import('../rolling.ts'),
+        ]);
+      const variables = await variablesByHand(environment, images);
+      const stacks = await synthesise(environment, variables, signal);
+      const planned = await Promise.all(
+        stacks.map(async (stack) => {
+          const { changes } = await planStack(stack, variables, signal);
+          return {
+            name: stack.name,
+            steps: stepsOf(await inRollingOrder(environment, changes), environment),
+          };
+        }),
+      );
+      if (json === true) sayJson(planned);
+      else say(planTable(planned, paint));
+      return undefined;
+    },
+  });
+}
