@@ -43,6 +43,12 @@ export function parseTraceparent(text: string): SpanContext | undefined {
   };
 }
 
+/** Of a traceparent that is kept with what a request has made: what people are told of it. */
+export function traceIdIn(traceparent: string | undefined): { readonly traceId?: string } {
+  const found = traceparent === undefined ? undefined : parseTraceparent(traceparent);
+  return found === undefined ? {} : { traceId: found.traceId };
+}
+
 /** The traceparent header that makes a receiver continue from this span. */
 export function traceparentOf(spanContext: SpanContext): string {
   const flags = (spanContext.traceFlags & 0xff).toString(16).padStart(2, '0');

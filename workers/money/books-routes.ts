@@ -1,13 +1,14 @@
-/** HTTP of the books, for employees: the journal of a day. It names no member: accounts are pseudonyms. */
+/** HTTP of the books, for employees: the newest transfers, the journal of a day. It names no member: accounts are pseudonyms. */
 import { Readable } from 'node:stream';
 import type { FastifyInstance, FastifyReply } from 'fastify';
 import type { Kysely } from 'kysely';
 import { Type } from 'typebox';
+import { uuidPattern } from '../../catalog/events/uuid.ts';
 import { daysOf } from '../base/days.ts';
 import { failures, HttpError } from '../http/errors.ts';
-import { typed } from '../http/typed.ts';
+import { type TypedHttp, typed } from '../http/typed.ts';
 import { databaseNowMs } from '../store/database.ts';
-import { journal, type Span, settledAfterMs } from './journal.ts';
+import { journal, newestTransfers, type Span, settledAfterMs } from './journal.ts';
 
 export interface BooksRoutesOptions {
   database(): Promise<Kysely<unknown>>;
@@ -19,6 +20,7 @@ export interface BooksRoutesOptions {
 
 export function registerBooksRoutes(http: FastifyInstance, options: BooksRoutesOptions): void {
   const app = typed(http);
+  registerTransfers(app, options);
   const { rangeOf } = daysOf(options.timeZone);
 
   /** What is settled of a day. Throws 422 for what is no day, or one that has not begun. */
@@ -65,6 +67,59 @@ export function registerBooksRoutes(http: FastifyInstance, options: BooksRoutesO
         .type('text/csv; charset=utf-8; header=present')
         .header('content-disposition', `attachment; filename="${name}"`)
         .send(Readable.from(journal(options.database, span)));
+    },
+  );
+}
+
+function registerTransfers(app: TypedHttp, { database }: BooksRoutesOptions): void {
+  app.get(
+    '/pay/money/transfers',
+    {
+      config: { callers: ['operator'] },
+      schema: {
+        summary: 'What was booked, with both sides of each leg, the newest first',
+        description:
+          'Entries as they are in the books, two a leg, which sum to zero. `next` is there while there may be more: pass it as `before`. By the time at which a transfer was begun: one that is booked meanwhile may be older than the first of a page.',
+        tags: ['money'],
+        querystring: Type.Object({
+          limit: Type.Integer({ minimum: 1, maximum: 200, default: 50 }),
+          before: Type.String({ pattern: uuidPattern, default: 'ffffffff-ffff-ffff-ffff-ffffffffffff' }),
+        }),
+        response: {
+          200: Type.Object({
+            transfers: Type.Array(
+              Type.Object({
+                transferId: Type.String(),
+                bookedAt: Type.String(),
+                currency: Type.String(),
+                corrects: Type.Optional(Type.String({ description: 'the transfer that it takes back' })),
+                entries: Type.Array(
+                  Type.Object({
+                    account: Type.String({
+                      description: 'pseudonym of a member, or our account: house:bank',
+                    }),
+                    amountMinor: Type.Integer({ description: 'below zero: a debit' }),
+                    reason: Type.String(),
+                  }),
+                ),
+              }),
+            ),
+            next: Type.Optional(Type.String()),
+          }),
+          ...failures,
+        },
+      },
+    },
+    async ({ query }) => {
+      const transfers = await newestTransfers(await database(), query);
+      return {
+        transfers: transfers.map(({ bookedAtMs, ...rest }) => ({
+          ...rest,
+          bookedAt: new Date(bookedAtMs).toISOString(),
+          entries: [...rest.entries],
+        })),
+        ...(transfers.length < query.limit ? {} : { next: transfers.at(-1)!.transferId }),
+      };
     },
   );
 }

@@ -226,3 +226,50 @@ test.serial('a page reads as many rows as it tells, whatever else is in the book
   // The leg, two accounts, two entries; and the first legs of a page that have the time of the last of the one before.
   t.true(read < legsOfDay * 12, `${read} rows for ${legsOfDay} legs`);
 });
+
+test('the newest transfers have both sides of each leg, by pages, and each sums to zero', async (t) => {
+  const http = await startTestHttp({ processName: 'pay', log: testLog, registry: createRegistry() });
+  registerBooksRoutes(http.app as never, { database: async () => db, timeZone });
+  await http.open();
+  t.teardown(() => http.close(100));
+  const ask = async (query: string, token = operatorToken) => {
+    const url = `http://127.0.0.1:${http.address().port}/pay/money/transfers?${query}`;
+    const answer = await fetch(url, { headers: { authorization: `Bearer ${token}` } });
+    // biome-ignore lint/suspicious/noExplicitAny: an answer of a route
+    return { status: answer.status, json: (await answer.json()) as any };
+  };
+  const [alice, bob] = [await someone(), await someone()];
+  // Others book beside this test: these are the newest of all for a long time.
+  const later = (n: number) => uuidV7(Date.now() + 10 ** 9 + n);
+  const ids = [later(1), later(2), later(3)];
+  await bookAt(Date.now(), { ...transfer(legs(house('bank', 'KRW'), alice, 900)), transferId: ids[0]! });
+  await bookAt(Date.now(), { ...transfer(legs(alice, bob, 300, 200)), transferId: ids[1]! });
+  await bookAt(Date.now(), { kind: 'correct', transferId: ids[2]!, corrects: ids[1]! });
+
+  const first = (await ask('limit=2')).json;
+  t.deepEqual(
+    first.transfers.map(({ transferId }: { transferId: string }) => transferId),
+    [ids[2], ids[1]],
+    'a page holds whole transfers',
+  );
+  t.is(first.transfers[0].corrects, ids[1]);
+  t.like(first.transfers[1], {
+    currency: 'KRW',
+    entries: [
+      { account: alice, amountMinor: -300, reason: 'transfer' },
+      { account: bob, amountMinor: 300 },
+      { account: alice, amountMinor: -200 },
+      { account: bob, amountMinor: 200 },
+    ],
+  });
+  const [increase] = (await ask(`limit=1&before=${first.next}`)).json.transfers;
+  t.like(increase, { transferId: ids[0], entries: [{ account: 'house:bank', amountMinor: -900 }] });
+  for (const { entries } of [...first.transfers, increase]) {
+    const sum = entries.reduce(
+      (all: number, { amountMinor }: { amountMinor: number }) => all + amountMinor,
+      0,
+    );
+    t.is(sum, 0);
+  }
+  t.is((await ask('', await tokenOf('customer', 'alice'))).status, 403);
+});

@@ -6,6 +6,7 @@ import { uuidPattern } from '../../catalog/events/uuid.ts';
 import { errorBody, failures, HttpError, inUse, refused } from '../http/errors.ts';
 import { idempotencyKey, onceOf } from '../http/idempotent.ts';
 import { typed } from '../http/typed.ts';
+import { traceIdIn } from '../kafka/tracing-kafka.ts';
 import { type Callers, isService } from './callers.ts';
 import { rechargeStates } from './recharge.ts';
 import type { FoundRecharge, RechargeStore } from './recharges.ts';
@@ -29,6 +30,7 @@ const rechargeBody = Type.Object({
   transferId: Type.Optional(Type.String({ description: 'that booked it' })),
   requestedAt: Type.String(),
   decidedAt: Type.Optional(Type.String()),
+  traceId: Type.Optional(Type.String({ description: 'of the request and all that came of it' })),
 });
 
 export interface RechargeRoutesOptions {
@@ -131,7 +133,7 @@ export function registerRechargeRoutes(
   );
 }
 
-function view({ one, requestedAtMs, decidedAtMs }: FoundRecharge) {
+function view({ one, requestedAtMs, decidedAtMs, traceparent }: FoundRecharge) {
   const { rechargeId, bankAccountId, amountMinor, currency, state, reason, firmbankingId, transferId } = one;
   return {
     rechargeId,
@@ -143,5 +145,6 @@ function view({ one, requestedAtMs, decidedAtMs }: FoundRecharge) {
     ...(transferId === undefined ? {} : { transferId }),
     requestedAt: new Date(requestedAtMs).toISOString(),
     ...(decidedAtMs === undefined ? {} : { decidedAt: new Date(decidedAtMs).toISOString() }),
+    ...traceIdIn(traceparent),
   };
 }

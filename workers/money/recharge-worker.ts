@@ -1,5 +1,4 @@
 /** Carries recharges out: what worker `money-recharges` does. */
-import { context, propagation, ROOT_CONTEXT } from '@opentelemetry/api';
 import type { Registry } from 'prom-client';
 import type { ConsumerGroup } from '../../catalog/groups.ts';
 import { metrics } from '../../catalog/metrics.ts';
@@ -7,6 +6,7 @@ import type { Logger } from '../base/log.ts';
 import { counter, gauge } from '../base/metrics.ts';
 import { untilUp } from '../base/not-now.ts';
 import { consume } from '../kafka/consume.ts';
+import { inSpan } from '../kafka/tracing-kafka.ts';
 import { type DueWork, startDueWork } from '../platform/due-work.ts';
 import type { Started, WorkerDeps } from '../platform/worker.ts';
 import { readFirmbankingDecided } from './events.ts';
@@ -33,13 +33,10 @@ export function carryOut(options: {
     what: 'recharges',
     claim: (most) => recharges.claim(most, leaseMs),
     async work(claimed) {
-      const carrier = claimed.traceparent === undefined ? {} : { traceparent: claimed.traceparent };
-      await context.with(propagation.extract(ROOT_CONTEXT, carrier), async () => {
-        const { call, one } = claimed;
-        const word = await (call === 'ASK' ? firmbankings.ask(one) : firmbankings.find(one));
-        const state = await untilUp(() => recharges.finish(claimed, word), { signal: stopping.signal });
-        if (state === 'DONE' || state === 'FAILED') ended.inc({ state });
-      });
+      const { call, one } = claimed;
+      const word = await (call === 'ASK' ? firmbankings.ask(one) : firmbankings.find(one));
+      const state = await untilUp(() => recharges.finish(claimed, word), { signal: stopping.signal });
+      if (state === 'DONE' || state === 'FAILED') ended.inc({ state });
     },
     atOnce,
     log,
@@ -69,8 +66,9 @@ export async function startHearing(
     // A transaction each.
     atOnce: 100,
     async apply(records) {
-      for (const { data } of records) {
-        const state = await recharges.told(data.firmbankingId, wordOf(data));
+      for (const { data, span } of records) {
+        // What it books and tells belongs to the trace of the request.
+        const state = await inSpan(span, () => recharges.told(data.firmbankingId, wordOf(data)));
         if (state === 'DONE' || state === 'FAILED') ended.inc({ state });
       }
       return undefined;

@@ -1,5 +1,5 @@
 /** What happens to recharges, in one transaction each, and what people ask of them. */
-import { context, propagation } from '@opentelemetry/api';
+import { context, propagation, trace } from '@opentelemetry/api';
 import { type Kysely, sql, type Transaction } from 'kysely';
 import type { RechargeDecided } from '../../catalog/events/money.ts';
 import { topics } from '../../catalog/topics.ts';
@@ -23,6 +23,8 @@ import {
 } from './recharge.ts';
 import { findAccount, ledgerRows, lockAccount } from './store.ts';
 
+const tracer = trace.getTracer('muster/money');
+
 type Db = Kysely<unknown>;
 type Trx = Transaction<unknown>;
 
@@ -44,6 +46,8 @@ export interface FoundRecharge {
   readonly one: Recharge;
   readonly requestedAtMs: number;
   readonly decidedAtMs: number | undefined;
+  /** Of the request that made it. */
+  readonly traceparent: string | undefined;
 }
 
 export interface RechargeStoreOptions {
@@ -64,7 +68,7 @@ export function rechargeStore({ database, houseAccount, clock }: RechargeStoreOp
   async function apply(
     trx: Trx,
     now: number,
-    row: StoredRecharge,
+    row: FoundRecharge,
     claim: number | undefined,
     word: RechargeWord,
   ): Promise<RechargeState | undefined> {
@@ -93,7 +97,9 @@ export function rechargeStore({ database, houseAccount, clock }: RechargeStoreOp
       await save(trx, row, { ...row.one, reason: 'BOOKING_REFUSED' }, { againInMs: bookAgainMs, now });
       return undefined;
     }
+    const span = trace.getActiveSpan() && tracer.startSpan('book recharge');
     await rows.write(decision, now);
+    span?.end();
     await save(trx, row, { ...change.next, transferId }, { againInMs: undefined, now });
     return 'DONE';
   }
@@ -204,14 +210,10 @@ async function acceptWithin(
   return { ok: true, rechargeId };
 }
 
-interface StoredRecharge extends FoundRecharge {
-  readonly traceparent: string | undefined;
-}
-
 /** Writes a recharge as it is from now on; when it has ended also its event. */
 async function save(
   trx: Trx,
-  { one: before }: StoredRecharge,
+  { one: before }: FoundRecharge,
   next: Recharge,
   { againInMs, now }: { readonly againInMs: number | undefined; readonly now: number },
 ): Promise<void> {
@@ -252,7 +254,7 @@ function decidedRecord(one: Recharge, decidedAtMs: number): OutgoingRecord {
   });
 }
 
-async function rechargeRows(db: Db | Trx, where: ReturnType<typeof sql>): Promise<readonly StoredRecharge[]> {
+async function rechargeRows(db: Db | Trx, where: ReturnType<typeof sql>): Promise<readonly FoundRecharge[]> {
   const { rows } = await sql<{
     recharge_id: Buffer;
     account_id: string;

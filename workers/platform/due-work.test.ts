@@ -2,15 +2,20 @@ import test from 'ava';
 import { testLog } from '../kafka/testing.ts';
 import { gapMs, startDueWork } from './due-work.ts';
 
+interface Row {
+  readonly id: string;
+  readonly traceparent: string | undefined;
+}
+
 /** Rows that are due, and steps that end when they are told to. */
 function rows(ids: readonly string[], t: { teardown(end: () => Promise<void>): void }, atOnce = 2) {
   const due = [...ids];
   const steps = new Map<string, PromiseWithResolvers<void>>();
   let begun = Promise.withResolvers<void>();
-  const work = startDueWork<string>({
+  const work = startDueWork<Row>({
     what: 'rows',
-    claim: async (most) => due.splice(0, most),
-    work(id) {
+    claim: async (most) => due.splice(0, most).map((id) => ({ id, traceparent: undefined })),
+    work({ id }) {
       const step = Promise.withResolvers<void>();
       steps.set(id, step);
       begun.resolve();
@@ -66,7 +71,7 @@ test('a step that fails ends neither the others nor the looking', async (t) => {
 test('a look that fails is made again', async (t) => {
   let looks = 0;
   const seen = Promise.withResolvers<void>();
-  const work = startDueWork<string>({
+  const work = startDueWork<Row>({
     what: 'rows',
     async claim() {
       looks += 1;

@@ -3,10 +3,16 @@
  * so whoever dies leaves it to the next, and no queue and no timer outside of the row can lose it.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
+import { context, propagation, ROOT_CONTEXT, trace } from '@opentelemetry/api';
 import type { Logger } from '../base/log.ts';
 
-export interface DueWorkOptions<Claimed> {
-  /** For log lines: `recharges`. */
+/** Of a row: the trace that its steps are part of, that of the request which made it. */
+interface Traced {
+  readonly traceparent: string | undefined;
+}
+
+export interface DueWorkOptions<Claimed extends Traced> {
+  /** For log lines and spans: `recharges`. */
   readonly what: string;
   /** Takes up to so many rows that are due, and commits what is about to be done before it is. */
   claim(most: number): Promise<readonly Claimed[]>;
@@ -35,8 +41,22 @@ export function gapMs(tries: number): number {
 /** When a row is due again whose call was none, because the other side is known to be away: that costs nothing. */
 export const putOffMs = 10_000;
 
+const tracer = trace.getTracer('muster/due-work');
+
+/** Runs a step as a span of its row's trace; without one there is none to begin. */
+async function inTrace({ traceparent }: Traced, name: string, step: () => Promise<void>): Promise<void> {
+  if (traceparent === undefined) return context.with(ROOT_CONTEXT, step);
+  const parent = propagation.extract(ROOT_CONTEXT, { traceparent });
+  const span = tracer.startSpan(name, {}, parent);
+  try {
+    await context.with(trace.setSpan(parent, span), step);
+  } finally {
+    span.end();
+  }
+}
+
 /** Works on what is due until stopped; several processes may. */
-export function startDueWork<Claimed>(options: DueWorkOptions<Claimed>): DueWork {
+export function startDueWork<Claimed extends Traced>(options: DueWorkOptions<Claimed>): DueWork {
   const { what, atOnce, log, everyMs = 300 } = options;
   const stopping = new AbortController();
   const running = new Set<Promise<void>>();
@@ -44,8 +64,7 @@ export function startDueWork<Claimed>(options: DueWorkOptions<Claimed>): DueWork
   let mayBeMore = false;
 
   function begin(claimed: Claimed): void {
-    const step = options
-      .work(claimed)
+    const step = inTrace(claimed, `step ${what}`, () => options.work(claimed))
       .catch((error: unknown) => {
         log.warn('a step did not end; it comes again', { what, error });
       })

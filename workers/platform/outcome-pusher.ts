@@ -1,9 +1,11 @@
 /** Ends of what was accepted, from their topic to the clients of this replica. That they were sent is noted nowhere: it counts when a client has acknowledged. */
+import { trace } from '@opentelemetry/api';
 import type { Logger } from 'winston';
 import type { ConsumerGroup } from '../../catalog/groups.ts';
 import type { Letter, Mailboxes } from '../http/mailbox.ts';
 import { consume } from '../kafka/consume.ts';
 import type { IncomingRecord, Kafka } from '../kafka/kafka.ts';
+import { inSpan } from '../kafka/tracing-kafka.ts';
 import type { Started } from './worker.ts';
 
 export interface PusherOptions {
@@ -17,6 +19,8 @@ export interface PusherOptions {
   onFatal(error: Error): void;
 }
 
+const tracer = trace.getTracer('muster/push');
+
 export async function startOutcomePusher(options: PusherOptions): Promise<Started> {
   const { mailboxes } = options;
   const consumer = await consume(options.kafka, {
@@ -26,8 +30,15 @@ export async function startOutcomePusher(options: PusherOptions): Promise<Starte
     pauseMs: 30,
     parse: options.parse,
     async apply(records) {
-      for (const { data } of records)
-        if (mailboxes.has(data.address)) mailboxes.push(data.address, data.letter);
+      for (const { data, span: process } of records) {
+        const { address, letter } = data;
+        if (!mailboxes.has(address)) continue;
+        inSpan(process, () => {
+          const span = process === undefined ? undefined : tracer.startSpan(`push ${letter.type}`);
+          const clients = mailboxes.push(address, letter);
+          span?.setAttribute('push.clients', clients).end();
+        });
+      }
       return undefined;
     },
     onFatal: options.onFatal,

@@ -9,6 +9,7 @@ import { errorBody, failures, HttpError, inUse } from '../http/errors.ts';
 import { idempotencyKey, onceOf } from '../http/idempotent.ts';
 import { onlyOf, userOf } from '../http/principals.ts';
 import { typed } from '../http/typed.ts';
+import { traceIdIn } from '../kafka/tracing-kafka.ts';
 import { states } from './remittance.ts';
 import type { Found, RemittanceStore } from './store.ts';
 
@@ -41,6 +42,7 @@ const remittanceBody = Type.Object({
   recharge: Type.Optional(money),
   requestedAt: Type.String(),
   decidedAt: Type.Optional(Type.String()),
+  traceId: Type.Optional(Type.String({ description: 'of the request and all that came of it' })),
 });
 
 export function registerRemittanceRoutes(http: FastifyInstance, options: RemittanceRoutesOptions): void {
@@ -156,7 +158,7 @@ export function registerRemittanceRoutes(http: FastifyInstance, options: Remitta
 const invalid = (code: `MUSTER_${string}`, field: string, reason: string) =>
   new HttpError(422, code, 'the request is not valid', [{ field, reason }]);
 
-function view({ one, requestedAtMs, decidedAtMs }: Found) {
+function view({ one, requestedAtMs, decidedAtMs, traceparent }: Found) {
   const { remittanceId, to, amountMinor, feeMinor, rechargeMinor, currency, state } = one;
   const reason = one.failure ?? one.waitsFor;
   return {
@@ -169,5 +171,6 @@ function view({ one, requestedAtMs, decidedAtMs }: Found) {
     ...(rechargeMinor === undefined ? {} : { recharge: { amountMinor: rechargeMinor, currency } }),
     requestedAt: new Date(requestedAtMs).toISOString(),
     ...(decidedAtMs === undefined ? {} : { decidedAt: new Date(decidedAtMs).toISOString() }),
+    ...traceIdIn(traceparent),
   };
 }

@@ -1,5 +1,4 @@
 /** Carries remittances out, a call at a time. */
-import { context, propagation, ROOT_CONTEXT } from '@opentelemetry/api';
 import type { Registry } from 'prom-client';
 import { metrics } from '../../catalog/metrics.ts';
 import type { Logger } from '../base/log.ts';
@@ -40,13 +39,10 @@ export function carryOut(options: SagaOptions): DueWork {
     what: 'remittances',
     claim: (most) => remittances.claim(most, leaseMs),
     async work(claimed) {
-      const carrier = claimed.traceparent === undefined ? {} : { traceparent: claimed.traceparent };
-      await context.with(propagation.extract(ROOT_CONTEXT, carrier), async () => {
-        const word = await makeCall(claimed.one);
-        const change = await untilUp(() => remittances.finish(claimed, word), { signal: stopping.signal });
-        count(change);
-        if (change?.againInMs === 0) work.wake();
-      });
+      const word = await makeCall(claimed.one);
+      const change = await untilUp(() => remittances.finish(claimed, word), { signal: stopping.signal });
+      count(change);
+      if (change?.againInMs === 0) work.wake();
     },
     atOnce,
     log,

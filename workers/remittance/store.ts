@@ -30,6 +30,8 @@ export interface Found {
   readonly one: Remittance;
   readonly requestedAtMs: number;
   readonly decidedAtMs: number | undefined;
+  /** Of the request that made it. */
+  readonly traceparent: string | undefined;
 }
 
 /** A remittance whose time has come, taken by this process: nobody else is at it until its lease ends. */
@@ -144,15 +146,11 @@ async function insert(
 
 const bytesOr = (id: string | undefined) => (id === undefined ? null : bytesOfUuid(id));
 
-interface Stored extends Found {
-  readonly traceparent: string | undefined;
-}
-
 /** The row after a word; when it has ended also its event. */
 async function apply(
   trx: Trx,
   now: number,
-  { one: before }: Stored,
+  { one: before }: Found,
   claim: number | undefined,
   word: Word,
 ): Promise<Change | undefined> {
@@ -174,7 +172,7 @@ async function apply(
   return change;
 }
 
-async function remittanceRows(db: Db | Trx, where: ReturnType<typeof sql>): Promise<readonly Stored[]> {
+async function remittanceRows(db: Db | Trx, where: ReturnType<typeof sql>): Promise<readonly Found[]> {
   const { rows } = await sql<{
     remittance_id: Buffer;
     sender: string;

@@ -7,6 +7,7 @@ import { serviceToken, urlOf } from '../base/config.ts';
 import { gauge } from '../base/metrics.ts';
 import { createMailboxes } from '../http/mailbox.ts';
 import { consume } from '../kafka/consume.ts';
+import { inSpan } from '../kafka/tracing-kafka.ts';
 import { startOutcomePusher } from '../platform/outcome-pusher.ts';
 import type { Worker, WorkerDeps } from '../platform/worker.ts';
 import { readEnd } from './events.ts';
@@ -89,7 +90,7 @@ export const remittance: Worker<typeof config> = {
       // A transaction each.
       atOnce: 100,
       async apply(records) {
-        for (const { data } of records) count(await remittances.told(data));
+        for (const { data, span } of records) count(await inSpan(span, () => remittances.told(data)));
         work.wake();
         return undefined;
       },
