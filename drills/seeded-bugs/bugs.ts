@@ -412,9 +412,9 @@ export const bugs: readonly SeededBug[] = [
     edits: [
       {
         file: relay,
-        find: 'const heads = await rows.heads(held, rowsPerShard);',
+        find: 'const { rows: heads, more } = await rows.heads(held, rowsPerShard);',
         put: `const seen = (globalThis.seenRows ??= new Map());
-      const all = await rows.heads(held, rowsPerShard);
+      const { rows: all, more } = await rows.heads(held, rowsPerShard);
       for (const { id } of all) if (!seen.has(id)) seen.set(id, Date.now());
       const heads = all.filter(({ id }) => Number(id) % 10 > 0 || Date.now() - seen.get(id) > 3_000);`,
       },

@@ -118,14 +118,17 @@ function outboxStore(world: World, store: SimulatedStore, life: Life, bugs: Rela
       },
 
       heads: (held, limit) =>
-        trx.statement([], (rows) =>
-          held.flatMap((shard) =>
+        trx.statement([], (rows) => {
+          const all = held.map((shard) =>
             inOrder(rows)
               .map((id) => ({ shard, id, record: recordOf(rows, id) }))
-              .filter(({ record }) => shardOf(record) === shard)
-              .slice(0, limit),
-          ),
-        ),
+              .filter(({ record }) => shardOf(record) === shard),
+          );
+          return {
+            rows: all.flatMap((own) => own.slice(0, limit)),
+            more: all.filter(({ length }) => length > limit).map(([first]) => first!.shard),
+          };
+        }),
 
       async removeOrdered(sent) {
         const ids = sent.map(({ id }) => id);

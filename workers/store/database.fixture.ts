@@ -8,7 +8,7 @@ import type { DatabaseSettings } from '../base/config.ts';
 import { connectionOptions, databaseOf, openDatabase, transaction } from './database.ts';
 import { foldersOf, migrate } from './migrate.ts';
 import { once } from './once.ts';
-import { appendOutbox } from './outbox.ts';
+import { appendOutbox, type OutboxRecord, outboxStore } from './outbox.ts';
 
 export const serverSettings: DatabaseSettings = {
   MYSQL_HOST: process.env.MYSQL_HOST ?? '127.0.0.1',
@@ -53,6 +53,27 @@ export async function scratchSchema(name: string): Promise<{
 
 const dropTables =
   'DROP TABLE IF EXISTS muster_once, muster_outbox, muster_outbox_due, muster_outbox_shard, muster_migration, test_effect';
+
+/** What waits in the outbox, in order per key. */
+export async function outboxRecords<DB>(db: Kysely<DB>): Promise<readonly OutboxRecord[]> {
+  const found: OutboxRecord[] = [];
+  const all = new Error('all of them');
+  const read = outboxStore(db).transaction(async ({ lockShards, heads, removeOrdered }) => {
+    const shards = await lockShards(undefined);
+    found.length = 0;
+    for (;;) {
+      const { rows } = await heads(shards, 1_000);
+      // They stay.
+      if (rows.length === 0) throw all;
+      found.push(...rows.map(({ record }) => record));
+      await removeOrdered(rows);
+    }
+  });
+  await read.catch((error: unknown) => {
+    if (error !== all) throw error;
+  });
+  return found;
+}
 
 /** A scratch schema migrated as one of our databases, with a table `test_effect (id, n)` for effects. */
 export async function scratchDatabase(name: string, like: DatabaseName = 'shop') {

@@ -98,6 +98,54 @@ test.serial(
   },
 );
 
+test.serial(
+  'many records of one transaction share rows, and are published as given, in order per key',
+  async (t) => {
+    const records = Array.from({ length: 450 }, (_, n) => ({
+      topic: `out-${n % 3}`,
+      key: n % 50 === 0 ? null : `k${n % 7}`,
+      value: n % 60 === 1 ? null : `"${n} ø"`,
+      headers: { ce_id: String(n), raw: Buffer.from([0, n % 256]) },
+    }));
+    await transaction(db, (trx) => appendOutbox(trx, records));
+    t.true((await countOf(db, 'muster_outbox')) < 20);
+
+    const sent: OutgoingRecord[] = [];
+    const running = relay(async (batch) => void sent.push(...batch), { pollMs: 20 });
+    await until(() => sent.length >= records.length);
+    await running.stop();
+    const wayOf = ({ topic, key }: OutgoingRecord) => `${topic} ${key}`;
+    const text = ({ topic, key, value, headers }: OutgoingRecord) => ({
+      topic,
+      key: key && String(key),
+      value: value && String(value),
+      headers,
+    });
+    const inOrder = (all: readonly OutgoingRecord[]) =>
+      new Map([...Map.groupBy(all, wayOf)].toSorted().map(([way, own]) => [way, own.map(text)]));
+    t.deepEqual(inOrder(sent), inOrder(records));
+    t.is(await countOf(db, 'muster_outbox'), 0);
+  },
+);
+
+test.serial('records of a key go out in the order of their commits, however many come at once', async (t) => {
+  // The relay begins when all of it waits: more of either kind than it reads in one step.
+  let last = 0;
+  for (let round = 0; round < 30; round++)
+    await append(
+      Array.from({ length: [1, 2, 120, 9, 3][round % 5]! }, () => ({ key: 'k', value: String(last++) })),
+    );
+  const sent: OutgoingRecord[] = [];
+  const running = relay(async (batch) => void sent.push(...batch), { pollMs: 20, rowsPerShard: 5 });
+  await until(() => sent.length >= last);
+  await running.stop();
+  t.deepEqual(
+    sent.map(({ value }) => Number(value)),
+    Array.from({ length: last }, (_, n) => n),
+  );
+  t.is(await countOf(db, 'muster_outbox'), 0);
+});
+
 test.serial('what rolls back is never published', async (t) => {
   const sent: OutgoingRecord[] = [];
   const running = relay(

@@ -14,7 +14,7 @@
  */
 import { deflateSync, inflateSync } from 'node:zlib';
 import { context, propagation } from '@opentelemetry/api';
-import { type Kysely, sql, type Transaction } from 'kysely';
+import { type Kysely, type RawBuilder, sql, type Transaction } from 'kysely';
 import { MusterError } from '../base/errors.ts';
 import { type Headers, murmur2, type OutgoingRecord } from '../kafka/kafka.ts';
 import { onCommit, transaction } from './database.ts';
@@ -30,6 +30,16 @@ import {
 
 /** As many as rows in muster_outbox_shard. */
 const shardCount = 8;
+/**
+ * Of so many records at once those of a shard share rows, numbered as its own shard beyond the others but by the same ids.
+ * Fewer are a row each, which people can read.
+ */
+const packedFromRecords = 9;
+/** Most records and characters of such a row. */
+const packedRecords = 100;
+const packedBytes = 1_000_000;
+/** Such rows of a shard in one step of a relay. */
+const packedHeads = 8;
 /** Below Kafka's default limit of a batch (1 MiB), so that no row can ever be too long to send. */
 const maxRecordBytes = 900_000;
 /** Below what a server takes in one statement (16 MiB). */
@@ -50,25 +60,51 @@ export async function appendOutbox<DB>(
   records: readonly OutboxRecord[],
 ): Promise<void> {
   if (records.length === 0) return;
-  const carrier = traceCarrier();
-  const shards = new Set<number>();
-  const rows = records.map((record) => {
-    const key = record.key === null ? null : Buffer.from(record.key as string);
-    const value = record.value === null ? null : Buffer.from(record.value as string);
-    const headers = JSON.stringify(encodeHeaders({ ...carrier, ...record.headers }));
-    checkSize(record.topic, key?.length ?? 0, (value?.length ?? 0) + headers.length);
-    const shard = shardOf(record.topic, key);
-    shards.add(shard);
-    return sql`(${shard}, ${record.topic}, ${key}, ${value}, ${headers}, UTC_TIMESTAMP(3))`;
-  });
+  const shards = Map.groupBy(records, shardOf);
+  const rows = records.length < packedFromRecords ? plainRows(records) : packedRows(shards);
   for (let from = 0; from < rows.length; from += 500) {
     await sql`
       INSERT INTO muster_outbox (shard, topic, record_key, value, headers, created_at)
       VALUES ${sql.join(rows.slice(from, from + 500))}`.execute(trx);
   }
   await logPublished(trx, records);
-  onCommit(trx, () => wakeRelays([...shards]));
+  onCommit(trx, () => wakeRelays([...shards.keys()]));
 }
+
+/** A row a record. */
+function plainRows(records: readonly OutboxRecord[]): readonly RawBuilder<unknown>[] {
+  const carrier = traceCarrier();
+  return records.map((record) => {
+    const { topic } = record;
+    const [key, value] = [bytesOf(record.key), bytesOf(record.value)];
+    const headers = JSON.stringify(encodeHeaders({ ...carrier, ...record.headers }));
+    checkSize(topic, key?.length ?? 0, (value?.length ?? 0) + headers.length);
+    return sql`(${shardOf(record)}, ${topic}, ${key}, ${value}, ${headers}, UTC_TIMESTAMP(3))`;
+  });
+}
+
+/** Some rows a shard, each with records in order; `topic` names theirs, for people. */
+function packedRows(shards: ReadonlyMap<number, readonly OutboxRecord[]>): readonly RawBuilder<unknown>[] {
+  return [...shards].flatMap(([shard, records]) => {
+    const texts: string[][] = [];
+    let bytes = Number.POSITIVE_INFINITY;
+    for (const text of encodedRecords(records)) {
+      if (texts.at(-1)?.length === packedRecords || bytes + text.length > packedBytes) {
+        texts.push([]);
+        bytes = 0;
+      }
+      texts.at(-1)!.push(text);
+      bytes += text.length;
+    }
+    const names = [...new Set(records.map(({ topic }) => topic))].join(',').slice(0, 249);
+    return texts.map(
+      (each) =>
+        sql`(${shard + shardCount}, ${names}, NULL, ${pack(`[${each.join(',')}]`)}, '{}', UTC_TIMESTAMP(3))`,
+    );
+  });
+}
+
+const bytesOf = (value: Uint8Array | string | null) => (value === null ? null : Buffer.from(value as string));
 
 /**
  * Adds records, all of them in one row, within a transaction: they are published if and only if it commits. Give the row
@@ -111,14 +147,7 @@ async function insertDue<DB>(
   records: readonly OutboxRecord[],
   dueInMs: number | undefined,
 ): Promise<string> {
-  const carrier = traceCarrier();
-  const text = JSON.stringify(
-    records.map(({ topic, key, value, headers }) => {
-      const own = encodeHeaders({ ...carrier, ...headers });
-      checkSize(topic, key?.length ?? 0, (value?.length ?? 0) + sizeOf(own));
-      return [topic, encode(key), encode(value), own];
-    }),
-  );
+  const text = `[${encodedRecords(records).join(',')}]`;
   if (text.length > maxRowBytes)
     throw new MusterError(
       'MUSTER_RECORD_TOO_LARGE',
@@ -131,6 +160,16 @@ async function insertDue<DB>(
     INSERT INTO muster_outbox_due (due_at, take_at, records, created_at)
     VALUES (${sql.join(times)}, ${pack(text)}, ${now})`.execute(trx);
   return String(insertId);
+}
+
+/** Each as JSON: topic, key, value, headers. The trace goes on in them. */
+function encodedRecords(records: readonly OutboxRecord[]): readonly string[] {
+  const carrier = traceCarrier();
+  return records.map(({ topic, key, value, headers }) => {
+    const own = encodeHeaders({ ...carrier, ...headers });
+    checkSize(topic, key?.length ?? 0, (value?.length ?? 0) + sizeOf(own));
+    return JSON.stringify([topic, encode(key), encode(value), own]);
+  });
 }
 
 function traceCarrier(): Record<string, string> {
@@ -147,8 +186,10 @@ function checkSize(topic: string, keyBytes: number, otherBytes: number): void {
     );
 }
 
-function shardOf(topic: string, key: Buffer | null): number {
-  const hash = murmur2(Buffer.concat([Buffer.from(topic), Buffer.from([0]), key ?? Buffer.alloc(0)]));
+function shardOf({ topic, key }: OutboxRecord): number {
+  const hash = murmur2(
+    Buffer.concat([Buffer.from(topic), Buffer.from([0]), bytesOf(key) ?? Buffer.alloc(0)]),
+  );
   return (hash >>> 0) % shardCount;
 }
 
@@ -264,7 +305,7 @@ export async function overdueRows<DB>(
     LIMIT ${most}`;
   // The oldest of each shard: it has no index by time, and needs none.
   const heads = Array.from(
-    { length: shardCount },
+    { length: 2 * shardCount },
     (_, shard) => sql`
       (SELECT shard, id, topic, created_at FROM muster_outbox
        WHERE shard = ${shard} ORDER BY id LIMIT ${Math.ceil(most / shardCount)})`,
@@ -289,25 +330,38 @@ function rowsOf<DB>(trx: Transaction<DB>): OutboxRows {
     },
 
     async heads(shards, limit) {
-      const heads = shards.map(
-        (shard) => sql`
-          (SELECT shard, id, topic, record_key, value, headers FROM muster_outbox
-           WHERE shard = ${shard} ORDER BY id LIMIT ${limit})`,
+      const heads = shards.flatMap((shard) =>
+        [
+          [shard, limit],
+          [shard + shardCount, packedHeads],
+        ].map(
+          ([stored, most]) => sql`
+            (SELECT shard, id, topic, record_key, value, headers FROM muster_outbox
+             WHERE shard = ${stored} ORDER BY id LIMIT ${most})`,
+        ),
       );
       const { rows } = await sql<StoredRow>`${sql.join(heads, sql` UNION ALL `)}`.execute(trx);
       // UNION ALL promises no order of its own.
-      rows.sort((a, b) => a.shard - b.shard || compareIds(a.id, b.id));
-      return rows.map(({ shard, id, topic, record_key: key, value, headers }) => ({
-        shard,
-        id: String(id),
-        record: { topic, key, value, headers: decodeHeaders(JSON.parse(headers.toString('utf8'))) },
-      }));
+      rows.sort((a, b) => compareIds(a.id, b.id));
+      const more: number[] = [];
+      const found = [...Map.groupBy(rows, ({ shard }) => shard % shardCount)].flatMap(([shard, own]) => {
+        const packed = own.filter((row) => row.shard !== shard);
+        // Of rows that were not read some may come before those of the other kind.
+        const ends = [
+          ...(packed.length === packedHeads ? [packed.at(-1)!] : []),
+          ...(own.length - packed.length === limit ? [own.findLast((row) => row.shard === shard)!] : []),
+        ].toSorted((a, b) => compareIds(a.id, b.id));
+        if (ends.length > 0) more.push(shard);
+        return ends.length === 0 ? own : own.slice(0, own.indexOf(ends[0]!) + 1);
+      });
+      return { rows: found.flatMap(orderedRows), more };
     },
 
     async removeOrdered(rows: readonly OrderedRow[]) {
       const sent = [...Map.groupBy(rows, ({ shard }) => shard)].map(
         // By ids, not by a range: a row with a smaller id may have been committed since.
-        ([shard, own]) => sql`(shard = ${shard} AND id IN (${sql.join(own.map(({ id }) => id))}))`,
+        ([shard, own]) =>
+          sql`(shard IN (${shard}, ${shard + shardCount}) AND id IN (${sql.join([...new Set(own.map(({ id }) => id))])}))`,
       );
       await sql`DELETE FROM muster_outbox WHERE ${sql.join(sent, sql` OR `)}`.execute(trx);
     },
@@ -341,6 +395,22 @@ function rowsOf<DB>(trx: Transaction<DB>): OutboxRows {
       }));
     },
   };
+}
+
+/** The records of a row. */
+function orderedRows({
+  shard,
+  id,
+  topic,
+  record_key: key,
+  value,
+  headers,
+}: StoredRow): readonly OrderedRow[] {
+  const records =
+    shard < shardCount
+      ? [{ topic, key, value, headers: decodeHeaders(JSON.parse(headers.toString('utf8'))) }]
+      : decodeRecords(value!);
+  return records.map((record) => ({ shard: shard % shardCount, id: String(id), record }));
 }
 
 function decodeRecords(stored: Buffer): readonly OutboxRecord[] {

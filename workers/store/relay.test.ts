@@ -16,7 +16,7 @@ function memoryStore(rows: readonly DueRow[], free: (row: DueRow) => boolean) {
     transaction: (work) =>
       work({
         lockShards: async () => [],
-        heads: async () => [],
+        heads: async () => ({ rows: [], more: [] }),
         removeOrdered: async () => {},
         takeDue: async () => ready(),
       }),

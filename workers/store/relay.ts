@@ -28,6 +28,7 @@ export const takenForMs = 15_000;
 const maxInFlight = 1_000;
 const maxTakenBytes = 4_000_000;
 
+/** A record in order. Some may be of one row: they have its id, and come and go together. */
 export interface OrderedRow {
   readonly shard: number;
   readonly id: string;
@@ -58,8 +59,11 @@ export interface OutboxStore {
 export interface OutboxRows {
   /** Locks those of the wanted shards (undefined: all) that nobody else holds; answers which. */
   lockShards(wanted: readonly number[] | undefined): Promise<readonly number[]>;
-  /** The oldest rows of each shard, in order. */
-  heads(shards: readonly number[], limit: number): Promise<readonly OrderedRow[]>;
+  /** The oldest of each shard, in order; of a row of one record `limit` at most. `more`: shards that may have more. */
+  heads(
+    shards: readonly number[],
+    limit: number,
+  ): Promise<{ readonly rows: readonly OrderedRow[]; readonly more: readonly number[] }>;
   removeOrdered(rows: readonly OrderedRow[]): Promise<void>;
   /** Takes rows whose time has come and that nobody takes just now, and leaves them to the caller for `forMs`. */
   takeDue(options: {
@@ -200,15 +204,12 @@ function orderedLane({ store, producer, log, pollMs = 200, rowsPerShard = 250 }:
       const held = await rows.lockShards(wanted);
       const missed = (wanted ?? []).filter((shard) => !held.includes(shard));
       if (held.length === 0) return { more: [], missed };
-      const heads = await rows.heads(held, rowsPerShard);
+      const { rows: heads, more } = await rows.heads(held, rowsPerShard);
       if (heads.length === 0) return { more: [], missed };
       const records = heads.map(({ record }) => record);
       await send(producer, records, orderedDeadlineMs);
       await rows.removeOrdered(heads);
-      const full = [...Map.groupBy(heads, ({ shard }) => shard)].filter(
-        ([, own]) => own.length === rowsPerShard,
-      );
-      return { more: full.map(([shard]) => shard), missed };
+      return { more, missed };
     });
   }
 
