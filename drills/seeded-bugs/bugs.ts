@@ -13,7 +13,7 @@ export interface SeededBug {
   readonly about: string;
   readonly edits: readonly Edit[];
   /** The deployed process in whose place it runs. */
-  readonly process: 'api' | 'promotion' | 'commerce';
+  readonly process: 'api' | 'promotion' | 'commerce' | 'pay';
   readonly replicas?: number;
   readonly loads: Loads;
   /** When its processes are killed, from the begin of the load; they are started again at once. */
@@ -33,6 +33,8 @@ const promotion = { process: 'promotion', loads: { promotion: { rate: 100 } } } 
 const coupons = { process: 'commerce', loads: { coupons: { rate: 100, stock: 200 } } } as const;
 const ranking = { process: 'commerce', loads: { orders: { rate: 40 } } } as const;
 const orders = { process: 'api', loads: { orders: { rate: 40 } } } as const;
+
+const pay = { process: 'pay', loads: { pay: { rate: 5 } } } as const;
 
 const join = 'workers/promotion/join.ts';
 const joinState = 'workers/promotion/join-state.ts';
@@ -94,9 +96,57 @@ export const controls: readonly SeededBug[] = [
     killedAtMs: twice,
     caughtAs: [],
   },
+  {
+    ...pay,
+    name: 'none-pay',
+    about: 'no bug: my-pay is killed once, and its banks misbehave',
+    edits: [],
+    killedAtMs: [5_000],
+    caughtAs: [],
+  },
 ];
 
 export const bugs: readonly SeededBug[] = [
+  // --- my-pay
+  {
+    ...pay,
+    name: 'no-answer-taken-for-no',
+    about: 'a bank that has not answered is taken to have refused',
+    edits: [
+      {
+        file: 'workers/banking/banks.ts',
+        find: "if (outcome !== '2xx' && outcome !== '4xx') return { kind: 'UNCLEAR' };",
+        put: "if (outcome !== '2xx' && outcome !== '4xx') return { kind: 'REJECTED', reason: 'NO_ANSWER' };",
+      },
+    ],
+    caughtAs: ['ledger'],
+  },
+  {
+    ...pay,
+    name: 'fee-left-held',
+    about: 'a remittance to a bank account ends before its fee is booked',
+    edits: [
+      {
+        file: 'workers/remittance/remittance.ts',
+        find: "return to(now, now.feeHoldId === undefined ? 'DONE' : 'POST_FEE', { transferId: id });",
+        put: "return to(now, 'DONE', { transferId: id });",
+      },
+    ],
+    caughtAs: ['lost', 'wrong'],
+  },
+  {
+    ...pay,
+    name: 'remittance-forgotten',
+    about: 'one remittance in ten is accepted and not written down',
+    edits: [
+      {
+        file: 'workers/remittance/store.ts',
+        find: 'within((trx, now) => once(trx, call, () => insert(trx, wish, now))),',
+        put: 'Math.random() < 0.1 ? Promise.resolve(uuidV7(Date.now())) : within((trx, now) => once(trx, call, () => insert(trx, wish, now))),',
+      },
+    ],
+    caughtAs: ['lost'],
+  },
   // --- promotion
   {
     ...promotion,

@@ -33,16 +33,18 @@ export interface BuggyProcess {
 export async function startBuggy(options: {
   readonly bug: string;
   readonly workers: readonly string[];
-  readonly variables: Readonly<Record<string, string>>;
+  /** By its own address. */
+  variables(url: string): Readonly<Record<string, string>>;
   /** Its name in logs and traces, and of its client at the brokers. */
   readonly name: string;
   /** What it says goes here. */
   readonly logFile: string;
   readonly signal: AbortSignal;
 }): Promise<BuggyProcess> {
-  const { bug, workers, variables, name, signal } = options;
+  const { bug, workers, name, signal } = options;
   const port = await freePort();
   const url = `http://127.0.0.1:${port}`;
+  const variables = options.variables(url);
   const log = createWriteStream(options.logFile, { flags: 'a' });
   await once(log, 'open');
   let child: ChildProcess | undefined;

@@ -8,17 +8,19 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Environment } from '../../catalog/environments.ts';
 import { type ConsumerGroup, groups } from '../../catalog/groups.ts';
+import { askedBy } from '../../catalog/services.ts';
 import { kafkaOf, lagOf } from '../../environment/kafka.ts';
 import { checkout } from '../../environment/paths.ts';
 import { ensureSecrets } from '../../environment/secrets.ts';
 import { hostVariables, secretsFile } from '../../environment/variables.ts';
+import { type Secrets, serviceTokenOf } from '../../stacks/config/secrets.ts';
 import type { Kafka } from '../../workers/kafka/kafka.ts';
 import type { Finding } from '../checker/verdict.ts';
 import type { Faults, Injected } from '../faults.ts';
 import { startLoad } from '../loads/index.ts';
 import { untilSteady } from '../runner/steady.ts';
 import type { SeededBug } from './bugs.ts';
-import { startBuggy } from './process.ts';
+import { type BuggyProcess, startBuggy } from './process.ts';
 
 export interface BugResult {
   readonly bug: SeededBug;
@@ -52,6 +54,7 @@ const groupsOf: Readonly<Record<SeededBug['process'], readonly ConsumerGroup[]>>
   promotion: [groups.promotionJoin],
   commerce: [groups.couponRequest, groups.orderRanking],
   api: [groups.orderRanking],
+  pay: [groups.moneyRecharges, groups.remittanceEnds],
 };
 
 /** Runs one bug. The deployed process is stopped meanwhile. Throws MUSTER_DRILL_UNSTEADY, MUSTER_SEEDED_BUG, and what stopping throws. */
@@ -79,8 +82,13 @@ export async function runSeededBug(bug: SeededBug, options: SeededBugsOptions): 
         const started = await startBuggy({
           bug: bug.name,
           workers: spec.workers,
-          // The console is one of the API's workers.
-          variables: { ...variables, TOKEN_SIGNING_KEY: secrets.tokenSigningKey, ...spec.env },
+          // The console is one of the API's workers, and membership makes tokens, too.
+          variables: (url) => ({
+            ...variables,
+            TOKEN_SIGNING_KEY: secrets.tokenSigningKey,
+            ...asking(bug.process, spec.workers, { url, secrets, variables }),
+            ...spec.env,
+          }),
           name,
           logFile: join(logs, `${bug.name}-${index + 1}.log`),
           signal,
@@ -89,11 +97,16 @@ export async function runSeededBug(bug: SeededBug, options: SeededBugsOptions): 
         return started;
       }),
     );
-    const apiUrl = bug.process === 'api' ? processes[0]!.url : variables.MUSTER_API_URL!;
+    const [{ url }] = processes as [BuggyProcess];
+    const apiUrl = bug.process === 'api' ? url : variables.MUSTER_API_URL!;
+    const entrances = {
+      MUSTER_API_URL: apiUrl,
+      ...(bug.process === 'pay' ? { MUSTER_PAY_URL: url } : {}),
+    };
     const lastKillMs = bug.killedAtMs?.at(-1);
     const lastsMs = lastKillMs === undefined ? loadMs : lastKillMs + afterKillMs;
     const load = await startLoad(bug.loads, {
-      variables: { ...variables, MUSTER_API_URL: apiUrl },
+      variables: { ...variables, ...entrances },
       entrances: { apiUrl, kafka },
       run: `bug-${randomUUID().slice(0, 8)}`,
       seed,
@@ -127,6 +140,29 @@ export async function runSeededBug(bug: SeededBug, options: SeededBugsOptions): 
     for (const close of closing.reverse()) await close().catch(() => undefined);
     for (const { heal } of stopped) await heal();
   }
+}
+
+/** What a process needs that asks services: all that are asked are in it, and the banks are where they are for the host. */
+function asking(
+  process: string,
+  workers: readonly string[],
+  {
+    url,
+    secrets,
+    variables,
+  }: {
+    readonly url: string;
+    readonly secrets: Secrets;
+    readonly variables: Readonly<Record<string, string>>;
+  },
+): Readonly<Record<string, string>> {
+  const asked = askedBy(workers);
+  if (asked.length === 0) return {};
+  return {
+    ...Object.fromEntries(asked.map((worker) => [`${worker.toUpperCase().replaceAll('-', '_')}_URL`, url])),
+    SERVICE_TOKEN: secrets[serviceTokenOf(process)]!,
+    BANKS_URL: `${variables.MUSTER_OUTSIDE_WORLD_URL}/banks`,
+  };
 }
 
 /** What was sent is handled, as far as the groups' commits tell; with some bugs that never comes. */
