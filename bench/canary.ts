@@ -214,7 +214,7 @@ async function findCanary(environment: Environment, signal: AbortSignal): Promis
 
 async function startCanary(environment: Environment, signal: AbortSignal): Promise<Canary> {
   const canary = await startWorker({
-    worker: 'canary',
+    workers: ['canary'],
     env: {
       ...noStores,
       MUSTER_ENV: environment.name,

@@ -48,8 +48,8 @@ export async function run(options: BenchOptions): Promise<void> {
         ...variables,
         TRACE_SAMPLE_RATIO: traceRatio,
       };
-      const api = await startWorker({ worker: 'coupon-api', env, signal });
-      const issue = await startWorker({ worker: 'coupon-issue', env, signal });
+      const api = await startWorker({ workers: ['coupon-api'], env, signal });
+      const issue = await startWorker({ workers: ['coupon-issue'], env, signal });
       const figures: Record<string, unknown> = {};
       report[`orderedBy${ordering === 'user' ? 'User' : 'Coupon'}`] = figures;
       const rush = async (more: Pick<CouponRushOptions, 'users'> & Partial<CouponRushOptions>) => {

@@ -72,7 +72,7 @@ interface LagWorker {
 /** The worker as somebody runs it who has nothing else of muster. */
 async function startLag({ brokers, signal }: Context, prefix: string): Promise<LagWorker> {
   const { pid, url, stop } = await startWorker({
-    worker: 'lag',
+    workers: ['lag'],
     env: {
       // As in the environments' process and in docs/lag.md: one arena of the C library's heap instead of one a thread.
       MALLOC_ARENA_MAX: '1',

@@ -9,7 +9,7 @@
  * Every phase ends with all balances summed: zero, or the bench fails.
  */
 import { loadavg } from 'node:os';
-import { type Kysely, sql } from 'kysely';
+import { sql } from 'kysely';
 import { ensureSecrets } from '../environment/secrets.ts';
 import { hostVariables, secretsFile } from '../environment/variables.ts';
 import { databaseSettings, readSettings } from '../workers/base/config.ts';
@@ -22,6 +22,7 @@ import { groupCommit } from '../workers/store/group-commit.ts';
 import { foldersOf, migrate } from '../workers/store/migrate.ts';
 import { keepPace } from '../workers/traffic/pace.ts';
 import { type BenchOptions, context, optionsOf, say, writeReport } from './common/bench.ts';
+import { balanced, fillAccounts, fillEntries } from './common/books.ts';
 import { limits, usage } from './common/usage.ts';
 
 /** What was just started compiles its hot code; that is not what is asked here. */
@@ -44,7 +45,10 @@ export async function run(options: BenchOptions): Promise<void> {
   const seconds = number('seconds', 15);
   try {
     await migrate(own, () => {}, { folders: foldersOf('money') });
-    await fillAccounts(db, members);
+    await fillAccounts(
+      db,
+      Array.from({ length: members }, (_, n) => member(n + 1)),
+    );
     const any = () => member(1 + Math.floor(Math.random() * members));
     const phases: Record<string, (bank: string) => readonly [from: string, to: string]> = {
       members: () => [any(), any()],
@@ -116,7 +120,7 @@ export async function run(options: BenchOptions): Promise<void> {
   async function pages() {
     const entries = number('entries', 1_000_000);
     say(`pages: filling in ${entries} entries`);
-    await fillEntries(db, members, entries);
+    await fillEntries(db, entries);
     const rate = number('rate', 500);
     say(`balances and pages at ${rate}/s, ${seconds} s`);
     const tookMs = { balance: [] as number[], page: [] as number[] };
@@ -143,49 +147,4 @@ function percentilesOf(ms: readonly number[]) {
   const sorted = ms.toSorted((a, b) => a - b);
   const at = (share: number) => Math.round((sorted[Math.ceil(sorted.length * share) - 1] ?? 0) * 10) / 10;
   return { p50: at(0.5), p99: at(0.99), most: at(1) };
-}
-
-async function fillAccounts(db: Kysely<unknown>, members: number): Promise<void> {
-  await sql`
-    INSERT INTO ledger_account (account_id, currency, state, may_overdraw, balance_minor, held_minor, version, opened_at)
-    SELECT CONCAT('m-', seq), 'KRW', 'OPEN', FALSE, 0, 0, 0, UTC_TIMESTAMP(3)
-    FROM ${sql.id(`seq_1_to_${members}`)}`.execute(db);
-  const bank = houseAccounts(0)('bank', 'KRW');
-  const store = ledgerStore(async () => db);
-  for (let n = 0; n < members; n += 250) {
-    const calls = Array.from({ length: Math.min(250, members - n) }, (_, index): LedgerCall => {
-      const transferId = uuidV7(Date.now());
-      const leg = { from: bank, to: member(n + index + 1), amountMinor: 1_000_000, reason: 'increase' };
-      return {
-        operation: { kind: 'transfer', transferId, currency: 'KRW', legs: [leg] },
-        once: { scope: 'money:bench', key: transferId, body: '' },
-      };
-    });
-    await bookAll(store, calls, Date.now);
-  }
-}
-
-/** Entries as they would be after so many, one won to and fro, behind those that there are. */
-async function fillEntries(db: Kysely<unknown>, members: number, entries: number): Promise<void> {
-  const each = Math.ceil(entries / members);
-  const many = Math.max(1, Math.floor(100_000 / each));
-  for (let from = 1; from <= members; from += many) {
-    const to = Math.min(members, from + many - 1);
-    await sql`
-      INSERT INTO ledger_entry
-      SELECT account.account_no, account.version + place.seq, UNHEX(MD5(CONCAT(member.seq, '/', place.seq))), 0,
-        IF(place.seq % 2, -1, 1), account.balance_minor - (place.seq % 2), account.account_no, 'transfer', UTC_TIMESTAMP(3)
-      FROM ${sql.id(`seq_${from}_to_${to}`)} AS member
-      JOIN ledger_account AS account ON account.account_id = CONCAT('m-', member.seq)
-      JOIN ${sql.id(`seq_1_to_${each}`)} AS place`.execute(db);
-  }
-}
-
-/** Throws unless nothing has appeared or disappeared. */
-async function balanced(db: Kysely<unknown>): Promise<void> {
-  const { rows } = await sql<{ balances: string; entries: string }>`
-    SELECT (SELECT SUM(balance_minor) FROM ledger_account) AS balances,
-      (SELECT SUM(amount_minor) FROM ledger_entry) AS entries`.execute(db);
-  if (Number(rows[0]!.balances) !== 0 || Number(rows[0]!.entries) !== 0)
-    throw new Error(`the books do not balance: ${JSON.stringify(rows[0])}`);
 }

@@ -158,7 +158,7 @@ async function turnAbout<Ours, Theirs>({
 function startJoin({ brokers, signal, profile }: Context): Promise<RunningWorker> {
   mkdirSync(reportFolder, { recursive: true });
   return startWorker({
-    worker: 'promotion-join',
+    workers: ['promotion-join'],
     nodeFlags: profile ? ['--cpu-prof', `--cpu-prof-dir=${reportFolder}`] : [],
     env: {
       ...noStores,

@@ -1,13 +1,16 @@
-/** A worker as a process of this machine: what is measured is this one, on the checkout's own code. */
+/** Workers as a process of this machine: what is measured is this one, on the checkout's own code. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { root } from './bench.ts';
 
 export interface WorkerOrder {
-  readonly worker: string;
+  /** Those that share the process; it is called by the first. */
+  readonly workers: readonly [string, ...string[]];
   /** Settings; HTTP address and log level are given. */
   readonly env: Readonly<Record<string, string>>;
+  /** Settings that get the address of this process: it asks itself. */
+  readonly ownUrlAs?: readonly string[];
   /** Flags of the runtime. */
   readonly nodeFlags?: readonly string[];
   readonly signal: AbortSignal;
@@ -32,31 +35,38 @@ export const noStores = {
   REDIS_PASSWORD: 'unused',
 } as const;
 
-/** Starts a worker and waits until it is ready; rejects when it ends before or is not within 60 s. */
+/** Starts them and waits until they are ready; rejects when it ends before or is not within 60 s. */
 export async function startWorker({
-  worker,
+  workers,
   env,
+  ownUrlAs = [],
   nodeFlags = [],
   signal,
 }: WorkerOrder): Promise<RunningWorker> {
+  const [name] = workers;
   const port = 28_500 + Math.floor(Math.random() * 400);
   const url = `http://127.0.0.1:${port}`;
-  const child: ChildProcess = spawn(process.execPath, [...nodeFlags, join(root, 'workers/main.ts'), worker], {
-    cwd: root,
-    // Its log goes to where people look for trouble, not into the report.
-    stdio: ['ignore', process.stderr, 'inherit'],
-    signal,
-    env: {
-      PATH: process.env.PATH,
-      // To try flags of the runtime out on the worker alone.
-      NODE_OPTIONS: process.env.BENCH_NODE_OPTIONS ?? '',
-      PROCESS_NAME: `bench-${worker}`,
-      ...env,
-      HTTP_HOST: '127.0.0.1',
-      HTTP_PORT: String(port),
-      LOG_LEVEL: 'warn',
+  const child: ChildProcess = spawn(
+    process.execPath,
+    [...nodeFlags, join(root, 'workers/main.ts'), ...workers],
+    {
+      cwd: root,
+      // Its log goes to where people look for trouble, not into the report.
+      stdio: ['ignore', process.stderr, 'inherit'],
+      signal,
+      env: {
+        PATH: process.env.PATH,
+        // To try flags of the runtime out on the worker alone.
+        NODE_OPTIONS: process.env.BENCH_NODE_OPTIONS ?? '',
+        PROCESS_NAME: `bench-${name}`,
+        ...env,
+        ...Object.fromEntries(ownUrlAs.map((setting) => [setting, url])),
+        HTTP_HOST: '127.0.0.1',
+        HTTP_PORT: String(port),
+        LOG_LEVEL: 'warn',
+      },
     },
-  });
+  );
   child.on('error', () => undefined);
   // Not once(): that rejects on the abort of Ctrl-C, which comes before anybody awaits it.
   const ended = new Promise((resolve) => child.once('exit', resolve));
@@ -71,7 +81,7 @@ export async function startWorker({
     );
     if (ready)
       return {
-        name: worker,
+        name,
         pid: child.pid!,
         url,
         async stop() {
@@ -80,7 +90,7 @@ export async function startWorker({
         },
       };
   }
-  if (child.exitCode !== null) throw new Error(`${worker} ended with ${child.exitCode} before it was ready`);
+  if (child.exitCode !== null) throw new Error(`${name} ended with ${child.exitCode} before it was ready`);
   child.kill('SIGKILL');
-  throw new Error(`${worker} was not ready within ${readyWithinMs / 1_000} s`);
+  throw new Error(`${name} was not ready within ${readyWithinMs / 1_000} s`);
 }
