@@ -775,13 +775,13 @@ async function carryOut(
   await setAccount(of('money'), receiver, { currency: 'KRW', state: 'OPEN' });
   const remittances = remittanceStore({ database: async () => of('remittance') });
   const wish = { sender: member, to: { member: receiver }, feeMinor: 0, rechargeFrom: undefined };
-  const remittance = await remittances.accept({ ...wish, ...amount(10) }, once);
+  const { remittanceId } = await remittances.accept({ ...wish, ...amount(10) }, once);
   const [next] = await remittances.claim(1, 20_000);
   const id = await book(of('money'), { from: member, to: receiver, amountMinor: 10 });
   await remittances.finish(next!, { kind: 'OK', id });
   for (const name of ['money', 'banking', 'remittance'] as const)
     await sql`TRUNCATE TABLE muster_outbox`.execute(of(name));
-  return { recharge, taken, remittance };
+  return { recharge, taken, remittance: remittanceId };
 }
 
 async function* everything(kafka: Pick<CheckDeps['kafka'], 'admin' | 'read'>, topic: string) {

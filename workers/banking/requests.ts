@@ -1,8 +1,8 @@
 /** What happens to firm bankings, in one transaction each, and what people ask of them. */
-import { context, propagation } from '@opentelemetry/api';
 import { sql } from 'kysely';
 import { bytesOfUuid, uuidOfBytes, uuidV7 } from '../base/ids.ts';
 import { type Refused, refuse } from '../base/refusal.ts';
+import { traceparentNow } from '../base/traceparent.ts';
 import { type OnceCall, once } from '../store/once.ts';
 import { appendOutbox } from '../store/outbox.ts';
 import { decidedRecord } from './events.ts';
@@ -207,8 +207,6 @@ async function acceptWithin(
   if (refused !== undefined) return refused;
   const firmbankingId = uuidV7(now);
   const at = new Date(now);
-  const carrier: { traceparent?: string } = {};
-  propagation.inject(context.active(), carrier);
   await sql`
     UPDATE bank_day SET used_minor = used_minor + ${amountMinor} WHERE bank = ${bank} AND day = ${day}`.execute(
     trx,
@@ -218,7 +216,7 @@ async function acceptWithin(
       may_be_known, fee_minor, tries, claim, due_at, day, requested_at, counts_from, traceparent)
     VALUES (${bytesOfUuid(firmbankingId)}, ${bank}, ${bytesOfUuid(fromId)}, ${bytesOfUuid(toId)},
       ${accounts.get(fromId)!.owner}, ${accounts.get(toId)!.owner}, ${amountMinor}, ${currency}, 'REQUESTED',
-      FALSE, ${contract!.feeMinor}, 0, 0, ${at}, ${day}, ${at}, ${at}, ${carrier.traceparent ?? null})`.execute(
+      FALSE, ${contract!.feeMinor}, 0, 0, ${at}, ${day}, ${at}, ${at}, ${traceparentNow() ?? null})`.execute(
     trx,
   );
   await rememberStep(trx, { firmbankingId, state: 'REQUESTED', reason: undefined }, { now });

@@ -95,7 +95,7 @@ test.serial(
       feeMinor: 0,
       currency: 'KRW',
     };
-    const remittanceId = await remittances.accept(
+    const { remittanceId } = await remittances.accept(
       { ...wish, rechargeFrom: undefined },
       { scope: 'remittance:test', key: 'k', body: '' },
     );

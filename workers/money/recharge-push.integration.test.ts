@@ -129,7 +129,7 @@ test.serial('a failed remittance is told with its reason to a sender who comes b
   const pay = await setUp(t);
   const wish = { amountMinor: 1, feeMinor: 0, currency: 'KRW', rechargeFrom: undefined };
   const carol = await pay.member('carol');
-  const remittanceId = await pay.remittances.accept(
+  const { remittanceId } = await pay.remittances.accept(
     { ...wish, sender: carol.account, to: { member: `u_${'a'.repeat(22)}` } },
     { scope: 'remittance:test', key: 'carol', body: '' },
   );

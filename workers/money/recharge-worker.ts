@@ -25,7 +25,7 @@ export function carryOut(options: {
   readonly log: Logger;
   readonly registry: Registry;
   readonly everyMs?: number;
-}): DueWork {
+}): DueWork<ClaimedRecharge> {
   const { recharges, firmbankings, log, leaseMs } = options;
   const ended = counter(options.registry, metrics.money.recharges);
   const stopping = new AbortController();
@@ -43,7 +43,7 @@ export function carryOut(options: {
     ...(options.everyMs === undefined ? {} : { everyMs: options.everyMs }),
   });
   return {
-    wake: work.wake,
+    ...work,
     async stop() {
       stopping.abort();
       await work.stop();

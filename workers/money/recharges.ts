@@ -1,16 +1,18 @@
 /** What happens to recharges, in one transaction each, and what people ask of them. */
-import { context, propagation, trace } from '@opentelemetry/api';
+import { trace } from '@opentelemetry/api';
 import { type Kysely, sql, type Transaction } from 'kysely';
 import type { RechargeDecided } from '../../catalog/events/money.ts';
 import { topics } from '../../catalog/topics.ts';
 import { bytesOfUuid, uuidOfBytes, uuidV7 } from '../base/ids.ts';
 import { type Refused, refuse } from '../base/refusal.ts';
+import { traceparentNow } from '../base/traceparent.ts';
 import type { OutgoingRecord } from '../kafka/kafka.ts';
 import { eventRecord } from '../kafka/records.ts';
 import { databaseNowMs, transaction } from '../store/database.ts';
-import { type OnceCall, once } from '../store/once.ts';
+import { groupCommit } from '../store/group-commit.ts';
+import { type OnceCall, onceAll, onceRows } from '../store/once.ts';
 import { appendOutbox } from '../store/outbox.ts';
-import { decide } from './ledger.ts';
+import { type Account, decide } from './ledger.ts';
 import {
   afterWord,
   bankDown,
@@ -21,7 +23,7 @@ import {
   type RechargeWord,
   rechargeStep,
 } from './recharge.ts';
-import { findAccount, ledgerRows, lockAccount } from './store.ts';
+import { findAccount, ledgerRows } from './store.ts';
 
 const tracer = trace.getTracer('muster/money');
 
@@ -63,6 +65,19 @@ export type RechargeStore = ReturnType<typeof rechargeStore>;
 export function rechargeStore({ database, houseAccount, clock }: RechargeStoreOptions) {
   const within = async <T>(work: (trx: Trx, now: number) => Promise<T>): Promise<T> =>
     transaction(await database(), async (trx) => work(trx, clock?.() ?? (await databaseNowMs(trx))));
+
+  const acceptGrouped = groupCommit(
+    (asked: readonly Asked[]) =>
+      within((trx, now) =>
+        onceAll<AcceptAnswer, Asked>(
+          onceRows(trx),
+          asked,
+          (first) => acceptAll(trx, first, now),
+          ({ ok }, { keepsRefusal }) => ok || keepsRefusal,
+        ),
+      ),
+    { most: 250, waiting: 5_000 },
+  );
 
   /** The row after a word. Resolves to the state that it led to; undefined: to none. */
   async function apply(
@@ -106,15 +121,14 @@ export function rechargeStore({ database, houseAccount, clock }: RechargeStoreOp
 
   return {
     /** Accepts a recharge, or says why not; durable when it resolves. */
-    accept: (wish: RechargeWish, call: OnceCall, { keepsRefusal = false } = {}) =>
-      within((trx, now) =>
-        once(
-          trx,
-          call,
-          () => acceptWithin(trx, wish, now),
-          ({ ok }) => ok || keepsRefusal,
-        ),
-      ),
+    async accept(wish: RechargeWish, call: OnceCall, { keepsRefusal = false } = {}): Promise<AcceptAnswer> {
+      const traceparent = traceparentNow();
+      const rechargeId = uuidV7(clock?.() ?? Date.now());
+      const expected: AcceptAnswer = { ok: true, rechargeId };
+      const outcome = await acceptGrouped({ ...call, expected, wish, keepsRefusal, rechargeId, traceparent });
+      if ('error' in outcome) throw outcome.error;
+      return outcome.answer;
+    },
 
     /** Takes recharges whose time has come, and writes down what is about to be done before it is. */
     claim: (most: number, leaseMs: number): Promise<readonly ClaimedRecharge[]> =>
@@ -184,30 +198,49 @@ export function rechargeStore({ database, houseAccount, clock }: RechargeStoreOp
 /** A booking that was refused needs people first. */
 const bookAgainMs = 60_000;
 
-async function acceptWithin(
-  trx: Trx,
-  { account: accountId, bankAccountId, amountMinor, currency }: RechargeWish,
-  now: number,
-): Promise<{ readonly ok: true; readonly rechargeId: string } | Refused> {
+type AcceptAnswer = { readonly ok: true; readonly rechargeId: string } | Refused;
+
+interface Asked extends OnceCall {
+  readonly expected: AcceptAnswer;
+  readonly wish: RechargeWish;
+  readonly keepsRefusal: boolean;
+  readonly rechargeId: string;
+  readonly traceparent: string | undefined;
+}
+
+async function acceptAll(trx: Trx, asked: readonly Asked[], now: number): Promise<readonly AcceptAnswer[]> {
+  // Locked: whoever closes an account sees its recharge, or this one sees it closed.
+  const locked = await ledgerRows(trx).lockAccounts([...new Set(asked.map(({ wish }) => wish.account))]);
+  const accounts = new Map(locked.map((account) => [account.accountId, account]));
+  const answers = asked.map(({ wish, expected }) => refusalOf(wish, accounts.get(wish.account)) ?? expected);
+  const at = new Date(now);
+  const rows = asked
+    .filter((_, index) => answers[index]!.ok)
+    .map(
+      ({ rechargeId, wish: { account, bankAccountId, amountMinor, currency }, traceparent }) =>
+        sql`(${bytesOfUuid(rechargeId)}, ${account}, ${bytesOfUuid(bankAccountId)}, ${amountMinor}, ${currency},
+          'REQUESTED', 0, 0, ${at}, ${at}, ${at}, ${traceparent ?? null})`,
+    );
+  if (rows.length > 0)
+    await sql`
+      INSERT INTO recharge (recharge_id, account_id, bank_account_id, amount_minor, currency, state, tries, claim, due_at,
+        requested_at, counts_from, traceparent)
+      VALUES ${sql.join(rows)}`.execute(trx);
+  return answers;
+}
+
+function refusalOf(
+  { amountMinor, currency }: RechargeWish,
+  account: Account | undefined,
+): Refused | undefined {
   if (amountMinor < 1)
     return refuse(422, 'MUSTER_AMOUNT_INVALID', 'an amount is a whole number of minor units above zero');
-  // Locked: whoever closes the account sees this recharge, or this one sees it closed.
-  const account = await lockAccount(trx, accountId);
   if (account === undefined) return refuse(404, 'MUSTER_ACCOUNT_UNKNOWN', 'there is no such account');
   if (account.currency !== currency)
     return refuse(422, 'MUSTER_CURRENCIES_DIFFER', 'an account has one currency');
   if (account.state !== 'OPEN')
     return refuse(409, 'MUSTER_ACCOUNT_NOT_OPEN', `the account is ${account.state}`);
-  const rechargeId = uuidV7(now);
-  const at = new Date(now);
-  const carrier: { traceparent?: string } = {};
-  propagation.inject(context.active(), carrier);
-  await sql`
-    INSERT INTO recharge (recharge_id, account_id, bank_account_id, amount_minor, currency, state, tries, claim, due_at,
-      requested_at, counts_from, traceparent)
-    VALUES (${bytesOfUuid(rechargeId)}, ${accountId}, ${bytesOfUuid(bankAccountId)}, ${amountMinor}, ${currency},
-      'REQUESTED', 0, 0, ${at}, ${at}, ${at}, ${carrier.traceparent ?? null})`.execute(trx);
-  return { ok: true, rechargeId };
+  return undefined;
 }
 
 /** Writes a recharge as it is from now on; when it has ended also its event. */

@@ -256,11 +256,6 @@ export async function lockOrOpenAccount(
   return row === undefined ? undefined : { accountNo: row.account_no, account: accountOf(row) };
 }
 
-/** An account, locked. */
-export async function lockAccount(trx: Trx, accountId: string): Promise<Account | undefined> {
-  return (await lockOrOpenAccount(trx, accountId, undefined))?.account;
-}
-
 export const saveState = (trx: Trx, accountNo: number, state: AccountState) =>
   sql`UPDATE ledger_account SET state = ${state} WHERE account_no = ${accountNo}`.execute(trx);
 

@@ -61,6 +61,20 @@ test('what becomes due is begun when it is woken', async (t) => {
   t.deepEqual(await until(2), ['a', 'b']);
 });
 
+test('what was claimed elsewhere is begun at once, and takes the room of others', async (t) => {
+  const { work, due, steps, until } = rows([], t);
+  t.is(work.room(), 2);
+  work.begin({ id: 'mine', traceparent: undefined });
+  t.deepEqual(await until(1), ['mine']);
+  t.is(work.room(), 1);
+  due.push('a', 'b');
+  work.wake();
+  t.deepEqual(await until(2), ['mine', 'a']);
+  t.is(work.room(), 0);
+  steps.get('mine')!.resolve();
+  t.deepEqual(await until(3), ['mine', 'a', 'b']);
+});
+
 test('a step that fails ends neither the others nor the looking', async (t) => {
   const { steps, until } = rows(['a', 'b', 'c'], t);
   await until(2);

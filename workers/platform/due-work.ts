@@ -25,7 +25,11 @@ export interface DueWorkOptions<Claimed extends Traced> {
   readonly everyMs?: number;
 }
 
-export interface DueWork {
+export interface DueWork<Claimed> {
+  /** How many steps more may run just now. */
+  room(): number;
+  /** Begins a step of a row that was claimed as it was written, while there was room. */
+  begin(claimed: Claimed): void;
   /** Something is due: no need to wait for the next look. */
   wake(): void;
   /** Ends after the steps that are under way. */
@@ -56,7 +60,7 @@ async function inTrace({ traceparent }: Traced, name: string, step: () => Promis
 }
 
 /** Works on what is due until stopped; several processes may. */
-export function startDueWork<Claimed extends Traced>(options: DueWorkOptions<Claimed>): DueWork {
+export function startDueWork<Claimed extends Traced>(options: DueWorkOptions<Claimed>): DueWork<Claimed> {
   const { what, atOnce, log, everyMs = 300 } = options;
   const stopping = new AbortController();
   const running = new Set<Promise<void>>();
@@ -97,6 +101,8 @@ export function startDueWork<Claimed extends Traced>(options: DueWorkOptions<Cla
 
   const looking = run();
   return {
+    room: () => Math.max(0, atOnce - running.size),
+    begin,
     wake: () => woken.resolve(),
     async stop() {
       stopping.abort();

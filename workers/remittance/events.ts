@@ -33,7 +33,12 @@ const endOf = (
   { reason, amount }: Pick<RechargeDecided | FirmbankingDecided, 'reason' | 'amount'>,
 ) => ({ kind: 'ENDED', of, done, reason, amountMinor: amount.amountMinor }) as const;
 
-export function decidedRecord(one: Remittance, decidedAtMs: number): OutgoingRecord {
+/** `traceparent`: of the work that ended it. */
+export function decidedRecord(
+  one: Remittance,
+  decidedAtMs: number,
+  traceparent: string | undefined,
+): OutgoingRecord {
   const { name, event } = topics.remittanceEvents;
   const { remittanceId, sender, to, state, failure, amountMinor, feeMinor, currency, rechargeId } = one;
   return eventRecord({
@@ -44,6 +49,7 @@ export function decidedRecord(one: Remittance, decidedAtMs: number): OutgoingRec
     id: `${remittanceId}-decided`,
     subject: remittanceId,
     timeMs: decidedAtMs,
+    ...(traceparent === undefined ? {} : { traceparent }),
     data: {
       remittanceId,
       sender,

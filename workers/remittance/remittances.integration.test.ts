@@ -321,6 +321,74 @@ test.serial(
   },
 );
 
+test.serial(
+  'accepted where there is room it is claimed as it is written; who dies then leaves it until the lease ends',
+  async (t) => {
+    const { alice, bob, remittances, makeCall, clock, jump, find, books } = await setUp(t);
+    let room = 1;
+    const own = remittanceStore({
+      database: async () => world.of('remittance'),
+      clock,
+      claiming: { leaseMs: 20_000, room: () => room },
+    });
+    const wish = { sender: alice.account, to: { member: bob.account }, amountMinor: 1_000, feeMinor: 0 };
+    const accept = (key: string) =>
+      own.accept(
+        { ...wish, currency: 'KRW', rechargeFrom: undefined },
+        { scope: 'remittance:test', key, body: '' },
+      );
+    const [first, again, second] = await Promise.all([accept('first'), accept('first'), accept('second')]);
+    t.is(again.remittanceId, first.remittanceId);
+    const claimed = [first, again, second].flatMap((each) => each.claimed ?? []);
+    t.is(claimed.length, 1, 'no more than there is room for, and one only for whoever asked twice');
+    t.is(claimed[0]!.one.remittanceId, first.remittanceId);
+    const others = await remittances.claim(100, 20_000);
+    t.deepEqual(
+      others.map(({ one }) => one.remittanceId),
+      [second.remittanceId],
+      'nobody else is at the first',
+    );
+    room = 0;
+    t.is((await accept('third')).claimed, undefined);
+    // Dies between the call and the commit.
+    await makeCall(claimed[0]!.one);
+    jump(21_000);
+    const next = (await remittances.claim(100, 20_000)).find(
+      ({ one }) => one.remittanceId === first.remittanceId,
+    )!;
+    t.is(await own.finish(claimed[0]!, { kind: 'REFUSED', reason: 'LATE' }), undefined, 'an older claim');
+    await remittances.finish(next, await makeCall(next.one));
+    t.is((await find(first.remittanceId)).state, 'DONE');
+    t.deepEqual(await books(bob.account), [1_000, 0]);
+  },
+);
+
+test.serial('an end that the database does not take holds up none of those that come with it', async (t) => {
+  const { alice, bob, remittances, find } = await setUp(t);
+  const wish = { sender: alice.account, amountMinor: 1_000, feeMinor: 0, currency: 'KRW' };
+  const ids = await Promise.all(
+    Array.from({ length: 3 }, async (_, n) => {
+      const call = { scope: 'remittance:test', key: `one of three ${n}`, body: '' };
+      return (
+        await remittances.accept({ ...wish, to: { member: bob.account }, rechargeFrom: undefined }, call)
+      ).remittanceId;
+    }),
+  );
+  const claimed = (await remittances.claim(100, 20_000)).filter(({ one }) => ids.includes(one.remittanceId));
+  const ends = await Promise.allSettled(
+    claimed.map((each, n) =>
+      // No id of a transfer, as no service would answer.
+      remittances.finish(each, n === 1 ? { kind: 'OK', id: 'none' } : { kind: 'REFUSED', reason: 'NO' }),
+    ),
+  );
+  t.deepEqual(
+    ends.map(({ status }) => status),
+    ['fulfilled', 'rejected', 'fulfilled'],
+  );
+  const states = await Promise.all(claimed.map(async ({ one }) => (await find(one.remittanceId)).state));
+  t.deepEqual(states, ['FAILED', 'TRANSFER', 'FAILED']);
+});
+
 test.serial('suspended on the way: what is held is still paid out; what was not begun fails', async (t) => {
   const { alice, bob, send, everything, work, until, books, payee } = await setUp(t, {
     balanceMinor: 10_500,

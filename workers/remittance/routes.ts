@@ -11,15 +11,15 @@ import { onlyOf, userOf } from '../http/principals.ts';
 import { typed } from '../http/typed.ts';
 import { traceIdIn } from '../kafka/tracing-kafka.ts';
 import { states } from './remittance.ts';
-import type { Found, RemittanceStore } from './store.ts';
+import type { Claimed, Found, RemittanceStore } from './store.ts';
 
 export interface RemittanceRoutesOptions {
   readonly remittances: Pick<RemittanceStore, 'accept' | 'find' | 'findOf'>;
   readonly pseudonymKey: Buffer;
   /** For one to a bank account, minor units of the home currency. */
   readonly feeMinor: number;
-  /** Called when one was accepted. */
-  onAccepted(): void;
+  /** Called when one was accepted; with it when this process is to work on it at once. */
+  onAccepted(claimed: Claimed | undefined): void;
 }
 
 const tags = ['remittance'];
@@ -88,7 +88,7 @@ export function registerRemittanceRoutes(http: FastifyInstance, options: Remitta
       if (amountMinor < 1) throw invalid('MUSTER_AMOUNT_INVALID', 'amount.amountMinor', 'must be above zero');
       if (receiver === undefined && currency !== homeCurrency)
         throw invalid('MUSTER_CURRENCIES_DIFFER', 'amount.currency', `is ${homeCurrency} to a bank account`);
-      const remittanceId = await remittances.accept(
+      const { remittanceId, claimed } = await remittances.accept(
         {
           sender,
           to: receiver === undefined ? { bankAccountId: toAccountId! } : { member: receiver },
@@ -99,7 +99,7 @@ export function registerRemittanceRoutes(http: FastifyInstance, options: Remitta
         },
         onceOf(request, 'remittance', pseudonymKey)!,
       );
-      options.onAccepted();
+      options.onAccepted(claimed);
       return reply.code(202).send({ remittanceId });
     },
   );

@@ -19,7 +19,8 @@ export interface SagaOptions {
   readonly everyMs?: number;
 }
 
-const atOnce = 32;
+/** A step waits most of its time: for money, and for the commits that it shares. */
+const atOnce = 128;
 
 /** Counts remittances that have ended. */
 export function counting(registry: Registry): (change: Change | undefined) => void {
@@ -31,11 +32,11 @@ export function counting(registry: Registry): (change: Change | undefined) => vo
 }
 
 /** Works on remittances whose time has come, until stopped. */
-export function carryOut(options: SagaOptions): DueWork {
+export function carryOut(options: SagaOptions): DueWork<Claimed> {
   const { remittances, makeCall, leaseMs, log } = options;
   const stopping = new AbortController();
   const count = counting(options.registry);
-  const work: DueWork = startDueWork<Claimed>({
+  const work: DueWork<Claimed> = startDueWork<Claimed>({
     what: 'remittances',
     claim: (most) => remittances.claim(most, leaseMs),
     async work(claimed) {
@@ -49,7 +50,7 @@ export function carryOut(options: SagaOptions): DueWork {
     ...(options.everyMs === undefined ? {} : { everyMs: options.everyMs }),
   });
   return {
-    wake: work.wake,
+    ...work,
     async stop() {
       stopping.abort();
       await work.stop();

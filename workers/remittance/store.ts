@@ -1,9 +1,11 @@
 /** What happens to remittances, in one transaction each or for many, and what people ask of them. */
-import { context, propagation } from '@opentelemetry/api';
 import { type Kysely, sql, type Transaction } from 'kysely';
+import { isNotNow } from '../base/errors.ts';
 import { bytesOfUuid, uuidOfBytes, uuidV7 } from '../base/ids.ts';
+import { traceparentNow } from '../base/traceparent.ts';
 import { databaseNowMs, transaction } from '../store/database.ts';
-import { type OnceCall, once } from '../store/once.ts';
+import { groupCommit } from '../store/group-commit.ts';
+import { type OnceCall, onceAll, onceRows } from '../store/once.ts';
 import { appendOutbox } from '../store/outbox.ts';
 import { decidedRecord, type EndTold } from './events.ts';
 import {
@@ -40,23 +42,61 @@ export interface Claimed {
   readonly traceparent: string | undefined;
 }
 
+/** What was accepted; `claimed`: by this process, which is to work on it at once. Undefined: whoever claims it does. */
+export interface Accepted {
+  readonly remittanceId: string;
+  readonly claimed: Claimed | undefined;
+}
+
 export type RemittanceStore = ReturnType<typeof remittanceStore>;
 
-export function remittanceStore({
-  database,
-  clock,
-}: {
+export interface RemittanceStoreOptions {
   database(): Promise<Db>;
+  /** This process works on remittances, too: those that it accepts while it has room are claimed as they are written. */
+  readonly claiming?: { readonly leaseMs: number; room(): number };
   /** UTC ms, for tests; the database's clock when unset. */
   readonly clock?: () => number;
-}) {
+}
+
+/** A group takes as long as its statements, so those that come meanwhile are the next. */
+const groups = { most: 250, waiting: 5_000 };
+
+export function remittanceStore({ database, claiming, clock }: RemittanceStoreOptions) {
   const within = async <T>(work: (trx: Trx, now: number) => Promise<T>): Promise<T> =>
     transaction(await database(), async (trx) => work(trx, clock?.() ?? (await databaseNowMs(trx))));
+  const acceptGrouped = groupCommit((asked: readonly Asked[]) => {
+    const room = claiming?.room() ?? 0;
+    return within((trx, now) => acceptAll(trx, now, asked, { room, leaseMs: claiming?.leaseMs ?? 0 }));
+  }, groups);
+  const finishGrouped = groupCommit(async (answers: readonly Answered[]) => {
+    const together = (some: readonly Answered[]) => within((trx, now) => finishAll(trx, now, some));
+    return together(answers).catch(async (error: unknown) => {
+      if (isNotNow(error) || answers.length === 1) throw error;
+      // What the database does not take of one must not hold the others up.
+      return Promise.all(
+        answers.map((one) =>
+          together([one]).then(
+            ([end]) => end!,
+            (reason: unknown) => ({ reason }),
+          ),
+        ),
+      );
+    });
+  }, groups);
 
   return {
-    /** Accepts a remittance; durable when it resolves to its id. */
-    accept: (wish: Wish, call: OnceCall): Promise<string> =>
-      within((trx, now) => once(trx, call, () => insert(trx, wish, now))),
+    /** Accepts a remittance; durable when it resolves. */
+    async accept(wish: Wish, call: OnceCall): Promise<Accepted> {
+      const remittanceId = uuidV7(clock?.() ?? Date.now());
+      const outcome = await acceptGrouped({
+        ...call,
+        expected: remittanceId,
+        wish,
+        traceparent: traceparentNow(),
+      });
+      if ('error' in outcome) throw outcome.error;
+      return { remittanceId: outcome.answer, claimed: outcome.claimed };
+    },
 
     /** Takes remittances whose time has come. What is about to be done is in their rows already. */
     claim: (most: number, leaseMs: number): Promise<readonly Claimed[]> =>
@@ -78,19 +118,21 @@ export function remittanceStore({
       }),
 
     /** Writes down what came of a call. */
-    finish: ({ one }: Claimed, word: Word): Promise<Change | undefined> =>
-      within(async (trx, now) => {
-        const id = bytesOfUuid(one.remittanceId);
-        const [row] = await remittanceRows(trx, sql`remittance_id = ${id} FOR UPDATE`);
-        return row === undefined ? undefined : apply(trx, now, row, one.claim, word);
-      }),
+    async finish({ one, traceparent }: Claimed, word: Word): Promise<Change | undefined> {
+      const end = await finishGrouped({ one, word, traceparent: traceparentNow() ?? traceparent });
+      if ('reason' in end) throw end.reason;
+      return end.change;
+    },
 
     /** Writes down the end of a recharge or firm banking; one that is of no remittance changes nothing. */
     told: ({ id, word }: EndTold): Promise<Change | undefined> =>
       within(async (trx, now) => {
         const column = sql.ref(word.of === 'RECHARGING' ? 'recharge_id' : 'firmbanking_id');
         const [row] = await remittanceRows(trx, sql`${column} = ${bytesOfUuid(id)} FOR UPDATE`);
-        return row === undefined ? undefined : apply(trx, now, row, undefined, word);
+        const change = row && afterWord(row.one, undefined, word);
+        if (change !== undefined)
+          await save(trx, now, [{ row: row!, change, traceparent: traceparentNow() }]);
+        return change;
       }),
 
     async find(remittanceId: string): Promise<Found | undefined> {
@@ -124,53 +166,143 @@ export function remittanceStore({
   };
 }
 
-async function insert(
-  trx: Trx,
-  { sender, to, amountMinor, feeMinor, currency, rechargeFrom }: Wish,
-  now: number,
-): Promise<string> {
-  const remittanceId = uuidV7(now);
-  const at = new Date(now);
-  const carrier: { traceparent?: string } = {};
-  propagation.inject(context.active(), carrier);
-  await sql`
-    INSERT INTO remittance (remittance_id, sender, receiver, to_account_id, amount_minor, fee_minor, currency, recharge_from,
-      state, attempt, tries, claim, due_at, requested_at, counts_from, traceparent)
-    VALUES (${bytesOfUuid(remittanceId)}, ${sender}, ${'member' in to ? to.member : null},
-      ${'member' in to ? null : bytesOfUuid(to.bankAccountId)}, ${amountMinor}, ${feeMinor}, ${currency},
-      ${bytesOr(rechargeFrom)}, ${firstState({ to })}, 1, 0, 0, ${at}, ${at}, ${at}, ${carrier.traceparent ?? null})`.execute(
-    trx,
-  );
-  return remittanceId;
+interface Asked extends OnceCall {
+  readonly expected: string;
+  readonly wish: Wish;
+  readonly traceparent: string | undefined;
 }
+
+/** Those that come for the first time are written; as many of them as there is room for are this process's own at once. */
+async function acceptAll(
+  trx: Trx,
+  now: number,
+  asked: readonly Asked[],
+  { room, leaseMs }: { readonly room: number; readonly leaseMs: number },
+) {
+  const claimed = new Map<Asked, Claimed>();
+  const outcomes = await onceAll<string, Asked>(onceRows(trx), asked, async (first) => {
+    const at = new Date(now);
+    const rows = first.map((one, index) => {
+      const { expected: remittanceId, wish, traceparent } = one;
+      const { sender, to, amountMinor, feeMinor, currency, rechargeFrom } = wish;
+      const state = firstState(wish);
+      const own = index < room ? 1 : 0;
+      if (own)
+        claimed.set(one, {
+          one: { ...begun, ...wish, remittanceId, state, tries: 1, claim: 1 },
+          traceparent,
+        });
+      return sql`(${bytesOfUuid(remittanceId)}, ${sender}, ${'member' in to ? to.member : null},
+        ${'member' in to ? null : bytesOfUuid(to.bankAccountId)}, ${amountMinor}, ${feeMinor}, ${currency},
+        ${bytesOr(rechargeFrom)}, ${state}, 1, ${own}, ${own}, ${own ? new Date(now + leaseMs) : at}, ${at}, ${at},
+        ${traceparent ?? null})`;
+    });
+    await sql`
+      INSERT INTO remittance (remittance_id, sender, receiver, to_account_id, amount_minor, fee_minor, currency,
+        recharge_from, state, attempt, tries, claim, due_at, requested_at, counts_from, traceparent)
+      VALUES ${sql.join(rows)}`.execute(trx);
+    return first.map(({ expected }) => expected);
+  });
+  return outcomes.map((outcome, index) => ({ ...outcome, claimed: claimed.get(asked[index]!) }));
+}
+
+/** What a remittance has that nothing has happened to. */
+const begun = {
+  failure: undefined,
+  waitsFor: undefined,
+  attempt: 1,
+  rechargeMinor: undefined,
+  rechargeId: undefined,
+  firmbankingId: undefined,
+  holdId: undefined,
+  feeHoldId: undefined,
+  transferId: undefined,
+} as const;
 
 const bytesOr = (id: string | undefined) => (id === undefined ? null : bytesOfUuid(id));
 
-/** The row after a word; when it has ended also its event. */
-async function apply(
-  trx: Trx,
-  now: number,
-  { one: before }: Found,
-  claim: number | undefined,
-  word: Word,
-): Promise<Change | undefined> {
-  const change = afterWord(before, claim, word);
-  if (change === undefined) return undefined;
-  const { next, againInMs } = change;
-  const at = new Date(now);
-  const excused = before.waitsFor === bankDown && next.waitsFor !== bankDown;
-  await sql`
-    UPDATE remittance SET state = ${next.state}, failure = ${next.failure ?? null}, waits_for = ${next.waitsFor ?? null},
-      attempt = ${next.attempt}, recharge_minor = ${next.rechargeMinor ?? null}, recharge_id = ${bytesOr(next.rechargeId)},
-      firmbanking_id = ${bytesOr(next.firmbankingId)}, hold_id = ${bytesOr(next.holdId)},
-      fee_hold_id = ${bytesOr(next.feeHoldId)}, transfer_id = ${bytesOr(next.transferId)}, tries = ${next.tries},
-      due_at = ${againInMs === undefined ? null : new Date(now + againInMs)},
-      decided_at = ${isOpen(next) ? null : at}
-      ${excused ? sql`, counts_from = ${at}` : sql``}
-    WHERE remittance_id = ${bytesOfUuid(next.remittanceId)}`.execute(trx);
-  if (!isOpen(next)) await appendOutbox(trx, [decidedRecord(next, now)]);
-  return change;
+interface Answered {
+  /** As it was claimed. */
+  readonly one: Remittance;
+  readonly word: Word;
+  readonly traceparent: string | undefined;
 }
+
+type End = { readonly change: Change | undefined } | { readonly reason: unknown };
+
+async function finishAll(trx: Trx, now: number, answers: readonly Answered[]): Promise<readonly End[]> {
+  const ids = answers.map(({ one }) => bytesOfUuid(one.remittanceId));
+  // In one order, so that two groups never wait for each other.
+  const found = await remittanceRows(
+    trx,
+    sql`remittance_id IN (${sql.join(ids)}) ORDER BY remittance_id FOR UPDATE`,
+  );
+  const rows = new Map(found.map((row) => [row.one.remittanceId, row]));
+  const saves: Save[] = [];
+  const ends = answers.map(({ one, word, traceparent }) => {
+    const row = rows.get(one.remittanceId);
+    const change = row && afterWord(row.one, one.claim, word);
+    if (change === undefined) return { change };
+    saves.push({ row: row!, change, traceparent });
+    // A second answer to the same claim is of a state that is left.
+    rows.delete(one.remittanceId);
+    return { change };
+  });
+  await save(trx, now, saves);
+  return ends;
+}
+
+interface Save {
+  readonly row: Found;
+  readonly change: Change;
+  readonly traceparent: string | undefined;
+}
+
+/** Rows after a word each, in one statement; of those that have ended also the events. */
+async function save(trx: Trx, now: number, saves: readonly Save[]): Promise<void> {
+  if (saves.length === 0) return;
+  const at = new Date(now);
+  const rows = saves.map(({ row: { one: before }, change: { next, againInMs } }) => {
+    const excused = before.waitsFor === bankDown && next.waitsFor !== bankDown;
+    return [
+      ...[
+        hexOf(next.remittanceId),
+        next.state,
+        next.failure,
+        next.waitsFor,
+        next.attempt,
+        next.rechargeMinor,
+      ],
+      ...[hexOr(next.rechargeId), hexOr(next.firmbankingId), hexOr(next.holdId), hexOr(next.feeHoldId)],
+      ...[hexOr(next.transferId), next.tries, againInMs ?? null, excused ? 1 : 0],
+    ].map((value) => value ?? null);
+  });
+  await sql`
+    UPDATE JSON_TABLE(${JSON.stringify(rows)}, '$[*]' COLUMNS (
+      id CHAR(32) PATH '$[0]', state VARCHAR(20) PATH '$[1]', failure VARCHAR(60) PATH '$[2]',
+      waits_for VARCHAR(60) PATH '$[3]', attempt INT UNSIGNED PATH '$[4]', recharge_minor BIGINT PATH '$[5]',
+      recharge_id CHAR(32) PATH '$[6]', firmbanking_id CHAR(32) PATH '$[7]', hold_id CHAR(32) PATH '$[8]',
+      fee_hold_id CHAR(32) PATH '$[9]', transfer_id CHAR(32) PATH '$[10]', tries INT UNSIGNED PATH '$[11]',
+      again_ms BIGINT PATH '$[12]', excused INT PATH '$[13]')) AS changed
+    STRAIGHT_JOIN remittance AS r ON r.remittance_id = UNHEX(changed.id)
+    SET r.state = changed.state, r.failure = changed.failure, r.waits_for = changed.waits_for,
+      r.attempt = changed.attempt, r.recharge_minor = changed.recharge_minor,
+      r.recharge_id = UNHEX(changed.recharge_id), r.firmbanking_id = UNHEX(changed.firmbanking_id),
+      r.hold_id = UNHEX(changed.hold_id), r.fee_hold_id = UNHEX(changed.fee_hold_id),
+      r.transfer_id = UNHEX(changed.transfer_id), r.tries = changed.tries,
+      r.due_at = ${at} + INTERVAL changed.again_ms * 1000 MICROSECOND,
+      r.decided_at = IF(changed.again_ms IS NULL, ${at}, NULL),
+      r.counts_from = IF(changed.excused, ${at}, r.counts_from)`.execute(trx);
+  const ended = saves.filter(({ change }) => !isOpen(change.next));
+  if (ended.length > 0)
+    await appendOutbox(
+      trx,
+      ended.map(({ change, traceparent }) => decidedRecord(change.next, now, traceparent)),
+    );
+}
+
+const hexOf = (uuid: string) => uuid.replaceAll('-', '');
+const hexOr = (uuid: string | undefined) => (uuid === undefined ? null : hexOf(uuid));
 
 async function remittanceRows(db: Db | Trx, where: ReturnType<typeof sql>): Promise<readonly Found[]> {
   const { rows } = await sql<{

@@ -43,6 +43,7 @@ const config = Type.Object({
 const timeoutMs = 5_000;
 /** For the commit after a call; a call of money may be followed by a look at the account. */
 const commitMs = 20_000;
+const leaseMs = timeoutMs + commitMs;
 const countEveryMs = 5_000;
 
 export const remittance: Worker<typeof config> = {
@@ -67,7 +68,7 @@ export const remittance: Worker<typeof config> = {
     secrets,
     fail,
   }) {
-    const remittances = remittanceStore({ database });
+    const remittances = remittanceStore({ database, claiming: { leaseMs, room: () => work.room() } });
     const count = counting(registry);
     await relayOutbox();
     const work = carryOut({
@@ -79,7 +80,7 @@ export const remittance: Worker<typeof config> = {
         timeoutMs,
         registry,
       }),
-      leaseMs: timeoutMs + commitMs,
+      leaseMs,
       log,
       registry,
     });
@@ -100,7 +101,7 @@ export const remittance: Worker<typeof config> = {
       remittances,
       pseudonymKey: secrets.pseudonymKey,
       feeMinor: settings.REMITTANCE_FEE_MINOR,
-      onAccepted: work.wake,
+      onAccepted: (claimed) => (claimed === undefined ? work.wake() : work.begin(claimed)),
     });
     const mailboxes = createMailboxes();
     registerRemittanceStreams(http, {
