@@ -9,6 +9,7 @@ import { memberEvent } from './events/membership.ts';
 import { rechargeDecided } from './events/money.ts';
 import { orderCompleted, orderConfirmed, orderExpiryDue, productEvent } from './events/order.ts';
 import { couponIssued, paymentCompleted } from './events/outside.ts';
+import { paymentEvent } from './events/payment.ts';
 import { enrichedPurchase, promoBehavior, promotionLogic, purchase } from './events/promotion.ts';
 import { remittanceDecided } from './events/remittance.ts';
 
@@ -329,6 +330,20 @@ const remittanceTopics = {
   },
 } satisfies Record<string, Topic>;
 
+const paymentTopics = {
+  paymentEvents: {
+    ...standard,
+    partitions: 3,
+    name: 'payment-events',
+    key: 'merchant:<pseudonym>',
+    event: { type: 'PaymentEvent', schema: paymentEvent },
+    owner: 'payment',
+    description:
+      'Slips: what merchants were paid and what was refunded, those of one merchant in order; written after the booking is known.',
+    designLoad: { messagesPerSecond: 50, bytesPerMessage: 400 },
+  },
+} satisfies Record<string, Topic>;
+
 /** Dead letter topic of a topic: raw bytes, the reason in headers; kept long enough to be looked at and replayed. */
 export function deadLetterTopic(of: Topic): Topic {
   return {
@@ -412,6 +427,8 @@ export const topics = {
   rechargeEventsDlq: deadLetterTopic(moneyTopics.rechargeEvents),
   ...remittanceTopics,
   remittanceEventsDlq: deadLetterTopic(remittanceTopics.remittanceEvents),
+  ...paymentTopics,
+  paymentEventsDlq: deadLetterTopic(paymentTopics.paymentEvents),
   ...couponTopics,
   couponIssueDlq: deadLetterTopic(couponTopics.couponIssue),
   couponIssueSucceededDlq: deadLetterTopic(couponTopics.couponIssueSucceeded),

@@ -3,8 +3,8 @@
  * which a process uses one: `house:bank:KRW/3`. Nothing is asked of their balance before a transfer, so no two processes
  * ever wait for each other there; what the account holds is the sum of its sub-accounts.
  */
-export const houses = ['bank', 'fee'] as const;
-/** `bank`: what lies at the bank. `fee`: what we have earned. */
+export const houses = ['bank', 'fee', 'merchants', 'commission'] as const;
+/** `bank`: what lies at the bank. `fee`, `commission`: what we have earned. `merchants`: what we owe merchants. */
 export type House = (typeof houses)[number];
 
 /** Enough that two processes seldom meet; when they do they only wait. */

@@ -250,3 +250,33 @@ test.serial(
     t.regex(answer.json.error.message, /same Idempotency-Key/);
   },
 );
+
+test.serial(
+  'a service pays what a merchant is owed into our account and back; nobody else reaches an account of ours',
+  async (t) => {
+    const { as, staff, won, member } = await serve(t);
+    const alice = await member('alice', 1_000);
+    const account = pseudonym(pseudonymKey, alice.memberId);
+    const service = as(await tokenOf('service', 'pay'));
+    const move = (from: string, to: string, call = service) =>
+      call('POST', '/transfers', { from, to, amount: won(100) });
+    t.is((await move(account, 'house:merchants')).status, 201);
+    t.is((await move(account, 'house:merchants')).status, 201);
+    t.is((await move('house:merchants', account)).status, 201);
+    t.is((await move('house:merchants', 'house:commission')).status, 201);
+    const entries = (await alice.call('GET', `${alice.path}/history`)).json.entries;
+    t.deepEqual(
+      entries.slice(0, 2).map(({ other, reason }: Record<string, string>) => [other, reason]),
+      [
+        ['house:merchants', 'refund'],
+        ['house:merchants', 'payment'],
+      ],
+    );
+    t.like(await move(account, 'house:bank'), { status: 404, code: 'MUSTER_ACCOUNT_UNKNOWN' });
+    t.like(await move('house:bank', account), { status: 404, code: 'MUSTER_ACCOUNT_UNKNOWN' });
+    t.like(await move(alice.memberId, 'house:merchants', staff), { code: 'MUSTER_ACCOUNT_UNKNOWN' });
+    t.like(await move(alice.memberId, 'house:merchants', alice.call), { code: 'MUSTER_ACCOUNT_UNKNOWN' });
+    t.like((await alice.call('GET', alice.path)).json, { balance: won(900) });
+    t.deepEqual(await audit(db), []);
+  },
+);

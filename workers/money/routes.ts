@@ -16,7 +16,7 @@ import { type TypedHttp, typed } from '../http/typed.ts';
 import { groupCommit } from '../store/group-commit.ts';
 import { setAccount, sumsByDistrict } from './accounts.ts';
 import { type Callers, callersOf, isService, unknownAccount } from './callers.ts';
-import { houseAccounts, houseOf, houses, isHouse } from './house.ts';
+import { type House, houseAccounts, houseOf, houses, isHouse } from './house.ts';
 import type { Account, Operation } from './ledger.ts';
 import { bookAll, type LedgerCall } from './postings.ts';
 import { registerRechargeRoutes } from './recharge-routes.ts';
@@ -309,6 +309,8 @@ function registerMoves(app: TypedHttp, book: Book, callers: Callers, house: Hous
       config: all,
       schema: {
         summary: 'Send money to another member',
+        description:
+          'A service may also pay what a member owes a merchant into an account of ours, `house:merchants`, or back out of it, and move money between two accounts of ours.',
         tags,
         headers: idempotencyKey.required,
         body: Type.Object(
@@ -326,9 +328,12 @@ function registerMoves(app: TypedHttp, book: Book, callers: Callers, house: Hous
     },
     async (request, reply) => {
       const { from, to, amount } = request.body;
-      const sender = await callers.actingFor(request, from, 'from');
-      const receiver = callers.accountOf(request, to);
-      return reply.code(201).send(await transfer(request, sender, receiver, amount, 'transfer'));
+      const ours = { from: houseNamed(request, from), to: houseNamed(request, to) };
+      const houseOr = (named: House | undefined, member: () => string | Promise<string>) =>
+        named === undefined ? member() : house(named, amount.currency);
+      const sender = await houseOr(ours.from, () => callers.actingFor(request, from, 'from'));
+      const receiver = await houseOr(ours.to, () => callers.accountOf(request, to));
+      return reply.code(201).send(await transfer(request, sender, receiver, amount, reasonOf(ours)));
     },
   );
 
@@ -355,8 +360,26 @@ function registerMoves(app: TypedHttp, book: Book, callers: Callers, house: Hous
   );
 }
 
+/** The account of ours that a service names (`house:bank`), undefined when it names none. */
+const houseNamed = (request: Request, named: string | undefined): House | undefined =>
+  isService(request) ? houses.find((each) => `house:${each}` === named) : undefined;
+
+/** Between a member and us only what merchants are owed moves so: all else is held first, or is for staff. */
+function reasonOf({ from, to }: { readonly from: House | undefined; readonly to: House | undefined }) {
+  if (from === undefined && to === undefined) return 'transfer';
+  if (from !== undefined && to !== undefined) return 'settlement';
+  if ((from ?? to) !== 'merchants') throw unknownAccount();
+  return to === undefined ? 'refund' : 'payment';
+}
+
 /** What a history shows of money that was held. */
-const holdReasons = { member: 'transfer', bank: 'payout', fee: 'fee' } as const;
+const holdReasons = {
+  member: 'transfer',
+  bank: 'payout',
+  fee: 'fee',
+  merchants: 'payment',
+  commission: 'commission',
+} as const;
 
 function registerHolds(app: TypedHttp, book: Book, callers: Callers, house: HouseAccount): void {
   const holdPath = Type.Object({ holdId: uuid });
@@ -378,9 +401,7 @@ function registerHolds(app: TypedHttp, book: Book, callers: Callers, house: Hous
     async (request, reply) => {
       const { amountMinor, currency } = inUse(request.body.amount, 'amount');
       const from = callers.accountOf(request, request.body.from);
-      const ours = isService(request)
-        ? houses.find((each) => `house:${each}` === request.body.to)
-        : undefined;
+      const ours = houseNamed(request, request.body.to);
       const to = ours === undefined ? callers.accountOf(request, request.body.to) : house(ours, currency);
       const leg = { from, to, amountMinor, reason: holdReasons[ours ?? 'member'] };
       const holdId = await book(request, { kind: 'hold', holdId: uuidV7(Date.now()), currency, leg });
