@@ -1,7 +1,7 @@
 /**
  * A slice of the matrix of drills on the deployed environment (`./muster test e2e` deploys `ci` and sets the variables):
- * parts are broken under everything at once, and what was acked comes out once and right. One fixed slice, until a whole
- * matrix was seen; then another one for each commit. Times are measured and not judged here, as this machine has other things
+ * parts are broken under everything at once, and what was acked comes out once and right. One fixed slice: a whole
+ * matrix of this seed was seen. Times are measured and not judged here, as this machine has other things
  * to do.
  */
 import test from 'ava';
