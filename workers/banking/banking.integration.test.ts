@@ -140,6 +140,10 @@ test.serial(
 
     const bob = as(await tokenOf('customer', 'bob'));
     t.like(await bob('GET', `/accounts?memberId=${encodeURIComponent(alice)}`), { status: 403 });
+    const service = as(await tokenOf('service', 'pay'));
+    t.deepEqual((await service('GET', `/accounts?memberId=${pseudonym(pseudonymKey, alice)}`)).json, {
+      accounts,
+    });
     const close = `/accounts/${made.json.accountId}/close`;
     t.like(await bob('POST', close), { status: 404, code: 'MUSTER_BANK_ACCOUNT_UNKNOWN' });
     t.like(await bob('GET', `/accounts/${made.json.accountId}/history`), { status: 404 });

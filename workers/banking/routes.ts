@@ -5,7 +5,7 @@ import { Type } from 'typebox';
 import { money } from '../../catalog/events/promotion.ts';
 import { uuidPattern } from '../../catalog/events/uuid.ts';
 import { NotNowError } from '../base/errors.ts';
-import { pseudonym } from '../base/pseudonym.ts';
+import { isPseudonym, pseudonym } from '../base/pseudonym.ts';
 import { type Refused, refuse } from '../base/refusal.ts';
 import { errorBody, failures, HttpError, inUse, refused } from '../http/errors.ts';
 import { idempotencyKey, onceOf } from '../http/idempotent.ts';
@@ -191,6 +191,7 @@ function registerAccounts(
       config: all,
       schema: {
         summary: "A member's registered bank accounts, closed ones too",
+        description: 'Oldest first. A service may name the member by its pseudonym.',
         tags,
         querystring: Type.Object({ memberId: Type.Optional(memberId) }),
         response: { 200: Type.Object({ accounts: Type.Array(accountBody) }), 403: errorBody, ...failures },
@@ -198,7 +199,9 @@ function registerAccounts(
     },
     async (request) => {
       const member = userOf(request, request.query.memberId, 'memberId', members);
-      return { accounts: (await accounts.accountsOf(pseudonym(pseudonymKey, member))).map(accountView) };
+      const named = request.principal?.role === 'service' && isPseudonym(member);
+      const owner = named ? member : pseudonym(pseudonymKey, member);
+      return { accounts: (await accounts.accountsOf(owner)).map(accountView) };
     },
   );
 

@@ -30,6 +30,9 @@ export function pseudonym(key: Buffer, userId: string): string {
   return value;
 }
 
+/** Whether it has the form of a pseudonym. */
+export const isPseudonym = (text: string): boolean => /^u_[A-Za-z0-9_-]{22}$/.test(text);
+
 /** HMAC-SHA-256 of a text, in hexadecimal: tells the same from another without saying what it was. */
 export function keyedHash(key: Buffer, text: string): string {
   return hmac(cacheOf(key).key, text).toString('hex');

@@ -1,14 +1,12 @@
 /** Whose account a request is about. Members name themselves by their id, services by their pseudonym: they know no ids. */
 import type { FastifyRequest } from 'fastify';
 import type { Kysely } from 'kysely';
-import { pseudonym } from '../base/pseudonym.ts';
+import { isPseudonym, pseudonym } from '../base/pseudonym.ts';
 import { HttpError } from '../http/errors.ts';
 import { members, onlyOf, userOf } from '../http/principals.ts';
 import { isMerchant } from './accounts.ts';
 
 type Asking = Pick<FastifyRequest, 'principal'>;
-
-const isPseudonym = (id: string) => /^u_[A-Za-z0-9_-]{22}$/.test(id);
 
 export const unknownAccount = () => new HttpError(404, 'MUSTER_ACCOUNT_UNKNOWN', 'there is no such account');
 
