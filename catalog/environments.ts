@@ -288,7 +288,15 @@ function laptop(
         { name: 'outside', workers: ['outside-events', 'retention'], size: { memoryMiB: 224 }, replicas: 1 },
         {
           name: 'pay',
-          workers: ['money', 'money-members', 'money-recharges', 'membership', 'banking', 'remittance'],
+          workers: [
+            'money',
+            'money-members',
+            'money-recharges',
+            'membership',
+            'banking',
+            'remittance',
+            'settlement',
+          ],
           size: { memoryMiB: 256 },
           replicas: 1,
           semiSpaceMiB: 4,

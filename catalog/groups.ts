@@ -140,6 +140,30 @@ export const groups = {
     lagSecondsHigh: 30,
     retryDelaysMs: [],
   },
+  settlementSlips: {
+    id: 'settlement-slips',
+    topics: [topics.paymentEvents],
+    owner: 'settlement',
+    description: 'Keeps what merchants were paid, and what was refunded, until it is settled.',
+    lagSecondsHigh: 30,
+    retryDelaysMs: [],
+  },
+  settlementMembers: {
+    id: 'settlement-members',
+    topics: [topics.memberEvents],
+    owner: 'settlement',
+    description: 'Knows which merchants may be paid out.',
+    lagSecondsHigh: 30,
+    retryDelaysMs: [],
+  },
+  settlementEnds: {
+    id: 'settlement-ends',
+    topics: [topics.firmbankingEvents],
+    owner: 'settlement',
+    description: 'Hears how payouts to merchants ended, and goes on with their settlements.',
+    lagSecondsHigh: 30,
+    retryDelaysMs: [],
+  },
 } satisfies Record<string, ConsumerGroup>;
 
 export const allGroups: readonly ConsumerGroup[] = Object.values(groups);

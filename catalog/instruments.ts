@@ -52,6 +52,7 @@ const {
   money,
   banking,
   remittance,
+  settlement,
   lag,
   canary,
   recovery,
@@ -281,6 +282,14 @@ export const instruments = {
     known: combined({ state: ['DONE', 'FAILED'] }),
   }),
   [remittance.open]: gauge('Remittances that have not ended, by what is under way.', ['state']),
+
+  [settlement.slips]: counter('Slips that came, by kind; repeats included.', ['kind'], {
+    known: combined({ kind: ['PAID', 'REFUNDED'] }),
+  }),
+  [settlement.lines]: counter('Settlements of merchants that have ended or stopped, by state.', ['state'], {
+    known: combined({ state: ['DONE', 'STOPPED'] }),
+  }),
+  [settlement.open]: gauge('Settlements of merchants that have not ended, by what is under way.', ['state']),
 
   [lag.cycleDuration]: histogram('Time that a pass over the cluster took.'),
   [lag.cycleFailures]: counter('Passes in which something could not be read.'),

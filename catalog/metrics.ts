@@ -142,6 +142,14 @@ export const metrics = {
     /** Remittances that have not, by state, from the store of truth. */
     open: 'remittance_open',
   },
+  settlement: {
+    /** Slips that came, by kind PAID or REFUNDED; repeats included. */
+    slips: 'settlement_slips_total',
+    /** Settlements of a merchant and period that have ended (DONE) or need people (STOPPED). */
+    lines: 'settlement_lines_total',
+    /** Settlements that have not ended, by state, from the store of truth; STOPPED ones wait for people. */
+    open: 'settlement_open',
+  },
   /** Lag, under kafka_exporter's names; below them our own. */
   lag: {
     brokers: 'kafka_brokers',

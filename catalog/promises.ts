@@ -13,7 +13,8 @@ export type PromiseCapability =
   | 'logging'
   | 'membership'
   | 'banking'
-  | 'remittance';
+  | 'remittance'
+  | 'settlement';
 
 interface PromiseFacts {
   readonly capability: PromiseCapability;
@@ -193,6 +194,37 @@ const table = {
     ids: 'the remittance',
     // A recharge and a payout.
     limitMs: 900_000,
+    periodMs: 10_000,
+  },
+  'settlements-run': {
+    capability: 'settlement',
+    promised: 'Each period that has ended is closed, and its slips are summed up.',
+    ids: 'the period, which is the number of its run',
+    limitMs: 600_000,
+    periodMs: 10_000,
+  },
+  'settlements-ended': {
+    capability: 'settlement',
+    promised:
+      'Each settlement is DONE or CARRIED, or STOPPED and told to staff, or waits for a bank that is known to be down or for its next day.',
+    ids: 'the settlement',
+    // A thousand of them at once, through one bank.
+    limitMs: 1_800_000,
+    periodMs: 10_000,
+  },
+  'settlements-add-up': {
+    capability: 'settlement',
+    promised: 'Each slip of a closed period is in the settlement of its merchant, and in no other.',
+    ids: 'the run and the merchant (pseudonym)',
+    limitMs: 0,
+    periodMs: 30_000,
+  },
+  'settlements-paid': {
+    capability: 'settlement',
+    promised:
+      'What a settlement that is DONE says was paid out by a bank, and booked with the commission, to the unit.',
+    ids: 'the settlement',
+    limitMs: 60_000,
     periodMs: 10_000,
   },
   'firmbanking-decided': {

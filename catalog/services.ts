@@ -9,6 +9,7 @@ const asks: Readonly<Record<string, readonly string[]>> = {
   banking: ['membership'],
   'money-recharges': ['banking'],
   remittance: ['money', 'banking'],
+  settlement: ['money', 'banking'],
 };
 
 /** The workers that a process of these workers asks. */

@@ -15,6 +15,7 @@ export const databases = {
   membership: { platform: true },
   banking: { platform: true },
   remittance: { platform: true },
+  settlement: { platform: true },
 } as const;
 export type DatabaseName = keyof typeof databases;
 
@@ -258,6 +259,43 @@ export const tables: readonly Table[] = [
       { timeColumn: 'decided_at', days: booksDays, only: { column: 'state', values: ['DONE', 'FAILED'] } },
     ],
     why: 'Books: who sent what to whom, by pseudonyms. What has not ended stays: money may be on its way.',
+  },
+  ...platformTables('settlement'),
+  {
+    name: 'settlement_clock',
+    database: 'settlement',
+    rules: [],
+    why: 'One row.',
+  },
+  {
+    name: 'settlement_slip',
+    database: 'settlement',
+    rules: [{ timeColumn: 'at', days: past.aYear }],
+    why: 'What the sums of settlements were made of, as long as somebody may ask; the books of payments are those of payment.',
+  },
+  {
+    name: 'settlement_merchant',
+    database: 'settlement',
+    rules: [],
+    why: 'A row per merchant: a pseudonym. An older event that comes again must not count.',
+  },
+  {
+    name: 'settlement_commission',
+    database: 'settlement',
+    rules: [],
+    why: 'A row per change of a rate: some thousands a year.',
+  },
+  {
+    name: 'settlement_run',
+    database: 'settlement',
+    rules: [],
+    why: 'A row a day, and what was started by hand.',
+  },
+  {
+    name: 'settlement_line',
+    database: 'settlement',
+    rules: [{ timeColumn: 'ended_at', days: booksDays, only: { column: 'state', values: ['DONE'] } }],
+    why: 'Books: what merchants were paid out. What has not ended, or is below zero and carried on, stays.',
   },
   ...platformTables('banking'),
   {

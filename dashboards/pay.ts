@@ -3,7 +3,7 @@ import type { Environment } from '../catalog/environments.ts';
 import { metrics } from '../catalog/metrics.ts';
 import { dashboardOf, heatmap, highIsBad, neutral, percentiles, rate, series, stat } from './kit.ts';
 
-const { banking, http, membership, money, remittance } = metrics;
+const { banking, http, membership, money, remittance, settlement } = metrics;
 const bankCalls = `${http.clientCalls}{client=~"bank-.*"}`;
 
 export const pay = (environment: Environment) =>
@@ -152,6 +152,40 @@ export const pay = (environment: Environment) =>
               description: 'Remittances that have not ended, by the call that is to be made next.',
               unit: 'none',
               queries: [{ expr: `sum by (state) (${remittance.open})`, legend: '{{state}}' }],
+            }),
+          ],
+        ],
+      },
+      {
+        question: 'Are merchants paid out?',
+        lines: [
+          [
+            stat({
+              title: 'Settlements stopped',
+              description:
+                'Refused by banking or a bank, or of a merchant who is not in good standing: staff has to look and try them again.',
+              expr: `max(${settlement.open}{state="STOPPED"}) or vector(0)`,
+              unit: 'none',
+              decimals: 0,
+              steps: highIsBad({ yellow: 1 }),
+            }),
+            series({
+              title: 'Slips',
+              description: 'Payments and refunds that settlement has taken, a second; repeats included.',
+              unit: 'ops',
+              queries: [{ expr: rate(settlement.slips, 'kind'), legend: '{{kind}}' }],
+            }),
+            series({
+              title: 'Settlements',
+              description: 'Of a merchant and a period, that have ended or stopped, a minute.',
+              unit: 'none',
+              queries: [{ expr: `${rate(settlement.lines, 'state')} * 60`, legend: '{{state}}' }],
+            }),
+            series({
+              title: 'Settlements under way',
+              description: 'That have not ended, by the call that is to be made next.',
+              unit: 'none',
+              queries: [{ expr: `max by (state) (${settlement.open})`, legend: '{{state}}' }],
             }),
           ],
         ],

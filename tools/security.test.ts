@@ -18,6 +18,7 @@ import { registerReactionRoute } from '../workers/promotion/analysis-worker.ts';
 import { registerInputRoutes, registerStreamRoutes } from '../workers/promotion/routes.ts';
 import { registerRemittanceStreams } from '../workers/remittance/push.ts';
 import { registerRemittanceRoutes } from '../workers/remittance/routes.ts';
+import { registerSettlementRoutes } from '../workers/settlement/routes.ts';
 
 /** The table of docs/security.md, from the routes themselves. */
 async function tableOfRoutes(): Promise<string> {
@@ -50,6 +51,7 @@ async function tableOfRoutes(): Promise<string> {
   registerBankingRoutes(http.app as never, anything);
   registerRemittanceRoutes(http.app as never, anything);
   registerRemittanceStreams(http.app as never, anything);
+  registerSettlementRoutes(http.app as never, anything);
   await http.close(0);
   return `| route | for |\n|---|---|\n${rows.join('\n')}`;
 }

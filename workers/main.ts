@@ -36,6 +36,7 @@ const workers: Readonly<Record<string, () => Promise<object>>> = {
   'money-recharges': () => import('./money/worker.ts'),
   banking: () => import('./banking/worker.ts'),
   remittance: () => import('./remittance/worker.ts'),
+  settlement: () => import('./settlement/worker.ts'),
   'log-store': () => import('./logging/worker.ts'),
   lag: () => import('./lag/worker.ts'),
   promises: async () => {
@@ -52,6 +53,7 @@ const workers: Readonly<Record<string, () => Promise<object>>> = {
       membership,
       banking,
       remittance,
+      settlement,
     ] = await Promise.all([
       import('./promises/worker.ts'),
       import('./platform/promises.ts'),
@@ -64,6 +66,7 @@ const workers: Readonly<Record<string, () => Promise<object>>> = {
       import('./membership/promises.ts'),
       import('./banking/promises.ts'),
       import('./remittance/promises.ts'),
+      import('./settlement/promises.ts'),
     ]);
     return {
       worker: promisesWorker({
@@ -77,6 +80,7 @@ const workers: Readonly<Record<string, () => Promise<object>>> = {
         ...membership.membershipChecks,
         ...banking.bankingChecks,
         ...remittance.remittanceChecks,
+        ...settlement.settlementChecks,
       }),
     };
   },

@@ -181,6 +181,7 @@ export async function startPay(t: ExecutionContext, world: World) {
       memberId,
       account,
       accountId: accountId as string,
+      accountNumber: number,
       path,
       me,
       follow,

@@ -31,6 +31,7 @@ test('every moment is in the range of its own day and of no other', (t) => {
     const days = daysOf(zone);
     for (let ms = Date.UTC(2026, 0, 1); ms < Date.UTC(2027, 0, 1); ms += 31 * 3_600_000 + 1) {
       const { fromMs, toMs } = days.rangeOf(days.dayOf(ms))!;
+      t.is(days.nextDayMs(ms), toMs);
       t.true(fromMs <= ms && ms < toMs, `${zone} ${new Date(ms).toISOString()}`);
       t.not(days.dayOf(fromMs - 1), days.dayOf(ms));
     }

@@ -19,16 +19,21 @@ export function daysOf(timeZone: string) {
     return from;
   }
 
+  const nextOf = (day: string): number =>
+    beginOf(new Date(Date.parse(`${day}T12:00:00Z`) + dayMs).toISOString().slice(0, 10));
+
   return {
     /** The day of a moment, UTC ms. */
     dayOf,
+
+    /** When the day after that of a moment begins, UTC ms. */
+    nextDayMs: (ms: number): number => nextOf(dayOf(ms)),
 
     /** From its first moment to before that of the next day, UTC ms; undefined for what is no day of the calendar. */
     rangeOf(day: string): { readonly fromMs: number; readonly toMs: number } | undefined {
       const noon = Date.parse(`${day}T12:00:00Z`);
       if (Number.isNaN(noon) || new Date(noon).toISOString().slice(0, 10) !== day) return undefined;
-      const next = new Date(noon + dayMs).toISOString().slice(0, 10);
-      return { fromMs: beginOf(day), toMs: beginOf(next) };
+      return { fromMs: beginOf(day), toMs: nextOf(day) };
     },
   };
 }

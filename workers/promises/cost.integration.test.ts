@@ -14,6 +14,7 @@ import type { Check, CheckDeps } from '../platform/checks.ts';
 import { platformChecks } from '../platform/promises.ts';
 import { promotionChecks } from '../promotion/promises.ts';
 import { remittanceChecks } from '../remittance/promises.ts';
+import { settlementChecks } from '../settlement/promises.ts';
 import { rowsLookedAt, scratchDatabase } from '../store/database.fixture.ts';
 import { migrate } from '../store/migrate.ts';
 
@@ -28,6 +29,7 @@ const all = {
   ...membershipChecks,
   ...bankingChecks,
   ...remittanceChecks,
+  ...settlementChecks,
 };
 /** They go through all rows by and by, so many at a time; the others ask for what is wrong and nothing else. */
 const sweeping: readonly PromiseName[] = [
@@ -121,7 +123,7 @@ test('no check reads a whole table, and together they make few statements a seco
   const { db, settings, drop } = await scratchDatabase('promise_cost');
   try {
     // The tables of my-pay beside the shop's: what is counted here is one connection.
-    for (const name of ['money', 'membership', 'banking', 'remittance'])
+    for (const name of ['money', 'membership', 'banking', 'remittance', 'settlement'])
       await migrate(settings, () => {}, {
         folders: join(import.meta.dirname, `../${name}/${name}-migrations`),
       });

@@ -168,7 +168,12 @@ export async function cuttingRelay(t: ExecutionContext, settings: DatabaseSettin
     cut();
   });
   const { port } = server.address() as { port: number };
-  return { at: { ...settings, MYSQL_HOST: '127.0.0.1', MYSQL_PORT: port }, cut };
+  return {
+    at: { ...settings, MYSQL_HOST: '127.0.0.1', MYSQL_PORT: port },
+    cut,
+    /** Lets nobody through any more. */
+    refuse: () => server.close(),
+  };
 }
 
 /** `node database.fixture.ts <before|after>`: does m-1 and dies just before or just after the commit. */

@@ -1,0 +1,145 @@
+/** Makes the calls of a line, over HTTP: of banking and of money. */
+
+import type { Registry } from 'prom-client';
+import { type Static, Type } from 'typebox';
+import { Compile } from 'typebox/compile';
+import { uuidPattern } from '../../catalog/events/uuid.ts';
+import { createOutgoing } from '../http/outgoing.ts';
+import { type Said, saidOf } from '../http/said.ts';
+import { bookedCommissionMinor, keyOf, type Line, type Word } from './settlement.ts';
+import type { SlipStore } from './slips.ts';
+
+const uuid = Type.String({ pattern: uuidPattern });
+const isPayout = Compile(Type.Object({ firmbankingId: uuid }));
+const isTransfer = Compile(Type.Object({ transferId: uuid }));
+const accounts = Type.Object({
+  accounts: Type.Array(Type.Object({ accountId: uuid, currency: Type.String(), state: Type.String() })),
+});
+const isAccounts = Compile(accounts);
+const state = Type.Object({
+  state: Type.String(),
+  reason: Type.Optional(Type.String({ pattern: '^[A-Z0-9_]{1,60}$' })),
+  amount: Type.Object({ amountMinor: Type.Integer(), currency: Type.String() }),
+});
+const isState = Compile(state);
+
+const refusals = (...words: readonly string[]) => new Set(words.map((word) => `MUSTER_${word}`));
+const none: ReadonlySet<string> = new Set();
+const ofPayouts = refusals(
+  ...['AMOUNT_INVALID', 'BANK_ACCOUNT_CLOSED', 'BANK_ACCOUNT_UNKNOWN', 'CONTRACT_INVALID'],
+  ...['CORPORATE_ACCOUNT_MISSING', 'CURRENCIES_DIFFER', 'LIMIT_CALL', 'LIMIT_DAY', 'SAME_ACCOUNT'],
+);
+
+export type MakeCall = (line: Line) => Promise<Word>;
+
+export function callsOf(options: {
+  readonly moneyUrl: string;
+  readonly bankingUrl: string;
+  readonly token: string;
+  readonly timeoutMs: number;
+  readonly registry: Registry;
+  /** What membership has told of a merchant. */
+  readonly stateOf: SlipStore['stateOf'];
+  /** How long a service that fails is left alone. Default 5,000. */
+  readonly leftAloneMs?: number;
+}): MakeCall {
+  const { token, timeoutMs, registry, stateOf, leftAloneMs = 5_000 } = options;
+  const client = (name: string, baseUrl: string) =>
+    createOutgoing({ name, baseUrl, token, timeoutMs, registry, leftAloneMs });
+  const money = client('money', options.moneyUrl);
+  const banking = client('banking', options.bankingUrl);
+
+  /** The newest account of a merchant that is in good standing. */
+  async function findAccount({ merchant, currency }: Line): Promise<Word> {
+    const standing = await stateOf(merchant);
+    if (standing !== 'ACTIVE') return { kind: 'REFUSED', reason: `MERCHANT_${standing ?? 'UNKNOWN'}` };
+    const answer = await banking.call({
+      method: 'GET',
+      path: `/pay/banking/accounts?memberId=${merchant}`,
+      template: '/pay/banking/accounts',
+      wantsBody: true,
+    });
+    const said = saidOf(answer, (body): body is Static<typeof accounts> => isAccounts.Check(body), none);
+    if (said.kind !== 'OK') return said;
+    const ofThem = said.body.accounts.findLast((each) => each.state === 'OPEN' && each.currency === currency);
+    return ofThem === undefined
+      ? { kind: 'REFUSED', reason: 'ACCOUNT_MISSING' }
+      : { kind: 'OK', id: ofThem.accountId };
+  }
+
+  async function pay(line: Line): Promise<Word> {
+    const answer = await banking.call({
+      method: 'POST',
+      path: '/pay/banking/firmbankings',
+      idempotencyKey: keyOf(line),
+      body: JSON.stringify({
+        toAccountId: line.accountId,
+        owner: line.merchant,
+        amount: { amountMinor: line.netMinor, currency: line.currency },
+      }),
+      wantsBody: true,
+    });
+    const said = saidOf(answer, (body): body is { firmbankingId: string } => isPayout.Check(body), ofPayouts);
+    return said.kind === 'OK' ? { kind: 'OK', id: said.body.firmbankingId } : said;
+  }
+
+  async function findEnd({ firmbankingId }: Line): Promise<Word> {
+    const answer = await banking.call({
+      method: 'GET',
+      path: `/pay/banking/firmbankings/${firmbankingId}`,
+      template: '/pay/banking/firmbankings/{id}',
+      wantsBody: true,
+    });
+    return endOf(
+      firmbankingId!,
+      saidOf(answer, (body): body is Static<typeof state> => isState.Check(body), none),
+    );
+  }
+
+  /** Between accounts of ours: never refused, so whatever is no transfer is asked for again. */
+  async function book(line: Line, from: string, to: string, amountMinor: number): Promise<Word> {
+    const answer = await money.call({
+      method: 'POST',
+      path: '/pay/money/transfers',
+      idempotencyKey: keyOf(line),
+      body: JSON.stringify({ from, to, amount: { amountMinor, currency: line.currency } }),
+      wantsBody: true,
+    });
+    const said = saidOf(answer, (body): body is { transferId: string } => isTransfer.Check(body), none);
+    return said.kind === 'OK' ? { kind: 'OK', id: said.body.transferId } : said;
+  }
+
+  return async (line) => {
+    switch (line.state) {
+      case 'ACCOUNT':
+        return findAccount(line);
+      case 'PAYOUT':
+        return pay(line);
+      case 'PAYING_OUT':
+        return findEnd(line);
+      case 'BOOK':
+        return book(line, 'house:merchants', 'house:bank', line.netMinor);
+      case 'BOOK_COMMISSION': {
+        const earned = bookedCommissionMinor(line);
+        return earned > 0
+          ? book(line, 'house:merchants', 'house:commission', earned)
+          : book(line, 'house:commission', 'house:merchants', -earned);
+      }
+      default:
+        return { kind: 'UNCLEAR' };
+    }
+  };
+}
+
+function endOf(firmbankingId: string, said: Said<Static<typeof state>>): Word {
+  if (said.kind !== 'OK') return said;
+  const { state: now, reason, amount } = said.body;
+  if (now !== 'EXECUTED' && now !== 'REJECTED') return { kind: 'OPEN', waitsFor: reason };
+  return {
+    kind: 'ENDED',
+    firmbankingId,
+    done: now === 'EXECUTED',
+    reason,
+    amountMinor: amount.amountMinor,
+  };
+}

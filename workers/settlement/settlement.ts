@@ -1,0 +1,238 @@
+/**
+ * What a merchant gets for a period, and what becomes of it: pure decisions, everything passed in.
+ *
+ * A line is what was paid less what was refunded, less the commission: the rest (net) goes to the merchant's bank account. It is
+ * a saga: its state names the one call that is to be made next, and the answer leads to the next state. ACCOUNT: which bank
+ * account is the merchant's; PAYOUT, PAYING_OUT: the bank is asked to pay; BOOK, BOOK_COMMISSION: what has left, and what we have
+ * earned, is booked. What was refused rests as STOPPED until people try it again. A line below zero is CARRIED: the next line of
+ * the merchant takes it on.
+ */
+import { gapMs, putOffMs } from '../platform/due-work.ts';
+
+export const openStates = ['ACCOUNT', 'PAYOUT', 'PAYING_OUT', 'BOOK', 'BOOK_COMMISSION'] as const;
+export const states = [...openStates, 'STOPPED', 'CARRIED', 'DONE'] as const;
+export type OpenState = (typeof openStates)[number];
+export type State = (typeof states)[number];
+
+// ---- sums
+
+/** Slips of one merchant, period and rate; minor units. */
+export interface Band {
+  readonly rateBasisPoints: number;
+  readonly paidMinor: bigint;
+  readonly refundedMinor: bigint;
+}
+
+export interface Sums {
+  readonly paidMinor: bigint;
+  readonly refundedMinor: bigint;
+  readonly commissionMinor: bigint;
+}
+
+/** What is left of a line below zero, for the next one: `minor` without its commission. */
+export interface Carried {
+  readonly minor: bigint;
+  readonly commissionMinor: bigint;
+}
+
+/** Our share of an amount, in whole minor units: to the nearest one, and of a half to the one nearer to zero. */
+export function commissionOf(amountMinor: bigint, rateBasisPoints: number): bigint {
+  const parts = amountMinor * BigInt(rateBasisPoints);
+  const rest = parts % 10_000n;
+  return parts / 10_000n + (rest > 5_000n ? 1n : rest < -5_000n ? -1n : 0n);
+}
+
+/** Rounded once a rate, of what was paid less what was refunded. */
+export const sumsOf = (bands: readonly Band[]): Sums =>
+  bands.reduce(
+    (sums, { paidMinor, refundedMinor, rateBasisPoints }) => ({
+      paidMinor: sums.paidMinor + paidMinor,
+      refundedMinor: sums.refundedMinor + refundedMinor,
+      commissionMinor: sums.commissionMinor + commissionOf(paidMinor - refundedMinor, rateBasisPoints),
+    }),
+    { paidMinor: 0n, refundedMinor: 0n, commissionMinor: 0n },
+  );
+
+/** What goes to the merchant: with the commission it is what was paid less what was refunded, always. */
+export const netOf = (sums: Sums, carried: Carried): bigint =>
+  sums.paidMinor - sums.refundedMinor + carried.minor - sums.commissionMinor - carried.commissionMinor;
+
+/** How a line begins. */
+export function firstState(netMinor: bigint, commissionMinor: bigint): State {
+  if (netMinor < 0n) return 'CARRIED';
+  if (netMinor > 0n) return 'ACCOUNT';
+  return commissionMinor === 0n ? 'DONE' : 'BOOK_COMMISSION';
+}
+
+/** Rates of a merchant, or of those without one. */
+export interface Rate {
+  readonly fromMs: number;
+  readonly rateBasisPoints: number;
+}
+
+/** The rate in force at a moment; undefined: none yet. */
+export function rateAt(rates: readonly Rate[], ms: number): number | undefined {
+  let found: Rate | undefined;
+  for (const rate of rates)
+    if (rate.fromMs <= ms && (found === undefined || found.fromMs < rate.fromMs)) found = rate;
+  return found?.rateBasisPoints;
+}
+
+// ---- a line on its way
+
+export interface Line {
+  readonly lineId: string;
+  readonly runNo: number;
+  /** Pseudonym. */
+  readonly merchant: string;
+  readonly currency: string;
+  readonly paidMinor: number;
+  readonly refundedMinor: number;
+  readonly commissionMinor: number;
+  readonly carriedMinor: number;
+  readonly carriedCommissionMinor: number;
+  readonly netMinor: number;
+  readonly state: State;
+  /** Why it stopped: a word for programs. */
+  readonly failure: string | undefined;
+  readonly waitsFor: string | undefined;
+  /** To pay it out: a refusal is for good under its key, so each attempt has one of its own. */
+  readonly attempt: number;
+  readonly accountId: string | undefined;
+  readonly firmbankingId: string | undefined;
+  readonly transferId: string | undefined;
+  readonly commissionTransferId: string | undefined;
+  /** Calls in a row that led nowhere. */
+  readonly tries: number;
+  /** Grows with each claim and each change: so an answer that is written down twice counts once. */
+  readonly claim: number;
+}
+
+export const isOpen = ({ state }: Pick<Line, 'state'>): boolean =>
+  (openStates as readonly State[]).includes(state);
+
+/** With that of lines that it took on: what is booked as earned, or given back when it is below zero. */
+export const bookedCommissionMinor = (line: Pick<Line, 'commissionMinor' | 'carriedCommissionMinor'>) =>
+  line.commissionMinor + line.carriedCommissionMinor;
+
+/** A bank that is known to be down: who waits for it is told so. */
+export const bankDown = 'BANK_DOWN';
+/** The contract with the bank lets no more go on this day. */
+export const dayIsFull = 'LIMIT_DAY';
+
+/** What came of a call, or by an event. */
+export type Word =
+  /** Done; the id of what was made or found. */
+  | { readonly kind: 'OK'; readonly id: string }
+  | { readonly kind: 'REFUSED'; readonly reason: string }
+  /** How the payout ended, told by an event or found by its id. */
+  | {
+      readonly kind: 'ENDED';
+      readonly firmbankingId: string;
+      readonly done: boolean;
+      readonly reason: string | undefined;
+      readonly amountMinor: number;
+    }
+  /** Not ended yet. */
+  | { readonly kind: 'OPEN'; readonly waitsFor: string | undefined }
+  /** No answer that could be acted on. */
+  | { readonly kind: 'UNCLEAR' }
+  /** The other side is away: the call did not leave. */
+  | { readonly kind: 'AWAY' };
+
+export interface Change {
+  readonly next: Line;
+  /** 0: at once. Undefined: it rests. */
+  readonly againInMs: number | undefined;
+}
+
+/** The key of the call that a state stands for. */
+export const keyOf = ({ lineId, state, attempt }: Line): string =>
+  `${lineId}-${state.toLowerCase()}${state === 'PAYOUT' ? `-${attempt}` : ''}`;
+
+/** What a week of days has no room for waits for people. */
+const mostDays = 7;
+/** How soon banking is asked whose event does not come. */
+const eventWithinMs = 5_000;
+
+/**
+ * The line after a word, undefined when it changes nothing. `claim`: of the call that it answers; undefined: an event.
+ * An event counts whoever is at the row; an answer only when nobody has claimed it since. `untilTomorrowMs`: when a bank's
+ * day begins anew.
+ */
+export function afterWord(
+  now: Line,
+  claim: number | undefined,
+  word: Word,
+  untilTomorrowMs: number,
+): Change | undefined {
+  const change = isOpen(now) ? changeBy(now, claim, word, untilTomorrowMs) : undefined;
+  return change && { ...change, next: { ...change.next, claim: now.claim + 1 } };
+}
+
+function changeBy(
+  now: Line,
+  claim: number | undefined,
+  word: Word,
+  untilTomorrowMs: number,
+): Change | undefined {
+  if (word.kind === 'ENDED') return afterEnd(now, word);
+  if (now.claim !== claim) return undefined;
+  switch (word.kind) {
+    case 'OK':
+      return afterDone(now, word.id);
+    case 'REFUSED':
+      // Not the merchant's fault and nobody's to decide: it goes out when it may.
+      if (now.state === 'PAYOUT' && word.reason === dayIsFull && now.attempt < mostDays)
+        return to(now, 'PAYOUT', { attempt: now.attempt + 1, waitsFor: dayIsFull }, untilTomorrowMs);
+      return stop(now, word.reason);
+    case 'OPEN':
+      return { next: { ...now, waitsFor: word.waitsFor }, againInMs: gapMs(now.tries) };
+    case 'AWAY':
+      // A call that was none does not make the next one later.
+      return { next: { ...now, waitsFor: undefined, tries: now.tries - 1 }, againInMs: putOffMs };
+    default:
+      // What was said last of a bank that is down may be old: nobody is excused by it.
+      return { next: { ...now, waitsFor: undefined }, againInMs: gapMs(now.tries) };
+  }
+}
+
+/** A line that has stopped, tried again: the merchant may have another account by now, the bank another contract. */
+export function retried(now: Line): Change | undefined {
+  if (now.state !== 'STOPPED') return undefined;
+  const afresh = { failure: undefined, accountId: undefined, firmbankingId: undefined };
+  return to(now, 'ACCOUNT', { ...afresh, attempt: now.attempt + 1 });
+}
+
+function to(now: Line, state: State, more: Partial<Line> = {}, inMs = 0): Change {
+  const next = { ...now, waitsFor: undefined, tries: 0, ...more, state };
+  return { next, againInMs: isOpen(next) ? inMs : undefined };
+}
+
+const stop = (now: Line, reason: string): Change => to(now, 'STOPPED', { failure: reason.slice(0, 60) });
+
+function afterEnd(
+  now: Line,
+  { firmbankingId, done, reason, amountMinor }: Word & { kind: 'ENDED' },
+): Change | undefined {
+  if (now.state !== 'PAYING_OUT' || now.firmbankingId !== firmbankingId) return undefined;
+  // Another amount is none of ours: it stays undecided, and people are told.
+  if (amountMinor !== now.netMinor) return undefined;
+  return done ? to(now, 'BOOK') : stop(now, `PAYOUT_${reason ?? 'FAILED'}`);
+}
+
+function afterDone(now: Line, id: string): Change {
+  switch (now.state as OpenState) {
+    case 'ACCOUNT':
+      return to(now, 'PAYOUT', { accountId: id });
+    case 'PAYOUT':
+      return to(now, 'PAYING_OUT', { firmbankingId: id }, eventWithinMs);
+    case 'BOOK':
+      return to(now, bookedCommissionMinor(now) === 0 ? 'DONE' : 'BOOK_COMMISSION', { transferId: id });
+    case 'BOOK_COMMISSION':
+      return to(now, 'DONE', { commissionTransferId: id });
+    case 'PAYING_OUT':
+      // Nothing is made in it; how it ends is an ENDED.
+      return { next: now, againInMs: gapMs(now.tries) };
+  }
+}
