@@ -18,6 +18,7 @@ import { type BankPlace, checkPay, type PayTold } from './pay.ts';
 import { checkPromotion, type SentMessage } from './promotion.ts';
 import { openReader, type Reader } from './reading.ts';
 import { checkSagas } from './sagas.ts';
+import { checkSettlements } from './settlements.ts';
 import { watchSnapshots } from './snapshots.ts';
 import { openStores, type Stores } from './stores.ts';
 import { found, unjudged, type Verdict } from './verdict.ts';
@@ -149,7 +150,7 @@ export async function beginCheck(
     const verdicts: Verdict[] = [];
     /** Looks until it is right, or will not get right any more: only what stays is a finding. */
     async function patiently(
-      subject: Subject | 'members' | 'banking' | 'sagas' | 'snapshots' | 'stores',
+      subject: Subject | 'members' | 'banking' | 'sagas' | 'settlements' | 'snapshots' | 'stores',
       look: () => Promise<Verdict>,
     ): Promise<void> {
       for (const untilMs = Date.now() + patienceMs; ; await sleep(1_000)) {
@@ -250,6 +251,7 @@ export async function beginCheck(
         );
         return checkBanking(rows, new Map(books));
       });
+      await patiently('settlements', async () => checkSettlements(await stores.settlements()));
     }
     if (logs !== undefined)
       await patiently('logs', async () => checkLogs(logs, await sources.logs(logs.process, personal)));

@@ -49,6 +49,11 @@ import { createMemoryKafka } from '../../workers/promotion/memory-kafka.fixture.
 import { promotionChecks } from '../../workers/promotion/promises.ts';
 import { remittanceChecks } from '../../workers/remittance/promises.ts';
 import { remittanceStore } from '../../workers/remittance/store.ts';
+import { lineStore } from '../../workers/settlement/lines.ts';
+import { settlementChecks } from '../../workers/settlement/promises.ts';
+import { runStore } from '../../workers/settlement/runs.ts';
+import type { Line } from '../../workers/settlement/settlement.ts';
+import { slipStore } from '../../workers/settlement/slips.ts';
 import { scratchDatabases } from '../../workers/store/database.fixture.ts';
 import { transaction } from '../../workers/store/database.ts';
 import { appendOutbox, outboxStore } from '../../workers/store/outbox.ts';
@@ -68,6 +73,7 @@ const checks: Partial<Record<PromiseName, (deps: CheckDeps, promise: (typeof pro
   ...membershipChecks,
   ...bankingChecks,
   ...remittanceChecks,
+  ...settlementChecks,
 };
 
 interface Wrong {
@@ -239,6 +245,37 @@ const wrongs: Partial<Record<PromiseName, Wrong>> = {
         WHERE remittance_id = ${bytesOfUuid(ids.remittance)}`.execute(of('remittance')),
     told: ({ remittance }) => ({ check: remittance, judge: `lost ${remittance}` }),
   },
+  'settlements-run': {
+    does: 'a run is not summed up, and nobody goes on with it',
+    breaks: ({ of }) =>
+      sql`
+        UPDATE settlement_run SET summed_at = NULL, due_at = started_at, started_at = started_at - INTERVAL 1 HOUR`.execute(
+        of('settlement'),
+      ),
+    told: ({ settlementRun }) => ({ check: settlementRun, judge: `lost ${settlementRun}` }),
+  },
+  'settlements-ended': {
+    does: 'a settlement is to be paid out, and nobody does it',
+    breaks: ({ of }) =>
+      sql`UPDATE settlement_line SET state = 'PAYOUT', due_at = made_at, ended_at = NULL`.execute(
+        of('settlement'),
+      ),
+    told: ({ settlement }) => ({ check: settlement, judge: `lost ${settlement}` }),
+  },
+  'settlements-add-up': {
+    does: 'a slip of a settlement is not there any more',
+    breaks: ({ of }) => sql`DELETE FROM settlement_slip WHERE kind = 'REFUNDED'`.execute(of('settlement')),
+    told: ({ settlement, settlementRun, merchant }) => ({
+      check: `${settlementRun} ${merchant}`,
+      judge: `ledger ${settlement}`,
+    }),
+  },
+  'settlements-paid': {
+    does: 'a settlement says of another transfer that it booked it',
+    breaks: ({ of, ids }) =>
+      sql`UPDATE settlement_line SET transfer_id = ${bytesOfUuid(ids.transfer)}`.execute(of('settlement')),
+    told: ({ settlement }) => ({ check: settlement, judge: `wrong ${settlement}` }),
+  },
   'firmbanking-decided': {
     does: 'a firm banking is in doubt, and nobody asks the bank',
     breaks: ({ of, ids }) =>
@@ -384,6 +421,7 @@ async function open(t: ExecutionContext, name: string) {
   const { unpaid } = orders.ids;
   const member = await newMember(of('membership'));
   const firmbanking = await moveMoney(of('banking'), books);
+  const settled = await settle(of, books);
   for (const name of ['shop', 'membership', 'banking'] as const) {
     const relay = startOutboxRelay({
       store: outboxStore(of(name)),
@@ -453,6 +491,7 @@ async function open(t: ExecutionContext, name: string) {
       member,
       firmbanking,
       ...sagas,
+      ...settled,
       purchase: purchase.id,
       answer,
       timer: timers.rows[0]!.id,
@@ -782,6 +821,90 @@ async function carryOut(
   for (const name of ['money', 'banking', 'remittance'] as const)
     await sql`TRUNCATE TABLE muster_outbox`.execute(of(name));
   return { recharge, taken, remittance: remittanceId };
+}
+
+/** A merchant who was paid 110, gave 10 back, and got the rest less our 3: at the bank, in the books, and as a settlement. */
+async function settle(of: (name: DatabaseName) => Kysely<unknown>, books: BankTransfer[]) {
+  const merchant = pseudonym(pseudonymKey, 'merchant-1');
+  const database = async () => of('settlement');
+  const nextDayMs = (ms: number) => ms + 86_400_000;
+  const [slips, runs, lines] = [
+    slipStore({ database }),
+    runStore({ database, nextDayMs }),
+    lineStore({ database, nextDayMs }),
+  ];
+  const once = (key: string) => ({ scope: 'settlement:test', key, body: '' });
+  await slips.setDefaultRate(300);
+  await runs.closeDue();
+  const paymentId = uuidV7(Date.now());
+  const slip = { paymentId, merchantId: merchant, at: new Date().toISOString() };
+  await slips.take([
+    { ...slip, eventId: uuidV7(Date.now()), kind: 'PAID', amount: amount(110) },
+    {
+      ...slip,
+      eventId: uuidV7(Date.now()),
+      kind: 'REFUNDED',
+      amount: amount(10),
+      refundId: uuidV7(Date.now()),
+    },
+  ]);
+  const runNo = (await runs.start('operator:test', once('run')))!;
+  while (await runs.sumNext(runNo));
+
+  const stores = { database: async () => of('banking'), timeZone: 'Asia/Seoul' };
+  const [accounts, firmbankings] = [accountStore(stores), firmbankingStore(stores)];
+  const [ours] = await accounts.accountsOf('house');
+  const theirs = { owner: merchant, bank: 'hana', accountNumber: '220-1', currency: 'KRW' };
+  const made = await accounts.registerAccount(theirs, 'OPEN', 'operator:test', once('account'));
+  const toId = made.ok ? made.accountId : '';
+  const pay = async () => {
+    const wish = { fromId: ours!.accountId, toId, amountMinor: 97, currency: 'KRW' };
+    const asked = await firmbankings.accept(wish, once('payout'));
+    const { claimed } = await firmbankings.claim('hana', { bankDown: false, most: 1, leaseMs: 20_000 });
+    await firmbankings.finish(claimed[0]!, { word: { kind: 'EXECUTED' }, outcome: '2xx' });
+    const transferId = asked.ok ? asked.firmbankingId : '';
+    const sides = { from: '110-1', to: { bank: 'hana', accountNumber: '220-1' } };
+    books.push({ transferId, state: 'EXECUTED', ...sides, amountMinor: 97, currency: 'KRW' });
+    return transferId;
+  };
+  const house = houseAccounts(0);
+  const book = async (
+    from: 'bank' | 'merchants',
+    to: 'bank' | 'merchants' | 'commission',
+    amountMinor: number,
+    reason = 'settlement',
+  ) => {
+    const transferId = uuidV7(Date.now() - 2_000);
+    const legs = [{ from: house(from, 'KRW'), to: house(to, 'KRW'), amountMinor, reason }];
+    const operation = { kind: 'transfer', transferId, currency: 'KRW', legs } as const;
+    await bookAll(
+      ledgerStore(async () => of('money')),
+      [{ operation, once: { scope: 'money:test', key: transferId, body: '' } }],
+      Date.now,
+    );
+    return transferId;
+  };
+  await book('bank', 'merchants', 100, 'payment');
+  const steps: Partial<Record<Line['state'], () => Promise<string>>> = {
+    ACCOUNT: async () => toId,
+    PAYOUT: pay,
+    BOOK: () => book('merchants', 'bank', 97),
+    BOOK_COMMISSION: () => book('merchants', 'commission', 3),
+  };
+  let settlement = '';
+  for (;;) {
+    const [line] = await lines.claim(1, 20_000);
+    // What waits for the bank's event is not due.
+    if (line === undefined && settlement !== '') break;
+    if (line === undefined) continue;
+    settlement = line.lineId;
+    const id = await steps[line.state]!();
+    await lines.finish(line, { kind: 'OK', id });
+    if (line.state === 'PAYOUT')
+      await lines.told({ kind: 'ENDED', firmbankingId: id, done: true, reason: undefined, amountMinor: 97 });
+  }
+  await reconcile(of('banking'), statementOf(books), 'hana');
+  return { settlement, settlementRun: String(runNo), merchant };
 }
 
 async function* everything(kafka: Pick<CheckDeps['kafka'], 'admin' | 'read'>, topic: string) {

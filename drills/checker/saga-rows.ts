@@ -19,7 +19,7 @@ export async function sagaRows(ask: Ask, schemaOf: SchemaOf, since: string): Pro
      FROM ${schemaOf('money')}.ledger_account`,
   );
   return {
-    sagas: [...(await recharges(stage)), ...(await remittances(stage))],
+    sagas: [...(await recharges(stage)), ...(await remittances(stage)), ...(await settlements(stage))],
     legs: await legs(stage),
     payments: await payments(stage),
     accounts: new Map(accounts.map(({ id, ...account }) => [id, account])),
@@ -112,6 +112,53 @@ async function remittances({ ask, schemaOf, since }: Stage): Promise<readonly Sa
           : undefined,
       holds: [row.hold, row.feeHold].filter((hold) => hold !== null),
       rechargeId: uuidOr(row.rechargeId),
+    };
+  });
+}
+
+/** What the bank has paid out is booked, and our commission: below zero it is given back. */
+async function settlements({ ask, schemaOf, since }: Stage): Promise<readonly Saga[]> {
+  const rows = await ask<{
+    id: string;
+    merchant: string;
+    netMinor: number;
+    commissionMinor: number;
+    state: string;
+    isNew: number;
+    firmbankingId: string | null;
+    transferId: string | null;
+    commissionId: string | null;
+  }>(
+    `SELECT HEX(line_id) AS id, merchant, net_minor AS netMinor,
+       commission_minor + carried_commission_minor AS commissionMinor, state,
+       (ended_at IS NULL OR ended_at >= ?) AS isNew, HEX(firmbanking_id) AS firmbankingId,
+       HEX(transfer_id) AS transferId, HEX(commission_transfer_id) AS commissionId
+     FROM ${schemaOf('settlement')}.settlement_line WHERE ended_at IS NULL OR ended_at >= ? - INTERVAL 1 HOUR`,
+    [since, since],
+  );
+  return rows.map(({ id, merchant, netMinor, commissionMinor, state, ...row }) => {
+    const [from, to] = ['house:merchants', 'house:commission'];
+    const earned = { transferId: uuidOr(row.commissionId), amountMinor: Math.abs(commissionMinor) };
+    return {
+      kind: 'settlement',
+      id: uuid(id),
+      state,
+      isNew: row.isNew === 1,
+      account: merchant,
+      amountMinor: netMinor,
+      legs: [
+        ...(netMinor > 0
+          ? [{ transferId: uuidOr(row.transferId), from, to: 'house:bank', amountMinor: netMinor }]
+          : []),
+        ...(commissionMinor > 0 ? [{ ...earned, from, to }] : []),
+        ...(commissionMinor < 0 ? [{ ...earned, from: to, to: from }] : []),
+      ],
+      payment:
+        netMinor > 0
+          ? { firmbankingId: uuidOr(row.firmbankingId), from: 'house', to: merchant, amountMinor: netMinor }
+          : undefined,
+      holds: [],
+      rechargeId: null,
     };
   });
 }

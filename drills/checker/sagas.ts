@@ -22,11 +22,11 @@ export interface Payment {
   readonly amountMinor: number;
 }
 
-/** Something accepted, and what it must have moved when it is DONE; nothing of it when it is FAILED. */
+/** Something accepted, and what it must have moved when it is DONE; nothing of it when it is FAILED, or CARRIED or STOPPED. */
 export interface Saga {
-  readonly kind: 'recharge' | 'remittance';
+  readonly kind: 'recharge' | 'remittance' | 'settlement';
   readonly id: string;
-  /** DONE, FAILED, or one of those that are under way. */
+  /** DONE, one of those in which nothing has moved, or one of those that are under way. */
   readonly state: string;
   /** It had not ended before the run began: only then it is judged. */
   readonly isNew: boolean;
@@ -64,7 +64,7 @@ export function checkSagas(rows: SagaRows): Verdict {
   return {
     subject: 'sagas',
     acked: 0,
-    looked: `${judged.length} recharges and remittances`,
+    looked: `${judged.length} recharges, remittances and settlements`,
     inDoubt: 0,
     repeats: 0,
     findings: [
@@ -84,7 +84,7 @@ function moved(
   booked: ReadonlyMap<string, readonly Leg[]>,
   payments: ReadonlyMap<string, SagaRows['payments'][number]>,
 ): readonly Finding[] {
-  if (state !== 'DONE' && state !== 'FAILED')
+  if (state !== 'DONE' && !unmoved.has(state))
     return [found('lost', id, `is ${state}: nobody has carried it to its end`)];
   const isDone = state === 'DONE';
   const findings: Finding[] = [];
@@ -101,18 +101,21 @@ function moved(
         found('ledger', payment.firmbankingId ?? id, `booked by ${id}, and the bank has not moved it so`),
       );
   } else if (atBank?.state === 'EXECUTED')
-    findings.push(found('ledger', atBank.firmbankingId, `the bank has moved it, and ${id} is FAILED`));
+    findings.push(found('ledger', atBank.firmbankingId, `the bank has moved it, and ${id} is ${state}`));
   const ended = isDone ? 'POSTED' : 'RELEASED';
   if (holds.some((hold) => hold !== ended))
     findings.push(found('wrong', id, `${state}, and still holds money`));
   return findings;
 }
 
+/** It has ended, or stopped and people were told, and no money has moved. */
+const unmoved: ReadonlySet<string> = new Set(['FAILED', 'CARRIED', 'STOPPED']);
+
 const isSame = (a: Omit<Leg, 'transferId'>, b: Omit<Leg, 'transferId'>): boolean =>
   a.from === b.from && a.to === b.to && a.amountMinor === b.amountMinor;
 
 /** What only they book under. */
-const ownReasons: ReadonlySet<string> = new Set(['recharge', 'payout', 'fee']);
+const ownReasons: ReadonlySet<string> = new Set(['recharge', 'payout', 'fee', 'settlement']);
 
 /** What moved, and is named by nothing that was accepted, or by two. */
 function unnamed({ sagas, legs, payments }: SagaRows): readonly Finding[] {
@@ -120,7 +123,7 @@ function unnamed({ sagas, legs, payments }: SagaRows): readonly Finding[] {
   const named = new Set<string>();
   for (const { id, state, legs: own } of sagas)
     for (const { transferId } of own) {
-      if (transferId === null || state === 'FAILED') continue;
+      if (transferId === null || unmoved.has(state)) continue;
       if (named.has(transferId))
         findings.push(found('doubled', id, 'its transfer is that of another one, too'));
       named.add(transferId);

@@ -9,6 +9,8 @@ import type { MemberRow } from './members.ts';
 import type { LedgerRows } from './money.ts';
 import { type Ask, sagaRows, uuid } from './saga-rows.ts';
 import type { SagaRows } from './sagas.ts';
+import { settlementRows } from './settlement-rows.ts';
+import type { SettlementRows } from './settlements.ts';
 import type { Snapshot } from './snapshots.ts';
 import { NotChecked } from './verdict.ts';
 
@@ -73,6 +75,8 @@ export interface Stores {
   members(since: string): Promise<readonly MemberRow[]>;
   /** Firm bankings that were under way since then, and those of ten minutes before. */
   firmbankings(since: string): Promise<readonly FirmbankingRow[]>;
+  /** Settlements of the last two days, with what other stores say of them. */
+  settlements(): Promise<SettlementRows>;
   /** With which there is a contract. */
   banks(): Promise<readonly string[]>;
   /** Rows of any outbox since then that ought to be published, by database, table and id; the first of each. */
@@ -283,6 +287,7 @@ export function openStores(
       );
       return found.map((row) => ({ ...row, id: uuid(row.id), isNew: row.isNew === 1 }));
     },
+    settlements: () => inOneView((ask) => settlementRows(ask, schemaOf)),
     async banks() {
       const found = await rows<{ bank: string }>(`SELECT bank FROM ${schemaOf('banking')}.bank_contract`);
       return found.map(({ bank }) => bank);
