@@ -28,6 +28,10 @@ import { type OutsideEvent, readOutsideEvent } from './events.ts';
 /** Webhooks that run at once in a process: a receiver that hangs holds this many, not the partitions. */
 const concurrency = 32;
 
+/** A commit carries what came in this time, or so many notes: nearly all webhooks, when they come as fast as they can. */
+const notedEveryMs = 25;
+const notesAtOnce = 24;
+
 /** What a webhook has to say to the event log. */
 interface Note {
   readonly begins?: Beginning;
@@ -72,7 +76,7 @@ export async function deliverEvents(options: DeliveryOptions): Promise<RecordCon
       });
       return notes.map(() => begun);
     },
-    { most: concurrency, waiting: concurrency },
+    { most: notesAtOnce, waiting: concurrency, everyMs: notedEveryMs },
   );
 
   /** The number of the attempt that begins now; undefined: nothing is to be done any more. */

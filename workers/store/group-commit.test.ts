@@ -36,6 +36,23 @@ test('calls of one turn share a run, and an idle one starts again', async (t) =>
   t.is(runs, 2);
 });
 
+test('a run waits until it is its turn, but not when there is no room for more', async (t) => {
+  const runs: number[][] = [];
+  const echo = groupCommit(
+    async (calls: readonly number[]) => {
+      runs.push([...calls]);
+      return calls;
+    },
+    { most: 3, waiting: 100, everyMs: 3_600_000 },
+  );
+  await echo(1);
+  const waiting = [echo(2), echo(3)];
+  await new Promise((resolve) => setImmediate(() => setImmediate(resolve)));
+  t.deepEqual(runs, [[1]]);
+  await Promise.all([...waiting, echo(4)]);
+  t.deepEqual(runs, [[1], [2, 3, 4]]);
+});
+
 test('a run that fails fails its own calls and nobody else’s', async (t) => {
   let runs = 0;
   const fragile = groupCommit(

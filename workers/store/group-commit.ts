@@ -2,7 +2,6 @@
  * Group commit: calls that come while work runs are gathered and done together next. One round trip and one flush to the
  * disk then carry many calls, and rows that all of them need (the stock of a best-seller) are locked once for all.
  */
-import { setTimeout as sleep } from 'node:timers/promises';
 import { context, ROOT_CONTEXT } from '@opentelemetry/api';
 import { NotNowError } from '../base/errors.ts';
 
@@ -11,7 +10,7 @@ export interface GroupCommitOptions {
   readonly most: number;
   /** Calls that may wait; beyond it they are refused with MUSTER_OVERLOADED. */
   readonly waiting: number;
-  /** Least time from the beginning of one run to that of the next, so that more share it. Default 0. */
+  /** Least time from the beginning of one run to that of the next, so that more share it; `most` do not wait for it. Default 0. */
   readonly everyMs?: number;
 }
 
@@ -26,11 +25,24 @@ export function groupCommit<In, Out>(
   let queue: { call: In; resolve(answer: Out): void; reject(error: unknown): void }[] = [];
   let running = false;
   let beganMs = Number.NEGATIVE_INFINITY;
+  let hurry: (() => void) | undefined;
+
+  /** Ends earlier when `most` wait. */
+  async function wait(ms: number): Promise<void> {
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, ms);
+      hurry = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+    hurry = undefined;
+  }
 
   async function work(): Promise<void> {
     while (queue.length > 0) {
       const waitMs = beganMs + everyMs - performance.now();
-      if (waitMs > 1) await sleep(waitMs);
+      if (waitMs > 1 && queue.length < most) await wait(waitMs);
       beganMs = performance.now();
       const taken = queue.slice(0, most);
       queue = queue.slice(most);
@@ -51,6 +63,7 @@ export function groupCommit<In, Out>(
         return;
       }
       queue.push({ call, resolve, reject });
+      if (queue.length >= most) hurry?.();
       if (running) return;
       running = true;
       // A run belongs to many requests: not to the trace of the one that happened to start it.
