@@ -23,7 +23,7 @@ import {
   type RechargeWord,
   rechargeStep,
 } from './recharge.ts';
-import { findAccount, ledgerRows } from './store.ts';
+import { findAccounts, ledgerRows } from './store.ts';
 
 const tracer = trace.getTracer('muster/money');
 
@@ -90,7 +90,7 @@ export function rechargeStore({ database, houseAccount, clock }: RechargeStoreOp
     const change = afterWord(row.one, claim, word);
     if (change === undefined) return undefined;
     if (!change.book) {
-      await save(trx, row, change.next, { againInMs: change.againInMs, now });
+      await save(trx, now, [{ row, next: change.next, againInMs: change.againInMs }]);
       return change.next.state;
     }
     const { account, currency, amountMinor } = row.one;
@@ -109,13 +109,15 @@ export function rechargeStore({ database, houseAccount, clock }: RechargeStoreOp
     );
     if (!decision.answers[0]!.ok) {
       // The money is at our bank: it stays undecided, is tried again, and the promise tells people.
-      await save(trx, row, { ...row.one, reason: 'BOOKING_REFUSED' }, { againInMs: bookAgainMs, now });
+      await save(trx, now, [
+        { row, next: { ...row.one, reason: 'BOOKING_REFUSED' }, againInMs: bookAgainMs },
+      ]);
       return undefined;
     }
     const span = trace.getActiveSpan() && tracer.startSpan('book recharge');
     await rows.write(decision, now);
     span?.end();
-    await save(trx, row, { ...change.next, transferId }, { againInMs: undefined, now });
+    await save(trx, now, [{ row, next: { ...change.next, transferId }, againInMs: undefined }]);
     return 'DONE';
   }
 
@@ -137,14 +139,21 @@ export function rechargeStore({ database, houseAccount, clock }: RechargeStoreOp
           trx,
           sql`due_at <= ${new Date(now)} ORDER BY due_at LIMIT ${most} FOR UPDATE SKIP LOCKED`,
         );
-        const claimed: ClaimedRecharge[] = [];
-        for (const row of rows) {
-          const account = await findAccount(trx, row.one.account);
-          const { call, next } = rechargeStep(row.one, account?.state);
-          await save(trx, row, next, { againInMs: call === undefined ? undefined : leaseMs, now });
-          if (call !== undefined) claimed.push({ call, one: next, traceparent: row.traceparent });
-        }
-        return claimed;
+        const found = await findAccounts(trx, [...new Set(rows.map(({ one }) => one.account))]);
+        const states = new Map(found.map(({ accountId, state }) => [accountId, state]));
+        const steps = rows.map((row) => ({ row, ...rechargeStep(row.one, states.get(row.one.account)) }));
+        await save(
+          trx,
+          now,
+          steps.map(({ row, call, next }) => ({
+            row,
+            next,
+            againInMs: call === undefined ? undefined : leaseMs,
+          })),
+        );
+        return steps.flatMap(({ row: { traceparent }, call, next }) =>
+          call === undefined ? [] : [{ call, one: next, traceparent }],
+        );
       }),
 
     /** Writes down what banking said to a call. Resolves to the state that it led to; undefined: to none. */
@@ -243,29 +252,53 @@ function refusalOf(
   return undefined;
 }
 
-/** Writes a recharge as it is from now on; when it has ended also its event. */
-async function save(
-  trx: Trx,
-  { one: before }: FoundRecharge,
-  next: Recharge,
-  { againInMs, now }: { readonly againInMs: number | undefined; readonly now: number },
-): Promise<void> {
-  const at = new Date(now);
-  const ended = !isOpenRecharge(next);
-  const excused = before.reason === bankDown && next.reason !== bankDown;
-  await sql`
-    UPDATE recharge SET state = ${next.state}, reason = ${next.reason ?? null},
-      firmbanking_id = ${next.firmbankingId === undefined ? null : bytesOfUuid(next.firmbankingId)},
-      transfer_id = ${next.transferId === undefined ? null : bytesOfUuid(next.transferId)},
-      tries = ${next.tries}, claim = ${next.claim},
-      due_at = ${againInMs === undefined ? null : new Date(now + againInMs)},
-      decided_at = ${ended ? at : null}
-      ${excused ? sql`, counts_from = ${at}` : sql``}
-    WHERE recharge_id = ${bytesOfUuid(next.rechargeId)}`.execute(trx);
-  if (ended) await appendOutbox(trx, [decidedRecord(next, now)]);
+interface Save {
+  readonly row: FoundRecharge;
+  readonly next: Recharge;
+  /** Undefined: it is not worked on any more. */
+  readonly againInMs: number | undefined;
 }
 
-function decidedRecord(one: Recharge, decidedAtMs: number): OutgoingRecord {
+/** Writes recharges as they are from now on, in one statement; of those that have ended also their events. */
+async function save(trx: Trx, now: number, saves: readonly Save[]): Promise<void> {
+  if (saves.length === 0) return;
+  const at = new Date(now);
+  const hexOr = (uuid: string | undefined) => uuid?.replaceAll('-', '') ?? null;
+  const rows = saves.map(({ row: { one: before }, next, againInMs = null }) => {
+    const excused = before.reason === bankDown && next.reason !== bankDown;
+    return [
+      ...[hexOr(next.rechargeId), next.state, next.reason ?? null, hexOr(next.firmbankingId)],
+      ...[
+        hexOr(next.transferId),
+        next.tries,
+        next.claim,
+        againInMs,
+        isOpenRecharge(next) ? 0 : 1,
+        excused ? 1 : 0,
+      ],
+    ];
+  });
+  await sql`
+    UPDATE JSON_TABLE(${JSON.stringify(rows)}, '$[*]' COLUMNS (
+      id CHAR(32) PATH '$[0]', state VARCHAR(20) PATH '$[1]', reason VARCHAR(60) PATH '$[2]',
+      firmbanking_id CHAR(32) PATH '$[3]', transfer_id CHAR(32) PATH '$[4]', tries INT UNSIGNED PATH '$[5]',
+      claim INT UNSIGNED PATH '$[6]', again_ms BIGINT PATH '$[7]', ended INT PATH '$[8]', excused INT PATH '$[9]')) AS changed
+    STRAIGHT_JOIN recharge AS r ON r.recharge_id = UNHEX(changed.id)
+    SET r.state = changed.state, r.reason = changed.reason, r.firmbanking_id = UNHEX(changed.firmbanking_id),
+      r.transfer_id = UNHEX(changed.transfer_id), r.tries = changed.tries, r.claim = changed.claim,
+      r.due_at = ${at} + INTERVAL changed.again_ms * 1000 MICROSECOND,
+      r.decided_at = IF(changed.ended, ${at}, NULL),
+      r.counts_from = IF(changed.excused, ${at}, r.counts_from)`.execute(trx);
+  const ended = saves.filter(({ next }) => !isOpenRecharge(next));
+  if (ended.length > 0)
+    await appendOutbox(
+      trx,
+      ended.map(({ row, next }) => decidedRecord(next, now, traceparentNow() ?? row.traceparent)),
+    );
+}
+
+/** `traceparent`: of the work that ended it. */
+function decidedRecord(one: Recharge, decidedAtMs: number, traceparent: string | undefined): OutgoingRecord {
   const { name, event } = topics.rechargeEvents;
   return eventRecord({
     topic: name,
@@ -275,6 +308,7 @@ function decidedRecord(one: Recharge, decidedAtMs: number): OutgoingRecord {
     id: `${one.rechargeId}-decided`,
     subject: one.rechargeId,
     timeMs: decidedAtMs,
+    ...(traceparent === undefined ? {} : { traceparent }),
     data: {
       rechargeId: one.rechargeId,
       member: one.account,

@@ -259,11 +259,17 @@ export async function lockOrOpenAccount(
 export const saveState = (trx: Trx, accountNo: number, state: AccountState) =>
   sql`UPDATE ledger_account SET state = ${state} WHERE account_no = ${accountNo}`.execute(trx);
 
+/** Accounts as they are now, those that there are. */
+export async function findAccounts(db: Db, accountIds: readonly string[]): Promise<readonly Account[]> {
+  if (accountIds.length === 0) return [];
+  const { rows } = await sql<StoredAccount>`
+    SELECT ${accountColumns} FROM ledger_account WHERE account_id IN (${sql.join(accountIds)})`.execute(db);
+  return rows.map(accountOf);
+}
+
 /** An account as it is now. */
 export async function findAccount(db: Db, accountId: string): Promise<Account | undefined> {
-  const { rows } = await sql<StoredAccount>`
-    SELECT ${accountColumns} FROM ledger_account WHERE account_id = ${accountId}`.execute(db);
-  return rows[0] === undefined ? undefined : accountOf(rows[0]);
+  return (await findAccounts(db, [accountId]))[0];
 }
 
 export interface HistoryEntry {
