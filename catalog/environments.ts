@@ -295,6 +295,7 @@ function laptop(
             'membership',
             'banking',
             'remittance',
+            'payment',
             'settlement',
           ],
           size: { memoryMiB: 256 },

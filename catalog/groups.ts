@@ -140,6 +140,22 @@ export const groups = {
     lagSecondsHigh: 30,
     retryDelaysMs: [],
   },
+  paymentEnds: {
+    id: 'payment-ends',
+    topics: [topics.rechargeEvents],
+    owner: 'payment',
+    description: 'Hears how recharges of payments ended, and goes on with these.',
+    lagSecondsHigh: 30,
+    retryDelaysMs: [],
+  },
+  paymentMerchants: {
+    id: 'payment-merchants',
+    topics: [topics.memberEvents],
+    owner: 'payment',
+    description: 'Knows which merchants may be paid.',
+    lagSecondsHigh: 30,
+    retryDelaysMs: [],
+  },
   settlementSlips: {
     id: 'settlement-slips',
     topics: [topics.paymentEvents],

@@ -52,6 +52,7 @@ const {
   money,
   banking,
   remittance,
+  payment,
   settlement,
   lag,
   canary,
@@ -283,6 +284,10 @@ export const instruments = {
   }),
   [remittance.open]: gauge('Remittances that have not ended, by what is under way.', ['state']),
 
+  [payment.slips]: counter('Payments and refunds that have ended, by state.', ['state'], {
+    known: combined({ state: ['DONE', 'FAILED'] }),
+  }),
+  [payment.open]: gauge('Payments and refunds that have not ended, by what is under way.', ['state']),
   [settlement.slips]: counter('Slips that came, by kind; repeats included.', ['kind'], {
     known: combined({ kind: ['PAID', 'REFUNDED'] }),
   }),

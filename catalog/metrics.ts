@@ -142,6 +142,12 @@ export const metrics = {
     /** Remittances that have not, by state, from the store of truth. */
     open: 'remittance_open',
   },
+  payment: {
+    /** Payments and refunds that have ended, by state DONE or FAILED. */
+    slips: 'payment_slips_total',
+    /** Payments and refunds that have not, by state, from the store of truth. */
+    open: 'payment_open',
+  },
   settlement: {
     /** Slips that came, by kind PAID or REFUNDED; repeats included. */
     slips: 'settlement_slips_total',

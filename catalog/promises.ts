@@ -14,6 +14,7 @@ export type PromiseCapability =
   | 'membership'
   | 'banking'
   | 'remittance'
+  | 'payment'
   | 'settlement';
 
 interface PromiseFacts {
@@ -194,6 +195,30 @@ const table = {
     ids: 'the remittance',
     // A recharge and a payout.
     limitMs: 900_000,
+    periodMs: 10_000,
+  },
+  'payments-decided': {
+    capability: 'payment',
+    promised:
+      'Each accepted payment and refund is DONE or FAILED, or waits for a bank that is known to be down.',
+    ids: 'the payment or refund',
+    // A recharge.
+    limitMs: 600_000,
+    periodMs: 10_000,
+  },
+  'refunds-covered': {
+    capability: 'payment',
+    promised: 'What is refunded of a payment is never more than what was paid.',
+    ids: 'the payment',
+    limitMs: 0,
+    periodMs: 10_000,
+  },
+  'payments-booked': {
+    capability: 'payment',
+    promised:
+      'Each payment and refund that is DONE is in the books of money once, with its amount, and nothing else is there.',
+    ids: 'the transfer of the books',
+    limitMs: 120_000,
     periodMs: 10_000,
   },
   'settlements-run': {

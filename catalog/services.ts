@@ -9,6 +9,7 @@ const asks: Readonly<Record<string, readonly string[]>> = {
   banking: ['membership'],
   'money-recharges': ['banking'],
   remittance: ['money', 'banking'],
+  payment: ['money'],
   settlement: ['money', 'banking'],
 };
 

@@ -15,6 +15,7 @@ export const databases = {
   membership: { platform: true },
   banking: { platform: true },
   remittance: { platform: true },
+  payment: { platform: true },
   settlement: { platform: true },
 } as const;
 export type DatabaseName = keyof typeof databases;
@@ -259,6 +260,21 @@ export const tables: readonly Table[] = [
       { timeColumn: 'decided_at', days: booksDays, only: { column: 'state', values: ['DONE', 'FAILED'] } },
     ],
     why: 'Books: who sent what to whom, by pseudonyms. What has not ended stays: money may be on its way.',
+  },
+  ...platformTables('payment'),
+  {
+    name: 'slip',
+    database: 'payment',
+    rules: [
+      { timeColumn: 'decided_at', days: booksDays, only: { column: 'state', values: ['DONE', 'FAILED'] } },
+    ],
+    why: 'Books: who paid what to whom and was given back, by pseudonyms. What has not ended stays: money may be on its way.',
+  },
+  {
+    name: 'payment_merchant',
+    database: 'payment',
+    rules: [],
+    why: 'A row per merchant: a pseudonym. An older event that comes again must not count.',
   },
   ...platformTables('settlement'),
   {

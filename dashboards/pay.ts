@@ -3,7 +3,7 @@ import type { Environment } from '../catalog/environments.ts';
 import { metrics } from '../catalog/metrics.ts';
 import { dashboardOf, heatmap, highIsBad, neutral, percentiles, rate, series, stat } from './kit.ts';
 
-const { banking, http, membership, money, remittance, settlement } = metrics;
+const { banking, http, membership, money, payment, remittance, settlement } = metrics;
 const bankCalls = `${http.clientCalls}{client=~"bank-.*"}`;
 
 export const pay = (environment: Environment) =>
@@ -152,6 +152,33 @@ export const pay = (environment: Environment) =>
               description: 'Remittances that have not ended, by the call that is to be made next.',
               unit: 'none',
               queries: [{ expr: `sum by (state) (${remittance.open})`, legend: '{{state}}' }],
+            }),
+          ],
+        ],
+      },
+      {
+        question: 'Are merchants paid, and customers given back?',
+        lines: [
+          [
+            stat({
+              title: 'Payments open',
+              description: 'Payments and refunds, accepted and not ended, by whatever is under way.',
+              expr: `sum(${payment.open}) or vector(0)`,
+              unit: 'none',
+              decimals: 0,
+              steps: highIsBad({ yellow: 50 }),
+            }),
+            series({
+              title: 'Payments and refunds',
+              description: 'That have ended, a minute; FAILED ones had no money, or no open account.',
+              unit: 'none',
+              queries: [{ expr: `${rate(payment.slips, 'state')} * 60`, legend: '{{state}}' }],
+            }),
+            series({
+              title: 'Payments under way',
+              description: 'Payments and refunds that have not ended, by the call that is to be made next.',
+              unit: 'none',
+              queries: [{ expr: `sum by (state) (${payment.open})`, legend: '{{state}}' }],
             }),
           ],
         ],

@@ -14,6 +14,7 @@ import { registerMoneyRoutes } from '../workers/money/routes.ts';
 import { registerFiguresRoutes } from '../workers/order/figures-routes.ts';
 import { registerOrderRoutes } from '../workers/order/routes.ts';
 import { registerEventRoutes } from '../workers/outside/routes.ts';
+import { registerPaymentRoutes } from '../workers/payment/routes.ts';
 import { registerReactionRoute } from '../workers/promotion/analysis-worker.ts';
 import { registerInputRoutes, registerStreamRoutes } from '../workers/promotion/routes.ts';
 import { registerRemittanceStreams } from '../workers/remittance/push.ts';
@@ -51,6 +52,7 @@ async function tableOfRoutes(): Promise<string> {
   registerBankingRoutes(http.app as never, anything);
   registerRemittanceRoutes(http.app as never, anything);
   registerRemittanceStreams(http.app as never, anything);
+  registerPaymentRoutes(http.app as never, anything);
   registerSettlementRoutes(http.app as never, anything);
   await http.close(0);
   return `| route | for |\n|---|---|\n${rows.join('\n')}`;

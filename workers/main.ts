@@ -36,6 +36,7 @@ const workers: Readonly<Record<string, () => Promise<object>>> = {
   'money-recharges': () => import('./money/worker.ts'),
   banking: () => import('./banking/worker.ts'),
   remittance: () => import('./remittance/worker.ts'),
+  payment: () => import('./payment/worker.ts'),
   settlement: () => import('./settlement/worker.ts'),
   'log-store': () => import('./logging/worker.ts'),
   lag: () => import('./lag/worker.ts'),
@@ -53,6 +54,7 @@ const workers: Readonly<Record<string, () => Promise<object>>> = {
       membership,
       banking,
       remittance,
+      payment,
       settlement,
     ] = await Promise.all([
       import('./promises/worker.ts'),
@@ -66,6 +68,7 @@ const workers: Readonly<Record<string, () => Promise<object>>> = {
       import('./membership/promises.ts'),
       import('./banking/promises.ts'),
       import('./remittance/promises.ts'),
+      import('./payment/promises.ts'),
       import('./settlement/promises.ts'),
     ]);
     return {
@@ -80,6 +83,7 @@ const workers: Readonly<Record<string, () => Promise<object>>> = {
         ...membership.membershipChecks,
         ...banking.bankingChecks,
         ...remittance.remittanceChecks,
+        ...payment.paymentChecks,
         ...settlement.settlementChecks,
       }),
     };

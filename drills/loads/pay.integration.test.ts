@@ -11,10 +11,10 @@ import { createRegistry } from '../../workers/base/metrics.ts';
 import { operatorToken, startTestHttp } from '../../workers/http/testing.ts';
 import { testLog } from '../../workers/kafka/testing.ts';
 import { eventsOf, openWorld, pseudonymKey, startPay, type World } from '../../workers/pay.fixture.ts';
-import { readEnd } from '../../workers/remittance/events.ts';
+import { callsOf } from '../../workers/platform/move-calls.ts';
+import { readEnd } from '../../workers/platform/move-ends.ts';
+import { carryOut } from '../../workers/platform/move-work.ts';
 import { registerRemittanceRoutes } from '../../workers/remittance/routes.ts';
-import { carryOut } from '../../workers/remittance/sagas.ts';
-import { callsOf } from '../../workers/remittance/services.ts';
 import { remittanceStore } from '../../workers/remittance/store.ts';
 import { openPay } from '../../workers/traffic/pay.ts';
 import { atBanksOf, balancesOf } from '../checker/claims.ts';
@@ -53,7 +53,15 @@ async function serve(t: ExecutionContext, pay: Awaited<ReturnType<typeof startPa
     registry,
     leftAloneMs: 100,
   });
-  const sagas = carryOut({ remittances, makeCall, leaseMs: 20_000, log: testLog, registry, everyMs: 20 });
+  const sagas = carryOut({
+    what: 'remittances',
+    moves: remittances,
+    makeCall,
+    leaseMs: 20_000,
+    log: testLog,
+    onChange() {},
+    everyMs: 20,
+  });
   pay.recharge();
   pay.sendToBanks();
   const ended = new AbortController();

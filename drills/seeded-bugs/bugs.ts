@@ -127,7 +127,7 @@ export const bugs: readonly SeededBug[] = [
     about: 'a remittance to a bank account ends before its fee is booked',
     edits: [
       {
-        file: 'workers/remittance/remittance.ts',
+        file: 'workers/platform/move.ts',
         find: "return to(now, now.feeHoldId === undefined ? 'DONE' : 'POST_FEE', { transferId: id });",
         put: "return to(now, 'DONE', { transferId: id });",
       },

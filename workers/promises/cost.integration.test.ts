@@ -10,6 +10,7 @@ import { membershipChecks } from '../membership/promises.ts';
 import { moneyChecks } from '../money/promises.ts';
 import { orderChecks } from '../order/promises.ts';
 import { outsideChecks } from '../outside/promises.ts';
+import { paymentChecks } from '../payment/promises.ts';
 import type { Check, CheckDeps } from '../platform/checks.ts';
 import { platformChecks } from '../platform/promises.ts';
 import { promotionChecks } from '../promotion/promises.ts';
@@ -29,6 +30,7 @@ const all = {
   ...membershipChecks,
   ...bankingChecks,
   ...remittanceChecks,
+  ...paymentChecks,
   ...settlementChecks,
 };
 /** They go through all rows by and by, so many at a time; the others ask for what is wrong and nothing else. */
@@ -123,7 +125,7 @@ test('no check reads a whole table, and together they make few statements a seco
   const { db, settings, drop } = await scratchDatabase('promise_cost');
   try {
     // The tables of my-pay beside the shop's: what is counted here is one connection.
-    for (const name of ['money', 'membership', 'banking', 'remittance', 'settlement'])
+    for (const name of ['money', 'membership', 'banking', 'remittance', 'payment', 'settlement'])
       await migrate(settings, () => {}, {
         folders: join(import.meta.dirname, `../${name}/${name}-migrations`),
       });

@@ -1,7 +1,7 @@
 /** What remittances promise, checked in their database by a question of its own. */
 import { type ChecksOf, evidenceOf, mostBroken } from '../platform/checks.ts';
+import { openStates } from '../platform/move.ts';
 import { overdueSagas } from '../store/overdue.ts';
-import { openStates } from './remittance.ts';
 
 export const remittanceChecks: ChecksOf<'remittance'> = {
   'remittances-decided': ({ database }, { limitMs }) => {

@@ -31,7 +31,7 @@ export function readRemittanceLetter(record: Pick<IncomingRecord, 'value'>) {
 }
 
 const foundLetter = ({ one }: Found): Letter => {
-  const { remittanceId, failure, amountMinor, feeMinor, currency } = one;
+  const { id: remittanceId, failure, amountMinor, feeMinor, currency } = one;
   return letterOf({
     remittanceId,
     state: one.state as 'DONE' | 'FAILED',
@@ -61,7 +61,7 @@ export function registerRemittanceStreams(http: FastifyInstance, options: Remitt
     addressOf: async (request, named) => pseudonym(pseudonymKey, userOf(request, named, 'memberId')),
     async unread(sender, after) {
       const ids = await unreadIds(await database(), table, sender, after, mostUnread);
-      const found = new Map((await remittances.findAll(ids)).map((each) => [each.one.remittanceId, each]));
+      const found = new Map((await remittances.findAll(ids)).map((each) => [each.one.id, each]));
       return ids.flatMap((id) => found.get(id) ?? []).map(foundLetter);
     },
     acknowledge: async (all) => markRead(await database(), table, all),

@@ -6,12 +6,12 @@ import { testLog } from '../kafka/testing.ts';
 import { audit } from '../money/books.fixture.ts';
 import { findAccount } from '../money/store.ts';
 import { eventsOf, openWorld, pseudonymKey, startPay, type World, won } from '../pay.fixture.ts';
+import { callsOf } from '../platform/move-calls.ts';
+import { readEnd } from '../platform/move-ends.ts';
+import { carryOut } from '../platform/move-work.ts';
 import { cuttingRelay } from '../store/database.fixture.ts';
 import { databaseOf, openDatabase } from '../store/database.ts';
-import { readEnd } from './events.ts';
 import { registerRemittanceRoutes } from './routes.ts';
-import { carryOut } from './sagas.ts';
-import { callsOf } from './services.ts';
 import { remittanceStore } from './store.ts';
 
 let world: World;
@@ -46,11 +46,12 @@ async function setUp(t: ExecutionContext, { balanceMinor = 10_000, depositMinor 
   });
   function work() {
     const working = carryOut({
-      remittances,
+      what: 'remittances',
+      moves: remittances,
       makeCall,
       leaseMs: 20_000,
       log: testLog,
-      registry: pay.registry,
+      onChange() {},
       everyMs: 20,
     });
     t.teardown(working.stop);
@@ -301,7 +302,7 @@ test.serial(
     while (!['DONE', 'FAILED'].includes((await find(remittanceId)).state)) {
       jump(60_000);
       for (const claimed of await remittances.claim(100, 20_000)) {
-        if (claimed.one.remittanceId !== remittanceId) continue;
+        if (claimed.one.id !== remittanceId) continue;
         seen.add(claimed.one.state);
         // Dies: nobody writes down what came of it.
         await makeCall(claimed.one);
@@ -341,10 +342,10 @@ test.serial(
     t.is(again.remittanceId, first.remittanceId);
     const claimed = [first, again, second].flatMap((each) => each.claimed ?? []);
     t.is(claimed.length, 1, 'no more than there is room for, and one only for whoever asked twice');
-    t.is(claimed[0]!.one.remittanceId, first.remittanceId);
+    t.is(claimed[0]!.one.id, first.remittanceId);
     const others = await remittances.claim(100, 20_000);
     t.deepEqual(
-      others.map(({ one }) => one.remittanceId),
+      others.map(({ one }) => one.id),
       [second.remittanceId],
       'nobody else is at the first',
     );
@@ -353,9 +354,7 @@ test.serial(
     // Dies between the call and the commit.
     await makeCall(claimed[0]!.one);
     jump(21_000);
-    const next = (await remittances.claim(100, 20_000)).find(
-      ({ one }) => one.remittanceId === first.remittanceId,
-    )!;
+    const next = (await remittances.claim(100, 20_000)).find(({ one }) => one.id === first.remittanceId)!;
     t.is(await own.finish(claimed[0]!, { kind: 'REFUSED', reason: 'LATE' }), undefined, 'an older claim');
     await remittances.finish(next, await makeCall(next.one));
     t.is((await find(first.remittanceId)).state, 'DONE');
@@ -374,7 +373,7 @@ test.serial('an end that the database does not take holds up none of those that 
       ).remittanceId;
     }),
   );
-  const claimed = (await remittances.claim(100, 20_000)).filter(({ one }) => ids.includes(one.remittanceId));
+  const claimed = (await remittances.claim(100, 20_000)).filter(({ one }) => ids.includes(one.id));
   const ends = await Promise.allSettled(
     claimed.map((each, n) =>
       // No id of a transfer, as no service would answer.
@@ -385,7 +384,7 @@ test.serial('an end that the database does not take holds up none of those that 
     ends.map(({ status }) => status),
     ['fulfilled', 'rejected', 'fulfilled'],
   );
-  const states = await Promise.all(claimed.map(async ({ one }) => (await find(one.remittanceId)).state));
+  const states = await Promise.all(claimed.map(async ({ one }) => (await find(one.id)).state));
   t.deepEqual(states, ['FAILED', 'TRANSFER', 'FAILED']);
 });
 
@@ -428,35 +427,23 @@ test.serial(
   'two workers, answers lost, connections to the database cut: all end, and money is where their ends say',
   async (t) => {
     t.timeout(120_000);
-    const {
-      alice,
-      bob,
-      send,
-      recharge,
-      sendToBanks,
-      until,
-      books,
-      payee,
-      way,
-      makeCall,
-      clock,
-      db,
-      registry,
-    } = await setUp(t, {
-      balanceMinor: 50_000,
-      depositMinor: 1_000_000,
-    });
+    const { alice, bob, send, recharge, sendToBanks, until, books, payee, way, makeCall, clock, db } =
+      await setUp(t, {
+        balanceMinor: 50_000,
+        depositMinor: 1_000_000,
+      });
     const { accountId, atBank } = await payee();
     const own = databaseOf(world.settings, 'remittance');
     const { at, cut } = await cuttingRelay(t, own);
     for (let n = 0; n < 2; n += 1) {
       const far = openDatabase({ settings: at, connections: 6 });
       const working = carryOut({
-        remittances: remittanceStore({ database: async () => far, clock }),
+        what: 'remittances',
+        moves: remittanceStore({ database: async () => far, clock }),
         makeCall,
         leaseMs: 20_000,
         log: testLog,
-        registry,
+        onChange() {},
         everyMs: 20,
       });
       t.teardown(async () => {

@@ -10,8 +10,8 @@ import { idempotencyKey, onceOf } from '../http/idempotent.ts';
 import { onlyOf, userOf } from '../http/principals.ts';
 import { typed } from '../http/typed.ts';
 import { traceIdIn } from '../kafka/tracing-kafka.ts';
-import { states } from './remittance.ts';
-import type { Claimed, Found, RemittanceStore } from './store.ts';
+import { type Claimed, states } from '../platform/move.ts';
+import type { Found, RemittanceStore } from './store.ts';
 
 export interface RemittanceRoutesOptions {
   readonly remittances: Pick<RemittanceStore, 'accept' | 'find' | 'findOf'>;
@@ -149,7 +149,7 @@ export function registerRemittanceRoutes(http: FastifyInstance, options: Remitta
       const found = await remittances.findOf(sender, request.query);
       return {
         remittances: found.map(view),
-        ...(found.length < limit ? {} : { next: found.at(-1)!.one.remittanceId }),
+        ...(found.length < limit ? {} : { next: found.at(-1)!.one.id }),
       };
     },
   );
@@ -159,7 +159,7 @@ const invalid = (code: `MUSTER_${string}`, field: string, reason: string) =>
   new HttpError(422, code, 'the request is not valid', [{ field, reason }]);
 
 function view({ one, requestedAtMs, decidedAtMs, traceparent }: Found) {
-  const { remittanceId, to, amountMinor, feeMinor, rechargeMinor, currency, state } = one;
+  const { id: remittanceId, to, amountMinor, feeMinor, rechargeMinor, currency, state } = one;
   const reason = one.failure ?? one.waitsFor;
   return {
     remittanceId,

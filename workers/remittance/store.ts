@@ -3,42 +3,35 @@ import { type Kysely, sql, type Transaction } from 'kysely';
 import { isNotNow } from '../base/errors.ts';
 import { bytesOfUuid, uuidOfBytes, uuidV7 } from '../base/ids.ts';
 import { traceparentNow } from '../base/traceparent.ts';
-import { databaseNowMs, transaction } from '../store/database.ts';
-import { groupCommit } from '../store/group-commit.ts';
-import { type OnceCall, onceAll, onceRows } from '../store/once.ts';
-import { appendOutbox } from '../store/outbox.ts';
-import { decidedRecord, type EndTold } from './events.ts';
 import {
   afterWord,
   bankDown,
   type Change,
+  type Claimed,
+  type EndTold,
   firstState,
   isOpen,
+  type Move,
   openStates,
-  type Remittance,
   type State,
   type Word,
-} from './remittance.ts';
+} from '../platform/move.ts';
+import { databaseNowMs, transaction } from '../store/database.ts';
+import { groupCommit } from '../store/group-commit.ts';
+import { type OnceCall, onceAll, onceRows } from '../store/once.ts';
+import { appendOutbox } from '../store/outbox.ts';
+import { decidedRecord } from './events.ts';
 
 type Db = Kysely<unknown>;
 type Trx = Transaction<unknown>;
 
-export type Wish = Pick<
-  Remittance,
-  'sender' | 'to' | 'amountMinor' | 'feeMinor' | 'currency' | 'rechargeFrom'
->;
+export type Wish = Pick<Move, 'sender' | 'to' | 'amountMinor' | 'feeMinor' | 'currency' | 'rechargeFrom'>;
 
 export interface Found {
-  readonly one: Remittance;
+  readonly one: Move;
   readonly requestedAtMs: number;
   readonly decidedAtMs: number | undefined;
   /** Of the request that made it. */
-  readonly traceparent: string | undefined;
-}
-
-/** A remittance whose time has come, taken by this process: nobody else is at it until its lease ends. */
-export interface Claimed {
-  readonly one: Remittance;
   readonly traceparent: string | undefined;
 }
 
@@ -108,9 +101,7 @@ export function remittanceStore({ database, claiming, clock }: RemittanceStoreOp
         if (rows.length === 0) return [];
         await sql`
           UPDATE remittance SET claim = claim + 1, tries = tries + 1, due_at = ${new Date(now + leaseMs)}
-          WHERE remittance_id IN (${sql.join(rows.map(({ one }) => bytesOfUuid(one.remittanceId)))})`.execute(
-          trx,
-        );
+          WHERE remittance_id IN (${sql.join(rows.map(({ one }) => bytesOfUuid(one.id)))})`.execute(trx);
         return rows.map(({ one, traceparent }) => ({
           one: { ...one, claim: one.claim + 1, tries: one.tries + 1 },
           traceparent,
@@ -189,7 +180,7 @@ async function acceptAll(
       const own = index < room ? 1 : 0;
       if (own)
         claimed.set(one, {
-          one: { ...begun, ...wish, remittanceId, state, tries: 1, claim: 1 },
+          one: { ...begun, ...wish, id: remittanceId, state, tries: 1, claim: 1 },
           traceparent,
         });
       return sql`(${bytesOfUuid(remittanceId)}, ${sender}, ${'member' in to ? to.member : null},
@@ -223,7 +214,7 @@ const bytesOr = (id: string | undefined) => (id === undefined ? null : bytesOfUu
 
 interface Answered {
   /** As it was claimed. */
-  readonly one: Remittance;
+  readonly one: Move;
   readonly word: Word;
   readonly traceparent: string | undefined;
 }
@@ -231,21 +222,21 @@ interface Answered {
 type End = { readonly change: Change | undefined } | { readonly reason: unknown };
 
 async function finishAll(trx: Trx, now: number, answers: readonly Answered[]): Promise<readonly End[]> {
-  const ids = answers.map(({ one }) => bytesOfUuid(one.remittanceId));
+  const ids = answers.map(({ one }) => bytesOfUuid(one.id));
   // In one order, so that two groups never wait for each other.
   const found = await remittanceRows(
     trx,
     sql`remittance_id IN (${sql.join(ids)}) ORDER BY remittance_id FOR UPDATE`,
   );
-  const rows = new Map(found.map((row) => [row.one.remittanceId, row]));
+  const rows = new Map(found.map((row) => [row.one.id, row]));
   const saves: Save[] = [];
   const ends = answers.map(({ one, word, traceparent }) => {
-    const row = rows.get(one.remittanceId);
+    const row = rows.get(one.id);
     const change = row && afterWord(row.one, one.claim, word);
     if (change === undefined) return { change };
     saves.push({ row: row!, change, traceparent });
     // A second answer to the same claim is of a state that is left.
-    rows.delete(one.remittanceId);
+    rows.delete(one.id);
     return { change };
   });
   await save(trx, now, saves);
@@ -265,14 +256,7 @@ async function save(trx: Trx, now: number, saves: readonly Save[]): Promise<void
   const rows = saves.map(({ row: { one: before }, change: { next, againInMs } }) => {
     const excused = before.waitsFor === bankDown && next.waitsFor !== bankDown;
     return [
-      ...[
-        hexOf(next.remittanceId),
-        next.state,
-        next.failure,
-        next.waitsFor,
-        next.attempt,
-        next.rechargeMinor,
-      ],
+      ...[hexOf(next.id), next.state, next.failure, next.waitsFor, next.attempt, next.rechargeMinor],
       ...[hexOr(next.rechargeId), hexOr(next.firmbankingId), hexOr(next.holdId), hexOr(next.feeHoldId)],
       ...[hexOr(next.transferId), next.tries, againInMs ?? null, excused ? 1 : 0],
     ].map((value) => value ?? null);
@@ -337,7 +321,7 @@ async function remittanceRows(db: Db | Trx, where: ReturnType<typeof sql>): Prom
   const idOf = (id: Buffer | null) => (id === null ? undefined : uuidOfBytes(id));
   return rows.map((row) => ({
     one: {
-      remittanceId: uuidOfBytes(row.remittance_id),
+      id: uuidOfBytes(row.remittance_id),
       sender: row.sender,
       to:
         row.receiver === null ? { bankAccountId: uuidOfBytes(row.to_account_id!) } : { member: row.receiver },

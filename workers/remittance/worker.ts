@@ -4,19 +4,14 @@ import { groups } from '../../catalog/groups.ts';
 import { metrics } from '../../catalog/metrics.ts';
 import { topics } from '../../catalog/topics.ts';
 import { serviceToken, urlOf } from '../base/config.ts';
-import { gauge } from '../base/metrics.ts';
+import { counter, gauge } from '../base/metrics.ts';
 import { createMailboxes } from '../http/mailbox.ts';
-import { consume } from '../kafka/consume.ts';
-import { inSpan } from '../kafka/tracing-kafka.ts';
+import { moveLeaseMs, startMoves } from '../platform/move-worker.ts';
 import { startOutcomePusher } from '../platform/outcome-pusher.ts';
-import type { Worker, WorkerDeps } from '../platform/worker.ts';
-import { readEnd } from './events.ts';
+import type { Worker } from '../platform/worker.ts';
 import { readRemittanceLetter, registerRemittanceStreams } from './push.ts';
-import { openStates } from './remittance.ts';
 import { registerRemittanceRoutes } from './routes.ts';
-import { carryOut, counting } from './sagas.ts';
-import { callsOf } from './services.ts';
-import { type RemittanceStore, remittanceStore } from './store.ts';
+import { remittanceStore } from './store.ts';
 
 const config = Type.Object({
   PROCESS_NAME: Type.String({
@@ -40,12 +35,6 @@ const config = Type.Object({
   }),
 });
 
-const timeoutMs = 5_000;
-/** For the commit after a call; a call of money may be followed by a look at the account. */
-const commitMs = 20_000;
-const leaseMs = timeoutMs + commitMs;
-const countEveryMs = 5_000;
-
 export const remittance: Worker<typeof config> = {
   name: 'remittance',
   database: 'remittance',
@@ -68,35 +57,22 @@ export const remittance: Worker<typeof config> = {
     secrets,
     fail,
   }) {
-    const remittances = remittanceStore({ database, claiming: { leaseMs, room: () => work.room() } });
-    const count = counting(registry);
+    const remittances = remittanceStore({
+      database,
+      claiming: { leaseMs: moveLeaseMs, room: () => work.room() },
+    });
     await relayOutbox();
-    const work = carryOut({
-      remittances,
-      makeCall: callsOf({
-        moneyUrl: settings.MONEY_URL,
-        bankingUrl: settings.BANKING_URL,
-        token: settings.SERVICE_TOKEN,
-        timeoutMs,
-        registry,
-      }),
-      leaseMs,
-      log,
-      registry,
-    });
-    const consumer = await consume(kafka, {
-      group: groups.remittanceEnds,
-      log,
-      parse: readEnd,
-      // A transaction each.
-      atOnce: 100,
-      async apply(records) {
-        for (const { data, span } of records) count(await inSpan(span, () => remittances.told(data)));
-        work.wake();
-        return undefined;
+    const work = await startMoves(
+      {
+        what: 'remittances',
+        moves: remittances,
+        group: groups.remittanceEnds,
+        ended: counter(registry, metrics.remittance.remittances),
+        open: gauge(registry, metrics.remittance.open),
+        settings,
       },
-      onFatal: fail,
-    });
+      { kafka, log, metrics: registry, fail },
+    );
     registerRemittanceRoutes(http, {
       remittances,
       pseudonymKey: secrets.pseudonymKey,
@@ -119,31 +95,12 @@ export const remittance: Worker<typeof config> = {
       parse: readRemittanceLetter,
       onFatal: fail,
     });
-    const measuring = measure(remittances, { metrics: registry, log });
     return {
-      ready: () => consumer.ready() && pusher.ready(),
+      ready: () => work.ready() && pusher.ready(),
       waitingFor: () => 'its partitions',
       async stop() {
-        clearInterval(measuring);
-        await Promise.all([work.stop(), consumer.stop(), pusher.stop()]);
+        await Promise.all([work.stop(), pusher.stop()]);
       },
     };
   },
 };
-
-function measure(
-  remittances: Pick<RemittanceStore, 'open'>,
-  { metrics: registry, log }: Pick<WorkerDeps, 'metrics' | 'log'>,
-): NodeJS.Timeout {
-  const open = gauge(registry, metrics.remittance.open);
-  const look = async () => {
-    try {
-      const found = await remittances.open();
-      for (const state of openStates) open.set({ state }, found.get(state) ?? 0);
-    } catch (error) {
-      log.debug('remittances could not be counted', { error });
-    }
-  };
-  void look();
-  return setInterval(look, countEveryMs).unref();
-}

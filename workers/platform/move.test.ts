@@ -1,17 +1,9 @@
 import test from 'ava';
 import fc from 'fast-check';
-import {
-  afterWord,
-  firstState,
-  isOpen,
-  keyOf,
-  type Remittance,
-  rechargeFor,
-  type Word,
-} from './remittance.ts';
+import { afterWord, firstState, isOpen, keyOf, type Move, rechargeFor, type Word } from './move.ts';
 
-const base: Remittance = {
-  remittanceId: 'r',
+const base: Move = {
+  id: 'r',
   sender: 'u_1',
   to: { member: 'u_2' },
   amountMinor: 15_000,
@@ -31,8 +23,8 @@ const base: Remittance = {
   tries: 0,
   claim: 0,
 };
-const toBank: Remittance = { ...base, to: { bankAccountId: 'b' }, feeMinor: 500, state: 'HOLD' };
-const after = (one: Remittance, ...words: readonly Word[]): Remittance =>
+const toBank: Move = { ...base, to: { bankAccountId: 'b' }, feeMinor: 500, state: 'HOLD' };
+const after = (one: Move, ...words: readonly Word[]): Move =>
   words.reduce((now, word) => afterWord(now, now.claim, word)?.next ?? now, one);
 const ok = (id: string): Word => ({ kind: 'OK', id });
 const ended = (
@@ -137,7 +129,7 @@ function world(startMinor: number) {
     payout: 'NONE' as 'NONE' | 'OPEN' | 'DONE' | 'FAILED',
     rechargeMinor: 0,
     available: () => it.balance - [...it.held.values()].reduce((sum, each) => sum + each, 0),
-    call(one: Remittance): Word {
+    call(one: Move): Word {
       if (one.state === 'RECHARGING' || one.state === 'PAYING_OUT') return it.outcome(one.state);
       const key = keyOf(one);
       const known = answers.get(key) ?? work(one);
@@ -164,7 +156,7 @@ function world(startMinor: number) {
     if (!it.senderOpen || !it.receiverOpen) return { kind: 'REFUSED', reason: 'ACCOUNT_NOT_OPEN' };
     return it.available() < amount ? { kind: 'SHORT', availableMinor: 0 } : undefined;
   }
-  function work(one: Remittance): Word {
+  function work(one: Move): Word {
     const amount = one.state.endsWith('FEE') ? one.feeMinor : one.amountMinor;
     const holdId = one.state.endsWith('FEE') ? one.feeHoldId! : one.holdId!;
     switch (one.state) {
@@ -244,10 +236,10 @@ test('whatever is lost, late, doubled, refused or dies: it ends, and money is wh
     fc.property(run, ({ script, bank, may, start, ...last }) => {
       const it = world(start);
       const first = { ...(bank ? toBank : base), rechargeFrom: may ? 'a' : undefined };
-      let row: Remittance = { ...first, state: firstState(first) };
+      let row: Move = { ...first, state: firstState(first) };
       let spent = 0;
       let came = 0;
-      const calls: { one: Remittance; word?: Word }[] = [];
+      const calls: { one: Move; word?: Word }[] = [];
       const take = (claim: number | undefined, word: Word) => {
         row = afterWord(row, claim, word)?.next ?? row;
       };

@@ -1,4 +1,4 @@
-/** Makes the calls of a remittance, over HTTP: of money and of banking. */
+/** Makes the calls of a move of money, over HTTP: of money and of banking. */
 
 import type { Registry } from 'prom-client';
 import { type Static, Type } from 'typebox';
@@ -6,7 +6,7 @@ import { Compile } from 'typebox/compile';
 import { uuidPattern } from '../../catalog/events/uuid.ts';
 import { createOutgoing, type Outgoing } from '../http/outgoing.ts';
 import { type Said, saidOf } from '../http/said.ts';
-import { keyOf, type OpenState, type Remittance, type Word } from './remittance.ts';
+import { keyOf, type Move, type OpenState, type Word } from './move.ts';
 
 const uuid = Type.Optional(Type.String({ pattern: uuidPattern }));
 const made = Type.Object({ transferId: uuid, holdId: uuid, rechargeId: uuid, firmbankingId: uuid });
@@ -42,9 +42,7 @@ interface Making {
 }
 
 /** By state: what is asked for. */
-const makings: Readonly<
-  Record<Exclude<OpenState, 'RECHARGING' | 'PAYING_OUT'>, (one: Remittance) => Making>
-> = {
+const makings: Readonly<Record<Exclude<OpenState, 'RECHARGING' | 'PAYING_OUT'>, (one: Move) => Making>> = {
   TRANSFER: (one) =>
     spending('/pay/money/transfers', one, 'member' in one.to ? one.to.member : '', 'transferId'),
   HOLD: (one) => spending('/pay/money/holds', one, 'house:bank', 'holdId'),
@@ -76,7 +74,7 @@ const makings: Readonly<
 
 const spending = (
   path: string,
-  { sender, amountMinor, currency }: Remittance,
+  { sender, amountMinor, currency }: Move,
   to: string,
   id: 'transferId' | 'holdId',
 ): Making => ({
@@ -96,11 +94,12 @@ const ending = (holdId: string, how: 'post' | 'release', id: 'transferId' | 'hol
   id,
 });
 
-export type MakeCall = (one: Remittance) => Promise<Word>;
+export type MakeCall = (one: Move) => Promise<Word>;
 
 export function callsOf(options: {
   readonly moneyUrl: string;
-  readonly bankingUrl: string;
+  /** Undefined: of moves that never go to a bank account. */
+  readonly bankingUrl: string | undefined;
   readonly token: string;
   readonly timeoutMs: number;
   readonly registry: Registry;
@@ -112,17 +111,17 @@ export function callsOf(options: {
     createOutgoing({ name, baseUrl, token, timeoutMs, registry, leftAloneMs });
   const services = {
     money: client('money', options.moneyUrl),
-    banking: client('banking', options.bankingUrl),
+    banking: options.bankingUrl === undefined ? undefined : client('banking', options.bankingUrl),
   };
 
   return async (one) => {
     if (one.state === 'RECHARGING')
       return endOf(one.state, await find(services.money, '/pay/money/recharges', one.rechargeId!));
     if (one.state === 'PAYING_OUT')
-      return endOf(one.state, await find(services.banking, '/pay/banking/firmbankings', one.firmbankingId!));
+      return endOf(one.state, await find(services.banking!, '/pay/banking/firmbankings', one.firmbankingId!));
     const making = makings[one.state as keyof typeof makings](one);
     const { path, template = path } = making;
-    const answer = await services[making.of].call({
+    const answer = await services[making.of]!.call({
       method: 'POST',
       path,
       template,

@@ -1,13 +1,13 @@
 /**
- * What becomes of a remittance: pure decisions, everything passed in. It is a saga: its state names the one call that is to be
- * made next, of money or of banking, and the answer leads to the next state. Each call has a key of its own, under which the
+ * What becomes of money of a member that is moved (a remittance, a payment, a refund): pure decisions, everything passed in. It
+ * is a saga: its state names the one call that is to be made next, of money or of banking, and the answer leads to the next state. Each call has a key of its own, under which the
  * other side has one answer for good: so a call is made as often as needed, and who dies leaves a row that says what to do.
  *
- * To a member: TRANSFER. To a bank account: what leaves is held (HOLD, HOLD_FEE), the bank is asked to pay it out (PAYOUT,
+ * To a member, or an account of ours that gives it back (`house:merchants`): TRANSFER. To a bank account: what leaves is held (HOLD, HOLD_FEE), the bank is asked to pay it out (PAYOUT,
  * PAYING_OUT), and then what is held is booked (POST, POST_FEE) or, when the bank has not paid, freed (RELEASE, RELEASE_FEE).
  * When the sender's money is short, once: RECHARGE, RECHARGING.
  */
-import { gapMs, putOffMs } from '../platform/due-work.ts';
+import { gapMs, putOffMs } from './due-work.ts';
 
 export const openStates = [
   'TRANSFER',
@@ -26,11 +26,12 @@ export const states = [...openStates, 'DONE', 'FAILED'] as const;
 export type OpenState = (typeof openStates)[number];
 export type State = (typeof states)[number];
 
-export interface Remittance {
-  readonly remittanceId: string;
-  /** Pseudonym of the member. */
+export interface Move {
+  /** Of the remittance, payment or refund. */
+  readonly id: string;
+  /** Pseudonym of a member, or `house:merchants`. */
   readonly sender: string;
-  /** Pseudonym of a member, or a bank account that the sender has registered at banking. */
+  /** A member or `house:merchants`, or a bank account that the sender has registered at banking. */
   readonly to: { readonly member: string } | { readonly bankAccountId: string };
   readonly amountMinor: number;
   /** Ours, on top of the amount; 0 to a member. */
@@ -57,7 +58,7 @@ export interface Remittance {
   readonly claim: number;
 }
 
-export const isOpen = ({ state }: Pick<Remittance, 'state'>): boolean =>
+export const isOpen = ({ state }: Pick<Move, 'state'>): boolean =>
   (openStates as readonly State[]).includes(state);
 
 /** A bank that is known to be down: who waits for it is told so. */
@@ -86,19 +87,18 @@ export type Word =
   | { readonly kind: 'AWAY' };
 
 export interface Change {
-  readonly next: Remittance;
+  readonly next: Move;
   /** 0: at once. Undefined: it has ended. */
   readonly againInMs: number | undefined;
 }
 
 /** How it begins. */
-export const firstState = ({ to }: Pick<Remittance, 'to'>): OpenState =>
-  'member' in to ? 'TRANSFER' : 'HOLD';
+export const firstState = ({ to }: Pick<Move, 'to'>): OpenState => ('member' in to ? 'TRANSFER' : 'HOLD');
 
 /** The key of the call that a state stands for. */
-export function keyOf({ remittanceId, state, attempt }: Remittance): string {
+export function keyOf({ id, state, attempt }: Move): string {
   const isAttempt = state === 'TRANSFER' || state === 'HOLD' || state === 'HOLD_FEE';
-  return `${remittanceId}-${state.toLowerCase()}${isAttempt ? `-${attempt}` : ''}`;
+  return `${id}-${state.toLowerCase()}${isAttempt ? `-${attempt}` : ''}`;
 }
 
 /** Short money is recharged in whole units of it. */
@@ -113,10 +113,10 @@ export const rechargeFor = (shortMinor: number): number =>
   Math.ceil(shortMinor / rechargeUnitMinor) * rechargeUnitMinor;
 
 /**
- * The remittance after a word, undefined when it changes nothing. `claim`: of the call that it answers; undefined: an event.
+ * The move after a word, undefined when it changes nothing. `claim`: of the call that it answers; undefined: an event.
  * An event counts whoever is at the row; an answer only when nobody has claimed it since.
  */
-export function afterWord(now: Remittance, claim: number | undefined, word: Word): Change | undefined {
+export function afterWord(now: Move, claim: number | undefined, word: Word): Change | undefined {
   if (!isOpen(now)) return undefined;
   if (word.kind === 'ENDED') return afterEnd(now, word);
   if (now.claim !== claim) return undefined;
@@ -138,13 +138,13 @@ export function afterWord(now: Remittance, claim: number | undefined, word: Word
   }
 }
 
-function to(now: Remittance, state: State, more: Partial<Remittance> = {}, inMs = 0): Change {
+function to(now: Move, state: State, more: Partial<Move> = {}, inMs = 0): Change {
   const next = { ...now, waitsFor: undefined, tries: 0, ...more, state };
   return { next, againInMs: isOpen(next) ? inMs : undefined };
 }
 
 /** What is held is freed first. */
-const fail = (now: Remittance, failure: string): Change =>
+const fail = (now: Move, failure: string): Change =>
   to(now, now.holdId === undefined ? 'FAILED' : 'RELEASE', { failure });
 
 /** Whose refusal it was shows in the word. */
@@ -157,7 +157,7 @@ const prefixed = (state: State, reason: string): string =>
   ).slice(0, 60);
 
 function afterEnd(
-  now: Remittance,
+  now: Move,
   { of, done, reason, amountMinor }: Word & { kind: 'ENDED' },
 ): Change | undefined {
   if (now.state !== of) return undefined;
@@ -168,11 +168,11 @@ function afterEnd(
 }
 
 /** The state in which money was short. */
-function spendAgain(now: Remittance): OpenState {
+function spendAgain(now: Move): OpenState {
   return now.holdId === undefined ? firstState(now) : 'HOLD_FEE';
 }
 
-function afterDone(now: Remittance, id: string): Change {
+function afterDone(now: Move, id: string): Change {
   switch (now.state as OpenState) {
     case 'TRANSFER':
       return to(now, 'DONE', { transferId: id });
@@ -200,7 +200,7 @@ function afterDone(now: Remittance, id: string): Change {
 }
 
 /** What was recharged and is spent otherwise meanwhile is not recharged again: it is in the sender's account. */
-function afterShort(now: Remittance, availableMinor: number): Change {
+function afterShort(now: Move, availableMinor: number): Change {
   const needed = { TRANSFER: now.amountMinor, HOLD: now.amountMinor + now.feeMinor, HOLD_FEE: now.feeMinor };
   const shortMinor = needed[now.state as 'TRANSFER' | 'HOLD' | 'HOLD_FEE'] - availableMinor;
   const mayRecharge = now.rechargeFrom !== undefined && now.rechargeId === undefined;
@@ -211,4 +211,29 @@ function afterShort(now: Remittance, availableMinor: number): Change {
   if (shortMinor <= 0 || !mayRecharge || !Number.isSafeInteger(rechargeMinor))
     return fail(now, 'MONEY_SHORT');
   return to(now, 'RECHARGE', { rechargeMinor });
+}
+
+/** A move whose time has come, taken by this process: nobody else is at it until its lease ends. */
+export interface Claimed {
+  readonly one: Move;
+  /** Of the request that made it. */
+  readonly traceparent: string | undefined;
+}
+
+/** The end of a recharge or of a firm banking, perhaps one of a move. */
+export interface EndTold {
+  readonly id: string;
+  readonly word: Word & { readonly kind: 'ENDED' };
+}
+
+/** The rows of moves, as they are worked on. */
+export interface MoveStore {
+  /** Takes those whose time has come. What is about to be done is in their rows already. */
+  claim(most: number, leaseMs: number): Promise<readonly Claimed[]>;
+  /** Writes down what came of a call. */
+  finish(claimed: Claimed, word: Word): Promise<Change | undefined>;
+  /** Writes down the end of a recharge or firm banking; one that is of no move here changes nothing. */
+  told(end: EndTold): Promise<Change | undefined>;
+  /** How many have not ended, by state. */
+  open(): Promise<ReadonlyMap<State, number>>;
 }

@@ -1,0 +1,38 @@
+/** What payments hear and say on Kafka. Pure; nothing in it names a person. */
+import { memberEvent } from '../../catalog/events/membership.ts';
+import type { PaymentEvent } from '../../catalog/events/payment.ts';
+import { topics } from '../../catalog/topics.ts';
+import { eventReader } from '../kafka/event-reader.ts';
+import type { OutgoingRecord } from '../kafka/kafka.ts';
+import { eventRecord } from '../kafka/records.ts';
+import type { Move } from '../platform/move.ts';
+import type { Slip } from './payment.ts';
+
+export const readMemberEvent = eventReader(memberEvent, 'MUSTER_EVENT_INVALID');
+
+/** The slip as others hear of it: its id is the event's, because it is booked once. */
+export function bookedRecord(
+  { id, amountMinor, currency }: Move,
+  { kind, paymentId, merchant }: Slip,
+  bookedAtMs: number,
+): OutgoingRecord {
+  const { name, event } = topics.paymentEvents;
+  return eventRecord({
+    topic: name,
+    key: `merchant:${merchant}`,
+    type: event.type,
+    source: '/muster/payment',
+    id,
+    subject: paymentId,
+    timeMs: bookedAtMs,
+    data: {
+      eventId: id,
+      paymentId,
+      merchantId: merchant,
+      kind: kind === 'PAYMENT' ? 'PAID' : 'REFUNDED',
+      amount: { amountMinor, currency },
+      at: new Date(bookedAtMs).toISOString(),
+      ...(kind === 'REFUND' ? { refundId: id } : {}),
+    } satisfies PaymentEvent,
+  });
+}

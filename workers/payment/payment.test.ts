@@ -1,0 +1,58 @@
+import test from 'ava';
+import fc from 'fast-check';
+import type { State } from '../platform/move.ts';
+import { refundOf, type Slip } from './payment.ts';
+
+const won = (amountMinor: number) => ({ amountMinor, currency: 'KRW' });
+const payment = (refundedMinor = 0, state: State = 'DONE', kind: Slip['kind'] = 'PAYMENT') => ({
+  one: { ...won(1_000), state },
+  own: { kind, refundedMinor },
+});
+const codeOf = (decided: ReturnType<typeof refundOf>) => (decided.ok ? undefined : decided.refusal.code);
+
+test('what is left can be refunded, to the unit; the whole only when nothing was', (t) => {
+  t.like(refundOf(payment(400), won(600)), { amountMinor: 600 });
+  t.is(codeOf(refundOf(payment(400), won(601))), 'MUSTER_REFUND_TOO_LARGE');
+  t.like(refundOf(payment(), undefined), { amountMinor: 1_000 });
+  t.is(codeOf(refundOf(payment(1), undefined)), 'MUSTER_REFUND_TOO_LARGE');
+});
+
+test('only what was paid is refunded: not what is under way, has failed, or is a refund itself', (t) => {
+  for (const state of ['TRANSFER', 'RECHARGE', 'RECHARGING', 'FAILED'] as const)
+    t.is(codeOf(refundOf(payment(0, state), won(1))), 'MUSTER_PAYMENT_NOT_PAID');
+  t.is(codeOf(refundOf(payment(0, 'DONE', 'REFUND'), won(1))), 'MUSTER_PAYMENT_IS_REFUND');
+  t.is(codeOf(refundOf(payment(), { amountMinor: 1, currency: 'USD' })), 'MUSTER_CURRENCIES_DIFFER');
+});
+
+test('in any order of refunds that are asked for, booked and fail, no more is given back than was paid, and the rest always can be', (t) => {
+  const step = fc.oneof(
+    fc.record({ ask: fc.option(fc.integer({ min: 1, max: 1_200 })) }),
+    fc.record({ end: fc.nat(), done: fc.boolean() }),
+  );
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 40 }), (steps) => {
+      let refundedMinor = 0;
+      const open: number[] = [];
+      const booked: number[] = [];
+      const sum = (all: readonly number[]) => all.reduce((so, each) => so + each, 0);
+      for (const each of steps) {
+        if ('ask' in each) {
+          const decided = refundOf(payment(refundedMinor), each.ask === null ? undefined : won(each.ask));
+          const asked = each.ask ?? 1_000;
+          if (decided.ok !== asked <= 1_000 - sum(open) - sum(booked)) return false;
+          if (!decided.ok) continue;
+          refundedMinor += decided.amountMinor;
+          open.push(decided.amountMinor);
+        } else if (open.length > 0) {
+          const [ended] = open.splice(each.end % open.length, 1);
+          if (each.done) booked.push(ended!);
+          else refundedMinor -= ended!;
+        }
+        if (sum(open) + sum(booked) > 1_000) return false;
+      }
+      const left = 1_000 - sum(open) - sum(booked);
+      return left === 0 || refundOf(payment(refundedMinor), won(left)).ok;
+    }),
+  );
+  t.pass();
+});

@@ -1,0 +1,66 @@
+/** Worker `payment`: customers pay merchants, and are given back, in a database of its own. */
+import { Type } from 'typebox';
+import { groups } from '../../catalog/groups.ts';
+import { metrics } from '../../catalog/metrics.ts';
+import { topics } from '../../catalog/topics.ts';
+import { serviceToken, urlOf } from '../base/config.ts';
+import { counter, gauge } from '../base/metrics.ts';
+import { consume } from '../kafka/consume.ts';
+import { startMoves } from '../platform/move-worker.ts';
+import type { Worker } from '../platform/worker.ts';
+import { readMemberEvent } from './events.ts';
+import { registerPaymentRoutes } from './routes.ts';
+import { paymentStore } from './store.ts';
+
+const config = Type.Object({ MONEY_URL: urlOf('money'), SERVICE_TOKEN: serviceToken });
+
+export const payment: Worker<typeof config> = {
+  name: 'payment',
+  database: 'payment',
+  consumes: [groups.paymentEnds, groups.paymentMerchants],
+  produces: [topics.paymentEvents, topics.rechargeEventsDlq, topics.memberEventsDlq],
+  config,
+  async start({
+    config: settings,
+    database,
+    http,
+    kafka,
+    log,
+    metrics: registry,
+    relayOutbox,
+    secrets,
+    fail,
+  }) {
+    const payments = paymentStore({ database });
+    await relayOutbox();
+    const work = await startMoves(
+      {
+        what: 'payments',
+        moves: payments,
+        group: groups.paymentEnds,
+        ended: counter(registry, metrics.payment.slips),
+        open: gauge(registry, metrics.payment.open),
+        settings,
+      },
+      { kafka, log, metrics: registry, fail },
+    );
+    const following = await consume(kafka, {
+      group: groups.paymentMerchants,
+      log,
+      parse: readMemberEvent,
+      async apply(records) {
+        await payments.follow(records.map(({ data }) => data));
+        return undefined;
+      },
+      onFatal: fail,
+    });
+    registerPaymentRoutes(http, { payments, pseudonymKey: secrets.pseudonymKey, onAccepted: work.wake });
+    return {
+      ready: () => work.ready() && following.ready(),
+      waitingFor: () => 'its partitions',
+      async stop() {
+        await Promise.all([work.stop(), following.stop()]);
+      },
+    };
+  },
+};
