@@ -22,5 +22,5 @@ export const paymentEvent = Type.Object(
   },
   { $id: 'PaymentEvent', title: 'PaymentEvent', additionalProperties: false },
 );
-/** @public for who settles, and who pays */
+
 export type PaymentEvent = Static<typeof paymentEvent>;

@@ -47,10 +47,10 @@ export function slipRows({
     trx: Trx,
     now: number,
     before: Found,
-    claim: number | undefined,
+    asked: Move | undefined,
     word: Word,
   ): Promise<Change | undefined> {
-    const change = afterWord(before.one, claim, word);
+    const change = afterWord(before.one, asked, word);
     if (change === undefined) return undefined;
     const { next, againInMs } = change;
     const at = new Date(now);
@@ -95,7 +95,7 @@ export function slipRows({
     finish: ({ one }: Claimed, word: Word): Promise<Change | undefined> =>
       within(async (trx, now) => {
         const [row] = await read(trx, sql`slip_id = ${bytesOfUuid(one.id)} FOR UPDATE`);
-        return row === undefined ? undefined : apply(trx, now, row, one.claim, word);
+        return row === undefined ? undefined : apply(trx, now, row, one, word);
       }),
 
     /** Writes down the end of a recharge or firm banking; one that is of no move here changes nothing. */

@@ -25,7 +25,7 @@ const base: Move = {
 };
 const toBank: Move = { ...base, to: { bankAccountId: 'b' }, feeMinor: 500, state: 'HOLD' };
 const after = (one: Move, ...words: readonly Word[]): Move =>
-  words.reduce((now, word) => afterWord(now, now.claim, word)?.next ?? now, one);
+  words.reduce((now, word) => afterWord(now, now, word)?.next ?? now, one);
 const ok = (id: string): Word => ({ kind: 'OK', id });
 const ended = (
   of: 'RECHARGING' | 'PAYING_OUT',
@@ -97,13 +97,25 @@ test('what the bank does not pay is freed, amount and fee, and then it has faile
   t.like(after(noFee, ok('h')), { state: 'FAILED', failure: 'RECHARGE_X' }, 'no fee was held');
 });
 
+test('an answer that is written down twice, because nobody heard of the commit, counts once', (t) => {
+  const posting = { ...toBank, state: 'POST' as const, holdId: 'h', feeHoldId: 'f', claim: 3, tries: 1 };
+  const next = afterWord(posting, posting, ok('t'))!.next;
+  t.is(next.state, 'POST_FEE');
+  t.is(afterWord(next, posting, ok('t')), undefined, 'the fee is not booked by it');
+  const short = { ...base, claim: 1, tries: 1 };
+  const recharge = afterWord(short, short, { kind: 'SHORT', availableMinor: 0 })!.next;
+  t.is(afterWord(recharge, short, { kind: 'SHORT', availableMinor: 0 }), undefined);
+  const away = afterWord(short, short, { kind: 'AWAY' })!.next;
+  t.is(afterWord(away, short, { kind: 'AWAY' }), undefined);
+});
+
 test('a call that did not leave is made again soon, and does not make the next one later', (t) => {
   const claimed = { ...base, claim: 1, tries: 7 };
-  t.like(afterWord(claimed, 1, { kind: 'AWAY' }), {
+  t.like(afterWord(claimed, claimed, { kind: 'AWAY' }), {
     againInMs: 10_000,
     next: { state: 'TRANSFER', tries: 6 },
   });
-  t.like(afterWord(claimed, 1, { kind: 'UNCLEAR' }), { againInMs: 60_000, next: { tries: 7 } });
+  t.like(afterWord(claimed, claimed, { kind: 'UNCLEAR' }), { againInMs: 60_000, next: { tries: 7 } });
 });
 
 test('another amount than was asked for ends nothing', (t) => {
@@ -205,6 +217,7 @@ const actions = fc.array(
     'reaches',
     'reaches late',
     'answers',
+    'answers twice',
     'lost',
     'away',
     'recharged',
@@ -240,8 +253,8 @@ test('whatever is lost, late, doubled, refused or dies: it ends, and money is wh
       let spent = 0;
       let came = 0;
       const calls: { one: Move; word?: Word }[] = [];
-      const take = (claim: number | undefined, word: Word) => {
-        row = afterWord(row, claim, word)?.next ?? row;
+      const take = (asked: Move | undefined, word: Word) => {
+        row = afterWord(row, asked, word)?.next ?? row;
       };
       const act: Record<string, () => void> = {
         // Its time has come, perhaps while a call that was given up is still under way.
@@ -267,17 +280,23 @@ test('whatever is lost, late, doubled, refused or dies: it ends, and money is wh
         answers() {
           const index = calls.findIndex(({ word }) => word !== undefined);
           const [one] = index < 0 ? [] : calls.splice(index, 1);
-          if (one !== undefined) take(one.one.claim, one.word!);
+          if (one !== undefined) take(one.one, one.word!);
+        },
+        // Nobody heard of the commit.
+        'answers twice'() {
+          const one = calls.find(({ word }) => word !== undefined);
+          if (one !== undefined) take(one.one, one.word!);
+          act.answers!();
         },
         lost() {
           const one = calls.at(-1);
-          if (one !== undefined) take(one.one.claim, { kind: 'UNCLEAR' });
+          if (one !== undefined) take(one.one, { kind: 'UNCLEAR' });
         },
         // The other side is known to be away.
         away() {
           act.step!();
           const one = calls.pop();
-          if (one !== undefined) take(one.one.claim, { kind: 'AWAY' });
+          if (one !== undefined) take(one.one, { kind: 'AWAY' });
         },
         recharged: () => it.bank('recharge', 'DONE'),
         'not recharged': () => it.bank('recharge', 'FAILED'),
@@ -311,7 +330,7 @@ test('whatever is lost, late, doubled, refused or dies: it ends, and money is wh
       // From here on everything answers: it ends within some steps.
       for (let n = 0; n < 40 && isOpen(row); n += 1) {
         act.step!();
-        for (const { one, word } of calls.splice(0)) take(one.claim, word ?? it.call(one));
+        for (const { one, word } of calls.splice(0)) take(one, word ?? it.call(one));
         it.bank('recharge', last.recharge);
         it.bank('payout', last.payout);
       }

@@ -112,14 +112,22 @@ const eventWithinMs = 5_000;
 export const rechargeFor = (shortMinor: number): number =>
   Math.ceil(shortMinor / rechargeUnitMinor) * rechargeUnitMinor;
 
+type Asked = Pick<Move, 'claim' | 'state' | 'attempt' | 'tries'>;
+const isAsAsked = (now: Move, asked: Asked): boolean =>
+  now.claim === asked.claim &&
+  now.state === asked.state &&
+  now.attempt === asked.attempt &&
+  now.tries === asked.tries;
+
 /**
- * The move after a word, undefined when it changes nothing. `claim`: of the call that it answers; undefined: an event.
- * An event counts whoever is at the row; an answer only when nobody has claimed it since.
+ * The move after a word, undefined when it changes nothing. `asked`: the move as it was claimed for the call
+ * that it answers; undefined: an event. An event counts whoever is at the row; an answer only when nothing has happened to it
+ * since: a commit whose answer was lost is written again, and must not be taken for the answer to the next call.
  */
-export function afterWord(now: Move, claim: number | undefined, word: Word): Change | undefined {
+export function afterWord(now: Move, asked: Asked | undefined, word: Word): Change | undefined {
   if (!isOpen(now)) return undefined;
   if (word.kind === 'ENDED') return afterEnd(now, word);
-  if (now.claim !== claim) return undefined;
+  if (asked === undefined || !isAsAsked(now, asked)) return undefined;
   switch (word.kind) {
     case 'OK':
       return afterDone(now, word.id);

@@ -232,7 +232,7 @@ async function finishAll(trx: Trx, now: number, answers: readonly Answered[]): P
   const saves: Save[] = [];
   const ends = answers.map(({ one, word, traceparent }) => {
     const row = rows.get(one.id);
-    const change = row && afterWord(row.one, one.claim, word);
+    const change = row && afterWord(row.one, one, word);
     if (change === undefined) return { change };
     saves.push({ row: row!, change, traceparent });
     // A second answer to the same claim is of a state that is left.
