@@ -51,6 +51,14 @@ function serviceVariables(
     : { ...urls, SERVICE_TOKEN: settings.secrets[serviceTokenOf(name)]! };
 }
 
+/** Where tab Pay of the console finds my-pay and the banks for trying: nothing where the environment has them not. */
+function consoleVariables(environment: Environment): Readonly<Record<string, string>> {
+  const [pay, banks] = [urlOfWorker(environment, 'membership'), urlOfWorker(environment, 'bank-stub')];
+  return pay === undefined || banks === undefined
+    ? {}
+    : { CONSOLE_PAY_URL: pay, CONSOLE_BANKS_URL: `${banks}/banks` };
+}
+
 export interface WorkerProcessProps {
   /** `api`, or `api-2` for a second replica. */
   readonly alias: string;
@@ -136,6 +144,7 @@ export class WorkerProcess extends Construct {
         ...serviceVariables(stack, spec),
         ...(webhookUrl === undefined ? {} : { OUTSIDE_WEBHOOK_URL: webhookUrl }),
         ...(banksUrl === undefined ? {} : { BANKS_URL: `${banksUrl}/banks` }),
+        ...(spec.workers.includes('console') ? consoleVariables(environment) : {}),
         ...spec.env,
       },
       size: spec.size,

@@ -1,19 +1,51 @@
-import test from 'ava';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import test, { type ExecutionContext } from 'ava';
 import { createLog } from '../base/log.ts';
 import { startTestHttp } from '../http/testing.ts';
 import { makeTokenKeys, tokenVerifier } from '../http/tokens.ts';
 import type { Worker } from '../platform/worker.ts';
 import { worker } from './worker.ts';
 
-test('only a page of this server gets tokens for the people whom it plays', async (t) => {
-  const { signingKey, verifyKey } = makeTokenKeys();
+const { signingKey, verifyKey } = makeTokenKeys();
+
+/** The console, with my-pay at `payUrl`. */
+async function serve(t: ExecutionContext, payUrl = '') {
   const log = createLog({ process: 'api', level: 'error' });
   const http = await startTestHttp({ log, tokens: undefined });
   t.teardown(() => http.close(100));
-  const config = { MUSTER_ENV: 'dev', CONSOLE_JAEGER_URL: '', TOKEN_SIGNING_KEY: signingKey };
+  const config = {
+    MUSTER_ENV: 'dev',
+    CONSOLE_JAEGER_URL: '',
+    CONSOLE_PAY_URL: payUrl,
+    CONSOLE_BANKS_URL: payUrl === '' ? '' : `${payUrl}/banks`,
+    TOKEN_SIGNING_KEY: signingKey,
+  };
   await (worker as unknown as Worker).start({ config, http: http.app, log } as never);
   await http.open();
-  const url = `http://127.0.0.1:${http.address().port}`;
+  return `http://127.0.0.1:${http.address().port}`;
+}
+
+/** A service that tells what reached it. */
+async function service(
+  t: ExecutionContext,
+  answer: (request: IncomingMessage, body: string, response: ServerResponse) => void,
+) {
+  const server = createServer(async (request, response) => {
+    let body = '';
+    for await (const chunk of request) body += chunk;
+    answer(request, body, response);
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  t.teardown(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
+
+test('only a page of this server gets tokens for the people whom it plays', async (t) => {
+  const url = await serve(t);
   const ask = (body: object, headers: Record<string, string>) =>
     fetch(`${url}/console/tokens`, {
       method: 'POST',
@@ -33,5 +65,92 @@ test('only a page of this server gets tokens for the people whom it plays', asyn
   t.is((await ask(people, {})).status, 403);
   t.is((await ask(people, { origin: 'http://evil.example' })).status, 403);
   t.is((await ask({ role: 'root', users: ['u1'] }, { origin: url })).status, 422);
-  t.is((await fetch(`${url}/console`)).status, 200);
+});
+
+test('the page and all that it is made of is served, and nothing else runs in it', async (t) => {
+  const url = await serve(t);
+  const page = await fetch(`${url}/console`);
+  const policy = page.headers.get('content-security-policy')!;
+  t.regex(policy, /^default-src 'none'; script-src 'self' 'sha256-[\w+/]{43}='; /);
+  const seen = new Set<string>();
+  const imports = JSON.parse(/importmap">([\s\S]*?)<\/script>/.exec(await page.text())![1]!).imports;
+  const todo = ['/console/app.js', '/console/style.css', ...(Object.values(imports) as string[])];
+  for (let path = todo.pop(); path !== undefined; path = todo.pop()) {
+    if (seen.has(path)) continue;
+    seen.add(path);
+    const answer = await fetch(`${url}${path}`);
+    t.is(answer.status, 200, path);
+    t.regex(answer.headers.get('content-type')!, path.endsWith('.css') ? /^text\/css/ : /^text\/javascript/);
+    for (const [, from] of (await answer.text()).matchAll(/from ?["']([^"']+)["']/g))
+      todo.push(from!.startsWith('./') ? `/console/${from!.slice(2)}` : imports[from!]);
+  }
+  t.true(seen.has('/console/pay.js') && seen.has('/console/modules/preact-hooks.js'));
+});
+
+test('without my-pay there is neither a tab for it nor a way to it', async (t) => {
+  const url = await serve(t);
+  t.like(await (await fetch(`${url}/console/settings`)).json(), { hasPay: false });
+  t.is((await fetch(`${url}/console/pay/members`)).status, 404);
+});
+
+test('what the page sends to my-pay goes on as it is, with the token of whom it plays, and no cookie', async (t) => {
+  const target = await service(t, ({ method, url, headers }, body, response) => {
+    const { authorization, cookie, origin, 'idempotency-key': key } = headers;
+    response.writeHead(409, { 'content-type': 'application/json', 'set-cookie': 'a=b' });
+    response.end(JSON.stringify({ method, url, authorization, cookie, origin, key, body }));
+  });
+  const url = await serve(t, target);
+  const ask = (path: string, headers: Record<string, string>) =>
+    fetch(`${url}${path}`, {
+      method: 'POST',
+      headers: {
+        ...{ 'content-type': 'application/json', authorization: 'Bearer t', cookie: 'c=d' },
+        ...{ 'idempotency-key': 'k', ...headers },
+      },
+      body: '{"amount": 1}',
+    });
+  const answer = await ask('/console/pay/money/recharges?limit=1', { origin: url });
+  t.is(answer.status, 409, 'a refusal stays one');
+  t.is(answer.headers.get('set-cookie'), null);
+  t.deepEqual(await answer.json(), {
+    method: 'POST',
+    url: '/pay/money/recharges?limit=1',
+    authorization: 'Bearer t',
+    key: 'k',
+    body: '{"amount":1}',
+  });
+  t.like(await (await ask('/console/banks/demo/transfers', { origin: url })).json(), {
+    url: '/banks/demo/transfers',
+  });
+  t.is((await ask('/console/pay/money/recharges', {})).status, 403, 'only the page of this server');
+  t.is((await fetch(`${url}/console/pay/%2e%2e/metrics`)).status, 404, 'nothing beside it');
+});
+
+test('events of my-pay reach the page one by one, and end when it leaves', async (t) => {
+  const left = Promise.withResolvers<void>();
+  let say = (_text: string) => {};
+  const target = await service(t, (_request, _body, response) => {
+    response.writeHead(200, { 'content-type': 'text/event-stream; charset=utf-8' });
+    say = (text) => response.write(text);
+    say('event: ready\n\n');
+    response.once('close', () => left.resolve());
+  });
+  const url = await serve(t, target);
+  const leaving = new AbortController();
+  const answer = await fetch(`${url}/console/pay/remittances/events`, { signal: leaving.signal });
+  const reader = answer.body!.pipeThrough(new TextDecoderStream()).getReader();
+  t.is((await reader.read()).value, 'event: ready\n\n');
+  say('event: remittance-outcome\n\n');
+  t.is((await reader.read()).value, 'event: remittance-outcome\n\n');
+  leaving.abort();
+  await left.promise;
+  await reader.read().catch(() => {});
+  t.pass();
+});
+
+test('while my-pay is away the page is told so, and that trying again helps', async (t) => {
+  const url = await serve(t, 'http://127.0.0.1:9');
+  const answer = await fetch(`${url}/console/pay/money/accounts/a`);
+  t.is(answer.status, 503);
+  t.is(((await answer.json()) as { error: { code: string } }).error.code, 'MUSTER_SERVICE_AWAY');
 });

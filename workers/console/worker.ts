@@ -1,30 +1,31 @@
-/** Worker `console`: a small page to try coupons and orders on, served beside the API in environments for trying things. */
-import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
+/**
+ * Worker `console`: a page to try coupons, orders and my-pay on, served beside the API in environments for trying things. Its
+ * files are read as they are: Preact and htm are ES modules, so that nothing is built.
+ */
+import { createHash } from 'node:crypto';
+import { readdir, readFile } from 'node:fs/promises';
+import { extname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import type { FastifyInstance } from 'fastify';
 import { Type } from 'typebox';
 import { errorBody, HttpError } from '../http/errors.ts';
 import { type Role, roles, signToken, tokenSigningKey } from '../http/tokens.ts';
 import type { Worker } from '../platform/worker.ts';
+import { registerProxy } from './proxy.ts';
+
+const urlOrNone = (description: string) =>
+  Type.String({ default: '', pattern: '^(https?://\\S+[^\\s/])?$', description });
 
 const config = Type.Object({
   CONSOLE_JAEGER_URL: Type.String({
     default: '',
     description: 'where a browser finds Jaeger, for links to traces; empty: none are shown',
   }),
+  CONSOLE_PAY_URL: urlOrNone('base address of my-pay, for tab Pay; empty: there is none'),
+  CONSOLE_BANKS_URL: urlOrNone('base address of the banks for trying, for tab Pay'),
   TOKEN_SIGNING_KEY: tokenSigningKey,
   MUSTER_ENV: Type.String({ description: 'name of the environment, shown on the page' }),
 });
-
-const files = {
-  '/console': { name: 'index.html', type: 'text/html; charset=utf-8' },
-  '/console/app.js': { name: 'app.js', type: 'text/javascript; charset=utf-8' },
-  '/console/style.css': { name: 'style.css', type: 'text/css; charset=utf-8' },
-} as const;
-
-/** The page talks to its own server only, and runs nothing but its own script. */
-const policy =
-  "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self' ws:; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 export const worker: Worker<typeof config> = {
   name: 'console',
@@ -32,8 +33,15 @@ export const worker: Worker<typeof config> = {
   produces: [],
   config,
   async start({ config, http }) {
-    await registerConsole(http, { environment: config.MUSTER_ENV, jaegerUrl: config.CONSOLE_JAEGER_URL });
+    const { CONSOLE_PAY_URL: payUrl, CONSOLE_BANKS_URL: banksUrl } = config;
+    await registerPage(http);
+    http.get('/console/settings', hidden, () => ({
+      environment: config.MUSTER_ENV,
+      jaegerUrl: config.CONSOLE_JAEGER_URL,
+      hasPay: payUrl !== '',
+    }));
     registerTokens(http, config.TOKEN_SIGNING_KEY);
+    if (payUrl !== '') registerProxy(http, { '/console/pay': `${payUrl}/pay`, '/console/banks': banksUrl });
     return { ready: () => true, stop: async () => {} };
   },
 };
@@ -43,23 +51,45 @@ const hidden = { config: { callers: 'anyone' }, schema: { hide: true } as never 
 /** A page that stays open for longer is loaded again. */
 const tokenMs = 12 * 3_600_000;
 
-/** Registers the page and what it needs to know. */
-async function registerConsole(
-  http: FastifyInstance,
-  settings: { readonly environment: string; readonly jaegerUrl: string },
-): Promise<void> {
-  for (const [path, { name, type }] of Object.entries(files)) {
-    const content = await readFile(join(import.meta.dirname, 'page', name));
-    http.get(path, hidden, (_request, reply) =>
+const types: Readonly<Record<string, string>> = {
+  '.html': 'text/html; charset=utf-8',
+  '.js': 'text/javascript; charset=utf-8',
+  '.css': 'text/css; charset=utf-8',
+};
+const modules = { 'htm.js': 'htm', 'preact.js': 'preact', 'preact-hooks.js': 'preact/hooks' } as const;
+
+/** Registers the page, the components that it is made of, and the modules that those are written with. */
+async function registerPage(http: FastifyInstance): Promise<void> {
+  const folder = join(import.meta.dirname, 'page');
+  const files: [path: string, file: string][] = [
+    ...(await readdir(folder)).map((name): [string, string] => [
+      name === 'index.html' ? '' : `/${name}`,
+      join(folder, name),
+    ]),
+    ...Object.entries(modules).map(([name, module]): [string, string] => [
+      `/modules/${name}`,
+      fileURLToPath(import.meta.resolve(module)),
+    ]),
+  ];
+  const policy = policyFor(await readFile(join(folder, 'index.html'), 'utf8'));
+  for (const [path, file] of files) {
+    const content = await readFile(file);
+    http.get(`/console${path}`, hidden, (_request, reply) =>
       reply
-        .header('content-type', type)
+        .header('content-type', types[extname(file)] ?? types['.js']!)
         .header('cache-control', 'no-cache')
         .header('content-security-policy', policy)
         .header('x-content-type-options', 'nosniff')
         .send(content),
     );
   }
-  http.get('/console/settings', hidden, () => settings);
+}
+
+/** The page talks to its own server only, and runs nothing but its own scripts; its map of modules is known by its hash. */
+function policyFor(page: string): string {
+  const map = /<script type="importmap">([\s\S]*?)<\/script>/.exec(page)![1]!;
+  const hash = createHash('sha256').update(map).digest('base64');
+  return `default-src 'none'; script-src 'self' 'sha256-${hash}'; style-src 'self'; connect-src 'self' ws:; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'`;
 }
 
 const wanted = Type.Object(

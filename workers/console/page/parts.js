@@ -1,0 +1,55 @@
+/** What the tabs are made of. */
+import { useState } from 'preact/hooks';
+import { html } from './html.js';
+import { log } from './log.js';
+import { settings } from './server.js';
+
+export const Card = ({ name, title, text, wide, children }) => html`
+  <section aria-labelledby="${name}-title" class=${wide ? 'card wide' : 'card'}>
+    <div class="head">
+      <h2 id="${name}-title">${title}</h2>
+      <p>${text}</p>
+    </div>
+    ${children}
+  </section>`;
+
+export const TraceLink = ({ of }) =>
+  of &&
+  settings.jaegerUrl &&
+  html`<a class="trace" href="${settings.jaegerUrl}/trace/${of}" target="_blank" rel="noreferrer"
+    title="./muster trace ${of}">trace</a>`;
+
+/** What went wrong, where it did. */
+export const Failure = ({ of }) =>
+  of &&
+  html`<p class="failure" role="alert"><span aria-hidden="true">✕</span> ${of.message} <${TraceLink} of=${of.traceId} /></p>`;
+
+const marks = { done: '✓', failed: '✕', open: '…' };
+const kindOf = (state) => (state === 'DONE' ? 'done' : state === 'FAILED' ? 'failed' : 'open');
+
+/** The state of something that takes time, by mark and word. */
+export const State = ({ of, reason }) => html`
+  <span class="state ${kindOf(of)}"><span aria-hidden="true">${marks[kindOf(of)]}</span> ${words(of)}${reason && `: ${words(reason)}`}</span>`;
+
+/** PAYING_OUT as people say it. */
+const words = (name) => name.toLowerCase().replaceAll('_', ' ');
+
+/** Work that a control begins: whether it runs, and what went wrong. */
+export function useAction() {
+  const [busy, setBusy] = useState(false);
+  const [failure, setFailure] = useState(undefined);
+  async function run(work) {
+    setBusy(true);
+    setFailure(undefined);
+    try {
+      return await work();
+    } catch (error) {
+      setFailure(error);
+      log(error.message, error.traceId);
+      return undefined;
+    } finally {
+      setBusy(false);
+    }
+  }
+  return { busy, failure, run };
+}

@@ -1,0 +1,120 @@
+/** Tab Pay: my-pay as its members and its staff see it. */
+import { useCallback, useEffect, useState } from 'preact/hooks';
+import { Bank } from './bank.js';
+import { money, short } from './format.js';
+import { html } from './html.js';
+import { Ledger } from './ledger.js';
+import { log } from './log.js';
+import { Failure } from './parts.js';
+import { learnNames, People, peopleOfThisBrowser, tokenFor } from './people.js';
+import { Send } from './send.js';
+import { follow, operatorToken, pay } from './server.js';
+import { UnderWay } from './under-way.js';
+import { Wallet } from './wallet.js';
+
+const lookMs = 2_000;
+const nothing = { account: undefined, entries: [], accounts: [], recharges: [], remittances: [] };
+
+/** All that a member sees of their own. */
+async function ownOf(me) {
+  const token = await tokenFor(me);
+  const get = (path) => pay(token, 'GET', path);
+  const account = await get(`/pay/money/accounts/${me.memberId}`).catch((error) => {
+    // It follows membership's event, a moment after the member has joined.
+    if (error.code === 'MUSTER_ACCOUNT_UNKNOWN') return undefined;
+    throw error;
+  });
+  if (account === undefined) return nothing;
+  const [{ entries }, { accounts }, { recharges }, { remittances }] = await Promise.all([
+    get(`/pay/money/accounts/${me.memberId}/history?limit=8`),
+    get('/pay/banking/accounts'),
+    get('/pay/money/recharges?limit=8'),
+    me.type === 'PERSON' ? get('/pay/remittances?limit=8') : { remittances: [] },
+  ]);
+  return {
+    account,
+    entries,
+    recharges,
+    remittances,
+    accounts: accounts.filter(({ state }) => state === 'OPEN'),
+  };
+}
+
+const newestTransfers = async () =>
+  (await pay(await operatorToken(), 'GET', '/pay/money/transfers?limit=8')).transfers;
+
+/** Tells how what a member asked for has ended, as it is pushed; each is acknowledged. */
+async function followEnds(me, signal, onEnd) {
+  const token = await tokenFor(me);
+  const tell = async (path, what, { rechargeId, remittanceId, state, reason, amount }) => {
+    const which = rechargeId ?? remittanceId;
+    const { traceId } = await pay(token, 'GET', `${path}/${which}`).catch(() => ({}));
+    const why = reason === undefined ? '' : ` (${reason})`;
+    log(`Pushed to ${me.name}: ${what} ${short(which)} of ${money(amount)} is ${state}${why}`, traceId);
+    onEnd();
+  };
+  const listen = (path, what) =>
+    follow(`${path}/events`, token, signal, ({ type, id, data }) => {
+      if (!type.endsWith('-outcome')) return;
+      void pay(token, 'POST', `${path}/events/acks`, { ids: [id] }).catch(() => {});
+      void tell(path, what, data);
+    });
+  void listen('/pay/money/recharges', 'recharge');
+  if (me.type === 'PERSON') void listen('/pay/remittances', 'remittance');
+}
+
+export function Pay({ active }) {
+  const [people, setPeople] = useState(peopleOfThisBrowser);
+  const [me, setMe] = useState(people[0]);
+  const [own, setOwn] = useState(nothing);
+  const [transfers, setTransfers] = useState([]);
+  const [failure, setFailure] = useState(undefined);
+
+  const look = useCallback(async () => {
+    try {
+      const [mine, newest] = await Promise.all([me === undefined ? nothing : ownOf(me), newestTransfers()]);
+      if (me !== undefined) learnNames(me, mine.entries, newest);
+      setOwn(mine);
+      setTransfers(newest);
+      setFailure(undefined);
+    } catch (error) {
+      setFailure(error);
+    }
+  }, [me]);
+
+  useEffect(() => {
+    if (!active) return undefined;
+    void look();
+    const timer = setInterval(() => document.visibilityState === 'visible' && look(), lookMs);
+    return () => clearInterval(timer);
+  }, [active, look]);
+
+  useEffect(() => {
+    if (me === undefined) return undefined;
+    const leaving = new AbortController();
+    followEnds(me, leaving.signal, look).catch(setFailure);
+    return () => leaving.abort();
+  }, [me, look]);
+
+  const onChange = (all, who) => {
+    setPeople(all);
+    setOwn(nothing);
+    setMe(who ?? all[0]);
+  };
+  return html`
+    <${People} people=${people} me=${me} onChange=${onChange} />
+    ${failure && html`<div class="wide"><${Failure} of=${failure} /></div>`}
+    ${
+      me &&
+      html`
+      <div class="column" key="has ${me.memberId}">
+        <${Wallet} me=${me} account=${own.account} entries=${own.entries} />
+        <${UnderWay} recharges=${own.recharges} remittances=${own.remittances} />
+      </div>
+      <div class="column" key="does ${me.memberId}">
+        ${me.type === 'PERSON' && html`<${Send} me=${me} people=${people} accounts=${own.accounts} onDone=${look} />`}
+        <${Bank} me=${me} accounts=${own.accounts} onDone=${look} />
+      </div>`
+    }
+    <${Ledger} transfers=${transfers} />`;
+}
