@@ -85,7 +85,7 @@ export interface RollOptions {
 
 /**
  * Applies the stack of Kafka; nodes that it replaces one after the other. Cut off, it goes on where it was the next time: what is
- * done is in terraform's state. Throws MUSTER_DEPLOY, MUSTER_ROLLING_RESTART, MUSTER_ROLL_ZOOKEEPER, MUSTER_INTERRUPTED.
+ * done is in terraform's state. Throws MUSTER_DEPLOY, MUSTER_ROLL_STOPPED, MUSTER_ROLLING_RESTART, MUSTER_ROLL_ZOOKEEPER, MUSTER_INTERRUPTED.
  */
 export async function applyRolling(stack: StackInfo, options: RollOptions): Promise<StackResult> {
   const { environment, variables, signal, tell, onProgress } = options;
@@ -106,7 +106,13 @@ export async function applyRolling(stack: StackInfo, options: RollOptions): Prom
       const where = `${index + 1} of ${order.length}, ${alias}`;
       if (!standing.down.has(alias)) await untilWhole(options, kafka, where);
       tell(`rolling ${where}: replacing`);
-      add(await applyStack(stack, variables, signal, () => {}, { targets: [address] }));
+      add(
+        await applyStack(stack, variables, signal, () => {}, { targets: [address] }).catch(
+          (error: unknown) => {
+            throw stopped(environment, alias, error);
+          },
+        ),
+      );
     }
     await untilWhole(options, kafka, 'the last one');
   } finally {
@@ -114,6 +120,17 @@ export async function applyRolling(stack: StackInfo, options: RollOptions): Prom
   }
   add(await applyStack(stack, variables, signal, onProgress));
   return sums;
+}
+
+/** Says what a change that does not work leads to, and the way out. */
+function stopped({ name }: Environment, alias: string, error: unknown): unknown {
+  if ((error as { code?: unknown }).code !== 'MUSTER_DEPLOY') return error;
+  const flag = name === 'dev' ? '' : `--env ${name} `;
+  return new MusterError(
+    'MUSTER_ROLL_STOPPED',
+    `${(error as Error).message}. ${alias} did not come up with the change; the nodes after it run as they did and were not touched. Look at ./muster ${flag}logs ${alias}, undo the change in the catalog or in stacks/, and ./muster ${flag}up: it replaces ${alias} first.`,
+    { cause: error },
+  );
 }
 
 async function standingOf(environment: Environment): Promise<Standing> {
