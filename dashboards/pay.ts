@@ -254,7 +254,7 @@ export const pay = (environment: Environment) =>
               unit: 'ops',
               queries: [
                 {
-                  expr: `${rate(banking.firmbankings, 'bank, state')} or vector(0)`,
+                  expr: rate(banking.firmbankings, 'bank, state'),
                   legend: '{{bank}} {{state}}',
                 },
               ],
@@ -265,7 +265,7 @@ export const pay = (environment: Environment) =>
               unit: 'ops',
               queries: [
                 {
-                  expr: `sum by (client, outcome) (rate(${bankCalls}[$__rate_interval])) or vector(0)`,
+                  expr: `sum by (client, outcome) (rate(${bankCalls}[$__rate_interval]))`,
                   legend: '{{client}} {{outcome}}',
                 },
               ],
