@@ -118,6 +118,19 @@ test.serial(
     t.is(await move(leaver, bank, 500), 'booked');
     t.is(await closeLeftAccounts(db), before);
     t.is(await stateOf(leaver), 'CLOSED');
+    const looked = await rowsRead(db, closeLeftAccounts);
+    for (let n = 0; n < 60; n++) {
+      const one = someone();
+      await followMember(db, event(one, 1));
+      await followMember(db, event(one, 2, { state: 'CLOSED' }));
+      t.is(await stateOf(one), 'CLOSED');
+    }
+    await sql`ANALYZE TABLE money_member`.execute(db);
+    const lookedAgain = await rowsRead(db, closeLeftAccounts);
+    t.true(
+      lookedAgain <= looked + 5,
+      `${looked} rows, then ${lookedAgain}: who has left with nothing is not looked at again`,
+    );
     t.deepEqual(await audit(db), []);
   },
 );

@@ -59,8 +59,11 @@ export async function followMember(
     const locked = await lockOrOpenAccount(trx, member, state === 'CLOSED' ? undefined : homeCurrency);
     if (locked === undefined) return 'FOLLOWED';
     const { accountNo, account } = locked;
-    await saveState(trx, accountNo, stateFor(state, account, await isRecharging(trx, member)));
-    await sql`UPDATE money_member SET account_no = ${accountNo} WHERE account_id = ${member}`.execute(trx);
+    const after = stateFor(state, account, await isRecharging(trx, member));
+    await saveState(trx, accountNo, after);
+    await sql`
+      UPDATE money_member SET account_no = ${after === 'CLOSED' ? null : accountNo}
+      WHERE account_id = ${member}`.execute(trx);
     return 'FOLLOWED';
   });
 }
@@ -114,19 +117,26 @@ export async function isMerchant(db: Kysely<unknown>, accountId: string): Promis
   return rows[0]?.type === 'MERCHANT';
 }
 
-/** Closes accounts of who has left that have become empty; resolves to how many still have money in them, or under way. */
+/**
+ * Closes accounts of who has left that have become empty; resolves to how many still have money in them, or under way. A member
+ * whose account is closed has none any more (`account_no` is unset): only those that are left are read.
+ */
 export async function closeLeftAccounts(db: Kysely<unknown>): Promise<number> {
   const { rows } = await sql<{ no: number; empty: number }>`
     SELECT a.account_no AS no,
       a.balance_minor = 0 AND a.held_minor = 0 AND NOT ${recharging(sql`a.account_id`)} AS empty
     FROM money_member m JOIN ledger_account a ON a.account_no = m.account_no
-    WHERE m.state = 'CLOSED' AND a.state <> 'CLOSED'`.execute(db);
+    WHERE m.state = 'CLOSED' AND m.account_no > 0`.execute(db);
   const empty = rows.filter((row) => row.empty === 1).map(({ no }) => no);
-  if (empty.length > 0)
+  if (empty.length > 0) {
     await sql`
       UPDATE ledger_account SET state = 'CLOSED'
       WHERE account_no IN (${sql.join(empty)}) AND balance_minor = 0 AND held_minor = 0
         AND NOT ${recharging(sql`ledger_account.account_id`)}`.execute(db);
+    await sql`
+      UPDATE money_member m JOIN ledger_account a ON a.account_no = m.account_no SET m.account_no = NULL
+      WHERE m.account_no IN (${sql.join(empty)}) AND m.state = 'CLOSED' AND a.state = 'CLOSED'`.execute(db);
+  }
   return rows.length - empty.length;
 }
 

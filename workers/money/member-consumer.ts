@@ -1,6 +1,7 @@
 /** Accounts follow members: what worker `money-members` does with member-events. */
 import type { ConsumerGroup } from '../../catalog/groups.ts';
 import { metrics } from '../../catalog/metrics.ts';
+import { isNotNow } from '../base/errors.ts';
 import { counter, gauge } from '../base/metrics.ts';
 import { consume } from '../kafka/consume.ts';
 import type { Started, WorkerDeps } from '../platform/worker.ts';
@@ -40,7 +41,10 @@ export async function startFollowing(
     try {
       left.set(await closeLeftAccounts(await database()));
     } catch (error) {
-      log.debug('accounts of members who have left could not be looked at', { error });
+      // Of a database that is away others tell.
+      log[isNotNow(error) ? 'debug' : 'warn']('accounts of members who have left could not be looked at', {
+        error,
+      });
     }
   };
   void look();
