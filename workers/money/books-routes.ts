@@ -1,19 +1,24 @@
-/** HTTP of the books, for employees: the newest transfers, the journal of a day. It names no member: accounts are pseudonyms. */
+/** HTTP of the books, for employees: the newest transfers, journal and audit of a day. They name no member: accounts are pseudonyms. */
 import { Readable } from 'node:stream';
 import type { FastifyInstance, FastifyReply } from 'fastify';
 import type { Kysely } from 'kysely';
 import { Type } from 'typebox';
+import { money } from '../../catalog/events/promotion.ts';
 import { uuidPattern } from '../../catalog/events/uuid.ts';
 import { daysOf } from '../base/days.ts';
+import { homeCurrency } from '../base/money.ts';
 import { failures, HttpError } from '../http/errors.ts';
 import { type TypedHttp, typed } from '../http/typed.ts';
 import { databaseNowMs } from '../store/database.ts';
+import { auditOf, auditRules } from './audit.ts';
 import { journal, newestTransfers, type Span, settledAfterMs } from './journal.ts';
 
 export interface BooksRoutesOptions {
   database(): Promise<Kysely<unknown>>;
   /** IANA zone in which a day begins. */
   readonly timeZone: string;
+  /** What a member may move on a day, minor units of the home currency. */
+  readonly dailyLimitMinor: number;
   /** UTC ms, for tests; the database's clock when unset. */
   readonly clock?: () => number;
 }
@@ -24,7 +29,7 @@ export function registerBooksRoutes(http: FastifyInstance, options: BooksRoutesO
   const { rangeOf } = daysOf(options.timeZone);
 
   /** What is settled of a day. Throws 422 for what is no day, or one that has not begun. */
-  async function settledOf(date: string): Promise<Span & { readonly isWhole: boolean }> {
+  async function settledOf(date: string): Promise<Settled> {
     const range = rangeOf(date);
     const nowMs = options.clock?.() ?? (await databaseNowMs(await options.database()));
     if (range === undefined || range.fromMs > nowMs)
@@ -67,6 +72,69 @@ export function registerBooksRoutes(http: FastifyInstance, options: BooksRoutesO
         .type('text/csv; charset=utf-8; header=present')
         .header('content-disposition', `attachment; filename="${name}"`)
         .send(Readable.from(journal(options.database, span)));
+    },
+  );
+  registerAudit(app, options, settledOf);
+}
+
+/** What is settled of a day. */
+type Settled = Span & { readonly isWhole: boolean };
+
+function registerAudit(
+  app: TypedHttp,
+  { database, dailyLimitMinor }: BooksRoutesOptions,
+  settledOf: (date: string) => Promise<Settled>,
+): void {
+  let auditing = false;
+  app.get(
+    '/pay/money/audit',
+    {
+      config: { callers: ['operator'] },
+      schema: {
+        summary: 'Large and odd movements of a day',
+        description:
+          'Accounts that a rule has found, by pseudonym; of each rule those first who moved most. A movement is what leaves a member’s account, but for our fees and corrections. As settled as the journal of the day. One at a time: 503 MUSTER_AUDIT_BUSY.',
+        tags: ['money'],
+        querystring: Type.Object({ date }),
+        response: {
+          200: Type.Object({
+            date: Type.String(),
+            until: Type.String({ description: 'what was booked before it is in it, UTC' }),
+            dailyLimit: money,
+            rules: Type.Array(Type.Object({ rule: Type.String(), reason: Type.String() })),
+            findings: Type.Array(
+              Type.Object({
+                rule: Type.String(),
+                account: Type.String(),
+                outMinor: Type.Integer({ description: 'that left on the day' }),
+                inMinor: Type.Integer({ description: 'that came' }),
+                movements: Type.Integer(),
+              }),
+            ),
+            more: Type.Boolean({ description: 'a rule has found more than are told' }),
+          }),
+          ...failures,
+        },
+      },
+    },
+    async ({ query }) => {
+      const span = await settledOf(query.date);
+      // Each sums a day up in the database.
+      if (auditing)
+        throw new HttpError(503, 'MUSTER_AUDIT_BUSY', 'an audit is being made: ask again in a moment');
+      auditing = true;
+      try {
+        const found = await auditOf(await database(), span, dailyLimitMinor);
+        return {
+          date: query.date,
+          until: new Date(span.toMs).toISOString(),
+          dailyLimit: { amountMinor: dailyLimitMinor, currency: homeCurrency },
+          rules: auditRules.map(({ name: rule, reason }) => ({ rule, reason })),
+          ...found,
+        };
+      } finally {
+        auditing = false;
+      }
     },
   );
 }

@@ -65,7 +65,7 @@ async function serve(
   database: () => Promise<Kysely<unknown>> = async () => db,
 ) {
   const http = await startTestHttp({ processName: 'pay', log: testLog, registry: createRegistry() });
-  registerBooksRoutes(http.app as never, { database, timeZone, clock: () => nowMs });
+  registerBooksRoutes(http.app as never, { database, timeZone, dailyLimitMinor: 1, clock: () => nowMs });
   await http.open();
   t.teardown(() => http.close(100));
   return async (date: string, token = operatorToken) => {
@@ -229,7 +229,7 @@ test.serial('a page reads as many rows as it tells, whatever else is in the book
 
 test('the newest transfers have both sides of each leg, by pages, and each sums to zero', async (t) => {
   const http = await startTestHttp({ processName: 'pay', log: testLog, registry: createRegistry() });
-  registerBooksRoutes(http.app as never, { database: async () => db, timeZone });
+  registerBooksRoutes(http.app as never, { database: async () => db, timeZone, dailyLimitMinor: 1 });
   await http.open();
   t.teardown(() => http.close(100));
   const ask = async (query: string, token = operatorToken) => {

@@ -35,6 +35,13 @@ const moneyConfig = Type.Object({
     default: 'Asia/Seoul',
     description: 'IANA zone in which a day of the books begins',
   }),
+  MEMBER_DAILY_LIMIT_MINOR: Type.Integer({
+    minimum: 1,
+    maximum: Number.MAX_SAFE_INTEGER,
+    default: 2_000_000,
+    description:
+      'what a member may move on a day before the audit tells of it, minor units of the home currency',
+  }),
 });
 
 export const money: Worker<typeof moneyConfig> = {
@@ -46,7 +53,11 @@ export const money: Worker<typeof moneyConfig> = {
   async start({ config, database, fail, http, kafka, log, metrics: registry, secrets }) {
     const { pseudonymKey } = secrets;
     registerMoneyRoutes(http, { database, pseudonymKey, registry });
-    registerBooksRoutes(http, { database, timeZone: config.TIME_ZONE });
+    registerBooksRoutes(http, {
+      database,
+      timeZone: config.TIME_ZONE,
+      dailyLimitMinor: config.MEMBER_DAILY_LIMIT_MINOR,
+    });
     const mailboxes = createMailboxes();
     registerRechargeStreams(http, {
       database,
