@@ -17,6 +17,7 @@ export const databases = {
   remittance: { platform: true },
   payment: { platform: true },
   settlement: { platform: true },
+  delivery: { platform: true },
 } as const;
 export type DatabaseName = keyof typeof databases;
 
@@ -312,6 +313,46 @@ export const tables: readonly Table[] = [
     database: 'settlement',
     rules: [{ timeColumn: 'ended_at', days: booksDays, only: { column: 'state', values: ['DONE'] } }],
     why: 'Books: what merchants were paid out. What has not ended, or is below zero and carried on, stays.',
+  },
+  ...platformTables('delivery'),
+  {
+    name: 'delivery_shop',
+    database: 'delivery',
+    rules: [],
+    why: 'A row per shop.',
+  },
+  {
+    name: 'delivery_item',
+    database: 'delivery',
+    rules: [],
+    why: 'A row per dish: orders that are called off give its stock back.',
+  },
+  {
+    name: 'delivery_rider',
+    database: 'delivery',
+    rules: [],
+    why: 'A row per rider.',
+  },
+  {
+    name: 'delivery_order',
+    database: 'delivery',
+    rules: [
+      {
+        timeColumn: 'changed_at',
+        days: past.fiveYears,
+        only: {
+          column: 'state',
+          values: ['DELIVERED', 'CANCELLED', 'REFUND_APPROVED', 'REFUND_REJECTED'],
+        },
+      },
+    ],
+    why: 'Who bought what of whom can be asked for five years (Korean act on e-commerce). What has not ended stays: money may have to go back.',
+  },
+  {
+    name: 'delivery_change',
+    database: 'delivery',
+    rules: [{ timeColumn: 'changed_at', days: past.fiveYears }],
+    why: 'What became of an order, as long as the order.',
   },
   ...platformTables('banking'),
   {

@@ -1,0 +1,549 @@
+/** Delivery orders on a real MySQL or MariaDB (MYSQL_*): against a model, in races, and many at once. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import test from 'ava';
+import fc from 'fast-check';
+import { type Kysely, sql } from 'kysely';
+import type { DatabaseSettings } from '../base/config.ts';
+import { isNotNow } from '../base/errors.ts';
+import { uuidV7 } from '../base/ids.ts';
+import { cuttingRelay, scratchDatabase } from '../store/database.fixture.ts';
+import { openDatabase } from '../store/database.ts';
+import type { State, Wanted } from './machine.ts';
+import { leadsTo, possible, steps } from './rules.fixture.ts';
+import { type AskedByPeople, deliveryStore } from './store.ts';
+
+let db: Kysely<unknown>;
+let settings: DatabaseSettings;
+let drop: (() => Promise<void>) | undefined;
+let run = 0;
+let nowMs = Date.UTC(2026, 10, 28, 12);
+
+test.before(async () => {
+  ({ db, settings, drop } = await scratchDatabase('delivery', 'delivery'));
+});
+test.after.always(() => drop?.());
+test.beforeEach(async (t) => {
+  t.timeout(300_000);
+  for (const table of ['shop', 'item', 'rider', 'order', 'change'])
+    await sql`DELETE FROM ${sql.table(`delivery_${table}`)}`.execute(db);
+});
+
+/** Its clock is the test's. */
+const store = deliveryStore({ database: async () => db, clock: () => nowMs });
+const call = (key = `key-${++run}`) => ({ scope: 'delivery:test', key, body: key });
+const priceMinor = 9_000;
+
+async function openShop(stock: number) {
+  const owner = `u_owner_${++run}`;
+  const shopId = await store.openShop(owner, 'Noodles');
+  const price = { amountMinor: priceMinor, currency: 'KRW' };
+  const itemId = (await store.addItem(owner, shopId, { name: 'Udon', price, stock }))!;
+  return { owner, shopId, itemId, left: async () => (await store.menu(shopId))[0]!.stock };
+}
+async function place(
+  itemId: string,
+  { district = 'mapo', quantity = 1, customer = `u_customer_${++run}` } = {},
+) {
+  const placed = await store.place({ customer, itemId, quantity, district }, call());
+  if (!placed.ok) throw new Error(placed.refusal.code);
+  return { orderId: placed.orderId, customer };
+}
+const outcome = (answer: { ok: boolean; refusal?: { code: string } }) =>
+  answer.ok ? 'ok' : answer.refusal!.code.replace('MUSTER_', '');
+
+/** An order that waits for a rider. */
+async function called(shop: { owner: string; itemId: string }, options: Parameters<typeof place>[1] = {}) {
+  const placed = await place(shop.itemId, options);
+  const owner = { role: 'owner', who: shop.owner } as const;
+  for (const step of ['accept', 'cook', 'call'] as const)
+    await store.step(placed.orderId, owner, { step }, call());
+  return placed;
+}
+async function drainDue() {
+  while ((await store.takeDue(20)).length > 0);
+}
+
+/** What contradicts itself in the database, whatever happened: asked by SQL that shares nothing with the store. */
+async function contradictions(stockAtFirst: number): Promise<readonly string[]> {
+  const questions = {
+    'a busy rider whose order is not under way, or is another rider’s': sql`
+      SELECT rider AS id FROM delivery_rider r WHERE state = 'BUSY' AND NOT EXISTS (
+        SELECT 1 FROM delivery_order o WHERE o.order_id = r.order_id AND o.rider = r.rider
+          AND o.state IN ('ASSIGNED', 'DELIVERING'))`,
+    'an order under way without its rider': sql`
+      SELECT HEX(order_id) AS id FROM delivery_order o WHERE state IN ('ASSIGNED', 'DELIVERING') AND NOT EXISTS (
+        SELECT 1 FROM delivery_rider r WHERE r.order_id = o.order_id)`,
+    'an order whose changes are not one a version, ending in its state': sql`
+      SELECT HEX(order_id) AS id FROM delivery_order o WHERE version <> (
+        SELECT COUNT(*) FROM delivery_change c WHERE c.order_id = o.order_id AND c.version <= o.version)
+      OR state <> (SELECT c.state FROM delivery_change c WHERE c.order_id = o.order_id AND c.version = o.version)`,
+    'a change later than the one after it': sql`
+      SELECT HEX(a.order_id) AS id FROM delivery_change a JOIN delivery_change b
+      ON b.order_id = a.order_id AND b.version = a.version + 1 WHERE b.changed_at < a.changed_at`,
+    'a price that is not what was paid, or money that is neither here nor back': sql`
+      SELECT HEX(order_id) AS id FROM delivery_order WHERE paid_minor <> quantity * ${priceMinor}
+      OR refunded_minor <> IF(state IN ('CANCELLED', 'REFUND_APPROVED'), paid_minor, 0)`,
+    'stock that was lost or made': sql`
+      SELECT stock AS id FROM delivery_item i WHERE stock + (
+        SELECT COALESCE(SUM(quantity), 0) FROM delivery_order o
+        WHERE o.item_id = i.item_id AND state NOT IN ('CANCELLED', 'REFUND_APPROVED')) <> ${stockAtFirst}`,
+  };
+  const found: string[] = [];
+  for (const [what, question] of Object.entries(questions))
+    for (const { id } of (await question.execute(db)).rows as { id: string }[]) found.push(`${what}: ${id}`);
+  return found;
+}
+
+interface ModelOrder {
+  readonly id: string;
+  readonly customer: string;
+  readonly district: string;
+  readonly quantity: number;
+  state: State;
+  rider: string | undefined;
+  wanted: Wanted | undefined;
+  dueAtMs: number | undefined;
+  deliveredAtMs: number;
+}
+interface Model {
+  stock: number;
+  readonly orders: ModelOrder[];
+  /** Those that are free, and since when. */
+  free: { readonly rider: string; readonly district: string; readonly sinceMs: number }[];
+}
+interface Real {
+  readonly shop: Awaited<ReturnType<typeof openShop>>;
+  readonly riders: readonly string[];
+  readonly stock: number;
+}
+type Check = (real: Real, model: Model) => Promise<void>;
+class Command implements fc.AsyncCommand<Model, Real> {
+  readonly what: string;
+  readonly perform: Check;
+  constructor(what: string, perform: Check) {
+    this.what = what;
+    this.perform = perform;
+  }
+  check = () => true;
+  async run(model: Model, real: Real) {
+    // A millisecond passes with each, so that who waits longest is always one.
+    nowMs += 1;
+    await this.perform(real, model);
+  }
+  toString = () => this.what;
+}
+const equal = (found: unknown, expected: unknown, what: string) => {
+  if (JSON.stringify(found) !== JSON.stringify(expected))
+    throw new Error(`${what}: found ${JSON.stringify(found)}, not ${JSON.stringify(expected)}`);
+};
+
+const districts = ['mapo', 'jongno'] as const;
+const refundWithinMs = 600_000;
+
+const placing = fc
+  .record({ quantity: fc.integer({ min: 1, max: 4 }), district: fc.constantFrom(...districts) })
+  .map(
+    ({ quantity, district }) =>
+      new Command(`place ${quantity} ${district}`, async ({ shop }, model) => {
+        const customer = `u_customer_${++run}`;
+        const placed = await store.place({ customer, itemId: shop.itemId, quantity, district }, call());
+        equal(outcome(placed), model.stock >= quantity ? 'ok' : 'OUT_OF_STOCK', 'place');
+        if (!placed.ok) return;
+        model.stock -= quantity;
+        const state = 'PLACED';
+        const more = { rider: undefined, wanted: undefined, dueAtMs: undefined, deliveredAtMs: 0 };
+        model.orders.push({ id: placed.orderId, customer, district, quantity, state, ...more });
+      }),
+  );
+
+/** A step that somebody takes: mostly one that is possible, else any, sometimes by a stranger; and again under its key. */
+const stepping = fc
+  .record({
+    nth: fc.nat(),
+    step: fc.constantFrom(...steps.filter((step) => step !== 'dispatch')),
+    role: fc.constantFrom('customer', 'owner', 'rider'),
+    guided: fc.option(fc.nat(), { freq: 4 }),
+    isStranger: fc.integer({ min: 0, max: 9 }).map((n) => n === 0),
+    wanted: fc.constantFrom('REFUND', 'REDELIVERY'),
+  })
+  .map(
+    ({ nth, guided, isStranger, wanted, ...any }) =>
+      new Command(`${any.role} ${any.step} #${nth} ${guided} ${isStranger}`, async ({ shop }, model) => {
+        const order = model.orders[nth % Math.max(1, model.orders.length)];
+        if (order === undefined) return;
+        const mays = possible(order.state);
+        const may = guided === null ? undefined : mays[guided % Math.max(1, mays.length)];
+        const { step, by: role } = may ?? { step: any.step, by: any.role };
+        const own = { customer: order.customer, owner: shop.owner, rider: order.rider }[role];
+        const who = isStranger ? 'u_stranger' : (own ?? 'u_nobody');
+        const asked = { step, wanted, complaint: 'cold', rejection: 'no' } as AskedByPeople;
+        const leads = leadsTo(order.state, step, role);
+        const isLate = step === 'requestRefund' && nowMs > order.deliveredAtMs + refundWithinMs;
+        const expected =
+          isStranger || own === undefined
+            ? ['DELIVERY_ORDER_UNKNOWN']
+            : leads === undefined
+              ? ['STEP_IMPOSSIBLE', 'STEP_NOT_YOURS']
+              : [isLate ? 'REFUND_TOO_LATE' : 'ok'];
+        const once = call();
+        const found = await store.step(order.id, { role, who }, asked, once);
+        if (!expected.includes(outcome(found)))
+          throw new Error(`${order.state} ${role} ${step}: ${outcome(found)}, not ${expected}`);
+        if (found.ok) equal(await store.step(order.id, { role, who }, asked, once), found, 'again');
+        if (!found.ok) return;
+        change(
+          model,
+          order,
+          leads!.length === 1 ? leads![0]! : order.wanted === 'REFUND' ? 'REFUND_APPROVED' : 'REDELIVERY',
+        );
+        if (step === 'requestRefund') order.wanted = wanted;
+      }),
+  );
+
+function change(model: Model, order: ModelOrder, state: State) {
+  order.state = state;
+  if (state === 'CALLED') order.dueAtMs = nowMs;
+  if (state === 'CANCELLED' || state === 'REFUND_APPROVED') model.stock += order.quantity;
+  if (state !== 'DELIVERED') return;
+  order.dueAtMs = undefined;
+  order.deliveredAtMs = nowMs;
+  model.free.push({ rider: order.rider!, district: order.district, sinceMs: nowMs });
+}
+
+/** Who has waited longest is first; of the same millisecond by their names. */
+const freeOf = ({ free }: Model, district: string) =>
+  free
+    .filter((each) => each.district === district)
+    .sort((a, b) => a.sinceMs - b.sinceMs || (a.rider < b.rider ? -1 : 1))
+    .map(({ rider }) => rider);
+
+/** The clock takes all that is due, the oldest first. */
+const due = fc.constant(
+  new Command('due', async (_, model) => {
+    await drainDue();
+    const isDue = ({ dueAtMs }: ModelOrder) => dueAtMs !== undefined && dueAtMs <= nowMs;
+    const sooner = (a: ModelOrder, b: ModelOrder) => a.dueAtMs! - b.dueAtMs! || (a.id < b.id ? -1 : 1);
+    for (const order of model.orders.filter(isDue).sort(sooner)) {
+      if (order.state !== 'CALLED') {
+        change(model, order, 'DELIVERED');
+        continue;
+      }
+      const [next] = freeOf(model, order.district);
+      model.free = model.free.filter(({ rider }) => rider !== next);
+      order.state = next === undefined ? 'DELIVERY_FAILED' : 'ASSIGNED';
+      order.dueAtMs = next === undefined ? undefined : nowMs + 1_000;
+      if (next !== undefined) order.rider = next;
+    }
+  }),
+);
+
+const passing = fc.constantFrom(1, 400, 999, 1_000, 300_000, 599_999, 600_000).map(
+  (ms) =>
+    new Command(`${ms} ms pass`, async () => {
+      nowMs += ms;
+    }),
+);
+
+const duty = fc.record({ nth: fc.nat({ max: 3 }), state: fc.constantFrom('FREE', 'OFF') }).map(
+  ({ nth, state }) =>
+    new Command(`rider ${nth} ${state}`, async ({ riders }, model) => {
+      const rider = riders[nth]!;
+      const district = districts[nth % 2]!;
+      const isBusy = model.orders.some(
+        (order) => order.rider === rider && ['ASSIGNED', 'DELIVERING'].includes(order.state),
+      );
+      equal(outcome(await store.setRider(rider, district, state)), isBusy ? 'RIDER_BUSY' : 'ok', 'duty');
+      if (isBusy) return;
+      const isFree = model.free.some((each) => each.rider === rider);
+      if (state === 'OFF') model.free = model.free.filter((each) => each.rider !== rider);
+      else if (!isFree) model.free.push({ rider, district, sinceMs: nowMs });
+    }),
+);
+
+async function compare(model: Model, { shop, stock }: Real) {
+  equal(await shop.left(), model.stock, 'stock');
+  for (const { id, state, rider, dueAtMs } of model.orders) {
+    const found = (await store.find(id))!;
+    equal([found.state, found.rider, found.dueAtMs], [state, rider, dueAtMs], id);
+  }
+  const { rows: free } = await sql<{ district: string; rider: string }>`
+    SELECT district, rider FROM delivery_rider WHERE state = 'FREE' ORDER BY changed_at, rider`.execute(db);
+  for (const district of districts)
+    equal(
+      free.filter((each) => each.district === district).map(({ rider }) => rider),
+      freeOf(model, district),
+      `free in ${district}`,
+    );
+  equal(await contradictions(stock), [], 'contradictions');
+}
+
+test.serial(
+  'whatever people and the clock do, in any order: the store does what the rules say, and nothing else',
+  async (t) => {
+    const seen = new Set<State>();
+    const commands = fc.commands(
+      // Many steps and few of the others: an order takes six to be delivered.
+      [placing, stepping, stepping, stepping, stepping, stepping, stepping, due, due, passing, duty],
+      { maxCommands: 150, size: 'max' },
+    );
+    await fc.assert(
+      fc.asyncProperty(commands, async (all) => {
+        for (const table of ['shop', 'item', 'rider', 'order', 'change'])
+          await sql`DELETE FROM ${sql.table(`delivery_${table}`)}`.execute(db);
+        const shop = await openShop(12);
+        const riders = Array.from({ length: 4 }, () => `u_rider_${++run}`);
+        const model: Model = { stock: 12, orders: [], free: [] };
+        const real: Real = { shop, riders, stock: 12 };
+        const noting = [...all].map((command) => ({
+          check: () => true,
+          toString: () => String(command),
+          async run(now: Model, on: Real) {
+            await command.run(now, on);
+            for (const { state } of now.orders) seen.add(state);
+            await compare(now, on);
+          },
+        }));
+        await fc.asyncModelRun(() => ({ model, real }), noting);
+      }),
+      { numRuns: 30, seed: 20_261_128, endOnFailure: true },
+    );
+    t.log(`states seen: ${[...seen].sort().join(' ')}`);
+    t.is(seen.size, 13, 'every state was reached');
+  },
+);
+
+test.serial(
+  'the customer cancels while the owner accepts: one of them is told no, and money and stock follow',
+  async (t) => {
+    const shop = await openShop(200);
+    let cancelled = 0;
+    for (let each = 0; each < 200; each++) {
+      const { orderId, customer } = await place(shop.itemId);
+      const told = await Promise.all([
+        store.step(orderId, { role: 'customer', who: customer }, { step: 'cancel' }, call()),
+        store.step(orderId, { role: 'owner', who: shop.owner }, { step: 'accept' }, call()),
+      ]);
+      t.deepEqual(told.map(outcome).sort(), ['STEP_IMPOSSIBLE', 'ok']);
+      if (told[0].ok) cancelled += 1;
+    }
+    t.is(await shop.left(), cancelled);
+    t.log(`${cancelled} of 200 were cancelled`);
+    t.deepEqual(await contradictions(200), []);
+  },
+);
+
+test.serial('of many who order the last ones at once as many get one as there are', async (t) => {
+  const shop = await openShop(10);
+  const wish = { customer: 'u_customer', itemId: shop.itemId, quantity: 1, district: 'mapo' };
+  const told = await Promise.all(Array.from({ length: 60 }, () => store.place(wish, call())));
+  t.is(told.filter(({ ok }) => ok).length, 10);
+  t.true(told.every((each) => ['ok', 'OUT_OF_STOCK'].includes(outcome(each))));
+  t.is(await shop.left(), 0);
+});
+
+test.serial('approved twice at once and cancelled besides, what was paid goes back once', async (t) => {
+  const shop = await openShop(40);
+  const owner = { role: 'owner', who: shop.owner } as const;
+  const rider = `u_rider_${++run}`;
+  for (let each = 0; each < 40; each++) {
+    await store.setRider(rider, 'mapo', 'FREE');
+    const { orderId, customer } = await called(shop);
+    const me = { role: 'customer', who: customer } as const;
+    await drainDue();
+    nowMs += 1_000;
+    await drainDue();
+    await store.step(orderId, me, { step: 'requestRefund', wanted: 'REFUND', complaint: 'cold' }, call());
+    const told = await Promise.all([
+      store.step(orderId, owner, { step: 'approve' }, call()),
+      store.step(orderId, owner, { step: 'approve' }, call()),
+      store.step(orderId, owner, { step: 'reject', rejection: 'no' }, call()),
+      store.step(orderId, me, { step: 'cancel' }, call()),
+    ]);
+    t.is(told.filter(({ ok }) => ok).length, 1);
+  }
+  t.deepEqual(await contradictions(40), []);
+});
+
+test.serial(
+  'five look at what is due at once: a rider has one order, and who finds none is told so',
+  async (t) => {
+    const shop = await openShop(100);
+    const riders = Array.from({ length: 10 }, () => `u_rider_${++run}`);
+    for (const rider of riders) await store.setRider(rider, 'mapo', 'FREE');
+    await store.setRider(`u_rider_${++run}`, 'jongno', 'FREE');
+    for (let each = 0; each < 40; each++) await called(shop);
+    await Promise.all(Array.from({ length: 5 }, async () => drainDue()));
+    const states = async () =>
+      (
+        await sql<{ state: State; n: number }>`
+      SELECT CONCAT(state) AS state, COUNT(*) AS n FROM delivery_order GROUP BY state ORDER BY state`.execute(
+          db,
+        )
+      ).rows.map(({ state, n }) => [state, Number(n)]);
+    t.deepEqual(await states(), [
+      ['ASSIGNED', 10],
+      ['DELIVERY_FAILED', 30],
+    ]);
+    t.deepEqual(await contradictions(100), []);
+    nowMs += 999;
+    t.deepEqual(await store.takeDue(100), [], 'not a millisecond too early');
+    nowMs += 1;
+    const taken = (await Promise.all(Array.from({ length: 5 }, () => store.takeDue(100)))).flat();
+    t.deepEqual(
+      taken.map(outcome),
+      Array.from({ length: 10 }, () => 'ok'),
+      'each is delivered once',
+    );
+    t.deepEqual(await states(), [
+      ['DELIVERED', 10],
+      ['DELIVERY_FAILED', 30],
+    ]);
+    const { rows } = await sql<{ n: number }>`
+    SELECT COUNT(*) AS n FROM delivery_rider WHERE state = 'FREE' AND order_id IS NULL`.execute(db);
+    t.is(Number(rows[0]!.n), 11, 'all riders are free again');
+    t.deepEqual(await contradictions(100), []);
+  },
+);
+
+test.serial(
+  'the rider confirms while the clock delivers, and ends work meanwhile: delivered once, and in one place',
+  async (t) => {
+    const shop = await openShop(60);
+    const rider = `u_rider_${++run}`;
+    await store.setRider(rider, 'mapo', 'FREE');
+    for (let each = 0; each < 60; each++) {
+      const { orderId } = await called(shop);
+      await drainDue();
+      nowMs += 1_000;
+      const [byClock, byRider] = await Promise.all([
+        store.takeDue(10),
+        store.step(orderId, { role: 'rider', who: rider }, { step: 'deliver' }, call()),
+        store.setRider(rider, 'mapo', each % 2 === 0 ? 'OFF' : 'FREE'),
+      ]);
+      t.is([...byClock, byRider].filter(({ ok }) => ok).length, 1);
+      t.is((await store.find(orderId))?.state, 'DELIVERED');
+      await store.setRider(rider, 'mapo', 'FREE');
+    }
+    t.deepEqual(await contradictions(60), []);
+  },
+);
+
+test.serial('who is free longest is next, and who says again that he is free keeps his place', async (t) => {
+  const shop = await openShop(10);
+  for (const rider of ['u_b', 'u_c', 'u_a', 'u_b']) {
+    nowMs += 1;
+    await store.setRider(rider, 'mapo', 'FREE');
+  }
+  const assigned = async () => {
+    nowMs += 1;
+    const { orderId } = await called(shop);
+    await drainDue();
+    return { orderId, rider: (await store.find(orderId))!.rider! };
+  };
+  const [first, second] = [await assigned(), await assigned()];
+  t.deepEqual([first.rider, second.rider], ['u_b', 'u_c']);
+  nowMs += 1;
+  await store.step(second.orderId, { role: 'rider', who: second.rider }, { step: 'deliver' }, call());
+  t.deepEqual([(await assigned()).rider, (await assigned()).rider], ['u_a', 'u_c']);
+});
+
+test.serial('stock changes by its owner only, once under a key, and never below nothing', async (t) => {
+  const shop = await openShop(3);
+  const more = call();
+  t.is(outcome(await store.addStock(shop.owner, shop.itemId, 5, more)), 'ok');
+  t.is(outcome(await store.addStock(shop.owner, shop.itemId, 5, more)), 'ok');
+  t.is(await shop.left(), 8);
+  t.is(outcome(await store.addStock('u_other', shop.itemId, 5, call())), 'ITEM_UNKNOWN');
+  t.is(outcome(await store.addStock(shop.owner, shop.itemId, -9, call())), 'STOCK_INVALID');
+  t.is(outcome(await store.addStock(shop.owner, uuidV7(nowMs), 1, call())), 'ITEM_UNKNOWN');
+  const price = { amountMinor: 1, currency: 'KRW' };
+  t.is(await store.addItem('u_other', shop.shopId, { name: 'x', price, stock: 1 }), undefined);
+  t.is(await shop.left(), 8);
+  const wish = { customer: 'u_customer', itemId: shop.itemId, district: 'mapo' };
+  t.is(outcome(await store.place({ ...wish, quantity: 1_001 }, call())), 'ORDER_TOO_LARGE');
+  t.is(outcome(await store.place({ ...wish, quantity: 9 }, call())), 'OUT_OF_STOCK');
+  t.is(outcome(await store.place({ ...wish, itemId: uuidV7(nowMs), quantity: 1 }, call())), 'ITEM_UNKNOWN');
+});
+
+test.serial(
+  'by the database’s own clock, all connections cut again and again: every order ends once, every rider is free',
+  async (t) => {
+    const { at, cut } = await cuttingRelay(t, settings);
+    const far = openDatabase({ settings: at, connections: 12 });
+    t.teardown(() => far.destroy());
+    const live = deliveryStore({ database: async () => far });
+    const shop = await openShop(200);
+    for (let each = 0; each < 20; each++) await store.setRider(`u_rider_${++run}`, 'mapo', 'FREE');
+    const cutting = setInterval(cut, 150);
+    t.teardown(() => clearInterval(cutting));
+    /** Asks until there is an answer, each time under the same key. */
+    async function ask<T>(question: () => Promise<T>): Promise<T> {
+      for (;;) {
+        try {
+          return await question();
+        } catch (error) {
+          if (!isNotNow(error)) throw error;
+          await sleep(20);
+        }
+      }
+    }
+    let early = 0;
+    const until = { isOver: false };
+    const looking = Promise.all(
+      Array.from({ length: 3 }, async () => {
+        while (!until.isOver)
+          for (const { ok, ...taken } of await ask(() => live.takeDue(10)))
+            if (ok && 'row' in taken && taken.row.step === 'deliver') {
+              const { changedAtMs, assignedAtMs } = taken.order;
+              if (changedAtMs < assignedAtMs! + 1_000) early += 1;
+            }
+      }),
+    );
+    const owner = { role: 'owner', who: shop.owner } as const;
+    async function goThrough(each: number): Promise<void> {
+      const customer = `u_customer_${++run}`;
+      const key = call();
+      const wish = { customer, itemId: shop.itemId, quantity: 1, district: 'mapo' };
+      const placed = await ask(() => live.place(wish, key));
+      if (!placed.ok) throw new Error(placed.refusal.code);
+      const { orderId } = placed;
+      for (const step of ['accept', 'cook', 'call'] as const) {
+        const once = call();
+        t.is(outcome(await ask(() => live.step(orderId, owner, { step }, once))), 'ok');
+      }
+      for (;;) {
+        const found = await store.find(orderId);
+        const me = { role: 'customer', who: customer } as const;
+        if (found?.state === 'DELIVERED') return;
+        if (found?.state === 'DELIVERY_FAILED') {
+          // One of four gives up, the others call again.
+          const step = each % 4 === 0 ? 'cancel' : 'callAgain';
+          const once = call();
+          t.is(outcome(await ask(() => live.step(orderId, me, { step }, once))), 'ok');
+          if (step === 'cancel') return;
+        }
+        await sleep(50);
+      }
+    }
+    await Promise.all(Array.from({ length: 60 }, (_, each) => goThrough(each)));
+    until.isOver = true;
+    await looking;
+    t.is(early, 0);
+    const { rows } = await sql<{ state: string; n: number }>`
+    SELECT CONCAT(state) AS state, COUNT(*) AS n FROM delivery_order GROUP BY state ORDER BY state`.execute(
+      db,
+    );
+    t.log(rows.map(({ state, n }) => `${n} ${state}`).join(', '));
+    t.true(rows.every(({ state }) => ['CANCELLED', 'DELIVERED'].includes(state)));
+    t.is(
+      rows.reduce((sum, { n }) => sum + Number(n), 0),
+      60,
+      'each order is there once',
+    );
+    const { rows: riders } = await sql<{ state: string }>`SELECT DISTINCT state FROM delivery_rider`.execute(
+      db,
+    );
+    t.deepEqual(riders, [{ state: 'FREE' }]);
+    t.deepEqual(await contradictions(200), []);
+  },
+);
