@@ -141,8 +141,8 @@ export const bugs: readonly SeededBug[] = [
     edits: [
       {
         file: 'workers/remittance/store.ts',
-        find: 'within((trx, now) => once(trx, call, () => insert(trx, wish, now))),',
-        put: 'Math.random() < 0.1 ? Promise.resolve(uuidV7(Date.now())) : within((trx, now) => once(trx, call, () => insert(trx, wish, now))),',
+        find: 'const outcome = await acceptGrouped({',
+        put: 'if (Math.random() < 0.1) return { remittanceId, claimed: undefined };\n      const outcome = await acceptGrouped({',
       },
     ],
     caughtAs: ['lost'],
