@@ -292,6 +292,7 @@ function laptop(
             'money',
             'money-members',
             'money-recharges',
+            'messages',
             'membership',
             'banking',
             'remittance',

@@ -12,6 +12,8 @@ export interface ConsumerGroup {
    * Delays of the non-blocking retries of a record whose handler failed; empty: straight to the dead letters.
    */
   readonly retryDelaysMs: readonly number[];
+  /** Of topics with a queue log: what it did with each message is written down there, too. */
+  readonly logsHandled?: true;
 }
 
 export const groups = {
@@ -106,6 +108,7 @@ export const groups = {
     description: 'Opens, suspends and closes accounts as their members do, and knows where these live.',
     lagSecondsHigh: 30,
     retryDelaysMs: [],
+    logsHandled: true,
   },
   moneyRecharges: {
     id: 'money-recharges',
@@ -114,6 +117,7 @@ export const groups = {
     description: 'Books recharges when the bank has executed them, or ends them when it has not.',
     lagSecondsHigh: 30,
     retryDelaysMs: [],
+    logsHandled: true,
   },
   rechargePush: {
     // As coupon-result: a group of its own for each process that holds clients, named by it.
@@ -139,9 +143,11 @@ export const groups = {
     description: 'Hears how recharges and payouts of remittances ended, and goes on with these.',
     lagSecondsHigh: 30,
     retryDelaysMs: [],
+    logsHandled: true,
   },
   paymentEnds: {
     id: 'payment-ends',
+    logsHandled: true,
     topics: [topics.rechargeEvents],
     owner: 'payment',
     description: 'Hears how recharges of payments ended, and goes on with these.',

@@ -40,6 +40,8 @@ export interface Topic {
   readonly otherEvents?: readonly EventType[];
   /** A row of the event log is written with the publishing of each of its events (workers/store/event-log.ts). */
   readonly hasEventLog?: true;
+  /** The producing of each of its messages is written down in queue_log (workers/store/queue-log.ts). */
+  readonly hasQueueLog?: true;
   /** Capability that answers for it. */
   readonly owner: string;
   readonly description: string;
@@ -280,6 +282,7 @@ const membershipTopics = {
     ...standard,
     partitions: 3,
     name: 'member-events',
+    hasQueueLog: true,
     key: 'member:<pseudonym>',
     event: { type: 'MemberEvent', schema: memberEvent },
     owner: 'membership',
@@ -294,6 +297,7 @@ const bankingTopics = {
     ...standard,
     partitions: 3,
     name: 'firmbanking-events',
+    hasQueueLog: true,
     key: 'firm banking id',
     event: { type: 'FirmbankingDecided', schema: firmbankingDecided },
     owner: 'banking',
@@ -307,6 +311,7 @@ const moneyTopics = {
     ...standard,
     partitions: 3,
     name: 'recharge-events',
+    hasQueueLog: true,
     key: 'member:<pseudonym>',
     event: { type: 'RechargeDecided', schema: rechargeDecided },
     owner: 'money',
@@ -321,6 +326,7 @@ const remittanceTopics = {
     ...standard,
     partitions: 3,
     name: 'remittance-events',
+    hasQueueLog: true,
     key: 'member:<pseudonym of the sender>',
     event: { type: 'RemittanceDecided', schema: remittanceDecided },
     owner: 'remittance',

@@ -8,6 +8,7 @@ import { registerRoutes as registerCouponRoutes } from '../workers/coupon/routes
 import type { Callers } from '../workers/http/principals.ts';
 import { startTestHttp } from '../workers/http/testing.ts';
 import { registerMembershipRoutes } from '../workers/membership/routes.ts';
+import { registerMessageRoute } from '../workers/messages/worker.ts';
 import { registerBooksRoutes } from '../workers/money/books-routes.ts';
 import { registerRechargeStreams } from '../workers/money/recharge-push.ts';
 import { registerMoneyRoutes } from '../workers/money/routes.ts';
@@ -48,6 +49,7 @@ async function tableOfRoutes(): Promise<string> {
   registerMoneyRoutes(http.app as never, anything);
   registerRechargeStreams(http.app as never, anything);
   registerBooksRoutes(http.app as never, anything);
+  registerMessageRoute(http.app as never, anything);
   registerMembershipRoutes(http.app as never, anything);
   registerBankingRoutes(http.app as never, anything);
   registerRemittanceRoutes(http.app as never, anything);

@@ -38,6 +38,7 @@ const workers: Readonly<Record<string, () => Promise<object>>> = {
   remittance: () => import('./remittance/worker.ts'),
   payment: () => import('./payment/worker.ts'),
   settlement: () => import('./settlement/worker.ts'),
+  messages: () => import('./messages/worker.ts'),
   'log-store': () => import('./logging/worker.ts'),
   lag: () => import('./lag/worker.ts'),
   promises: async () => {

@@ -1,4 +1,5 @@
 /** For integration tests of my-pay: banking and money as real services, a bank of its own, and members. Not part of the product. */
+import { randomUUID } from 'node:crypto';
 import { createServer, request as send } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { ExecutionContext } from 'ava';
@@ -21,6 +22,7 @@ import { carryOut } from './money/recharge-worker.ts';
 import { rechargeStore } from './money/recharges.ts';
 import { registerMoneyRoutes } from './money/routes.ts';
 import { scratchDatabases } from './store/database.fixture.ts';
+import type { Message } from './store/queue-log.ts';
 
 export const pseudonymKey = Buffer.alloc(32, 7);
 export const won = (amountMinor: number) => ({ amountMinor, currency: 'KRW' });
@@ -80,7 +82,12 @@ async function openWay(t: ExecutionContext, port: number) {
 export async function eventsOf(world: World, database: DatabaseName, topic: string) {
   const { rows } = await sql<{ value: Buffer }>`
     SELECT value FROM muster_outbox WHERE topic = ${topic} ORDER BY id`.execute(world.of(database));
-  return rows.map(({ value }) => ({ topic, value }));
+  // An id of its own each time that it is told: what comes twice is borne without the queue log, too.
+  return rows.map(({ value }) => ({
+    topic,
+    value,
+    message: { topic, id: randomUUID(), body: value, createdAtMs: Date.now() } satisfies Message,
+  }));
 }
 
 /** Banking and money as servers behind a way that may fail, with a bank; time flies as a test likes. */
@@ -228,7 +235,7 @@ export async function startPay(t: ExecutionContext, world: World) {
     async tell() {
       for (const record of await eventsOf(world, 'banking', 'firmbanking-events')) {
         const event = readFirmbankingDecided(record);
-        await recharges.told(event.firmbankingId, wordOf(event));
+        await recharges.told(event.firmbankingId, wordOf(event), record.message);
       }
     },
     /** Waits, while time flies, until what is found looks like that. */

@@ -808,7 +808,13 @@ async function carryOut(
     ...amount(10),
   });
   await reconcile(of('banking'), statementOf(books), 'hana');
-  await recharges.told(taken, { kind: 'EXECUTED', ...amount(10) });
+  const message = {
+    topic: topics.firmbankingEvents.name,
+    id: taken,
+    body: Buffer.alloc(0),
+    createdAtMs: Date.now(),
+  };
+  await recharges.told(taken, { kind: 'EXECUTED', ...amount(10) }, message);
 
   const receiver = 'u_receiver';
   await setAccount(of('money'), receiver, { currency: 'KRW', state: 'OPEN' });

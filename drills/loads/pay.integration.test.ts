@@ -72,7 +72,7 @@ async function serve(t: ExecutionContext, pay: Awaited<ReturnType<typeof startPa
         ...(await eventsOf(world, 'money', 'recharge-events')),
         ...(await eventsOf(world, 'banking', 'firmbanking-events')),
       ])
-        await remittances.told(readEnd(record));
+        await remittances.told(readEnd(record), record.message);
       await new Promise((resolve) => setTimeout(resolve, 200));
     }
   })();

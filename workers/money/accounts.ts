@@ -4,9 +4,11 @@
  */
 import { type Kysely, type RawBuilder, sql, type Transaction } from 'kysely';
 import type { MemberEvent } from '../../catalog/events/membership.ts';
+import { groups } from '../../catalog/groups.ts';
 import { homeCurrency } from '../base/money.ts';
 import { type Refused, refuse } from '../base/refusal.ts';
 import { transaction } from '../store/database.ts';
+import { handleOnce, type Message } from '../store/queue-log.ts';
 import { type Account, type AccountState, changeState } from './ledger.ts';
 import { openRecharges } from './recharge.ts';
 import { lockOrOpenAccount, saveState } from './store.ts';
@@ -41,31 +43,52 @@ async function isRecharging(trx: Transaction<unknown>, accountId: string): Promi
 /**
  * Takes on what an event says, unless something newer is known, in one transaction: a new member gets an account, one that is
  * there takes the state of its member. In any order and any number of times the end is that of the highest version.
+ * `message`: as which it came, to be handled once.
  */
 export async function followMember(
   db: Kysely<unknown>,
-  { member, type, district, state, version, changedAt }: MemberEvent,
+  event: MemberEvent,
+  message?: Message,
 ): Promise<'FOLLOWED' | 'KNOWN'> {
   return transaction(db, async (trx) => {
-    await sql`
+    const follow = () => followWithin(trx, event);
+    if (message === undefined) return follow();
+    const usually = { status: 'success', result: 'FOLLOWED' } as const;
+    const done = await handleOnce(
+      trx,
+      { group: groups.moneyMembers.id, message, usually },
+      follow,
+      (result) => ({
+        status: 'success',
+        result,
+      }),
+    );
+    return done ?? 'KNOWN';
+  });
+}
+
+async function followWithin(
+  trx: Transaction<unknown>,
+  { member, type, district, state, version, changedAt }: MemberEvent,
+): Promise<'FOLLOWED' | 'KNOWN'> {
+  await sql`
       INSERT INTO money_member (account_id, type, district, state, version, changed_at)
       VALUES (${member}, ${type}, ${district}, ${state}, 0, ${new Date(changedAt)})
       ON DUPLICATE KEY UPDATE account_id = money_member.account_id`.execute(trx);
-    const { numAffectedRows } = await sql`
+  const { numAffectedRows } = await sql`
       UPDATE money_member
       SET type = ${type}, district = ${district}, state = ${state}, version = ${version}, changed_at = ${new Date(changedAt)}
       WHERE account_id = ${member} AND version < ${version}`.execute(trx);
-    if (numAffectedRows === 0n) return 'KNOWN';
-    const locked = await lockOrOpenAccount(trx, member, state === 'CLOSED' ? undefined : homeCurrency);
-    if (locked === undefined) return 'FOLLOWED';
-    const { accountNo, account } = locked;
-    const after = stateFor(state, account, await isRecharging(trx, member));
-    await saveState(trx, accountNo, after);
-    await sql`
+  if (numAffectedRows === 0n) return 'KNOWN';
+  const locked = await lockOrOpenAccount(trx, member, state === 'CLOSED' ? undefined : homeCurrency);
+  if (locked === undefined) return 'FOLLOWED';
+  const { accountNo, account } = locked;
+  const after = stateFor(state, account, await isRecharging(trx, member));
+  await saveState(trx, accountNo, after);
+  await sql`
       UPDATE money_member SET account_no = ${after === 'CLOSED' ? null : accountNo}
       WHERE account_id = ${member}`.execute(trx);
-    return 'FOLLOWED';
-  });
+  return 'FOLLOWED';
 }
 
 /** Opens an account for staff, or changes its state; the same again changes nothing. */

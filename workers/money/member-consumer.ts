@@ -5,6 +5,7 @@ import { isNotNow } from '../base/errors.ts';
 import { counter, gauge } from '../base/metrics.ts';
 import { consume } from '../kafka/consume.ts';
 import type { Started, WorkerDeps } from '../platform/worker.ts';
+import { messageOf } from '../store/queue-log.ts';
 import { closeLeftAccounts, followMember } from './accounts.ts';
 import { readMemberEvent } from './events.ts';
 
@@ -32,7 +33,8 @@ export async function startFollowing(
     atOnce: 100,
     async apply(records) {
       const db = await database();
-      for (const { data } of records) events.inc({ outcome: await followMember(db, data) });
+      for (const { data, record } of records)
+        events.inc({ outcome: await followMember(db, data, messageOf(record)) });
       return undefined;
     },
     onFatal: fail,

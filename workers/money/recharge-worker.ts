@@ -9,6 +9,7 @@ import { consume } from '../kafka/consume.ts';
 import { inSpan } from '../kafka/tracing-kafka.ts';
 import { type DueWork, startDueWork } from '../platform/due-work.ts';
 import type { Started, WorkerDeps } from '../platform/worker.ts';
+import { messageOf } from '../store/queue-log.ts';
 import { readFirmbankingDecided } from './events.ts';
 import { type Firmbankings, wordOf } from './firmbankings.ts';
 import { openRecharges } from './recharge.ts';
@@ -66,9 +67,10 @@ export async function startHearing(
     // A transaction each.
     atOnce: 100,
     async apply(records) {
-      for (const { data, span } of records) {
+      for (const { data, record, span } of records) {
         // What it books and tells belongs to the trace of the request.
-        const state = await inSpan(span, () => recharges.told(data.firmbankingId, wordOf(data)));
+        const told = () => recharges.told(data.firmbankingId, wordOf(data), messageOf(record));
+        const state = await inSpan(span, told);
         if (state === 'DONE' || state === 'FAILED') ended.inc({ state });
       }
       return undefined;

@@ -2,6 +2,7 @@
 import { trace } from '@opentelemetry/api';
 import { type Kysely, sql, type Transaction } from 'kysely';
 import type { RechargeDecided } from '../../catalog/events/money.ts';
+import { groups } from '../../catalog/groups.ts';
 import { topics } from '../../catalog/topics.ts';
 import { bytesOfUuid, uuidOfBytes, uuidV7 } from '../base/ids.ts';
 import { type Refused, refuse } from '../base/refusal.ts';
@@ -12,6 +13,7 @@ import { databaseNowMs, transaction } from '../store/database.ts';
 import { groupCommit } from '../store/group-commit.ts';
 import { type OnceCall, onceAll, onceRows } from '../store/once.ts';
 import { appendOutbox } from '../store/outbox.ts';
+import { type Handled, handleOnce, type Message } from '../store/queue-log.ts';
 import { type Account, decide } from './ledger.ts';
 import {
   afterWord,
@@ -165,12 +167,19 @@ export function rechargeStore({ database, houseAccount, clock }: RechargeStoreOp
       }),
 
     /** Writes down what banking has told by its event. A firm banking that is of no recharge changes nothing. */
-    told: (firmbankingId: string, word: RechargeWord): Promise<RechargeState | undefined> =>
-      within(async (trx, now) => {
-        const id = bytesOfUuid(firmbankingId);
-        const [row] = await rechargeRows(trx, sql`firmbanking_id = ${id} FOR UPDATE`);
-        return row === undefined ? undefined : apply(trx, now, row, undefined, word);
-      }),
+    told: (firmbankingId: string, word: RechargeWord, message: Message): Promise<RechargeState | undefined> =>
+      within((trx, now) =>
+        handleOnce(
+          trx,
+          { group: groups.moneyRecharges.id, message, usually: handledAs('DONE') },
+          async () => {
+            const id = bytesOfUuid(firmbankingId);
+            const [row] = await rechargeRows(trx, sql`firmbanking_id = ${id} FOR UPDATE`);
+            return row === undefined ? undefined : apply(trx, now, row, undefined, word);
+          },
+          handledAs,
+        ),
+      ),
 
     async find(rechargeId: string): Promise<FoundRecharge | undefined> {
       const [row] = await rechargeRows(await database(), sql`recharge_id = ${bytesOfUuid(rechargeId)}`);
@@ -203,6 +212,12 @@ export function rechargeStore({ database, houseAccount, clock }: RechargeStoreOp
     },
   };
 }
+
+/** Undefined: it was of no recharge, or of one that knew. */
+const handledAs = (state: RechargeState | undefined): Handled => ({
+  status: state === 'FAILED' ? 'failure' : 'success',
+  result: state ?? 'PASSED_OVER',
+});
 
 /** A booking that was refused needs people first. */
 const bookAgainMs = 60_000;

@@ -186,7 +186,7 @@ test.serial(
     // Told late, and twice: nothing changes.
     await tell();
     for (const record of await eventsOf(world, 'money', 'recharge-events')) {
-      t.is(await payments.told(readEnd(record)), undefined);
+      t.is(await payments.told(readEnd(record), record.message), undefined);
     }
     t.deepEqual(
       (await told()).map(({ kind, amount }) => [kind, amount.amountMinor]),

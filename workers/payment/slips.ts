@@ -1,5 +1,6 @@
 /** Slips as rows: claimed, and changed by what came of a call, in one transaction each. */
 import { type Kysely, type RawBuilder, sql, type Transaction } from 'kysely';
+import { groups } from '../../catalog/groups.ts';
 import { bytesOfUuid, uuidOfBytes } from '../base/ids.ts';
 import {
   afterWord,
@@ -7,6 +8,7 @@ import {
   type Change,
   type Claimed,
   type EndTold,
+  handledAs,
   isOpen,
   type Move,
   openStates,
@@ -15,6 +17,7 @@ import {
 } from '../platform/move.ts';
 import { databaseNowMs, transaction } from '../store/database.ts';
 import { appendOutbox } from '../store/outbox.ts';
+import { handleOnce, type Message } from '../store/queue-log.ts';
 import { bookedRecord } from './events.ts';
 import type { Slip } from './payment.ts';
 
@@ -99,12 +102,19 @@ export function slipRows({
       }),
 
     /** Writes down the end of a recharge or firm banking; one that is of no move here changes nothing. */
-    told: ({ id, word }: EndTold): Promise<Change | undefined> =>
-      within(async (trx, now) => {
-        if (word.of !== 'RECHARGING') return undefined;
-        const [row] = await read(trx, sql`recharge_id = ${bytesOfUuid(id)} FOR UPDATE`);
-        return row === undefined ? undefined : apply(trx, now, row, undefined, word);
-      }),
+    told: ({ id, word }: EndTold, message: Message): Promise<Change | undefined> =>
+      within((trx, now) =>
+        handleOnce(
+          trx,
+          { group: groups.paymentEnds.id, message, usually: handledAs(undefined) },
+          async () => {
+            if (word.of !== 'RECHARGING') return undefined;
+            const [row] = await read(trx, sql`recharge_id = ${bytesOfUuid(id)} FOR UPDATE`);
+            return row === undefined ? undefined : apply(trx, now, row, undefined, word);
+          },
+          handledAs,
+        ),
+      ),
 
     async find(id: string): Promise<Found | undefined> {
       const [row] = await read(await database(), sql`slip_id = ${bytesOfUuid(id)}`);

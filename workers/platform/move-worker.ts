@@ -3,6 +3,7 @@ import type { Counter, Gauge } from 'prom-client';
 import type { ConsumerGroup } from '../../catalog/groups.ts';
 import { consume } from '../kafka/consume.ts';
 import { inSpan } from '../kafka/tracing-kafka.ts';
+import { messageOf } from '../store/queue-log.ts';
 import { type Change, type MoveStore, openStates } from './move.ts';
 import { callsOf } from './move-calls.ts';
 import { readEnd } from './move-ends.ts';
@@ -59,7 +60,8 @@ export async function startMoves(
     // A transaction each.
     atOnce: 100,
     async apply(records) {
-      for (const { data, span } of records) count(await inSpan(span, () => moves.told(data)));
+      for (const { data, record, span } of records)
+        count(await inSpan(span, () => moves.told(data, messageOf(record))));
       work.wake();
       return undefined;
     },

@@ -7,6 +7,7 @@
  * PAYING_OUT), and then what is held is booked (POST, POST_FEE) or, when the bank has not paid, freed (RELEASE, RELEASE_FEE).
  * When the sender's money is short, once: RECHARGE, RECHARGING.
  */
+import type { Handled, Message } from '../store/queue-log.ts';
 import { gapMs, putOffMs } from './due-work.ts';
 
 export const openStates = [
@@ -241,7 +242,13 @@ export interface MoveStore {
   /** Writes down what came of a call. */
   finish(claimed: Claimed, word: Word): Promise<Change | undefined>;
   /** Writes down the end of a recharge or firm banking; one that is of no move here changes nothing. */
-  told(end: EndTold): Promise<Change | undefined>;
+  told(end: EndTold, message: Message): Promise<Change | undefined>;
   /** How many have not ended, by state. */
   open(): Promise<ReadonlyMap<State, number>>;
 }
+
+/** What an event has led to, for the queue log. Undefined: it was of no move here, or of one that knew. */
+export const handledAs = (change: Change | undefined): Handled => ({
+  status: change?.next.state === 'FAILED' ? 'failure' : 'success',
+  result: change?.next.state ?? 'PASSED_OVER',
+});

@@ -70,7 +70,7 @@ async function setUp(t: ExecutionContext, { balanceMinor = 10_000, depositMinor 
       ...(await eventsOf(world, 'money', 'recharge-events')),
       ...(await eventsOf(world, 'banking', 'firmbanking-events')),
     ])
-      await remittances.told(readEnd(record));
+      await remittances.told(readEnd(record), record.message);
   }
   /** An account of somebody at the bank, that Alice sends to. */
   async function payee(state?: string) {

@@ -1,5 +1,6 @@
 /** What happens to remittances, in one transaction each or for many, and what people ask of them. */
 import { type Kysely, sql, type Transaction } from 'kysely';
+import { groups as consumerGroups } from '../../catalog/groups.ts';
 import { isNotNow } from '../base/errors.ts';
 import { bytesOfUuid, uuidOfBytes, uuidV7 } from '../base/ids.ts';
 import { traceparentNow } from '../base/traceparent.ts';
@@ -10,6 +11,7 @@ import {
   type Claimed,
   type EndTold,
   firstState,
+  handledAs,
   isOpen,
   type Move,
   openStates,
@@ -20,6 +22,7 @@ import { databaseNowMs, transaction } from '../store/database.ts';
 import { groupCommit } from '../store/group-commit.ts';
 import { type OnceCall, onceAll, onceRows } from '../store/once.ts';
 import { appendOutbox } from '../store/outbox.ts';
+import { handleOnce, type Message } from '../store/queue-log.ts';
 import { decidedRecord } from './events.ts';
 
 type Db = Kysely<unknown>;
@@ -116,15 +119,22 @@ export function remittanceStore({ database, claiming, clock }: RemittanceStoreOp
     },
 
     /** Writes down the end of a recharge or firm banking; one that is of no remittance changes nothing. */
-    told: ({ id, word }: EndTold): Promise<Change | undefined> =>
-      within(async (trx, now) => {
-        const column = sql.ref(word.of === 'RECHARGING' ? 'recharge_id' : 'firmbanking_id');
-        const [row] = await remittanceRows(trx, sql`${column} = ${bytesOfUuid(id)} FOR UPDATE`);
-        const change = row && afterWord(row.one, undefined, word);
-        if (change !== undefined)
-          await save(trx, now, [{ row: row!, change, traceparent: traceparentNow() }]);
-        return change;
-      }),
+    told: ({ id, word }: EndTold, message: Message): Promise<Change | undefined> =>
+      within((trx, now) =>
+        handleOnce(
+          trx,
+          { group: consumerGroups.remittanceEnds.id, message, usually: handledAs(undefined) },
+          async () => {
+            const column = sql.ref(word.of === 'RECHARGING' ? 'recharge_id' : 'firmbanking_id');
+            const [row] = await remittanceRows(trx, sql`${column} = ${bytesOfUuid(id)} FOR UPDATE`);
+            const change = row && afterWord(row.one, undefined, word);
+            if (change !== undefined)
+              await save(trx, now, [{ row: row!, change, traceparent: traceparentNow() }]);
+            return change;
+          },
+          handledAs,
+        ),
+      ),
 
     async find(remittanceId: string): Promise<Found | undefined> {
       const [row] = await remittanceRows(await database(), sql`remittance_id = ${bytesOfUuid(remittanceId)}`);

@@ -19,6 +19,7 @@ import { MusterError } from '../base/errors.ts';
 import { type Headers, murmur2, type OutgoingRecord } from '../kafka/kafka.ts';
 import { onCommit, transaction } from './database.ts';
 import { logPublished } from './event-log.ts';
+import { logProduced } from './queue-log.ts';
 import {
   type DueRow,
   type OrderedRow,
@@ -52,13 +53,11 @@ export type OutboxRecord = Omit<OutgoingRecord, 'partition'>;
 /**
  * Adds records to the outbox within a transaction: they are published if and only if it commits, in order per topic and
  * key. That order is the order of ids; two transactions on one key must therefore be ordered by a lock on their business
- * row taken before. The trace goes on in the records. Those of a topic with an event log are logged as PUBLISHED.
- * Throws MUSTER_RECORD_TOO_LARGE.
+ * row taken before. The trace goes on in the records. Those of a topic with an event log are logged as PUBLISHED, those of one with a queue log once per id.
+ * Throws MUSTER_RECORD_TOO_LARGE, MUSTER_DUPLICATE_ID_OTHER_BODY.
  */
-export async function appendOutbox<DB>(
-  trx: Transaction<DB>,
-  records: readonly OutboxRecord[],
-): Promise<void> {
+export async function appendOutbox<DB>(trx: Transaction<DB>, all: readonly OutboxRecord[]): Promise<void> {
+  const records = await logProduced(trx, all);
   if (records.length === 0) return;
   const shards = Map.groupBy(records, shardOf);
   const rows = records.length < packedFromRecords ? plainRows(records) : packedRows(shards);
