@@ -215,6 +215,17 @@ test('the first ZooKeeper waits for nobody, the others for their quorum, the bro
   t.is(named(stacks, 'muster-dev-topics').depends_on!.filter((name) => name.includes('kafka-')).length, 3);
 });
 
+test('brokers and ZooKeepers ask for an address each time: containers that come back together may have each other’s', async (t) => {
+  const stacks = await synthesise(settingsOf(dev));
+  for (const id of [1, 2, 3])
+    for (const kind of ['kafka', 'zookeeper'])
+      t.regex(
+        JSON.stringify(named(stacks, `muster-dev-${kind}-${id}`)),
+        /-Dsun\.net\.inetaddr\.ttl=0/,
+        `${kind}-${id}`,
+      );
+});
+
 test('a job fails the apply when it fails, and runs anew when what it applies changes', async (t) => {
   const before = named(await synthesise(settingsOf(dev)), 'muster-dev-topics');
   t.is(before.restart, 'no');

@@ -47,6 +47,13 @@ export interface Placement {
   readonly ports: Readonly<Record<string, PlacedPort>>;
 }
 
+/**
+ * For a JVM that asks others by name. It would keep an address for 30 s, but an engine gives containers that come back together
+ * each other's addresses: a ZooKeeper then follows another one than it voted for, and the third never joins them; a controller
+ * tells one broker what is meant for another.
+ */
+export const freshAddresses = '-Dsun.net.inetaddr.ttl=0';
+
 /** Ports inside the containers: what the components' own documentation calls their default. */
 export const containerPorts = {
   kafkaInternal: 9092,

@@ -3,7 +3,7 @@
 import type { ITerraformDependable } from 'cdktf';
 import { Construct } from 'constructs';
 import { paths } from '../config/paths.ts';
-import { placementOf } from '../config/topology.ts';
+import { freshAddresses, placementOf } from '../config/topology.ts';
 import { renderZooCfg } from '../config/zookeeper.ts';
 import { Container, checkedBy, Volume } from './container.ts';
 import { EnvironmentStack } from './environment-stack.ts';
@@ -46,7 +46,7 @@ export class ZooKeeperEnsemble extends Construct {
             `echo ${node.id} > ${paths.zookeeperData}/myid && exec ${paths.zookeeperBin}/zkServer.sh start-foreground ${paths.config}/zoo.cfg`,
           ],
           environment: {
-            SERVER_JVMFLAGS: `-Xms${size.heapMiB}m -Xmx${size.heapMiB}m -XX:+UseSerialGC -XX:+ExitOnOutOfMemoryError`,
+            SERVER_JVMFLAGS: `-Xms${size.heapMiB}m -Xmx${size.heapMiB}m -XX:+UseSerialGC -XX:+ExitOnOutOfMemoryError ${freshAddresses}`,
             ZOO_LOG4J_PROP: 'INFO,CONSOLE',
             ZOO_LOG_DIR: '/tmp',
             JMXDISABLE: 'true',
