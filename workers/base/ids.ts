@@ -13,7 +13,10 @@ export function uuidOfBytes(bytes: Buffer): string {
   return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
 }
 
-export const bytesOfUuid = (uuid: string) => Buffer.from(uuid.replaceAll('-', ''), 'hex');
+export const hexOfUuid = (uuid: string) => uuid.replaceAll('-', '');
+export const bytesOfUuid = (uuid: string) => Buffer.from(hexOfUuid(uuid), 'hex');
+/** For a column that may be NULL. */
+export const bytesOrNull = (uuid: string | undefined) => (uuid === undefined ? null : bytesOfUuid(uuid));
 
 /**
  * UUID version 7 (RFC 9562): sorts by time, so that ids of one minute lie together. What is random in it are 74 bits of a

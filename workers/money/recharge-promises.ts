@@ -1,6 +1,6 @@
 /** What recharges promise, checked in the databases of money and banking by questions of their own. */
 import { type Kysely, sql } from 'kysely';
-import { uuidOfBytes } from '../base/ids.ts';
+import { bytesOfUuid, uuidOfBytes } from '../base/ids.ts';
 import { type Check, type CheckDeps, evidenceOf, mostBroken } from '../platform/checks.ts';
 import { overdueSagas } from '../store/overdue.ts';
 
@@ -82,8 +82,7 @@ export const rechargesBooked = ({ database }: CheckDeps, limitMs: number): Check
   };
 };
 
-const idsIn = (ids: readonly string[]) =>
-  sql`firmbanking_id IN (${sql.join(ids.map((id) => Buffer.from(id.replaceAll('-', ''), 'hex')))})`;
+const idsIn = (ids: readonly string[]) => sql`firmbanking_id IN (${sql.join(ids.map(bytesOfUuid))})`;
 
 /** From members, to accounts of ours. */
 async function taken(banking: Kysely<unknown>, which: ReturnType<typeof sql>): Promise<readonly Moved[]> {

@@ -7,7 +7,7 @@ import { counter, gauge } from '../base/metrics.ts';
 import { untilUp } from '../base/not-now.ts';
 import { consume } from '../kafka/consume.ts';
 import { inSpan } from '../kafka/tracing-kafka.ts';
-import { type DueWork, startDueWork } from '../platform/due-work.ts';
+import { countOpen, type DueWork, startDueWork } from '../platform/due-work.ts';
 import type { Started, WorkerDeps } from '../platform/worker.ts';
 import { messageOf } from '../store/queue-log.ts';
 import { readFirmbankingDecided } from './events.ts';
@@ -16,7 +16,6 @@ import { openRecharges } from './recharge.ts';
 import type { ClaimedRecharge, RechargeStore } from './recharges.ts';
 
 const atOnce = 16;
-const countEveryMs = 5_000;
 
 /** Works on recharges whose time has come, until stopped. `leaseMs`: longer than a call and the commit after it. */
 export function carryOut(options: {
@@ -29,27 +28,19 @@ export function carryOut(options: {
 }): DueWork<ClaimedRecharge> {
   const { recharges, firmbankings, log, leaseMs } = options;
   const ended = counter(options.registry, metrics.money.recharges);
-  const stopping = new AbortController();
-  const work = startDueWork<ClaimedRecharge>({
+  return startDueWork<ClaimedRecharge>({
     what: 'recharges',
     claim: (most) => recharges.claim(most, leaseMs),
-    async work(claimed) {
+    async work(claimed, stopping) {
       const { call, one } = claimed;
       const word = await (call === 'ASK' ? firmbankings.ask(one) : firmbankings.find(one));
-      const state = await untilUp(() => recharges.finish(claimed, word), { signal: stopping.signal });
+      const state = await untilUp(() => recharges.finish(claimed, word), { signal: stopping });
       if (state === 'DONE' || state === 'FAILED') ended.inc({ state });
     },
     atOnce,
     log,
     ...(options.everyMs === undefined ? {} : { everyMs: options.everyMs }),
   });
-  return {
-    ...work,
-    async stop() {
-      stopping.abort();
-      await work.stop();
-    },
-  };
 }
 
 /** Hears how firm bankings end; those that are of no recharge are passed over. */
@@ -59,7 +50,6 @@ export async function startHearing(
   { kafka, log, metrics: registry, fail }: Pick<WorkerDeps, 'kafka' | 'log' | 'metrics' | 'fail'>,
 ): Promise<Started> {
   const ended = counter(registry, metrics.money.recharges);
-  const open = gauge(registry, metrics.money.openRecharges);
   const consumer = await consume(kafka, {
     group,
     log,
@@ -77,22 +67,18 @@ export async function startHearing(
     },
     onFatal: fail,
   });
-  const count = async () => {
-    try {
-      const found = await recharges.open();
-      for (const state of openRecharges) open.set({ state }, found.get(state) ?? 0);
-    } catch (error) {
-      log.debug('recharges could not be counted', { error });
-    }
-  };
-  void count();
-  const timer = setInterval(count, countEveryMs);
-  timer.unref();
+  const counting = countOpen({
+    what: 'recharges',
+    open: recharges.open,
+    states: openRecharges,
+    gauge: gauge(registry, metrics.money.openRecharges),
+    log,
+  });
   return {
     ready: consumer.ready,
     waitingFor: () => 'its partitions',
     async stop() {
-      clearInterval(timer);
+      counting.stop();
       await consumer.stop();
     },
   };

@@ -4,7 +4,7 @@ import { type Kysely, sql, type Transaction } from 'kysely';
 import type { RechargeDecided } from '../../catalog/events/money.ts';
 import { groups } from '../../catalog/groups.ts';
 import { topics } from '../../catalog/topics.ts';
-import { bytesOfUuid, uuidOfBytes, uuidV7 } from '../base/ids.ts';
+import { bytesOfUuid, hexOfUuid, uuidOfBytes, uuidV7 } from '../base/ids.ts';
 import { type Refused, refuse } from '../base/refusal.ts';
 import { traceparentNow } from '../base/traceparent.ts';
 import type { OutgoingRecord } from '../kafka/kafka.ts';
@@ -278,7 +278,7 @@ interface Save {
 async function save(trx: Trx, now: number, saves: readonly Save[]): Promise<void> {
   if (saves.length === 0) return;
   const at = new Date(now);
-  const hexOr = (uuid: string | undefined) => uuid?.replaceAll('-', '') ?? null;
+  const hexOr = (uuid: string | undefined) => (uuid === undefined ? null : hexOfUuid(uuid));
   const rows = saves.map(({ row: { one: before }, next, againInMs = null }) => {
     const excused = before.reason === bankDown && next.reason !== bankDown;
     return [

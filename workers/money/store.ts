@@ -1,6 +1,6 @@
 /** The ledger's rows in SQL. */
 import { type Kysely, type RawBuilder, sql, type Transaction } from 'kysely';
-import { bytesOfUuid, uuidOfBytes } from '../base/ids.ts';
+import { bytesOfUuid, hexOfUuid, uuidOfBytes } from '../base/ids.ts';
 import { transaction } from '../store/database.ts';
 import { onceRows } from '../store/once.ts';
 import { houseOf, isHouse } from './house.ts';
@@ -177,8 +177,8 @@ async function write(
   if (legs.length > 0) {
     const transfers = legs.map(
       ({ transferId, index, from, to, debit, credit, amountMinor, currency, reason, corrects }) => [
-        ...[hexOf(transferId), index, no(from), debit.version, no(to), credit.version],
-        ...[amountMinor, currency, reason, corrects === undefined ? null : hexOf(corrects)],
+        ...[hexOfUuid(transferId), index, no(from), debit.version, no(to), credit.version],
+        ...[amountMinor, currency, reason, corrects === undefined ? null : hexOfUuid(corrects)],
       ],
     );
     await sql`
@@ -197,7 +197,16 @@ async function write(
         { ...credit, other: from, transferId, index, reason },
       ])
       .map(({ accountId, version, transferId, index, amountMinor, balanceMinor, other, reason }) => [
-        ...[no(accountId), version, hexOf(transferId), index, amountMinor, balanceMinor, no(other), reason],
+        ...[
+          no(accountId),
+          version,
+          hexOfUuid(transferId),
+          index,
+          amountMinor,
+          balanceMinor,
+          no(other),
+          reason,
+        ],
       ]);
     await sql`
       INSERT INTO ledger_entry (account_no, version, transfer_id, leg, amount_minor, balance_minor, other_no, reason,
@@ -237,8 +246,6 @@ async function write(
         transfer_id = ${transferId === undefined ? null : bytesOfUuid(transferId)}
       WHERE hold_id = ${bytesOfUuid(holdId)}`.execute(trx);
 }
-
-const hexOf = (uuid: string) => uuid.replaceAll('-', '');
 
 // ---- accounts, and what people ask of them
 

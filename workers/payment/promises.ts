@@ -1,6 +1,6 @@
 /** What payments promise, checked in their database and in money's books by questions of their own. */
 import { type Kysely, sql } from 'kysely';
-import { uuidOfBytes } from '../base/ids.ts';
+import { bytesOfUuid, uuidOfBytes, uuidV7Floor } from '../base/ids.ts';
 import { type Check, type CheckDeps, type ChecksOf, evidenceOf, mostBroken } from '../platform/checks.ts';
 import { overdueSagas } from '../store/overdue.ts';
 
@@ -36,7 +36,7 @@ function refundsCovered({ database }: CheckDeps): Check {
       WHERE state = 'DONE' AND decided_at >= ${from} AND kind = 'REFUND' LIMIT ${atOnce}`.execute(db);
     if (rows.length === atOnce) throw new Error('it is behind: there are more refunds than it may look at');
     const before = new Map(wrong);
-    const ids = [...rows.map(({ payment_id }) => payment_id), ...[...before.keys()].map(bytesOf)];
+    const ids = [...rows.map(({ payment_id }) => payment_id), ...[...before.keys()].map(bytesOfUuid)];
     wrong.clear();
     if (ids.length > 0) {
       const found = await sql<{ id: Buffer }>`
@@ -53,9 +53,8 @@ function refundsCovered({ database }: CheckDeps): Check {
   };
 }
 
-const bytesOf = (id: string) => Buffer.from(id.replaceAll('-', ''), 'hex');
 /** Before each UUID v7 that is made from that moment on. */
-const firstId = (ms: number) => Buffer.from(ms.toString(16).padStart(12, '0').padEnd(32, '0'), 'hex');
+const firstId = (ms: number) => bytesOfUuid(uuidV7Floor(ms));
 
 /** What a slip says, or the books, by the id of the transfer. */
 interface Moved {
@@ -92,7 +91,7 @@ function paymentsBooked({ database }: CheckDeps, limitMs: number): Check {
     wrong.clear();
     if (ids.size > 0) {
       // Of both sides by id: a slip is decided later than its transfer is booked.
-      const these = sql`transfer_id IN (${sql.join([...ids].map(bytesOf))})`;
+      const these = sql`transfer_id IN (${sql.join([...ids].map(bytesOfUuid))})`;
       const [saidOf, doneOf] = [await slips(payment, these), await booked(money, these)].map(
         (rows) => new Map(rows.map((row) => [uuidOfBytes(row.id), asText(row)])),
       );

@@ -1,7 +1,7 @@
 /** Slips as rows: claimed, and changed by what came of a call, in one transaction each. */
 import { type Kysely, type RawBuilder, sql, type Transaction } from 'kysely';
 import { groups } from '../../catalog/groups.ts';
-import { bytesOfUuid, uuidOfBytes } from '../base/ids.ts';
+import { bytesOfUuid, bytesOrNull, uuidOfBytes } from '../base/ids.ts';
 import {
   afterWord,
   bankDown,
@@ -31,7 +31,6 @@ export interface Found extends Claimed {
   readonly own: Slip;
 }
 
-export const bytesOr = (id: string | undefined) => (id === undefined ? null : bytesOfUuid(id));
 const idOf = (id: Buffer | null) => (id === null ? undefined : uuidOfBytes(id));
 
 export function slipRows({
@@ -61,7 +60,7 @@ export function slipRows({
     await sql`
       UPDATE slip SET state = ${next.state}, failure = ${next.failure ?? null}, waits_for = ${next.waitsFor ?? null},
         attempt = ${next.attempt}, recharge_minor = ${next.rechargeMinor ?? null},
-        recharge_id = ${bytesOr(next.rechargeId)}, transfer_id = ${bytesOr(next.transferId)}, tries = ${next.tries},
+        recharge_id = ${bytesOrNull(next.rechargeId)}, transfer_id = ${bytesOrNull(next.transferId)}, tries = ${next.tries},
         due_at = ${againInMs === undefined ? null : new Date(now + againInMs)},
         decided_at = ${isOpen(next) ? null : at}
         ${excused ? sql`, counts_from = ${at}` : sql``}

@@ -1,12 +1,13 @@
 /** Payments and refunds in SQL: how they are accepted, end and are found; how they go on is in slips.ts. */
 import { type Kysely, sql, type Transaction } from 'kysely';
 import type { MemberEvent } from '../../catalog/events/membership.ts';
-import { bytesOfUuid, uuidV7 } from '../base/ids.ts';
+import { bytesOfUuid, bytesOrNull, uuidV7 } from '../base/ids.ts';
 import { type Refused, refuse } from '../base/refusal.ts';
 import { traceparentNow } from '../base/traceparent.ts';
+import { followMerchants, stateOfMerchant } from '../platform/merchants.ts';
 import { type OnceCall, once } from '../store/once.ts';
 import { refundOf, type Slip } from './payment.ts';
-import { addRefunded, bytesOr, type Found, slipRows } from './slips.ts';
+import { addRefunded, type Found, slipRows } from './slips.ts';
 
 type Trx = Transaction<unknown>;
 
@@ -107,25 +108,13 @@ export function paymentStore({
       ),
 
     /** Takes on what membership tells of merchants, unless something newer is known. */
-    follow: async (events: readonly MemberEvent[]): Promise<void> => {
-      const rows = events
-        .filter(({ type }) => type === 'MERCHANT')
-        .map(({ member, state, version }) => sql`(${member}, ${state}, ${version})`);
-      if (rows.length === 0) return;
-      // The version last: what stands before it in the list compares with the old one.
-      await sql`
-        INSERT INTO payment_merchant (merchant, state, version) VALUES ${sql.join(rows)}
-        ON DUPLICATE KEY UPDATE
-          state = IF(VALUES(version) > payment_merchant.version, VALUES(state), payment_merchant.state),
-          version = GREATEST(VALUES(version), payment_merchant.version)`.execute(await database());
-    },
+    follow: async (events: readonly MemberEvent[]): Promise<void> =>
+      followMerchants(await database(), 'payment_merchant', events),
   };
 }
 
 async function standing(trx: Trx, merchant: string): Promise<Refused | undefined> {
-  const { rows } = await sql<{ state: MemberEvent['state'] }>`
-    SELECT state FROM payment_merchant WHERE merchant = ${merchant}`.execute(trx);
-  const state = rows[0]?.state;
+  const state = await stateOfMerchant(trx, 'payment_merchant', merchant);
   if (state === undefined) return refuse(404, 'MUSTER_MERCHANT_UNKNOWN', 'there is no such merchant');
   return state === 'ACTIVE'
     ? undefined
@@ -146,6 +135,6 @@ async function insert(
     INSERT INTO slip (slip_id, kind, payment_id, customer, merchant, amount_minor, currency, refunded_minor, recharge_from,
       state, attempt, tries, claim, due_at, requested_at, counts_from, traceparent)
     VALUES (${bytesOfUuid(slipId)}, ${kind}, ${bytesOfUuid(paymentId)}, ${customer}, ${merchant}, ${amountMinor},
-      ${currency}, 0, ${bytesOr(rechargeFrom)}, 'TRANSFER', 1, 0, 0, ${at}, ${at}, ${at},
+      ${currency}, 0, ${bytesOrNull(rechargeFrom)}, 'TRANSFER', 1, 0, 0, ${at}, ${at}, ${at},
       ${traceparentNow() ?? null})`.execute(trx);
 }

@@ -4,6 +4,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { context, propagation, ROOT_CONTEXT, trace } from '@opentelemetry/api';
+import type { Gauge } from 'prom-client';
 import type { Logger } from '../base/log.ts';
 
 /** Of a row: the trace that its steps are part of, that of the request which made it. */
@@ -16,8 +17,11 @@ export interface DueWorkOptions<Claimed extends Traced> {
   readonly what: string;
   /** Takes up to so many rows that are due, and commits what is about to be done before it is. */
   claim(most: number): Promise<readonly Claimed[]>;
-  /** Does one step and writes down how it ended. Rejects: the row comes again when its lease ends. */
-  work(claimed: Claimed): Promise<void>;
+  /**
+   * Does one step and writes down how it ended; `stopping` is aborted when nobody waits for that any more. Rejects: the row comes
+   * again when its lease ends.
+   */
+  work(claimed: Claimed, stopping: AbortSignal): Promise<void>;
   /** Steps side by side. */
   readonly atOnce: number;
   readonly log: Logger;
@@ -59,6 +63,31 @@ async function inTrace({ traceparent }: Traced, name: string, step: () => Promis
   }
 }
 
+const countEveryMs = 5_000;
+
+/** Keeps a gauge of how many have not ended, by state, until stopped. While they cannot be counted it stays. */
+export function countOpen<State extends string>(options: {
+  /** For log lines: `recharges`. */
+  readonly what: string;
+  open(): Promise<ReadonlyMap<State, number>>;
+  /** Those that are shown, with 0 when there is none. */
+  readonly states: readonly State[];
+  readonly gauge: Gauge<'state'>;
+  readonly log: Logger;
+}): { stop(): void } {
+  const look = async () => {
+    try {
+      const found = await options.open();
+      for (const state of options.states) options.gauge.set({ state }, found.get(state) ?? 0);
+    } catch (error) {
+      options.log.debug('what is open could not be counted', { what: options.what, error });
+    }
+  };
+  void look();
+  const timer = setInterval(look, countEveryMs).unref();
+  return { stop: () => clearInterval(timer) };
+}
+
 /** Works on what is due until stopped; several processes may. */
 export function startDueWork<Claimed extends Traced>(options: DueWorkOptions<Claimed>): DueWork<Claimed> {
   const { what, atOnce, log, everyMs = 300 } = options;
@@ -68,7 +97,7 @@ export function startDueWork<Claimed extends Traced>(options: DueWorkOptions<Cla
   let mayBeMore = false;
 
   function begin(claimed: Claimed): void {
-    const step = inTrace(claimed, `step ${what}`, () => options.work(claimed))
+    const step = inTrace(claimed, `step ${what}`, () => options.work(claimed, stopping.signal))
       .catch((error: unknown) => {
         log.warn('a step did not end; it comes again', { what, error });
       })

@@ -24,13 +24,12 @@ const atOnce = 128;
 /** Works on moves whose time has come, until stopped. */
 export function carryOut(options: MoveWorkOptions): DueWork<Claimed> {
   const { what, moves, makeCall, leaseMs, log } = options;
-  const stopping = new AbortController();
   const work: DueWork<Claimed> = startDueWork<Claimed>({
     what,
     claim: (most) => moves.claim(most, leaseMs),
-    async work(claimed) {
+    async work(claimed, stopping) {
       const word = await makeCall(claimed.one);
-      const change = await untilUp(() => moves.finish(claimed, word), { signal: stopping.signal });
+      const change = await untilUp(() => moves.finish(claimed, word), { signal: stopping });
       options.onChange(change);
       if (change?.againInMs === 0) work.wake();
     },
@@ -38,11 +37,5 @@ export function carryOut(options: MoveWorkOptions): DueWork<Claimed> {
     log,
     ...(options.everyMs === undefined ? {} : { everyMs: options.everyMs }),
   });
-  return {
-    ...work,
-    async stop() {
-      stopping.abort();
-      await work.stop();
-    },
-  };
+  return work;
 }

@@ -4,6 +4,7 @@ import type { ConsumerGroup } from '../../catalog/groups.ts';
 import { consume } from '../kafka/consume.ts';
 import { inSpan } from '../kafka/tracing-kafka.ts';
 import { messageOf } from '../store/queue-log.ts';
+import { countOpen } from './due-work.ts';
 import { type Change, type MoveStore, openStates } from './move.ts';
 import { callsOf } from './move-calls.ts';
 import { readEnd } from './move-ends.ts';
@@ -14,7 +15,6 @@ const timeoutMs = 5_000;
 /** For the commit after a call; a call of money may be followed by a look at the account. */
 const commitMs = 20_000;
 export const moveLeaseMs = timeoutMs + commitMs;
-const countEveryMs = 5_000;
 
 export interface MoveWorkerOptions {
   /** For log lines: `remittances`. */
@@ -67,21 +67,12 @@ export async function startMoves(
     },
     onFatal: fail,
   });
-  const look = async () => {
-    try {
-      const found = await moves.open();
-      for (const state of openStates) open.set({ state }, found.get(state) ?? 0);
-    } catch (error) {
-      log.debug('what is open could not be counted', { what, error });
-    }
-  };
-  void look();
-  const measuring = setInterval(look, countEveryMs).unref();
+  const counting = countOpen({ what, open: moves.open, states: openStates, gauge: open, log });
   return {
     ...work,
     ready: consumer.ready,
     async stop() {
-      clearInterval(measuring);
+      counting.stop();
       await Promise.all([work.stop(), consumer.stop()]);
     },
   };

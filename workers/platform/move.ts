@@ -1,11 +1,12 @@
 /**
  * What becomes of money of a member that is moved (a remittance, a payment, a refund): pure decisions, everything passed in. It
- * is a saga: its state names the one call that is to be made next, of money or of banking, and the answer leads to the next state. Each call has a key of its own, under which the
- * other side has one answer for good: so a call is made as often as needed, and who dies leaves a row that says what to do.
+ * is a saga: its state names the one call that is to be made next, of money or of banking, and the answer leads to the next
+ * state. Each call has a key of its own, under which the other side has one answer for good: so a call is made as often as
+ * needed, and who dies leaves a row that says what to do.
  *
- * To a member, or an account of ours that gives it back (`house:merchants`): TRANSFER. To a bank account: what leaves is held (HOLD, HOLD_FEE), the bank is asked to pay it out (PAYOUT,
- * PAYING_OUT), and then what is held is booked (POST, POST_FEE) or, when the bank has not paid, freed (RELEASE, RELEASE_FEE).
- * When the sender's money is short, once: RECHARGE, RECHARGING.
+ * To a member, or an account of ours that gives it back (`house:merchants`): TRANSFER. To a bank account: what leaves is held
+ * (HOLD, HOLD_FEE), the bank is asked to pay it out (PAYOUT, PAYING_OUT), and then what is held is booked (POST, POST_FEE) or,
+ * when the bank has not paid, freed (RELEASE, RELEASE_FEE). When the sender's money is short, once: RECHARGE, RECHARGING.
  */
 import type { Handled, Message } from '../store/queue-log.ts';
 import { gapMs, putOffMs } from './due-work.ts';

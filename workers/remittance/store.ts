@@ -2,7 +2,7 @@
 import { type Kysely, sql, type Transaction } from 'kysely';
 import { groups as consumerGroups } from '../../catalog/groups.ts';
 import { isNotNow } from '../base/errors.ts';
-import { bytesOfUuid, uuidOfBytes, uuidV7 } from '../base/ids.ts';
+import { bytesOfUuid, bytesOrNull, hexOfUuid, uuidOfBytes, uuidV7 } from '../base/ids.ts';
 import { traceparentNow } from '../base/traceparent.ts';
 import {
   afterWord,
@@ -195,7 +195,7 @@ async function acceptAll(
         });
       return sql`(${bytesOfUuid(remittanceId)}, ${sender}, ${'member' in to ? to.member : null},
         ${'member' in to ? null : bytesOfUuid(to.bankAccountId)}, ${amountMinor}, ${feeMinor}, ${currency},
-        ${bytesOr(rechargeFrom)}, ${state}, 1, ${own}, ${own}, ${own ? new Date(now + leaseMs) : at}, ${at}, ${at},
+        ${bytesOrNull(rechargeFrom)}, ${state}, 1, ${own}, ${own}, ${own ? new Date(now + leaseMs) : at}, ${at}, ${at},
         ${traceparent ?? null})`;
     });
     await sql`
@@ -219,8 +219,6 @@ const begun = {
   feeHoldId: undefined,
   transferId: undefined,
 } as const;
-
-const bytesOr = (id: string | undefined) => (id === undefined ? null : bytesOfUuid(id));
 
 interface Answered {
   /** As it was claimed. */
@@ -266,7 +264,7 @@ async function save(trx: Trx, now: number, saves: readonly Save[]): Promise<void
   const rows = saves.map(({ row: { one: before }, change: { next, againInMs } }) => {
     const excused = before.waitsFor === bankDown && next.waitsFor !== bankDown;
     return [
-      ...[hexOf(next.id), next.state, next.failure, next.waitsFor, next.attempt, next.rechargeMinor],
+      ...[hexOfUuid(next.id), next.state, next.failure, next.waitsFor, next.attempt, next.rechargeMinor],
       ...[hexOr(next.rechargeId), hexOr(next.firmbankingId), hexOr(next.holdId), hexOr(next.feeHoldId)],
       ...[hexOr(next.transferId), next.tries, againInMs ?? null, excused ? 1 : 0],
     ].map((value) => value ?? null);
@@ -295,8 +293,7 @@ async function save(trx: Trx, now: number, saves: readonly Save[]): Promise<void
     );
 }
 
-const hexOf = (uuid: string) => uuid.replaceAll('-', '');
-const hexOr = (uuid: string | undefined) => (uuid === undefined ? null : hexOf(uuid));
+const hexOr = (uuid: string | undefined) => (uuid === undefined ? null : hexOfUuid(uuid));
 
 async function remittanceRows(db: Db | Trx, where: ReturnType<typeof sql>): Promise<readonly Found[]> {
   const { rows } = await sql<{

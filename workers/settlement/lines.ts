@@ -1,6 +1,6 @@
 /** Lines on their way, in SQL: what happens to them in one transaction each, and what people ask of them. */
 import { type Kysely, sql, type Transaction } from 'kysely';
-import { bytesOfUuid, uuidOfBytes } from '../base/ids.ts';
+import { bytesOfUuid, bytesOrNull, uuidOfBytes } from '../base/ids.ts';
 import { type Refused, refuse } from '../base/refusal.ts';
 import { databaseNowMs, transaction } from '../store/database.ts';
 import { type OnceCall, once } from '../store/once.ts';
@@ -124,8 +124,6 @@ export function lineStore({
   };
 }
 
-const bytesOr = (id: string | undefined) => (id === undefined ? null : bytesOfUuid(id));
-
 async function save(trx: Trx, now: number, before: Line, { next, againInMs }: Change): Promise<void> {
   const dueAt = againInMs === undefined ? null : new Date(now + againInMs);
   // Its limit counts from when it does not wait any more for what nobody here can change.
@@ -137,8 +135,8 @@ async function save(trx: Trx, now: number, before: Line, { next, againInMs }: Ch
         : undefined;
   await sql`
     UPDATE settlement_line SET state = ${next.state}, failure = ${next.failure ?? null}, waits_for = ${next.waitsFor ?? null},
-      attempt = ${next.attempt}, account_id = ${bytesOr(next.accountId)}, firmbanking_id = ${bytesOr(next.firmbankingId)},
-      transfer_id = ${bytesOr(next.transferId)}, commission_transfer_id = ${bytesOr(next.commissionTransferId)},
+      attempt = ${next.attempt}, account_id = ${bytesOrNull(next.accountId)}, firmbanking_id = ${bytesOrNull(next.firmbankingId)},
+      transfer_id = ${bytesOrNull(next.transferId)}, commission_transfer_id = ${bytesOrNull(next.commissionTransferId)},
       tries = ${next.tries}, claim = ${next.claim}, due_at = ${dueAt}, ended_at = ${isOpen(next) ? null : new Date(now)}
       ${countsFrom === undefined ? sql`` : sql`, counts_from = ${countsFrom}`}
     WHERE line_id = ${bytesOfUuid(next.lineId)}`.execute(trx);

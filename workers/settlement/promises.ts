@@ -1,6 +1,6 @@
 /** What settlement promises, checked in its database and in those of banking and money, by questions of its own. */
 import { type Kysely, sql } from 'kysely';
-import { uuidOfBytes } from '../base/ids.ts';
+import { bytesOfUuid, uuidOfBytes } from '../base/ids.ts';
 import { type Check, type CheckDeps, type ChecksOf, evidenceOf, mostBroken } from '../platform/checks.ts';
 import { overdueSagas } from '../store/overdue.ts';
 
@@ -115,7 +115,7 @@ function payoutsLook(database: CheckDeps['database'], limitMs: number): Check {
     const again =
       wrong.size === 0
         ? []
-        : await settled(db, sql`line_id IN (${sql.join([...wrong.keys()].map(bytesOf))})`);
+        : await settled(db, sql`line_id IN (${sql.join([...wrong.keys()].map(bytesOfUuid))})`);
     const lines = [...new Map([...fresh, ...again].map((line) => [line.id, line])).values()];
     const paid = await paidOut(await database('banking'), lines);
     const booked = await bookedOf(await database('money'), lines);
@@ -138,7 +138,6 @@ function payoutsLook(database: CheckDeps['database'], limitMs: number): Check {
   };
 }
 
-const bytesOf = (id: string) => Buffer.from(id.replaceAll('-', ''), 'hex');
 const hex = (id: Buffer | null) => id?.toString('hex') ?? '';
 
 async function settled(db: Kysely<unknown>, which: ReturnType<typeof sql>): Promise<readonly Settled[]> {

@@ -3,8 +3,9 @@ import { type Kysely, sql, type Transaction } from 'kysely';
 import type { MemberEvent } from '../../catalog/events/membership.ts';
 import type { PaymentEvent } from '../../catalog/events/payment.ts';
 import { MusterError } from '../base/errors.ts';
-import { bytesOfUuid } from '../base/ids.ts';
+import { bytesOfUuid, hexOfUuid } from '../base/ids.ts';
 import { type Refused, refuse } from '../base/refusal.ts';
+import { followMerchants, stateOfMerchant } from '../platform/merchants.ts';
 import { databaseNowMs, transaction } from '../store/database.ts';
 import { type OnceCall, once } from '../store/once.ts';
 import { type Rate, rateAt } from './settlement.ts';
@@ -56,7 +57,14 @@ export function slipStore({
         );
         const paidAt = await paidAtOf(trx, events);
         const rows = events.map(({ eventId, paymentId, merchantId, kind, amount, at }) => [
-          ...[hexOf(eventId), hexOf(paymentId), merchantId, kind, amount.amountMinor, amount.currency],
+          ...[
+            hexOfUuid(eventId),
+            hexOfUuid(paymentId),
+            merchantId,
+            kind,
+            amount.amountMinor,
+            amount.currency,
+          ],
           ...[at.slice(0, 23).replace('T', ' '), Date.parse(at) < endsAtMs ? openNo : openNo + 1],
           rateFor(rates, merchantId, paidAt.get(paymentId) ?? Date.parse(at)),
         ]);
@@ -72,24 +80,12 @@ export function slipStore({
       }),
 
     /** Takes on the states of merchants, unless something newer is known. */
-    follow: async (events: readonly MemberEvent[]): Promise<void> => {
-      const merchants = events.filter(({ type }) => type === 'MERCHANT');
-      if (merchants.length === 0) return;
-      const rows = merchants.map(({ member, state, version }) => sql`(${member}, ${state}, ${version})`);
-      // The version last: what stands before it in the list compares with the old one.
-      await sql`
-        INSERT INTO settlement_merchant (merchant, state, version) VALUES ${sql.join(rows)}
-        ON DUPLICATE KEY UPDATE
-          state = IF(VALUES(version) > settlement_merchant.version, VALUES(state), settlement_merchant.state),
-          version = GREATEST(VALUES(version), settlement_merchant.version)`.execute(await database());
-    },
+    follow: async (events: readonly MemberEvent[]): Promise<void> =>
+      followMerchants(await database(), 'settlement_merchant', events),
 
     /** The state of a merchant; undefined: membership has told of none. */
-    async stateOf(merchant: string): Promise<MemberEvent['state'] | undefined> {
-      const { rows } = await sql<{ state: MemberEvent['state'] }>`
-        SELECT state FROM settlement_merchant WHERE merchant = ${merchant}`.execute(await database());
-      return rows[0]?.state;
-    },
+    stateOf: async (merchant: string): Promise<MemberEvent['state'] | undefined> =>
+      stateOfMerchant(await database(), 'settlement_merchant', merchant),
 
     /** Makes a rate the one of all merchants without one of their own, from now on, if it is not that already. */
     setDefaultRate: (rateBasisPoints: number): Promise<void> =>
@@ -136,8 +132,6 @@ export function slipStore({
   };
 }
 
-const hexOf = (uuid: string) => uuid.replaceAll('-', '');
-
 const saveRate = (trx: Trx, merchant: string, { fromMs, rateBasisPoints }: Rate, by: string, now: number) =>
   sql`
     INSERT INTO settlement_commission (merchant, from_at, rate_basis_points, set_by, set_at)
@@ -176,7 +170,7 @@ async function paidAtOf(trx: Trx, events: readonly PaymentEvent[]): Promise<Read
   for (const { kind, paymentId, at } of events) if (kind === 'PAID') paidAt.set(paymentId, Date.parse(at));
   const wanted = events.filter(({ kind, paymentId }) => kind === 'REFUNDED' && !paidAt.has(paymentId));
   if (wanted.length === 0) return paidAt;
-  const ids = new Map(wanted.map(({ paymentId }) => [hexOf(paymentId), paymentId]));
+  const ids = new Map(wanted.map(({ paymentId }) => [hexOfUuid(paymentId), paymentId]));
   const { rows } = await sql<{ id: Buffer; at: Date }>`
     SELECT payment_id AS id, at FROM settlement_slip
     WHERE kind = 'PAID' AND payment_id IN (${sql.join([...ids.keys()].map(bytesOfUuid))})`.execute(trx);

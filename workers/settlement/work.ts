@@ -32,7 +32,6 @@ export function carryOut(options: {
   readonly everyMs?: number;
 }): Working {
   const { runs, lines, makeCall, leaseMs, log, registry } = options;
-  const stopping = new AbortController();
   const count = counting(registry);
   const how = { log, ...(options.everyMs === undefined ? {} : { everyMs: options.everyMs }) };
   // No request made them: there is no trace to go on with.
@@ -56,9 +55,9 @@ export function carryOut(options: {
     what: 'settlements',
     atOnce: 32,
     claim: async (most) => (await lines.claim(most, leaseMs)).map((line) => ({ line, traceparent })),
-    async work({ line }) {
+    async work({ line }, stopping) {
       const word = await makeCall(line);
-      const change = await untilUp(() => lines.finish(line, word), { signal: stopping.signal });
+      const change = await untilUp(() => lines.finish(line, word), { signal: stopping });
       count(change);
       if (change?.againInMs === 0) paying.wake();
       // People have to look: nothing personal is in it.
@@ -72,7 +71,6 @@ export function carryOut(options: {
       paying.wake();
     },
     async stop() {
-      stopping.abort();
       await Promise.all([summing.stop(), paying.stop()]);
     },
   };

@@ -7,9 +7,10 @@ import { serviceToken, urlOf } from '../base/config.ts';
 import { daysOf } from '../base/days.ts';
 import { counter, gauge } from '../base/metrics.ts';
 import { consume } from '../kafka/consume.ts';
-import type { Worker, WorkerDeps } from '../platform/worker.ts';
+import { countOpen } from '../platform/due-work.ts';
+import type { Worker } from '../platform/worker.ts';
 import { readMember, readPayment, readPayoutEnd } from './events.ts';
-import { type LineStore, lineStore } from './lines.ts';
+import { lineStore } from './lines.ts';
 import { registerSettlementRoutes } from './routes.ts';
 import { runStore } from './runs.ts';
 import { callsOf } from './services.ts';
@@ -37,7 +38,6 @@ const config = Type.Object({
 const timeoutMs = 5_000;
 /** For the commit after a call. */
 const commitMs = 20_000;
-const countEveryMs = 5_000;
 
 export const settlement: Worker<typeof config> = {
   name: 'settlement',
@@ -114,31 +114,20 @@ export const settlement: Worker<typeof config> = {
       pseudonymKey: secrets.pseudonymKey,
       onAccepted: work.wake,
     });
-    const measuring = measure(lines, deps);
+    const open = countOpen({
+      what: 'settlements',
+      open: lines.open,
+      states: [...openStates, 'STOPPED'],
+      gauge: gauge(registry, metrics.settlement.open),
+      log,
+    });
     return {
       ready: () => consumers.every((consumer) => consumer.ready()),
       waitingFor: () => 'its partitions',
       async stop() {
-        clearInterval(measuring);
+        open.stop();
         await Promise.all([work.stop(), ...consumers.map((consumer) => consumer.stop())]);
       },
     };
   },
 };
-
-function measure(
-  lines: Pick<LineStore, 'open'>,
-  { metrics: registry, log }: Pick<WorkerDeps, 'metrics' | 'log'>,
-): NodeJS.Timeout {
-  const open = gauge(registry, metrics.settlement.open);
-  const look = async () => {
-    try {
-      const found = await lines.open();
-      for (const state of [...openStates, 'STOPPED'] as const) open.set({ state }, found.get(state) ?? 0);
-    } catch (error) {
-      log.debug('settlements could not be counted', { error });
-    }
-  };
-  void look();
-  return setInterval(look, countEveryMs).unref();
-}

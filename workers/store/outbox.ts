@@ -53,7 +53,8 @@ export type OutboxRecord = Omit<OutgoingRecord, 'partition'>;
 /**
  * Adds records to the outbox within a transaction: they are published if and only if it commits, in order per topic and
  * key. That order is the order of ids; two transactions on one key must therefore be ordered by a lock on their business
- * row taken before. The trace goes on in the records. Those of a topic with an event log are logged as PUBLISHED, those of one with a queue log once per id.
+ * row taken before. The trace goes on in the records. Those of a topic with an event log are logged as PUBLISHED, those of one
+ * with a queue log once per id.
  * Throws MUSTER_RECORD_TOO_LARGE, MUSTER_DUPLICATE_ID_OTHER_BODY.
  */
 export async function appendOutbox<DB>(trx: Transaction<DB>, all: readonly OutboxRecord[]): Promise<void> {
