@@ -18,15 +18,15 @@ function noticeOf(name: string, environment: Environment): string | undefined {
   if (/^(kafka|zookeeper)-\d+$/.test(name))
     return 'one after the other: no request fails, some take up to 3 s';
   if (name === 'mysql')
-    return 'orders, coupons and my-pay answer 503 for about 10 s; nothing accepted is lost';
+    return 'orders, coupons and my-pay answer 503 for some seconds; nothing accepted is lost';
   if (name === 'redis') return 'rankings stand still and nobody can log in for some seconds';
   const process = environment.processes.list.find(
     (one) => name.replace(/-\d+$/, '') === one.name || name === one.name,
   );
   if (process === undefined) return 'it is not watched, or seen, for some seconds';
   return process.publishedPort === undefined
-    ? 'its work waits for about 10 s'
-    : 'its requests fail until the new one is ready, about 10 s';
+    ? 'its work waits for some seconds'
+    : 'its requests fail for some seconds, until the new one is ready';
 }
 
 /** Steps of a plan in the order of its changes; what stays as it is is left out. */

@@ -10,6 +10,7 @@ import { containersOf } from '../environment/docker.ts';
 import { pause } from '../environment/interruption.ts';
 import { kafkaOf } from '../environment/kafka.ts';
 import { MusterError } from '../workers/base/errors.ts';
+import { environmentFlag } from './terminal.ts';
 import {
   applyStack,
   type PlannedChange,
@@ -123,9 +124,9 @@ export async function applyRolling(stack: StackInfo, options: RollOptions): Prom
 }
 
 /** Says what a change that does not work leads to, and the way out. */
-function stopped({ name }: Environment, alias: string, error: unknown): unknown {
+function stopped(environment: Environment, alias: string, error: unknown): unknown {
   if ((error as { code?: unknown }).code !== 'MUSTER_DEPLOY') return error;
-  const flag = name === 'dev' ? '' : `--env ${name} `;
+  const flag = environmentFlag(environment);
   return new MusterError(
     'MUSTER_ROLL_STOPPED',
     `${(error as Error).message}. ${alias} did not come up with the change; the nodes after it run as they did and were not touched. Look at ./muster ${flag}logs ${alias}, undo the change in the catalog or in stacks/, and ./muster ${flag}up: it replaces ${alias} first.`,
@@ -134,6 +135,17 @@ function stopped({ name }: Environment, alias: string, error: unknown): unknown 
 }
 
 async function standingOf(environment: Environment): Promise<Standing> {
+  const known = (role: 'controller' | 'zookeeper-leader') =>
+    aliasOf(environment, { role }).catch(() => undefined);
+  return {
+    down: await downIn(environment),
+    controller: await known('controller'),
+    leader: await known('zookeeper-leader'),
+  };
+}
+
+/** Aliases of brokers and ZooKeepers that do not serve. */
+async function downIn(environment: Environment): Promise<ReadonlySet<string>> {
   const containers = await containersOf(environment);
   const aliases = [
     ...environment.kafka.nodes.map(({ id }) => `kafka-${id}`),
@@ -144,13 +156,7 @@ async function standingOf(environment: Environment): Promise<Standing> {
       ({ name, state, health }) =>
         name === `${environment.prefix}-${alias}` && state === 'running' && health === 'healthy',
     );
-  const known = (role: 'controller' | 'zookeeper-leader') =>
-    aliasOf(environment, { role }).catch(() => undefined);
-  return {
-    down: new Set(aliases.filter((alias) => !serves(alias))),
-    controller: await known('controller'),
-    leader: await known('zookeeper-leader'),
-  };
+  return new Set(aliases.filter((alias) => !serves(alias)));
 }
 
 const quorumMs = 3 * 60_000;
@@ -163,8 +169,7 @@ async function untilWhole(
 ): Promise<void> {
   const untilMs = Date.now() + quorumMs;
   for (;;) {
-    const { down } = await standingOf(environment);
-    const away = [...down].filter((alias) => alias.startsWith('zookeeper-'));
+    const away = [...(await downIn(environment))].filter((alias) => alias.startsWith('zookeeper-'));
     if (away.length === 0) break;
     if (Date.now() > untilMs)
       throw new MusterError(

@@ -36,3 +36,7 @@ export function parseDurationMs(text: string): number {
   if (match === null || Number(match[1]) === 0) throw usage(`"${text}" is no duration; write 30s, 5m or 1h.`);
   return Math.round(Number(match[1]) * unitMs[match[2] ?? 's']!);
 }
+
+/** For a command that somebody is told to run: `--env ci `, nothing for the environment that is meant anyway. */
+export const environmentFlag = ({ name }: { readonly name: string }): string =>
+  name === 'dev' ? '' : `--env ${name} `;

@@ -5,7 +5,7 @@ import { plainTable, tableText } from '../drawing/table.ts';
 import { stateDirectory } from '../environment/paths.ts';
 import { secretsFile } from '../environment/variables.ts';
 import { brokersOutside, placements, reachFromHost } from '../stacks/config/index.ts';
-import { paint } from './terminal.ts';
+import { environmentFlag, paint } from './terminal.ts';
 
 /** The table of addresses with the next commands. */
 export function whereToLook(
@@ -45,7 +45,7 @@ export function whereToLook(
     const inbox = join(stateDirectory(environment.name), 'log-inbox');
     table.push(['log inbox', inbox, paint('dim', 'JSON lines in purchase/ and promo_behavior/')]);
   }
-  const flag = environment.name === 'dev' ? '' : `--env ${environment.name} `;
+  const flag = environmentFlag(environment);
   const next = [
     [`./muster ${flag}status`, 'is it well?'],
     [`./muster ${flag}trace --last promotion`, 'one purchase, from the request to its promotion'],

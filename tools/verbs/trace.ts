@@ -4,7 +4,7 @@ import { findTrace, searchTraces, traceById } from '../../environment/jaeger.ts'
 import { buildTree, type JaegerTrace, linkedTraceIds, renderTree } from '../../environment/trace-tree.ts';
 import { MusterError } from '../../workers/base/errors.ts';
 import { bestTrace, journeys, servicesOf } from '../journeys.ts';
-import { colour, say, sayJson, usage } from '../terminal.ts';
+import { colour, environmentFlag, say, sayJson, usage } from '../terminal.ts';
 import { addVerb, type VerbContext } from '../verb.ts';
 
 const known = Object.keys(journeys).join(', ');
@@ -38,9 +38,9 @@ export function addTrace(program: Command): void {
       }
       const { columns = 120 } = process.stdout;
       say(renderTree(buildTree(traces), { colour, width: columns }));
-      const { name } = context.environment;
-      const env = name === 'dev' ? '' : `--env ${name} `;
-      process.stderr.write(`What was logged on the way: ./muster ${env}logs --trace ${traces[0]!.traceID}\n`);
+      process.stderr.write(
+        `What was logged on the way: ./muster ${environmentFlag(context.environment)}logs --trace ${traces[0]!.traceID}\n`,
+      );
       return undefined;
     },
   });
