@@ -15,6 +15,7 @@ import { checkMembers, memberTopics } from './members.ts';
 import { checkMoney, type MoneyTold } from './money.ts';
 import { checkOrders, type OrderClaims, type OrdersTold, orderTopics } from './orders.ts';
 import { type BankPlace, checkPay, type PayTold } from './pay.ts';
+import { checkPayments, paymentTopics } from './payments.ts';
 import { checkPromotion, type SentMessage } from './promotion.ts';
 import { openReader, type Reader } from './reading.ts';
 import { checkSagas } from './sagas.ts';
@@ -46,8 +47,8 @@ const watches = {
   foreign: { topics: foreignTopics, groups: [] },
   // What their groups do is in stores: there is no record to hold a commit against.
   orders: { topics: orderTopics, groups: [] },
-  money: { topics: memberTopics, groups: [] },
-  pay: { topics: memberTopics, groups: [] },
+  money: { topics: [...memberTopics, ...paymentTopics], groups: [] },
+  pay: { topics: [...memberTopics, ...paymentTopics], groups: [] },
   // Its store says what it has; the topic is only the way there.
   logs: { topics: [], groups: [] },
 } satisfies Record<string, Watch>;
@@ -150,7 +151,15 @@ export async function beginCheck(
     const verdicts: Verdict[] = [];
     /** Looks until it is right, or will not get right any more: only what stays is a finding. */
     async function patiently(
-      subject: Subject | 'members' | 'banking' | 'sagas' | 'settlements' | 'snapshots' | 'stores',
+      subject:
+        | Subject
+        | 'members'
+        | 'banking'
+        | 'sagas'
+        | 'payments'
+        | 'settlements'
+        | 'snapshots'
+        | 'stores',
       look: () => Promise<Verdict>,
     ): Promise<void> {
       for (const untilMs = Date.now() + patienceMs; ; await sleep(1_000)) {
@@ -240,6 +249,10 @@ export async function beginCheck(
         // The rows first: what they say was told by then.
         const rows = await stores.members(startedAt);
         return checkMembers(rows, memberTopics.flatMap(await read()), personal);
+      });
+      await patiently('payments', async () => {
+        const rows = await stores.payments(startedAt);
+        return checkPayments(rows, paymentTopics.flatMap(await read()), personal);
       });
       await patiently('banking', async () => {
         const rows = await stores.firmbankings(startedAt);

@@ -1,4 +1,4 @@
-/** Rows of what is carried out step by step, over three databases, in one view: a part for each capability. */
+/** Rows of what is carried out step by step, over several databases, in one view: a part for each capability. */
 import type { DatabaseName } from '../../catalog/tables.ts';
 import type { Saga, SagaRows } from './sagas.ts';
 
@@ -19,9 +19,14 @@ export async function sagaRows(ask: Ask, schemaOf: SchemaOf, since: string): Pro
      FROM ${schemaOf('money')}.ledger_account`,
   );
   return {
-    sagas: [...(await recharges(stage)), ...(await remittances(stage)), ...(await settlements(stage))],
+    sagas: [
+      ...(await recharges(stage)),
+      ...(await remittances(stage)),
+      ...(await slips(stage)),
+      ...(await settlements(stage)),
+    ],
     legs: await legs(stage),
-    payments: await payments(stage),
+    payments: await firmbankings(stage),
     accounts: new Map(accounts.map(({ id, ...account }) => [id, account])),
   };
 }
@@ -116,6 +121,45 @@ async function remittances({ ask, schemaOf, since }: Stage): Promise<readonly Sa
   });
 }
 
+/** A payment goes to what we owe merchants, and a refund comes back from there. */
+async function slips({ ask, schemaOf, since }: Stage): Promise<readonly Saga[]> {
+  const rows = await ask<{
+    id: string;
+    kind: 'PAYMENT' | 'REFUND';
+    paymentId: string;
+    customer: string;
+    merchant: string;
+    amountMinor: number;
+    state: string;
+    isNew: number;
+    transferId: string | null;
+    rechargeId: string | null;
+  }>(
+    `SELECT HEX(slip_id) AS id, kind, HEX(payment_id) AS paymentId, customer, merchant, amount_minor AS amountMinor, state,
+       ${isNew}, HEX(transfer_id) AS transferId, HEX(recharge_id) AS rechargeId
+     FROM ${schemaOf('payment')}.slip WHERE ${recent}`,
+    [since, since],
+  );
+  return rows.map(({ id, kind, customer, merchant, amountMinor, state, ...row }) => {
+    const isPayment = kind === 'PAYMENT';
+    const [from, to] = isPayment ? [customer, 'house:merchants'] : ['house:merchants', customer];
+    return {
+      kind: isPayment ? 'payment' : 'refund',
+      id: uuid(id),
+      state,
+      isNew: row.isNew === 1,
+      account: customer,
+      merchant,
+      ...(isPayment ? {} : { paymentId: uuid(row.paymentId) }),
+      amountMinor,
+      legs: [{ transferId: uuidOr(row.transferId), from, to, amountMinor }],
+      payment: undefined,
+      holds: [],
+      rechargeId: uuidOr(row.rechargeId),
+    };
+  });
+}
+
 /** What the bank has paid out is booked, and our commission: below zero it is given back. */
 async function settlements({ ask, schemaOf, since }: Stage): Promise<readonly Saga[]> {
   const rows = await ask<{
@@ -182,7 +226,7 @@ async function legs({ ask, schemaOf, since }: Stage): Promise<SagaRows['legs']> 
   }));
 }
 
-async function payments({ ask, schemaOf, since }: Stage): Promise<SagaRows['payments']> {
+async function firmbankings({ ask, schemaOf, since }: Stage): Promise<SagaRows['payments']> {
   const rows = await ask<Omit<SagaRows['payments'][number], 'isNew'> & { isNew: number }>(
     `SELECT HEX(firmbanking_id) AS firmbankingId, from_owner AS \`from\`, to_owner AS \`to\`, amount_minor AS amountMinor,
        state, ${isNew}

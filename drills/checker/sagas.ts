@@ -5,7 +5,7 @@
  */
 import { type Finding, found, type Verdict } from './verdict.ts';
 
-/** Money from one account of the ledger to another: pseudonyms of members, or `house:bank`, `house:fee`. */
+/** Money from one account of the ledger to another: pseudonyms of members, or `house:bank`, `house:fee`, `house:merchants`. */
 export interface Leg {
   /** Null: it names none. */
   readonly transferId: string | null;
@@ -24,14 +24,18 @@ export interface Payment {
 
 /** Something accepted, and what it must have moved when it is DONE; nothing of it when it is FAILED, or CARRIED or STOPPED. */
 export interface Saga {
-  readonly kind: 'recharge' | 'remittance' | 'settlement';
+  readonly kind: 'recharge' | 'remittance' | 'payment' | 'refund' | 'settlement';
   readonly id: string;
   /** DONE, one of those in which nothing has moved, or one of those that are under way. */
   readonly state: string;
   /** It had not ended before the run began: only then it is judged. */
   readonly isNew: boolean;
-  /** Whose it is: a pseudonym. */
+  /** Whose it is: a pseudonym. Of a refund the customer's, who gets it. */
   readonly account: string;
+  /** Of a payment or a refund: the merchant's pseudonym. */
+  readonly merchant?: string;
+  /** Of a refund: the payment that it takes back. */
+  readonly paymentId?: string;
   readonly amountMinor: number;
   readonly legs: readonly Leg[];
   readonly payment: Payment | undefined;
@@ -64,7 +68,7 @@ export function checkSagas(rows: SagaRows): Verdict {
   return {
     subject: 'sagas',
     acked: 0,
-    looked: `${judged.length} recharges, remittances and settlements`,
+    looked: `${judged.length} recharges, remittances, payments, refunds and settlements`,
     inDoubt: 0,
     repeats: 0,
     findings: [
@@ -115,7 +119,14 @@ const isSame = (a: Omit<Leg, 'transferId'>, b: Omit<Leg, 'transferId'>): boolean
   a.from === b.from && a.to === b.to && a.amountMinor === b.amountMinor;
 
 /** What only they book under. */
-const ownReasons: ReadonlySet<string> = new Set(['recharge', 'payout', 'fee', 'settlement']);
+const ownReasons: ReadonlySet<string> = new Set([
+  'recharge',
+  'payout',
+  'fee',
+  'payment',
+  'refund',
+  'settlement',
+]);
 
 /** What moved, and is named by nothing that was accepted, or by two. */
 function unnamed({ sagas, legs, payments }: SagaRows): readonly Finding[] {

@@ -7,6 +7,8 @@ import { type DatabaseName, platformDatabases } from '../../catalog/tables.ts';
 import type { FirmbankingRow } from './banking.ts';
 import type { MemberRow } from './members.ts';
 import type { LedgerRows } from './money.ts';
+import { paymentRows } from './payment-rows.ts';
+import type { PaymentRows } from './payments.ts';
 import { type Ask, sagaRows, uuid } from './saga-rows.ts';
 import type { SagaRows } from './sagas.ts';
 import { settlementRows } from './settlement-rows.ts';
@@ -71,6 +73,8 @@ export interface Stores {
   snapshot(): Promise<readonly Snapshot[]>;
   /** What is carried out step by step, and what has moved since then and an hour before. */
   sagas(since: string): Promise<SagaRows>;
+  /** Payments and refunds of an hour before that on, and what settlement has of them. */
+  payments(since: string): Promise<PaymentRows>;
   /** All members, with their accounts. */
   members(since: string): Promise<readonly MemberRow[]>;
   /** Firm bankings that were under way since then, and those of ten minutes before. */
@@ -261,6 +265,7 @@ export function openStores(
       }));
     },
     sagas: (since) => inOneView((ask) => sagaRows(ask, schemaOf, since)),
+    payments: (since) => inOneView((ask) => paymentRows(ask, schemaOf, since)),
     async members(since) {
       type Flags = { readonly isNew: number; readonly hasMoney: number };
       const all = await rows<Omit<MemberRow, keyof Flags> & Flags>(
