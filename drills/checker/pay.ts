@@ -13,7 +13,7 @@ export interface PayTold {
     /** That put the first amount in: its account is that member's. */
     readonly transferId: string;
     readonly amountMinor: number;
-    /** Where it recharges from, and who it sends to: accounts at banks that nobody else uses. */
+    /** Where it recharges from, and who it sends to (of a merchant: where it is paid out to): accounts at banks that nobody else uses. */
     readonly bank: BankPlace;
     readonly payee: BankPlace;
   }[];
@@ -21,13 +21,20 @@ export interface PayTold {
     readonly kind: Saga['kind'];
     /** As answered, each time that it was sent. */
     readonly ids: readonly string[];
+    /** Of a refund the customer, who gets it. */
     readonly from: string;
+    /** Of a payment and its refunds: who is paid. */
+    readonly merchant?: string;
+    /** Of a refund: the payment that it takes back. */
+    readonly paymentId?: string;
     readonly amountMinor: number;
     readonly owes: 'refused' | 'ended' | 'DONE' | 'FAILED';
     readonly outcome: 'accepted' | 'refused' | 'failed';
     /** Undefined: nobody said. */
     readonly end: 'DONE' | 'FAILED' | undefined;
   }[];
+  /** Settlements of merchants of the run, as staff was told at last. */
+  readonly settlements: readonly { readonly id: string; readonly merchant: string; readonly state: string }[];
 }
 
 export interface BankPlace {
@@ -65,6 +72,7 @@ export function checkPay(inputs: PayInputs): Verdict {
           : [],
       ),
       ...checkAsked(told, rows.sagas, accountOf),
+      ...checkSettled(told, rows.sagas, accountOf),
       ...checkBalances(inputs, accountOf),
       ...(banksSumMinor === 0
         ? []
@@ -83,11 +91,15 @@ function checkAsked({ asked }: PayTold, sagas: readonly Saga[], accountOf: Accou
   const unasked = new Map(
     sagas.flatMap((saga) => (ours.has(saga.account) ? [[`${saga.kind} ${saga.id}`, saga] as const] : [])),
   );
-  // Recharged by the platform itself, for a remittance that names it.
-  for (const { rechargeId } of sagas) unasked.delete(`recharge ${rechargeId}`);
+  // Recharged by the platform itself, for a remittance or payment that names it; settled for a merchant by staff or schedule.
+  for (const { kind, id, rechargeId } of sagas) {
+    unasked.delete(`recharge ${rechargeId}`);
+    if (kind === 'settlement') unasked.delete(`settlement ${id}`);
+  }
   const inDoubt = new Set<string>();
-  for (const { kind, ids, from, amountMinor, owes, outcome, end } of asked) {
-    if (outcome === 'failed') inDoubt.add(`${kind} ${amountMinor}`);
+  for (const one of asked) {
+    const { kind, ids, from, merchant, paymentId, amountMinor, owes, outcome, end } = one;
+    if (outcome === 'failed') inDoubt.add(inWords(one));
     const [id = `${amountMinor} minor units`] = ids;
     const out = (what: Finding['kind'], detail: string) => findings.push(found(what, id, detail));
     if (new Set(ids).size > 1) out('doubled', 'the same request was accepted as two');
@@ -102,6 +114,8 @@ function checkAsked({ asked }: PayTold, sagas: readonly Saga[], accountOf: Accou
     }
     if (saga.account !== accountOf.get(from) || saga.amountMinor !== amountMinor)
       out('wrong', "is another amount than was asked for, or somebody else's");
+    if (saga.paymentId !== paymentId || (merchant !== undefined && saga.merchant !== accountOf.get(merchant)))
+      out('wrong', 'is of another payment or merchant than was asked for');
     if (end !== undefined && end !== saga.state)
       out('wrong', `its member was told ${end}, and it is ${saga.state}`);
     if (end === undefined && saga.state !== 'DONE' && saga.state !== 'FAILED')
@@ -110,10 +124,44 @@ function checkAsked({ asked }: PayTold, sagas: readonly Saga[], accountOf: Accou
       out('wrong', `is ${saga.state}, and had to be ${owes}`);
   }
   // One in doubt may be there, once.
-  for (const { kind, id, amountMinor } of unasked.values())
-    if (!inDoubt.delete(`${kind} ${amountMinor}`))
-      findings.push(found('from-nowhere', id, `nobody has asked for this ${kind} of ${amountMinor}`));
+  for (const saga of unasked.values())
+    if (!inDoubt.delete(inWords(saga)))
+      findings.push(
+        found('from-nowhere', saga.id, `nobody has asked for this ${saga.kind} of ${saga.amountMinor}`),
+      );
   return findings;
+}
+
+/** No two of a run are asked for with the same. */
+const inWords = ({ kind, amountMinor, paymentId }: Pick<Saga, 'kind' | 'amountMinor' | 'paymentId'>) =>
+  `${kind} ${amountMinor} ${paymentId}`;
+
+/** Each settlement that staff was told of is there, of that merchant, and has ended so. */
+function checkSettled(
+  { settlements }: PayTold,
+  sagas: readonly Saga[],
+  accountOf: Accounts,
+): readonly Finding[] {
+  const byId = new Map(sagas.flatMap((saga) => (saga.kind === 'settlement' ? [[saga.id, saga]] : [])));
+  return settlements.flatMap(({ id, merchant, state }) => {
+    const saga = byId.get(id);
+    if (saga === undefined)
+      return [found('lost', id, 'staff was told of this settlement, and it is not there')];
+    if (saga.account !== accountOf.get(merchant))
+      return [found('wrong', id, 'is the settlement of another merchant than was told')];
+    const hasEnded = (one: string) => one === 'DONE' || one === 'CARRIED';
+    if (!hasEnded(saga.state))
+      return [
+        found(
+          'lost',
+          id,
+          `is ${saga.state}, and banks are as they should be: nobody has carried it to its end`,
+        ),
+      ];
+    return hasEnded(state) && state !== saga.state
+      ? [found('wrong', id, `staff was told ${state}, and it is ${saga.state}`)]
+      : [];
+  });
 }
 
 /** Each member has what was put in and came, less what went, here and at the bank. */

@@ -123,6 +123,7 @@ const judged = (
           },
         ],
         asked: list,
+        settlements: [],
       },
       rows: rows(),
       balances: new Map([['alice', 5_507]]),
@@ -162,4 +163,107 @@ test('each difference between what members were told and what is there is found'
     ['ledger u_1'],
   );
   t.deepEqual(judged([asked()], { rows: rows({ legs: rows().legs.slice(1) }) }), ['lost t0', 'wrong m1']);
+});
+
+const paid = (differences: Partial<Saga> = {}): Saga => ({
+  ...payout({ kind: 'payment', id: 'p1', account: 'u_1', amountMinor: 300, holds: [], rechargeId: null }),
+  merchant: 'u_shop',
+  legs: [{ transferId: 't5', from: 'u_1', to: 'house:merchants', amountMinor: 300 }],
+  payment: undefined,
+  ...differences,
+});
+const refunded = (differences: Partial<Saga> = {}): Saga => ({
+  ...paid({ kind: 'refund', id: 'b1', amountMinor: 100 }),
+  paymentId: 'p1',
+  legs: [{ transferId: 't6', from: 'house:merchants', to: 'u_1', amountMinor: 100 }],
+  ...differences,
+});
+const atShop = (sagas: readonly Saga[], legs = ['t5', 't6']): SagaRows =>
+  rows({
+    sagas,
+    payments: [],
+    legs: [
+      { ...first, amountMinor: 1_000 },
+      { transferId: 'ts', from: 'house:bank', to: 'u_shop', amountMinor: 7, reason: 'increase' },
+      ...legs.map((transferId) => ({
+        ...(transferId === 't5' ? paid() : refunded()).legs[0]!,
+        transferId,
+        reason: transferId === 't5' ? 'payment' : 'refund',
+      })),
+    ],
+    accounts: new Map([
+      ['u_1', { balanceMinor: 800, heldMinor: 0 }],
+      ['u_shop', { balanceMinor: 7, heldMinor: 0 }],
+    ]),
+  });
+
+test('a payment and its refund move what they say once, and nothing when they fail', (t) => {
+  const judge = (sagas: readonly Saga[], legs?: string[]) => told(checkSagas(atShop(sagas, legs)));
+  t.deepEqual(judge([paid(), refunded()]), []);
+  t.deepEqual(judge([paid(), refunded({ state: 'TRANSFER' })]), ['lost b1']);
+  t.deepEqual(judge([paid(), refunded()], ['t5']), ['lost b1']);
+  t.deepEqual(judge([paid(), refunded({ state: 'FAILED' })]), ['from-nowhere t6']);
+  t.deepEqual(judge([paid({ state: 'FAILED', legs: [] })], ['t5']), ['from-nowhere t5']);
+  t.deepEqual(judge([paid(), paid({ id: 'p2' }), refunded()]), ['doubled p2']);
+  t.deepEqual(judge([paid({ legs: [{ ...paid().legs[0]!, amountMinor: 299 }] }), refunded()]), ['wrong p1']);
+});
+
+test('payments and refunds are those that were asked for, of that merchant and payment; settlements ended as staff was told', (t) => {
+  const payment = { kind: 'payment', ids: ['p1'], amountMinor: 300, merchant: 'shop' } as const;
+  const refund = { ...payment, kind: 'refund', ids: ['b1'], amountMinor: 100, paymentId: 'p1' } as const;
+  const settlement = (state: string): Saga => ({
+    ...paid({ kind: 'settlement', id: 's1', account: 'u_shop', amountMinor: 200, legs: [] }),
+    state,
+  });
+  const look = (
+    list: readonly Partial<PayTold['asked'][number]>[],
+    sagas: readonly Saga[] = [paid(), refunded()],
+    settlements: PayTold['settlements'] = [],
+  ) =>
+    told(
+      checkPay({
+        told: {
+          members: ['alice', 'shop'].map((memberId, index) => ({
+            memberId,
+            transferId: ['t0', 'ts'][index]!,
+            amountMinor: [1_000, 7][index]!,
+            bank: place('1', 0),
+            payee: place('2', 0),
+          })),
+          asked: list.map(asked),
+          settlements,
+        },
+        rows: atShop(sagas),
+        balances: new Map([
+          ['alice', 800],
+          ['shop', 7],
+        ]),
+        atBanks: new Map([
+          ['b 1', 0],
+          ['b 2', 0],
+        ]),
+        banksSumMinor: 0,
+      }),
+    );
+  t.deepEqual(look([payment, refund]), []);
+  t.deepEqual(look([payment, { ...refund, outcome: 'failed', ids: [], end: undefined }]), []);
+  t.deepEqual(look([payment, { ...refund, outcome: 'failed', ids: [], end: undefined, paymentId: 'p2' }]), [
+    'from-nowhere b1',
+  ]);
+  t.deepEqual(look([payment]), ['from-nowhere b1']);
+  t.deepEqual(look([payment, { ...refund, owes: 'refused' }]), ['wrong b1']);
+  t.deepEqual(look([payment, { ...refund, paymentId: 'p2' }]), ['wrong b1']);
+  t.deepEqual(look([{ ...payment, merchant: 'alice' }, refund]), ['wrong p1']);
+  t.deepEqual(look([payment, refund], [paid({ merchant: 'u_other' }), refunded()]), ['wrong p1']);
+
+  const settled = (state: string, said: string, merchant = 'shop') =>
+    look([payment, refund], [paid(), refunded(), settlement(state)], [{ id: 's1', merchant, state: said }]);
+  t.deepEqual(settled('DONE', 'DONE'), []);
+  t.deepEqual(settled('CARRIED', 'PAYOUT'), [], 'it ended after somebody looked');
+  t.deepEqual(settled('STOPPED', 'STOPPED'), ['lost s1']);
+  t.deepEqual(settled('DONE', 'CARRIED'), ['wrong s1']);
+  t.deepEqual(settled('DONE', 'DONE', 'alice'), ['wrong s1']);
+  t.deepEqual(look([payment, refund], undefined, [{ id: 's1', merchant: 'shop', state: 'DONE' }]), [
+    'lost s1',
+  ]);
 });

@@ -1,25 +1,40 @@
 /**
- * The load `pay` against the real routes and workers of money, banking and remittance on a real database (MYSQL_*), with a bank
- * that misbehaves: what it says and what the rows say agree. An entrance that breaks a promise is caught by the judges.
+ * The load `pay` against the real routes and workers of money, banking, remittance, payment and settlement on a real database
+ * (MYSQL_*), with a bank that misbehaves: what it says and what the rows say agree. An entrance that breaks a promise is caught by
+ * the judges.
  */
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { text } from 'node:stream/consumers';
 import test, { type ExecutionContext } from 'ava';
+import type { PaymentEvent } from '../../catalog/events/payment.ts';
+import { daysOf } from '../../workers/base/days.ts';
 import { createRegistry } from '../../workers/base/metrics.ts';
 import { operatorToken, startTestHttp } from '../../workers/http/testing.ts';
 import { testLog } from '../../workers/kafka/testing.ts';
 import { eventsOf, openWorld, pseudonymKey, startPay, type World } from '../../workers/pay.fixture.ts';
+import { registerPaymentRoutes } from '../../workers/payment/routes.ts';
+import { paymentStore } from '../../workers/payment/store.ts';
 import { callsOf } from '../../workers/platform/move-calls.ts';
 import { readEnd } from '../../workers/platform/move-ends.ts';
 import { carryOut } from '../../workers/platform/move-work.ts';
 import { registerRemittanceRoutes } from '../../workers/remittance/routes.ts';
 import { remittanceStore } from '../../workers/remittance/store.ts';
+import { readPayoutEnd } from '../../workers/settlement/events.ts';
+import { lineStore } from '../../workers/settlement/lines.ts';
+import { registerSettlementRoutes } from '../../workers/settlement/routes.ts';
+import { runStore } from '../../workers/settlement/runs.ts';
+import { callsOf as settlementCalls } from '../../workers/settlement/services.ts';
+import { slipStore } from '../../workers/settlement/slips.ts';
+import { carryOut as settle } from '../../workers/settlement/work.ts';
 import { openPay } from '../../workers/traffic/pay.ts';
 import { atBanksOf, balancesOf } from '../checker/claims.ts';
 import { checkPay } from '../checker/pay.ts';
+import { checkPayments } from '../checker/payments.ts';
 import { checkSagas } from '../checker/sagas.ts';
+import { seen } from '../checker/seen.fixture.ts';
+import { checkSettlements } from '../checker/settlements.ts';
 import { openStores } from '../checker/stores.ts';
 
 let world: World;
@@ -37,53 +52,70 @@ interface Request {
 }
 type Answer = { readonly status: number; readonly body: string } | undefined;
 
-/** Remittances as a server of their own beside money and banking, and everything that carries out; its address. */
-async function serve(t: ExecutionContext, pay: Awaited<ReturnType<typeof startPay>>): Promise<string> {
-  const { clock, registry, way, serviceToken } = pay;
+/** Remittances, payments and settlements as a server of their own beside money and banking, and everything that carries out. */
+async function serve(t: ExecutionContext, pay: Awaited<ReturnType<typeof startPay>>) {
+  const { clock, registry, way, serviceToken: token } = pay;
   const remittances = remittanceStore({ database: async () => world.of('remittance'), clock });
+  const payments = paymentStore({ database: async () => world.of('payment'), clock });
+  const settlement = { database: async () => world.of('settlement'), clock, ...daysOf('Asia/Seoul') };
+  const [slips, runs, lines] = [slipStore(settlement), runStore(settlement), lineStore(settlement)];
+  await slips.setDefaultRate(300);
   const http = await startTestHttp({ processName: 'pay', log: testLog, registry: createRegistry() });
-  registerRemittanceRoutes(http.app as never, { remittances, pseudonymKey, feeMinor: 500, onAccepted() {} });
+  const routes = { pseudonymKey, onAccepted() {} };
+  registerRemittanceRoutes(http.app as never, { ...routes, remittances, feeMinor: 500 });
+  registerPaymentRoutes(http.app as never, { ...routes, payments });
+  registerSettlementRoutes(http.app as never, { ...routes, slips, runs, lines });
   await http.open();
-  const { baseUrl } = way;
-  const makeCall = callsOf({
-    moneyUrl: baseUrl,
-    bankingUrl: baseUrl,
-    token: serviceToken,
-    timeoutMs: 2_000,
-    registry,
-    leftAloneMs: 100,
-  });
-  const sagas = carryOut({
-    what: 'remittances',
-    moves: remittances,
-    makeCall,
-    leaseMs: 20_000,
-    log: testLog,
-    onChange() {},
-    everyMs: 20,
-  });
+  const [moneyUrl, bankingUrl] = [way.baseUrl, way.baseUrl];
+  const calls = { moneyUrl, bankingUrl, token, timeoutMs: 2_000, registry, leftAloneMs: 100 };
+  const how = { leaseMs: 20_000, log: testLog, registry, everyMs: 20, onChange() {} };
+  const makeCall = callsOf(calls);
+  const working = [
+    carryOut({ ...how, what: 'remittances', moves: remittances, makeCall }),
+    carryOut({ ...how, what: 'payments', moves: payments, makeCall }),
+    settle({ ...how, runs, lines, makeCall: settlementCalls({ ...calls, stateOf: slips.stateOf }) }),
+  ];
   pay.recharge();
   pay.sendToBanks();
   const ended = new AbortController();
   const told = (async () => {
     while (!ended.signal.aborted) {
       await pay.tell();
-      for (const record of [
-        ...(await eventsOf(world, 'money', 'recharge-events')),
-        ...(await eventsOf(world, 'banking', 'firmbanking-events')),
-      ])
+      const decided = await eventsOf(world, 'banking', 'firmbanking-events');
+      for (const record of [...(await eventsOf(world, 'money', 'recharge-events')), ...decided]) {
         await remittances.told(readEnd(record), record.message);
+        await payments.told(readEnd(record), record.message);
+      }
+      for (const record of decided) await lines.told(readPayoutEnd(record));
+      await slips.take(await paymentEvents());
       await new Promise((resolve) => setTimeout(resolve, 200));
     }
   })();
   t.teardown(async () => {
     ended.abort();
     await told;
-    await sagas.stop();
+    await Promise.all(working.map((one) => one.stop()));
     await http.close(100);
   });
-  return `http://127.0.0.1:${http.address().port}`;
+  return {
+    url: `http://127.0.0.1:${http.address().port}`,
+    /** As membership tells of a new merchant. */
+    async follow(merchant: string) {
+      const changedAt = new Date().toISOString();
+      const known = {
+        member: merchant,
+        district: 'Jung-gu',
+        state: 'ACTIVE',
+        version: 1,
+        changedAt,
+      } as const;
+      for (const each of [payments, slips]) await each.follow([{ ...known, type: 'MERCHANT' }]);
+    },
+  };
 }
+
+const paymentEvents = async (): Promise<readonly PaymentEvent[]> =>
+  (await eventsOf(world, 'payment', 'payment-events')).map(({ value }) => JSON.parse(value.toString()));
 
 /** Sends for some seconds through an entrance that treats what members ask for so (undefined: no answer), and judges. */
 async function judged(
@@ -93,7 +125,7 @@ async function judged(
 ) {
   t.timeout(240_000);
   const pay = await startPay(t, world);
-  const remittanceUrl = await serve(t, pay);
+  const others = await serve(t, pay);
   let asked = 0;
   const server = createServer(async (request, response) => {
     const path = request.url!;
@@ -106,10 +138,12 @@ async function judged(
     const forward = async (): Promise<NonNullable<Answer>> => {
       // Membership is not part of this: whoever joins is a member.
       if (path === '/pay/members') {
-        const { memberId } = await pay.member(JSON.parse(one.body).name);
+        const { name, type } = JSON.parse(one.body);
+        const { memberId, account } = await pay.member(name);
+        if (type === 'MERCHANT') await others.follow(account);
         return { status: 201, body: JSON.stringify({ memberId }) };
       }
-      const base = path.startsWith('/pay/remittances') ? remittanceUrl : pay.way.baseUrl;
+      const base = /^\/pay\/(remittances|payments|settlements)/.test(path) ? others.url : pay.way.baseUrl;
       const answer = await fetch(`${base}${path}`, {
         method: one.method,
         headers,
@@ -117,7 +151,8 @@ async function judged(
       });
       return { status: answer.status, body: await answer.text() };
     };
-    const isAsking = one.method === 'POST' && /^\/pay\/(remittances|money\/recharges)$/.test(path);
+    const isAsking =
+      one.method === 'POST' && /^\/pay\/(remittances|money\/recharges|payments(\/.+)?)$/.test(path);
     const answer = await (isAsking ? treat({ ...one, forward, number: asked++ }) : forward()).catch(
       () => undefined,
     );
@@ -166,7 +201,17 @@ async function judged(
     problems: told.problems,
     endMs: told.endMs,
   });
-  return { told, verdict, sagas: checkSagas(rows), snapshot: await stores.snapshot() };
+  const events = (await paymentEvents()).map((event, offset) =>
+    seen({ topic: 'payment-events', offset, key: `merchant:${event.merchantId}`, value: event }),
+  );
+  return {
+    told,
+    verdict,
+    sagas: checkSagas(rows),
+    payments: checkPayments(await stores.payments(since), events, [`run-${run}-`]),
+    settlements: checkSettlements(await stores.settlements()),
+    snapshot: await stores.snapshot(),
+  };
 }
 const kinds = ({ findings }: { readonly findings: readonly { readonly kind: string }[] }) => [
   ...new Set(findings.map(({ kind }) => kind)),
@@ -175,13 +220,25 @@ const kinds = ({ findings }: { readonly findings: readonly { readonly kind: stri
 test.serial(
   'lost answers and bad banks: all that was accepted has ended, and moved what it says',
   async (t) => {
-    const { told, verdict, sagas, snapshot } = await judged(t, async ({ number, forward }) => {
-      if (number % 7 === 3) return { status: 503, body: '{}' };
-      const answer = await forward();
-      return number % 5 === 2 ? undefined : answer;
-    });
+    const { told, verdict, sagas, payments, settlements, snapshot } = await judged(
+      t,
+      async ({ number, forward }) => {
+        if (number % 7 === 3) return { status: 503, body: '{}' };
+        const answer = await forward();
+        return number % 5 === 2 ? undefined : answer;
+      },
+    );
     t.deepEqual(verdict.findings, []);
     t.deepEqual(sagas.findings, []);
+    t.deepEqual(payments.findings, []);
+    t.deepEqual(settlements.findings, []);
+    t.true(told.settlements.length > 0);
+    t.true(told.settlements.every(({ state }) => state === 'DONE' || state === 'CARRIED'));
+    const ends = (kind: string) =>
+      told.asked.filter((one) => one.kind === kind).map(({ end, owes }) => `${owes} ${end}`);
+    for (const kind of ['payment', 'refund'])
+      for (const end of ['DONE DONE', 'refused undefined'])
+        t.true(ends(kind).includes(end), `${kind} ${end}`);
     t.true(verdict.acked > 80, String(verdict.acked));
     t.true(verdict.repeats > 3, String(verdict.repeats));
     t.is(verdict.inDoubt, 0);

@@ -1,4 +1,4 @@
-/** Members of my-pay who recharge and remit while their banks misbehave, by the seed. They have joined before it begins. */
+/** Members of my-pay who recharge, remit and pay merchants while their banks misbehave, by the seed. They have joined before it begins. */
 import { openPay, type PayReport } from '../../workers/traffic/pay.ts';
 import { followProgress, type Part, type Seen, triesOf } from './load.ts';
 

@@ -52,7 +52,7 @@ export function addTraffic(program: Command): void {
       ],
       [
         'traffic pay --rate 20 --duration 1m',
-        'members of my-pay who recharge and send; then: has everything ended?',
+        'members of my-pay who recharge, send and pay merchants; then: has everything ended?',
       ],
     ],
     exits: ['failed', 'unavailable'],
@@ -246,8 +246,9 @@ async function orders({ signal, apiUrl, token }: Target, options: Options): Prom
 }
 
 async function pay({ environment, signal, token }: Target, options: Options): Promise<Exit | undefined> {
-  const [{ openPay, trafficBanks }, { reachFromHost }] = await Promise.all([
+  const [{ openPay, trafficBanks }, { hasSettled }, { reachFromHost }] = await Promise.all([
     import('../../workers/traffic/pay.ts'),
+    import('../../workers/traffic/pay-settlements.ts'),
     import('../../stacks/config/index.ts'),
   ]);
   const progress = progressLine();
@@ -261,7 +262,7 @@ async function pay({ environment, signal, token }: Target, options: Options): Pr
     signal,
   });
   const startedMs = performance.now();
-  const { asked, acceptMs, endMs, problems } = await world
+  const { asked, settlements, acceptMs, endMs, problems } = await world
     .run({
       rate: options.rate === undefined ? 5 : rateOf(options.rate),
       ...(options.duration === undefined ? {} : { durationMs: parseDurationMs(options.duration) }),
@@ -274,6 +275,7 @@ async function pay({ environment, signal, token }: Target, options: Options): Pr
     .finally(world.close);
   progress.end();
   const count = (is: (one: (typeof asked)[number]) => boolean) => asked.filter(is).length;
+  const unsettled = settlements.filter((one) => !hasSettled(one)).length;
   const open = count(({ outcome, end }) => outcome === 'accepted' && end === undefined);
   const wrong = count(
     ({ outcome, owes, end }) =>
@@ -282,9 +284,10 @@ async function pay({ environment, signal, token }: Target, options: Options): Pr
   );
   process.stdout.write(
     `${asked.length} asked: ${count(({ end }) => end === 'DONE')} done, ${count(({ end }) => end === 'FAILED')} failed as they may, ${count(({ outcome }) => outcome === 'refused')} refused, ${open} without an end, ${wrong} answered wrongly\n` +
+      `${settlements.length} settlements of merchants, ${unsettled} without an end\n` +
       times('accepted in', acceptMs) +
       times('ended in', endMs),
   );
   tellProblems(problems);
-  return open + wrong > 0 ? 'failed' : undefined;
+  return open + wrong + unsettled > 0 ? 'failed' : undefined;
 }

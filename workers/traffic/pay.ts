@@ -1,32 +1,31 @@
 /**
- * Members of my-pay who send each other money, bring some from their bank accounts and send some to other ones, at a rate; the
- * end of everything accepted is accounted for. Some have too little, so that it is recharged first or refused, one in ten is
- * sent twice at the same moment, and one in ten its key with another amount. The banks can be made to misbehave meanwhile.
+ * Members of my-pay who send each other money, pay merchants, bring some from their bank accounts and send some to other ones, at a
+ * rate; the end of everything accepted is accounted for. Some have too little, so that it is recharged first or refused, one in ten is
+ * sent twice at the same moment, and one in ten its key with another amount. Of what was paid some is given back (pay-refunds.ts), and
+ * staff settles now and then (pay-settlements.ts). The banks can be made to misbehave meanwhile.
  */
 import { randomUUID } from 'node:crypto';
-import { setTimeout as sleep } from 'node:timers/promises';
-import { type Answer, type Client, codeOf, openClient, type Percentiles, percentiles } from './client.ts';
+import { type Client, openClient, type Percentiles } from './client.ts';
 import { seededRandom } from './generate.ts';
 import { misbehave, openBanks } from './outside-banks.ts';
 import { keepPace } from './pace.ts';
+import { type Asking, openAsking, type Sent } from './pay-asking.ts';
+import { type JoinOptions, joinAll, type PayMember, type People } from './pay-members.ts';
+import { owedOf, type RefundPlan, refundPlans, refundsOf } from './pay-refunds.ts';
+import { type Settled, settledAll, settleNow } from './pay-settlements.ts';
+import { type Asked, mixed, type Pick, type Wish } from './pay-wishes.ts';
 
 /** Of traffic that is there to be looked at; they behave. */
 export const trafficBanks: readonly string[] = ['hana', 'kookmin'];
 
-export interface PayOptions {
+export interface PayOptions extends JoinOptions {
   /** For example http://127.0.0.1:8082 */
   readonly payUrl: string;
   /** Where the banks outside are told how to be, for example http://127.0.0.1:8081 */
   readonly outsideUrl: string;
   /** Of an operator, who may call for anybody. */
   readonly token: string;
-  /** Makes the names of people and their bank accounts; no other run's may be the same. At most 28 letters, digits and `-`. */
-  readonly prefix: string;
-  /** Banks that these members use; nobody else should, when they misbehave. */
-  readonly banks: readonly string[];
   readonly seed: number;
-  /** How long a request is tried again after 503 or a broken connection, and after the end an outcome waited for. Default 60,000. */
-  readonly retryForMs?: number;
   readonly signal?: AbortSignal;
 }
 
@@ -43,48 +42,11 @@ export interface PayRun {
   onAsked?(asked: Asked): void;
 }
 
-/** A member of this run, with what was first put into the account here and at the bank. */
-export interface PayMember {
-  readonly memberId: string;
-  /** That put the first amount in. */
-  readonly transferId: string;
-  readonly amountMinor: number;
-  readonly bank: BankPlace;
-  /** As registered at banking. */
-  readonly accountId: string;
-  /** An account of somebody else's that this member sends to. */
-  readonly payee: BankPlace & { readonly accountId: string };
-}
-
-export interface BankPlace {
-  readonly bank: string;
-  readonly accountNumber: string;
-  readonly depositMinor: number;
-}
-
-export type PayKind = 'recharge' | 'remittance';
-
-/** Something that a member has asked for. */
-export interface Asked {
-  readonly kind: PayKind;
-  /** As answered, each time that it was sent. */
-  readonly ids: readonly string[];
-  readonly from: string;
-  /** Minor units; nobody else of the run has asked for as much by the same kind. */
-  readonly amountMinor: number;
-  /** `ended`: DONE or FAILED, as banks and balances are. */
-  readonly owes: 'refused' | 'ended' | 'DONE' | 'FAILED';
-  /** `accepted`: 202; `refused`: 4xx; `failed`: never a final answer. */
-  readonly outcome: 'accepted' | 'refused' | 'failed';
-  /** How it ended, as its member was told; undefined: nobody said. */
-  readonly end: 'DONE' | 'FAILED' | undefined;
-  /** When it was first sent, UTC ms. */
-  readonly sentAtMs: number;
-}
-
 export interface PayReport {
   readonly members: readonly PayMember[];
   readonly asked: readonly Asked[];
+  /** Of the merchants of the run; none when it was ended by the signal. */
+  readonly settlements: readonly Settled[];
   /** From sending (the first try) to the acceptance, and from there to its end as seen by asking, ms. */
   readonly acceptMs: Percentiles | undefined;
   readonly endMs: Percentiles | undefined;
@@ -92,100 +54,11 @@ export interface PayReport {
   readonly problems: Readonly<Record<string, number>>;
 }
 
-/** What somebody is about to ask for. */
-interface Wish {
-  readonly kind: PayKind;
-  readonly from: PayMember;
-  readonly owes: Asked['owes'];
-  /** Of the request, beside the amount. */
-  readonly body: object;
-}
-
-interface People {
-  readonly rich: readonly PayMember[];
-  /** Little money, and a bank account to recharge from. */
-  readonly poor: readonly PayMember[];
-  readonly broke: PayMember;
-}
-
-const paths: Readonly<Record<PayKind, string>> = {
-  recharge: '/pay/money/recharges',
-  remittance: '/pay/remittances',
-};
-
-type Pick = <Item>(list: readonly Item[]) => Item;
-const send = (from: PayMember, owes: Asked['owes'], body: object): Wish => ({
-  kind: 'remittance',
-  from,
-  owes,
-  body: { from: from.memberId, ...body },
-});
-
-/** What people ask for, and how often. */
-const wishes: readonly { readonly share: number; readonly make: (people: People, pick: Pick) => Wish }[] = [
-  {
-    share: 30,
-    make({ rich }, pick) {
-      const from = pick(rich);
-      return send(from, 'DONE', { to: pick(rich.filter((one) => one !== from)).memberId });
-    },
-  },
-  {
-    share: 20,
-    make({ rich, poor }, pick) {
-      const from = pick(poor);
-      return send(from, 'ended', { to: pick(rich).memberId, rechargeFrom: from.accountId });
-    },
-  },
-  {
-    share: 15,
-    make({ rich }, pick) {
-      const from = pick(rich);
-      return send(from, 'ended', { toAccountId: from.payee.accountId });
-    },
-  },
-  {
-    share: 5,
-    make({ poor }, pick) {
-      const from = pick(poor);
-      return send(from, 'ended', { toAccountId: from.payee.accountId, rechargeFrom: from.accountId });
-    },
-  },
-  {
-    share: 20,
-    make({ rich, poor }, pick) {
-      const from = pick([...rich, ...poor]);
-      return {
-        kind: 'recharge',
-        from,
-        owes: 'ended',
-        body: { memberId: from.memberId, accountId: from.accountId },
-      };
-    },
-  },
-  { share: 4, make: ({ rich, broke }, pick) => send(broke, 'FAILED', { to: pick(rich).memberId }) },
-  { share: 3, make: ({ rich }, pick) => send(pick(rich), 'FAILED', { to: 'nobody' }) },
-  {
-    share: 3,
-    make({ rich }, pick) {
-      const from = pick(rich);
-      return send(from, 'refused', { to: from.memberId });
-    },
-  },
-];
-/** Each as often as its share is. */
-const mixed = wishes.flatMap(({ share, make }) => Array.from({ length: share }, () => make));
-
-/** More than any of them can send. */
-const richMinor = 100_000_000_000;
-/** Less than the least amount. */
-const poorMinor = 10;
-const atBankMinor = 100_000_000_000;
 const leastAmount = 1_000;
 /** Above all amounts that are in order. */
 const otherAmount = 50_000_000;
-const amountOf = (amountMinor: number) => ({ amountMinor, currency: 'KRW' });
-const newKey = () => ({ 'idempotency-key': randomUUID() });
+/** Staff settles with each so many wishes. */
+const settledWith = 100;
 
 export interface PayWorld {
   /** Lets members ask for things. Resolves when all that was accepted has ended, or nobody waits for it any more. */
@@ -195,7 +68,7 @@ export interface PayWorld {
 
 /** Lets members join, with money here and accounts at the banks. Rejects when that does not go well. */
 export async function openPay(options: PayOptions): Promise<PayWorld> {
-  const { token, retryForMs = 60_000, signal, seed, outsideUrl } = options;
+  const { token, retryForMs = 60_000, signal, outsideUrl } = options;
   const client = openClient({ apiUrl: options.payUrl, token, connections: 128, retryForMs, signal });
   const world = openClient({ apiUrl: outsideUrl, token, connections: 8 });
   const close = async () => {
@@ -204,13 +77,10 @@ export async function openPay(options: PayOptions): Promise<PayWorld> {
   };
   try {
     await openBanks(client, world, options);
-    const people: PayMember[] = [];
-    for (const [index, amountMinor] of [...Array(8).fill(richMinor), ...Array(4).fill(poorMinor)].entries())
-      people.push(await join(client, world, options, index, amountMinor));
-    const [rich, poor] = [people.slice(0, 8), people.slice(8, 11)];
+    const people = await joinAll(client, world, options);
     return {
       close,
-      run: (run) => runPay({ client, world, options, people: { rich, poor, broke: people[11]! }, seed }, run),
+      run: (run) => runPay({ client, world, options, people }, run),
     };
   } catch (error) {
     await close();
@@ -218,133 +88,53 @@ export async function openPay(options: PayOptions): Promise<PayWorld> {
   }
 }
 
-/** A new member, with an account here, one at a bank, and somebody to send to at another bank. */
-async function join(
-  client: Client,
-  world: Client,
-  { prefix, banks, retryForMs = 60_000 }: PayOptions,
-  index: number,
-  amountMinor: number,
-): Promise<PayMember> {
-  const name = `${prefix}-${index}`;
-  const made = (answer: Answer | undefined, field: string): string => {
-    if (answer?.status !== 201) throw new Error(`${field} of a member: ${answer && codeOf(answer)}`);
-    return String(answer.json[field]);
-  };
-  const place = async (which: string, bank: string, depositMinor: number): Promise<BankPlace> => {
-    const accountNumber = `${name}-${which}`;
-    const opened = await world.call('PUT', `/banks/${bank}/accounts/${accountNumber}`, { depositMinor });
-    if (opened.status !== 200) throw new Error(`no account at ${bank}: ${codeOf(opened)}`);
-    return { bank, accountNumber, depositMinor };
-  };
-  const person = { type: 'PERSON', name, email: `${name}@example.org`, address: `${name}-street 1` };
-  const joined = await client.insist(
-    '/pay/members',
-    { ...person, district: 'Gangnam-gu', password: randomUUID() },
-    newKey(),
-  );
-  const memberId = made(joined, 'memberId');
-  const register = async ({ bank, accountNumber }: BankPlace, more = {}) =>
-    made(
-      await client.insist('/pay/banking/accounts', { memberId, bank, accountNumber, ...more }, newKey()),
-      'accountId',
-    );
-  const bank = await place('a', banks[index % banks.length]!, atBankMinor);
-  const payee = await place('p', banks[(index + 1) % banks.length]!, 0);
-  const accountId = await register(bank);
-  const payeeId = await register(payee, { isPayee: true });
-  // The account follows by an event.
-  let put: Answer | undefined;
-  for (const untilMs = Date.now() + retryForMs; Date.now() < untilMs && put?.status !== 201; ) {
-    if (put !== undefined) await sleep(200);
-    put = await client.insist('/pay/money/increases', { memberId, amount: amountOf(amountMinor) }, newKey());
-  }
-  const transferId = made(put, 'transferId');
-  return { memberId, transferId, amountMinor, bank, accountId, payee: { ...payee, accountId: payeeId } };
-}
-
 interface Stage {
   readonly client: Client;
   readonly world: Client;
   readonly options: PayOptions;
   readonly people: People;
-  readonly seed: number;
 }
 
-async function runPay({ client, world, options, people, seed }: Stage, run: PayRun): Promise<PayReport> {
-  const { retryForMs = 60_000, signal } = options;
+/** Gives back of a payment that is DONE, by the one who was paid. */
+async function giveBack({ post, follow }: Asking, plan: RefundPlan, wish: Wish, paid: Sent): Promise<void> {
+  const { atOnce, after } = refundsOf(plan, paid.amountMinor);
+  const back = { ...wish, kind: 'refund', paymentId: paid.ids[0]!, body: {} } as const;
+  const parts = await Promise.all(atOnce.map((part) => post(back, part, randomUUID())));
+  const ending = owedOf(plan, parts).map(([one, owes]) => follow(one, owes));
+  // What is not answered may not be there: then there is more left.
+  if (parts.every(({ outcome }) => outcome === 'accepted'))
+    for (const more of after) ending.push(follow(await post(back, more, randomUUID()), 'refused'));
+  await Promise.all(ending);
+}
+
+async function runPay({ client, world, options, people }: Stage, run: PayRun): Promise<PayReport> {
+  const { retryForMs = 60_000, signal, seed } = options;
   const random = seededRandom(seed);
   const pick: Pick = (list) => list[Math.floor(random() * list.length)]!;
   const kept: Asked[] = [];
-  const acceptMs: number[] = [];
-  const endMs: number[] = [];
-  let accepted = 0;
+  const asking = openAsking(client, (asked) => (run.onAsked ?? ((one) => kept.push(one)))(asked), signal);
+  const { post, follow } = asking;
+  const merchants = people.merchants.map(({ memberId }) => memberId);
+  let settlements: readonly Settled[] = [];
   const ends = new Set<Promise<void>>();
-  /** Of the last one that was begun; nobody waits longer for an end. */
-  let waitsUntilMs = Number.POSITIVE_INFINITY;
-  const tell = (asked: Asked) => (run.onAsked === undefined ? kept.push(asked) : run.onAsked(asked));
-  const note = (list: number[], ms: number) => {
-    // Ten minutes at 200/s fit.
-    if (list.length < 120_000) list.push(ms);
-  };
-
-  const chosen = (): Wish => pick(mixed)(people, pick);
-
-  async function endOf(kind: PayKind, id: string): Promise<Asked['end']> {
-    const fromMs = performance.now();
-    for (let waitMs = 100; ; waitMs = Math.min(waitMs * 1.5, 2_000)) {
-      await sleep(waitMs);
-      const answer = await client.call('GET', `${paths[kind]}/${id}`).catch(() => undefined);
-      const { state } = (answer?.status === 200 ? answer.json : {}) as { state?: Asked['end'] };
-      if (state === 'DONE' || state === 'FAILED') {
-        note(endMs, performance.now() - fromMs);
-        return state;
-      }
-      if (performance.now() > waitsUntilMs || signal?.aborted === true) return undefined;
-    }
-  }
-
-  async function ask(
-    wish: Wish,
-    amountMinor: number,
-    key: string,
-    atOnce: number,
-  ): Promise<Asked['outcome']> {
-    const { kind, from, body, owes } = wish;
-    const sentAtMs = Date.now();
-    const answers = await Promise.all(
-      Array.from({ length: atOnce }, () =>
-        client.insist(paths[kind], { ...body, amount: amountOf(amountMinor) }, { 'idempotency-key': key }),
-      ),
-    );
-    const ids = answers.flatMap((one) => (one?.status === 202 ? [String(one.json[`${kind}Id`])] : []));
-    const outcome =
-      ids.length > 0 ? 'accepted' : answers.every((one) => one !== undefined) ? 'refused' : 'failed';
-    const asked = { kind, ids, from: from.memberId, amountMinor, owes, outcome, sentAtMs } as const;
-    if (outcome !== 'accepted') {
-      if (outcome === 'refused' && owes !== 'refused') client.problem(codeOf(answers[0]!));
-      tell({ ...asked, end: undefined });
-      return outcome;
-    }
-    accepted += 1;
-    note(acceptMs, answers.find((one) => one?.status === 202)!.tookMs);
-    // Whoever sends the next one does not wait for it.
-    const ending = endOf(kind, ids[0]!).then((end) => {
-      tell({ ...asked, end });
-      ends.delete(ending);
-    });
-    ends.add(ending);
-    return outcome;
-  }
 
   let number = 0;
   async function next(): Promise<void> {
     const n = number++;
-    const wish = chosen();
+    // Chosen before anybody waits: then the same seed chooses the same.
+    const wish = pick(mixed)(people, pick);
+    const plan = wish.kind === 'payment' ? pick(refundPlans) : 'none';
+    if (n % settledWith === settledWith / 2) await settleNow(client);
     const key = randomUUID();
-    const outcome = await ask(wish, leastAmount + n, key, n % 10 === 5 ? 2 : 1);
-    if (n % 10 === 7 && outcome === 'accepted')
-      await ask({ ...wish, owes: 'refused' }, otherAmount + n, key, 1);
+    const amountMinor = leastAmount + n;
+    const sent = await post(wish, amountMinor, key, n % 10 === 5 ? 2 : 1);
+    // Whoever sends the next one does not wait for it.
+    const ending = follow(sent, wish.owes)
+      .then((end) => (end === 'DONE' ? giveBack(asking, plan, wish, sent) : undefined))
+      .finally(() => ends.delete(ending));
+    ends.add(ending);
+    if (n % 10 === 7 && sent.outcome === 'accepted')
+      await follow(await post(wish, otherAmount + n, key), 'refused');
   }
 
   const untilMs = performance.now() + (run.durationMs ?? Number.POSITIVE_INFINITY);
@@ -352,21 +142,25 @@ async function runPay({ client, world, options, people, seed }: Stage, run: PayR
   const wellAgain = run.misbehave
     ? misbehave(world, options.banks, seededRandom(seed ^ 0x5bd1e995))
     : undefined;
-  const telling = setInterval(() => run.onProgress?.(accepted), 1_000);
+  const telling = setInterval(() => run.onProgress?.(asking.accepted()), 1_000);
   try {
     await keepPace(next, { rate: run.rate, connections: 1, over });
     await wellAgain?.();
-    waitsUntilMs = performance.now() + retryForMs;
+    asking.waitUntil(performance.now() + retryForMs);
     await Promise.all(ends);
+    if (signal?.aborted !== true) {
+      await settleNow(client);
+      settlements = await settledAll(client, merchants, { untilMs: performance.now() + retryForMs, signal });
+    }
   } finally {
     clearInterval(telling);
     await wellAgain?.();
   }
   return {
-    members: [...people.rich, ...people.poor, people.broke],
+    members: [...people.rich, ...people.poor, people.broke, ...people.merchants],
     asked: kept,
-    acceptMs: percentiles(acceptMs),
-    endMs: percentiles(endMs),
+    settlements,
+    ...asking.times(),
     problems: client.problems,
   };
 }
