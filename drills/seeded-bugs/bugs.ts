@@ -147,6 +147,19 @@ export const bugs: readonly SeededBug[] = [
     ],
     caughtAs: ['lost'],
   },
+  {
+    ...pay,
+    name: 'refunds-not-counted',
+    about: 'a payment does not know what has been refunded of it',
+    edits: [
+      {
+        file: 'workers/payment/store.ts',
+        find: '            await addRefunded(trx, paymentId, amountMinor);\n',
+        put: '',
+      },
+    ],
+    caughtAs: ['wrong', 'ledger'],
+  },
   // --- promotion
   {
     ...promotion,

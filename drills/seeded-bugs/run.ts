@@ -54,7 +54,7 @@ const groupsOf: Readonly<Record<SeededBug['process'], readonly ConsumerGroup[]>>
   promotion: [groups.promotionJoin],
   commerce: [groups.couponRequest, groups.orderRanking],
   api: [groups.orderRanking],
-  pay: [groups.moneyRecharges, groups.remittanceEnds],
+  pay: [groups.moneyRecharges, groups.remittanceEnds, groups.paymentEnds, groups.settlementSlips],
 };
 
 /** Runs one bug. The deployed process is stopped meanwhile. Throws MUSTER_DRILL_UNSTEADY, MUSTER_SEEDED_BUG, and what stopping throws. */
