@@ -968,6 +968,20 @@ test('who has left with a recharge under way keeps an account that nobody can us
   t.deepEqual(await judged(), []);
 });
 
+for (const [when, laterMs] of [
+  ['from the moment of the payment on', 0],
+  ['a millisecond later', 1],
+] as const)
+  test(`a rate of commission that was in force ${when}: the judge tells the slips that have another one`, async (t) => {
+    const { of, ids, judged } = await open(t, `wrongs_rates_${laterMs}`);
+    await sql`
+      INSERT INTO settlement_commission (merchant, from_at, rate_basis_points, set_by, set_at)
+      SELECT merchant, at + INTERVAL ${laterMs * 1_000} MICROSECOND, 200, 'test', at
+      FROM settlement_slip WHERE kind = 'PAID'`.execute(of('settlement'));
+    const wrong = [`wrong ${ids.paid}`, `wrong ${ids.refund}`];
+    t.deepEqual((await judged()).toSorted(), laterMs === 0 ? wrong.toSorted() : []);
+  });
+
 for (const [name, { does, breaks, told }] of Object.entries(wrongs))
   test(`${name}: ${does}; both tell it`, async (t) => {
     const stage = await open(t, `wrongs_${Object.keys(wrongs).indexOf(name)}`);

@@ -17,11 +17,15 @@ export async function settlementRows(
   const lines = await ask<Stored>(
     `SELECT HEX(l.line_id) AS id, l.state, l.paid_minor AS paidMinor, l.refunded_minor AS refundedMinor,
        l.commission_minor + l.carried_commission_minor AS commissionMinor, l.carried_minor AS carriedMinor,
-       l.net_minor AS netMinor, COALESCE(s.paid, 0) AS slipsPaidMinor, COALESCE(s.refunded, 0) AS slipsRefundedMinor
+       l.net_minor AS netMinor, COALESCE(s.paid, 0) AS slipsPaidMinor, COALESCE(s.refunded, 0) AS slipsRefundedMinor,
+       COALESCE(s.commission, 0) + l.carried_commission_minor AS slipsCommissionMinor
      FROM ${own}.settlement_run r JOIN ${own}.settlement_line l ON l.run_no = r.run_no
-     LEFT JOIN (SELECT period_no, merchant, currency, SUM(IF(kind = 'PAID', amount_minor, 0)) AS paid,
-         SUM(IF(kind = 'REFUNDED', amount_minor, 0)) AS refunded
-       FROM ${own}.settlement_slip GROUP BY period_no, merchant, currency) s
+     LEFT JOIN (SELECT period_no, merchant, currency, SUM(paid) AS paid, SUM(refunded) AS refunded,
+         SUM(SIGN(paid - refunded) * ((ABS(paid - refunded) * rate + 4999) DIV 10000)) AS commission
+       FROM (SELECT period_no, merchant, currency, rate_basis_points AS rate,
+           SUM(IF(kind = 'PAID', amount_minor, 0)) AS paid, SUM(IF(kind = 'REFUNDED', amount_minor, 0)) AS refunded
+         FROM ${own}.settlement_slip GROUP BY period_no, merchant, currency, rate_basis_points) AS band
+       GROUP BY period_no, merchant, currency) s
        ON s.period_no = l.run_no AND s.merchant = l.merchant AND s.currency = l.currency
      WHERE r.started_at > UTC_TIMESTAMP(3) - INTERVAL 2 DAY`,
   );
@@ -31,6 +35,16 @@ export async function settlementRows(
      LEFT JOIN ${own}.settlement_line l
        ON l.run_no = s.period_no AND l.merchant = s.merchant AND l.currency = s.currency
      WHERE l.line_id IS NULL`,
+  );
+  // A refund has the rate of its payment.
+  const rate = (whose: string) =>
+    `(SELECT c.rate_basis_points FROM ${own}.settlement_commission c
+      WHERE c.merchant = ${whose} AND c.from_at <= COALESCE(p.at, s.at) ORDER BY c.from_at DESC LIMIT 1)`;
+  const misrated = await ask<{ id: string }>(
+    `SELECT HEX(s.event_id) AS id FROM ${own}.settlement_slip s
+     LEFT JOIN ${own}.settlement_slip p ON p.payment_id = s.payment_id AND p.kind = 'PAID'
+     WHERE s.at > UTC_TIMESTAMP(3) - INTERVAL 2 HOUR
+       AND s.rate_basis_points <> COALESCE(${rate('s.merchant')}, ${rate("'*'")}, -1)`,
   );
   const owed = await ask<{ currency: string; slipsMinor: string; heldMinor: string }>(
     `SELECT currency, SUM(slips) AS slipsMinor, SUM(held) AS heldMinor FROM (
@@ -54,9 +68,11 @@ export async function settlementRows(
       netMinor: Number(sums.netMinor),
       slipsPaidMinor: Number(sums.slipsPaidMinor),
       slipsRefundedMinor: Number(sums.slipsRefundedMinor),
+      slipsCommissionMinor: Number(sums.slipsCommissionMinor),
     })),
     openRuns: openRuns.map(({ id }) => id),
     unsettled: unsettled.map(({ id }) => id),
+    misrated: misrated.map(({ id }) => uuid(id)),
     owed: owed.map(({ currency, slipsMinor, heldMinor }) => ({
       currency,
       slipsMinor: Number(slipsMinor),

@@ -143,7 +143,9 @@ async function judged(
         if (type === 'MERCHANT') await others.follow(account);
         return { status: 201, body: JSON.stringify({ memberId }) };
       }
-      const base = /^\/pay\/(remittances|payments|settlements)/.test(path) ? others.url : pay.way.baseUrl;
+      const base = /^\/pay\/(remittances|payments|settlements|commissions)/.test(path)
+        ? others.url
+        : pay.way.baseUrl;
       const answer = await fetch(`${base}${path}`, {
         method: one.method,
         headers,

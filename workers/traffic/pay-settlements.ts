@@ -1,4 +1,4 @@
-/** Staff that settles what merchants were paid, and tries again what has stopped because a bank refused it. */
+/** Staff that settles what merchants were paid, changes commissions, and tries again what has stopped because a bank refused it. */
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Client, codeOf } from './client.ts';
@@ -12,6 +12,18 @@ export interface Settled {
 }
 
 const newKey = () => ({ 'idempotency-key': randomUUID() });
+
+/** Changes the commission of a merchant from now on: payments of before keep theirs. */
+export async function setCommission(
+  client: Client,
+  merchant: string,
+  rateBasisPoints: number,
+): Promise<void> {
+  const path = `/pay/commissions/${encodeURIComponent(merchant)}`;
+  const answer = await client.call('PUT', path, { rateBasisPoints }, newKey()).catch(() => undefined);
+  // It may be away: then the rate stays as it is, or changes all the same.
+  if (answer?.status !== 200) client.problem(answer === undefined ? 'no answer' : codeOf(answer));
+}
 
 /** Settles what has come so far. */
 export async function settleNow(client: Client): Promise<void> {

@@ -12,7 +12,7 @@ import { keepPace } from './pace.ts';
 import { type Asking, openAsking, type Sent } from './pay-asking.ts';
 import { type JoinOptions, joinAll, type PayMember, type People } from './pay-members.ts';
 import { owedOf, type RefundPlan, refundPlans, refundsOf } from './pay-refunds.ts';
-import { type Settled, settledAll, settleNow } from './pay-settlements.ts';
+import { type Settled, setCommission, settledAll, settleNow } from './pay-settlements.ts';
 import { type Asked, mixed, type Pick, type Wish } from './pay-wishes.ts';
 
 /** Of traffic that is there to be looked at; they behave. */
@@ -57,8 +57,10 @@ export interface PayReport {
 const leastAmount = 1_000;
 /** Above all amounts that are in order. */
 const otherAmount = 50_000_000;
-/** Staff settles with each so many wishes. */
+/** Staff settles with each so many wishes, and changes a commission meanwhile. */
 const settledWith = 100;
+/** 1/100 of a percent. */
+const rates: readonly number[] = [0, 150, 300, 333];
 
 export interface PayWorld {
   /** Lets members ask for things. Resolves when all that was accepted has ended, or nobody waits for it any more. */
@@ -124,6 +126,8 @@ async function runPay({ client, world, options, people }: Stage, run: PayRun): P
     // Chosen before anybody waits: then the same seed chooses the same.
     const wish = pick(mixed)(people, pick);
     const plan = wish.kind === 'payment' ? pick(refundPlans) : 'none';
+    const [merchant, rate] = [pick(merchants), pick(rates)];
+    if (n % settledWith === settledWith / 4) await setCommission(client, merchant, rate);
     if (n % settledWith === settledWith / 2) await settleNow(client);
     const key = randomUUID();
     const amountMinor = leastAmount + n;
