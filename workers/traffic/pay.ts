@@ -118,7 +118,12 @@ async function runPay({ client, world, options, people }: Stage, run: PayRun): P
   const { post, follow } = asking;
   const merchants = people.merchants.map(({ memberId }) => memberId);
   let settlements: readonly Settled[] = [];
-  const ends = new Set<Promise<void>>();
+  const ends = new Set<Promise<unknown>>();
+  /** Whoever sends the next one does not wait for the end of this one: it may never come. */
+  const soon = (ending: Promise<unknown>): void => {
+    ends.add(ending);
+    void ending.finally(() => ends.delete(ending)).catch(() => undefined);
+  };
 
   let number = 0;
   async function next(): Promise<void> {
@@ -132,13 +137,13 @@ async function runPay({ client, world, options, people }: Stage, run: PayRun): P
     const key = randomUUID();
     const amountMinor = leastAmount + n;
     const sent = await post(wish, amountMinor, key, n % 10 === 5 ? 2 : 1);
-    // Whoever sends the next one does not wait for it.
-    const ending = follow(sent, wish.owes)
-      .then((end) => (end === 'DONE' ? giveBack(asking, plan, wish, sent) : undefined))
-      .finally(() => ends.delete(ending));
-    ends.add(ending);
+    soon(
+      follow(sent, wish.owes).then((end) =>
+        end === 'DONE' ? giveBack(asking, plan, wish, sent) : undefined,
+      ),
+    );
     if (n % 10 === 7 && sent.outcome === 'accepted')
-      await follow(await post(wish, otherAmount + n, key), 'refused');
+      soon(follow(await post(wish, otherAmount + n, key), 'refused'));
   }
 
   const untilMs = performance.now() + (run.durationMs ?? Number.POSITIVE_INFINITY);
