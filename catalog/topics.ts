@@ -4,6 +4,7 @@ import type { Environment } from './environments.ts';
 import { firmbankingDecided } from './events/banking.ts';
 import { canaryProbe } from './events/canary.ts';
 import { couponRequest, couponResult } from './events/coupon.ts';
+import { deliveryEvent, deliveryLogEvent, deliveryOrderEvent } from './events/delivery.ts';
 import { logLine } from './events/logging.ts';
 import { memberEvent } from './events/membership.ts';
 import { rechargeDecided } from './events/money.ts';
@@ -350,6 +351,40 @@ const paymentTopics = {
   },
 } satisfies Record<string, Topic>;
 
+const deliveryTopics = {
+  deliveryOrderEvents: {
+    ...standard,
+    partitions: 3,
+    name: 'delivery-order-events',
+    key: 'customer:<pseudonym>',
+    event: { type: 'DeliveryOrderEvent', schema: deliveryOrderEvent },
+    owner: 'delivery',
+    description:
+      'Each change of an order of dishes, those of one order in order; written in the transaction of the change. One message for who delivers and for who notifies.',
+    designLoad: { messagesPerSecond: 60, bytesPerMessage: 500 },
+  },
+  deliveryEvents: {
+    ...standard,
+    partitions: 3,
+    name: 'delivery-events',
+    key: 'order:<order id>',
+    event: { type: 'DeliveryEvent', schema: deliveryEvent },
+    owner: 'delivery',
+    description: 'How deliveries ended, told until the order has taken it.',
+    designLoad: { messagesPerSecond: 10, bytesPerMessage: 200 },
+  },
+  deliveryLogEvents: {
+    ...standard,
+    partitions: 3,
+    name: 'delivery-log-events',
+    key: 'person:<pseudonym>',
+    event: { type: 'DeliveryLogEvent', schema: deliveryLogEvent },
+    owner: 'delivery',
+    description: 'One for each notification, written in its transaction.',
+    designLoad: { messagesPerSecond: 120, bytesPerMessage: 250 },
+  },
+} satisfies Record<string, Topic>;
+
 /** Dead letter topic of a topic: raw bytes, the reason in headers; kept long enough to be looked at and replayed. */
 export function deadLetterTopic(of: Topic): Topic {
   return {
@@ -435,6 +470,10 @@ export const topics = {
   remittanceEventsDlq: deadLetterTopic(remittanceTopics.remittanceEvents),
   ...paymentTopics,
   paymentEventsDlq: deadLetterTopic(paymentTopics.paymentEvents),
+  ...deliveryTopics,
+  deliveryOrderEventsDlq: deadLetterTopic(deliveryTopics.deliveryOrderEvents),
+  deliveryEventsDlq: deadLetterTopic(deliveryTopics.deliveryEvents),
+  deliveryLogEventsDlq: deadLetterTopic(deliveryTopics.deliveryLogEvents),
   ...couponTopics,
   couponIssueDlq: deadLetterTopic(couponTopics.couponIssue),
   couponIssueSucceededDlq: deadLetterTopic(couponTopics.couponIssueSucceeded),

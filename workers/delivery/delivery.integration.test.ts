@@ -5,8 +5,8 @@ import fc from 'fast-check';
 import { type Kysely, sql } from 'kysely';
 import type { DatabaseSettings } from '../base/config.ts';
 import { isNotNow } from '../base/errors.ts';
-import { uuidV7 } from '../base/ids.ts';
-import { cuttingRelay, scratchDatabase } from '../store/database.fixture.ts';
+import { bytesOfUuid, uuidV7 } from '../base/ids.ts';
+import { cuttingRelay, outboxRecords, scratchDatabase } from '../store/database.fixture.ts';
 import { openDatabase } from '../store/database.ts';
 import type { State, Wanted } from './machine.ts';
 import { leadsTo, possible, steps } from './rules.fixture.ts';
@@ -59,8 +59,13 @@ async function called(shop: { owner: string; itemId: string }, options: Paramete
     await store.step(placed.orderId, owner, { step }, call());
   return placed;
 }
+/** Does what is due, one after another; what is told of deliveries is heard at once. */
 async function drainDue() {
-  while ((await store.takeDue(20)).length > 0);
+  for (;;) {
+    const [done] = await store.takeDue(1);
+    if (done === undefined) return;
+    if (done.told !== undefined) equal(await store.hear(done.told), 'TAKEN', 'hear');
+  }
 }
 
 /** What contradicts itself in the database, whatever happened: asked by SQL that shares nothing with the store. */
@@ -372,7 +377,9 @@ test.serial(
     for (const rider of riders) await store.setRider(rider, 'mapo', 'FREE');
     await store.setRider(`u_rider_${++run}`, 'jongno', 'FREE');
     for (let each = 0; each < 40; each++) await called(shop);
-    await Promise.all(Array.from({ length: 5 }, async () => drainDue()));
+    const found = await Promise.all(Array.from({ length: 5 }, () => store.takeDue(100)));
+    for (const { told } of found.flat()) if (told !== undefined) t.is(await store.hear(told), 'TAKEN');
+    await drainDue();
     const states = async () =>
       (
         await sql<{ state: State; n: number }>`
@@ -390,8 +397,15 @@ test.serial(
     nowMs += 1;
     const taken = (await Promise.all(Array.from({ length: 5 }, () => store.takeDue(100)))).flat();
     t.deepEqual(
-      taken.map(outcome),
-      Array.from({ length: 10 }, () => 'ok'),
+      taken.map((each) => each.outcome),
+      Array.from({ length: 10 }, () => 'TOLD_SUCCEEDED'),
+      'each is told once',
+    );
+    const words = taken.map(({ told }) => told!);
+    const heard = await Promise.all([...words, ...words].map((word) => store.hear(word)));
+    t.deepEqual(
+      [heard.filter((each) => each === 'TAKEN').length, heard.filter((each) => each === 'STALE').length],
+      [10, 10],
       'each is delivered once',
     );
     t.deepEqual(await states(), [
@@ -415,12 +429,13 @@ test.serial(
       const { orderId } = await called(shop);
       await drainDue();
       nowMs += 1_000;
+      const told = (await store.takeDue(10))[0]!.told!;
       const [byClock, byRider] = await Promise.all([
-        store.takeDue(10),
+        store.hear(told),
         store.step(orderId, { role: 'rider', who: rider }, { step: 'deliver' }, call()),
         store.setRider(rider, 'mapo', each % 2 === 0 ? 'OFF' : 'FREE'),
       ]);
-      t.is([...byClock, byRider].filter(({ ok }) => ok).length, 1);
+      t.deepEqual([byClock, byRider.ok], byRider.ok ? ['STALE', true] : ['TAKEN', false]);
       t.is((await store.find(orderId))?.state, 'DELIVERED');
       await store.setRider(rider, 'mapo', 'FREE');
     }
@@ -492,10 +507,10 @@ test.serial(
     const looking = Promise.all(
       Array.from({ length: 3 }, async () => {
         while (!until.isOver)
-          for (const { ok, ...taken } of await ask(() => live.takeDue(10)))
-            if (ok && 'row' in taken && taken.row.step === 'deliver') {
-              const { changedAtMs, assignedAtMs } = taken.order;
-              if (changedAtMs < assignedAtMs! + 1_000) early += 1;
+          for (const { told } of await ask(() => live.takeDue(10)))
+            if (told !== undefined && (await ask(() => live.hear(told))) === 'TAKEN') {
+              const { deliveredAtMs, assignedAtMs } = (await store.find(told.orderId))!;
+              if (told.status === 'succeeded' && deliveredAtMs! < assignedAtMs! + 1_000) early += 1;
             }
       }),
     );
@@ -545,5 +560,114 @@ test.serial(
     );
     t.deepEqual(riders, [{ state: 'FREE' }]);
     t.deepEqual(await contradictions(200), []);
+  },
+);
+
+test.serial(
+  'an order that always throws holds nobody up, and nor does one whose owner never answers',
+  async (t) => {
+    const shop = await openShop(10);
+    await place(shop.itemId);
+    const bad = await called(shop);
+    const [good, late] = [await called(shop), await called(shop)];
+    for (let each = 0; each < 3; each++) await store.setRider(`u_rider_${++run}`, 'mapo', 'FREE');
+    // The version that its next step would make is there already.
+    const block = sql`
+    INSERT INTO delivery_change (order_id, version, step, state, changed_at)
+    SELECT order_id, version + 1, 'x', 'X', changed_at FROM delivery_order WHERE order_id = ${bytesOfUuid(bad.orderId)}`;
+    await block.execute(db);
+    nowMs += 1;
+    const done = await store.takeDue(10);
+    t.deepEqual(
+      done.map(({ orderId, outcome }) => [orderId, outcome]),
+      [
+        [bad.orderId, 'PUT_OFF'],
+        [good.orderId, 'ASSIGNED'],
+        [late.orderId, 'ASSIGNED'],
+      ],
+    );
+    t.deepEqual(await store.takeDue(10), [], 'it waits');
+    await sql`DELETE FROM delivery_change WHERE state = 'X'`.execute(db);
+    nowMs += 30_000;
+    const next = await store.takeDue(10);
+    t.is(next.find(({ orderId }) => orderId === bad.orderId)?.outcome, 'ASSIGNED', 'and comes again');
+    t.deepEqual(await contradictions(10), []);
+  },
+);
+
+test.serial('each change is an event of its version in the same transaction, in order', async (t) => {
+  await sql`DELETE FROM muster_outbox`.execute(db);
+  const shop = await openShop(10);
+  await store.setRider('u_rider', 'mapo', 'FREE');
+  const { orderId } = await called(shop);
+  await drainDue();
+  nowMs += 1_000;
+  await drainDue();
+  const refused = await store.step(orderId, { role: 'owner', who: shop.owner }, { step: 'accept' }, call());
+  t.false(refused.ok);
+  const told = (await outboxRecords(db)).map(({ topic, value }) => ({ topic, ...JSON.parse(String(value)) }));
+  const orders = told.filter(({ topic }) => topic === 'delivery-order-events');
+  t.deepEqual(
+    orders.map(({ version, state, status }) => [version, state, status]),
+    [
+      [1, 'PLACED', 'created'],
+      [2, 'ACCEPTED', 'created'],
+      [3, 'COOKING', 'created'],
+      [4, 'CALLED', 'created'],
+      [5, 'ASSIGNED', 'created'],
+      [6, 'DELIVERED', 'completed'],
+    ],
+  );
+  t.deepEqual(
+    orders.at(-1).tells.map(({ role }: { role: string }) => role),
+    ['customer', 'owner', 'rider'],
+  );
+  const deliveries = told.filter(({ topic }) => topic === 'delivery-events');
+  t.deepEqual(
+    deliveries.map(({ version, status }) => [version, status]),
+    [[5, 'succeeded']],
+  );
+});
+
+test.serial(
+  'what was told of a delivery counts at its version only, not early, and is told until it is heard',
+  async (t) => {
+    const shop = await openShop(10);
+    await store.setRider('u_rider', 'mapo', 'FREE');
+    const { orderId, customer } = await called(shop);
+    const rider = { role: 'rider', who: 'u_rider' } as const;
+    const me = { role: 'customer', who: customer } as const;
+    const owner = { role: 'owner', who: shop.owner } as const;
+    await drainDue();
+    const word = { eventId: 'x', orderId, version: 5, status: 'succeeded' } as const;
+    t.is(await store.hear(word), 'EARLY');
+    t.is(await store.hear({ ...word, orderId: uuidV7(nowMs) }), 'UNKNOWN');
+    t.is(await store.hear({ ...word, status: 'failed' }), 'STALE');
+    nowMs += 1_000;
+    t.is((await store.takeDue(10)).length, 1);
+    t.deepEqual(await store.takeDue(10), []);
+    nowMs += 10_000;
+    t.is((await store.takeDue(10))[0]?.outcome, 'TOLD_SUCCEEDED', 'again, as nobody has heard it');
+    // He leaves: it is still the delivery of version 5. His own word must be about the order as it is.
+    t.is(outcome(await store.step(orderId, rider, { step: 'leave', ifVersion: 5 }, call())), 'ok');
+    t.is(
+      outcome(await store.step(orderId, rider, { step: 'deliver', ifVersion: 5 }, call())),
+      'ORDER_CHANGED',
+    );
+    t.is(await store.hear(word), 'TAKEN');
+    t.is(
+      outcome(await store.step(orderId, rider, { step: 'deliver', ifVersion: 6 }, call())),
+      'ORDER_CHANGED',
+    );
+    // Once more to the same customer, by the same rider: the old word is not about it.
+    const ask = { step: 'requestRefund', wanted: 'REDELIVERY', complaint: 'cold' } as const;
+    t.is(outcome(await store.step(orderId, me, ask, call())), 'ok');
+    for (const step of ['approve', 'cook', 'call'] as const)
+      t.is(outcome(await store.step(orderId, owner, { step }, call())), 'ok');
+    await drainDue();
+    nowMs += 1_000;
+    t.is((await store.find(orderId))?.state, 'ASSIGNED');
+    t.is(await store.hear(word), 'STALE');
+    t.is((await store.find(orderId))?.state, 'ASSIGNED');
   },
 );

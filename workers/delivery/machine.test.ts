@@ -13,6 +13,7 @@ const order: Order = {
   ...people,
   shopId: '00000000-0000-7000-8000-000000000002',
   itemId: '00000000-0000-7000-8000-000000000003',
+  itemName: 'Udon',
   quantity: 2,
   paidMinor: 20_000,
   refundedMinor: 0,

@@ -159,6 +159,7 @@ export interface Order {
   readonly rider: string | undefined;
   readonly shopId: string;
   readonly itemId: string;
+  readonly itemName: string;
   readonly quantity: number;
   /** Of all of it, minor units. */
   readonly paidMinor: number;
@@ -184,13 +185,17 @@ export interface Order {
 /** Who asks; a person in a role, by a pseudonym. */
 export type Asker = 'clock' | { readonly role: Exclude<Actor, 'clock'>; readonly who: string };
 
-/** A step that is asked for, and what it needs. */
-export type Asked =
+/**
+ * A step that is asked for, and what it needs. `ifVersion`: only of the order as that version has left it, so that what comes late is
+ * not taken for a step of today.
+ */
+export type Asked = { readonly ifVersion?: number } & (
   | { readonly step: 'requestRefund'; readonly wanted: Wanted; readonly complaint: string }
   | { readonly step: 'reject'; readonly rejection: string }
   /** `rider`: the free one that is to be the order's; undefined: all are busy. */
   | { readonly step: 'dispatch'; readonly rider: string | undefined }
-  | { readonly step: Exclude<Step, 'requestRefund' | 'reject' | 'dispatch'> };
+  | { readonly step: Exclude<Step, 'requestRefund' | 'reject' | 'dispatch'> }
+);
 
 export type Decided = { readonly ok: true; readonly row: Row; readonly next: Order } | Refused;
 
@@ -200,6 +205,10 @@ export type Decided = { readonly ok: true; readonly row: Row; readonly next: Ord
  */
 export function decide(order: Order, by: Asker, asked: Asked, atMs: number): Decided {
   if (by !== 'clock' && order[by.role] !== by.who) return unknownOrder;
+  if (asked.ifVersion !== undefined && order.version !== asked.ifVersion)
+    return refuse(409, 'MUSTER_ORDER_CHANGED', 'the order has changed since that version', [
+      { field: 'version', reason: `is ${order.version} by now` },
+    ]);
   const actor = by === 'clock' ? by : by.role;
   const possible = rows.filter(({ step, from }) => step === asked.step && from === order.state);
   if (possible.length === 0)
@@ -221,6 +230,20 @@ export function decide(order: Order, by: Asker, asked: Asked, atMs: number): Dec
     );
   return { ok: true, row, next: after(order, row, asked, atMs) };
 }
+
+/** The people to be told of a step, by their roles. */
+export const toldOf = (order: Order, tells: Row['tells']) =>
+  tells.flatMap((role) => {
+    const userId = order[role];
+    return userId === undefined ? [] : [{ role, userId }];
+  });
+
+/** Who is told that an order was placed. */
+export const placedTells = ['customer', 'owner'] as const satisfies Row['tells'];
+
+/** The version at which the order's delivery began, which a rider who leaves does not change. */
+export const deliveryVersion = ({ state, version }: Pick<Order, 'state' | 'version'>): number =>
+  state === 'DELIVERING' ? version - 1 : version;
 
 export const unknownOrder = refuse(404, 'MUSTER_DELIVERY_ORDER_UNKNOWN', 'there is no such order');
 

@@ -1,15 +1,21 @@
 /** Shops, riders and delivery orders: what happens to them, in one transaction each, and what people ask of them. */
 import { type Kysely, sql, type Transaction } from 'kysely';
+import type { DeliveryEvent } from '../../catalog/events/delivery.ts';
+import { isNotNow } from '../base/errors.ts';
 import { bytesOfUuid, uuidOfBytes, uuidV7 } from '../base/ids.ts';
 import type { Money } from '../base/money.ts';
 import { type Refused, refuse } from '../base/refusal.ts';
 import { databaseNowMs, transaction } from '../store/database.ts';
 import { type OnceCall, once } from '../store/once.ts';
+import { appendOutbox } from '../store/outbox.ts';
+import { deliveryRecord, orderRecord } from './events.ts';
 import {
   type Asked,
   type Asker,
   decide,
+  deliveryVersion,
   type Order,
+  placedTells,
   type Row,
   type State,
   unknownOrder,
@@ -36,8 +42,19 @@ export interface Item {
 }
 
 export type Placed = { readonly ok: true; readonly orderId: string } | Refused;
-/** What a step led to; its row of the machine says who is told. */
-export type Taken = { readonly ok: true; readonly row: Row; readonly order: Order } | Refused;
+type Taken = { readonly ok: true; readonly row: Row; readonly order: Order } | Refused;
+/** What was done about an order whose time had come; `lateMs` after that. */
+export interface DueDone {
+  readonly orderId: string;
+  /** ASSIGNED: it has a rider. The others: that is what was told of its delivery. PUT_OFF: it threw. */
+  readonly outcome: 'ASSIGNED' | 'TOLD_SUCCEEDED' | 'TOLD_FAILED' | 'PUT_OFF';
+  readonly lateMs: number;
+  /** Of what was told. */
+  readonly told?: DeliveryEvent;
+  readonly error?: unknown;
+}
+/** What an order made of the word on its delivery. EARLY comes again. */
+export type Heard = 'TAKEN' | 'STALE' | 'UNKNOWN' | 'EARLY';
 /** What was asked for a person, under a key. */
 type Stepped = { readonly ok: true; readonly state: State; readonly version: number } | Refused;
 export type Done = { readonly ok: true } | Refused;
@@ -45,6 +62,10 @@ export type Done = { readonly ok: true } | Refused;
 /** What people ask for; what is due is the clock's. */
 export type AskedByPeople = Exclude<Asked, { step: 'dispatch' }>;
 
+/** What is told of a delivery is told again after this, until the order has taken it. */
+const tellAgainMs = 10_000;
+/** An order that throws waits this long, so that those behind it do not. */
+const putOffMs = 30_000;
 const maxQuantity = 1_000;
 const maxStock = 1_000_000_000;
 
@@ -59,6 +80,28 @@ export function deliveryStore({
   // The clock is read before any lock: a request counts from when it came, not from when its turn came.
   const within = async <T>(work: (trx: Trx, now: number) => Promise<T>): Promise<T> =>
     transaction(await database(), async (trx) => work(trx, clock?.() ?? (await databaseNowMs(trx))));
+
+  /** Each in a transaction of its own, after one of them has thrown. */
+  async function takeEach(most: number): Promise<readonly DueDone[]> {
+    const db = await database();
+    const now = clock?.() ?? (await databaseNowMs(db));
+    const due = await orderRows(db, sql`due_at <= ${new Date(now)} ORDER BY due_at LIMIT ${most}`);
+    const done: DueDone[] = [];
+    for (const { orderId, dueAtMs } of due) {
+      const which = sql`order_id = ${bytesOfUuid(orderId)} AND due_at <= ${new Date(now)}`;
+      try {
+        await within(async (trx, atMs) => {
+          const [order] = await orderRows(trx, sql`${which} FOR UPDATE SKIP LOCKED`);
+          if (order !== undefined) done.push(await takeOne(trx, order, atMs));
+        });
+      } catch (error) {
+        if (isNotNow(error)) throw error;
+        await sql`UPDATE delivery_order SET due_at = ${new Date(now + putOffMs)} WHERE ${which}`.execute(db);
+        done.push({ orderId, outcome: 'PUT_OFF', lateMs: now - dueAtMs!, error });
+      }
+    }
+    return done;
+  }
 
   return {
     /** A shop without a menu; resolves to its id. */
@@ -160,24 +203,35 @@ export function deliveryStore({
       ),
 
     /**
-     * Takes up to so many steps of the clock that are due: who is called gets a rider, who was assigned has delivered. Resolves to
-     * what was done. Several processes share the work; one that dies leaves what it had for the next.
+     * Does what is due of up to so many orders: who was called for gets a rider, and of deliveries that have ended (1 s after the
+     * assignment, or nobody is free) the order is told by an event, again and again until it has taken it. Several processes share the
+     * work; one that dies leaves what it had for the next. An order that throws holds nobody up: it is put off.
      */
-    takeDue: (most: number): Promise<readonly Taken[]> =>
+    async takeDue(most: number): Promise<readonly DueDone[]> {
+      try {
+        return await within(async (trx, now) => {
+          const due = sql`due_at <= ${new Date(now)} ORDER BY due_at LIMIT ${most} FOR UPDATE SKIP LOCKED`;
+          const done: DueDone[] = [];
+          for (const order of await orderRows(trx, due)) done.push(await takeOne(trx, order, now));
+          return done;
+        });
+      } catch (error) {
+        if (isNotNow(error)) throw error;
+        return takeEach(most);
+      }
+    },
+
+    /** The order takes what is told of its delivery, at the version that this is about and no other. */
+    hear: ({ orderId, version, status }: DeliveryEvent): Promise<Heard> =>
       within(async (trx, now) => {
-        const due = await orderRows(
-          trx,
-          sql`due_at <= ${new Date(now)} ORDER BY due_at LIMIT ${most} FOR UPDATE SKIP LOCKED`,
-        );
-        const taken: Taken[] = [];
-        for (const order of due) {
-          const asked: Asked =
-            order.state === 'CALLED'
-              ? { step: 'dispatch', rider: await freeRider(trx, order.district) }
-              : { step: 'deliver' };
-          taken.push(await take(trx, order, 'clock', asked, now));
-        }
-        return taken;
+        const [order] = await orderRows(trx, sql`order_id = ${bytesOfUuid(orderId)} FOR UPDATE`);
+        if (order === undefined) return 'UNKNOWN';
+        if (deliveryVersion(order) !== version) return 'STALE';
+        const asked: Asked =
+          status === 'succeeded' ? { step: 'deliver' } : { step: 'dispatch', rider: undefined };
+        const taken = await take(trx, order, 'clock', asked, now);
+        if (taken.ok) return 'TAKEN';
+        return taken.refusal.code === 'MUSTER_STEP_TOO_EARLY' ? 'EARLY' : 'STALE';
       }),
 
     async find(orderId: string): Promise<Order | undefined> {
@@ -189,6 +243,26 @@ export function deliveryStore({
 
 const busyRider = refuse(409, 'MUSTER_RIDER_BUSY', 'the rider has an order to deliver first');
 const unknownItem = refuse(404, 'MUSTER_ITEM_UNKNOWN', 'there is no such dish');
+
+/** What is due of an order, whose row the caller has locked. */
+async function takeOne(trx: Trx, order: Order, now: number): Promise<DueDone> {
+  const { orderId } = order;
+  const lateMs = now - order.dueAtMs!;
+  const rider = order.state === 'CALLED' ? await freeRider(trx, order.district) : undefined;
+  if (rider !== undefined) {
+    const taken = await take(trx, order, 'clock', { step: 'dispatch', rider }, now);
+    if (!taken.ok) throw new Error(`order ${orderId}: ${taken.refusal.code}`);
+    return { orderId, outcome: 'ASSIGNED', lateMs };
+  }
+  const status = order.state === 'CALLED' ? 'failed' : 'succeeded';
+  const { record, event: told } = deliveryRecord(order, status, now);
+  await sql`
+    UPDATE delivery_order SET due_at = ${new Date(now + tellAgainMs)} WHERE order_id = ${bytesOfUuid(orderId)}`.execute(
+    trx,
+  );
+  await appendOutbox(trx, [record]);
+  return { orderId, outcome: status === 'failed' ? 'TOLD_FAILED' : 'TOLD_SUCCEEDED', lateMs, told };
+}
 
 /** The order after a step, with all that goes with it; the caller has locked its row. */
 async function take(trx: Trx, order: Order, by: Asker, asked: Asked, now: number): Promise<Taken> {
@@ -204,7 +278,7 @@ async function take(trx: Trx, order: Order, by: Asker, asked: Asked, now: number
       changed_at = ${new Date(next.changedAtMs)}
     WHERE order_id = ${id} AND version = ${order.version}`.execute(trx);
   if (numAffectedRows !== 1n) throw new Error(`order ${next.orderId} changed under its lock`);
-  await noteChange(trx, next, row.step);
+  await noteChange(trx, next, row.step, row.tells);
   if (row.givesBack) await changeStock(trx, next.itemId, next.quantity);
   const at = new Date(next.changedAtMs);
   if (row.rider === 'takes')
@@ -235,24 +309,38 @@ async function place(trx: Trx, { customer, itemId, quantity, district }: Wish, n
     ]);
   await changeStock(trx, itemId, -quantity);
   const orderId = uuidV7(now);
-  const at = new Date(now);
+  const order: Order = {
+    ...{
+      orderId,
+      customer,
+      owner,
+      rider: undefined,
+      shopId,
+      itemId,
+      itemName: item.name,
+      quantity,
+      paidMinor,
+    },
+    ...{ refundedMinor: 0, currency: price.currency, district, state: 'PLACED', version: 1 },
+    ...{ assignedAtMs: undefined, deliveredAtMs: undefined, dueAtMs: undefined },
+    ...{ wanted: undefined, complaint: undefined, rejection: undefined, changedAtMs: now },
+  };
   await sql`
     INSERT INTO delivery_order (order_id, customer, owner, shop_id, item_id, quantity, paid_minor, refunded_minor, currency,
       district, state, version, changed_at)
     VALUES (${bytesOfUuid(orderId)}, ${customer}, ${owner}, ${bytesOfUuid(shopId)}, ${bytesOfUuid(itemId)}, ${quantity},
-      ${paidMinor}, 0, ${price.currency}, ${district}, 'PLACED', 1, ${at})`.execute(trx);
-  await noteChange(trx, { orderId, version: 1, state: 'PLACED', changedAtMs: now }, 'place');
+      ${paidMinor}, 0, ${price.currency}, ${district}, 'PLACED', 1, ${new Date(now)})`.execute(trx);
+  await noteChange(trx, order, 'place', placedTells);
   return { ok: true, orderId };
 }
 
-async function noteChange(
-  trx: Trx,
-  { orderId, version, state, changedAtMs }: Pick<Order, 'orderId' | 'version' | 'state' | 'changedAtMs'>,
-  step: string,
-): Promise<void> {
+/** The change, and its event. */
+async function noteChange(trx: Trx, order: Order, step: string, tells: Row['tells']): Promise<void> {
+  const { orderId, version, state, changedAtMs } = order;
   await sql`
     INSERT INTO delivery_change (order_id, version, step, state, changed_at)
     VALUES (${bytesOfUuid(orderId)}, ${version}, ${step}, ${state}, ${new Date(changedAtMs)})`.execute(trx);
+  await appendOutbox(trx, [orderRecord(order, tells)]);
 }
 
 /** Who has waited longest. Waits for one that is just being taken: a rider is not busy before that is committed. */
@@ -306,6 +394,7 @@ async function orderRows(db: Db | Trx, where: ReturnType<typeof sql>): Promise<r
     rider: string | null;
     shop_id: Buffer;
     item_id: Buffer;
+    item_name: string;
     quantity: number;
     paid_minor: number | string;
     refunded_minor: number | string;
@@ -321,7 +410,8 @@ async function orderRows(db: Db | Trx, where: ReturnType<typeof sql>): Promise<r
     rejection: string | null;
     changed_at: Date;
   }>`
-    SELECT order_id, customer, owner, rider, shop_id, item_id, quantity, paid_minor, refunded_minor, currency, district, state,
+    SELECT order_id, customer, owner, rider, shop_id, item_id,
+      (SELECT name FROM delivery_item i WHERE i.item_id = delivery_order.item_id) AS item_name, quantity, paid_minor, refunded_minor, currency, district, state,
       version, assigned_at, delivered_at, due_at, wanted, complaint, rejection, changed_at
     FROM delivery_order WHERE ${where}`.execute(db);
   return rows.map((row) => ({
@@ -331,6 +421,7 @@ async function orderRows(db: Db | Trx, where: ReturnType<typeof sql>): Promise<r
     rider: row.rider ?? undefined,
     shopId: uuidOfBytes(row.shop_id),
     itemId: uuidOfBytes(row.item_id),
+    itemName: row.item_name,
     quantity: row.quantity,
     paidMinor: Number(row.paid_minor),
     refundedMinor: Number(row.refunded_minor),
