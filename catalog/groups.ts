@@ -186,6 +186,38 @@ export const groups = {
     lagSecondsHigh: 30,
     retryDelaysMs: [],
   },
+  deliveryRiders: {
+    id: 'delivery-riders',
+    topics: [topics.deliveryOrderEvents],
+    owner: 'delivery',
+    description: 'Hears that an order is called for, and finds it a rider.',
+    lagSecondsHigh: 2,
+    retryDelaysMs: [],
+  },
+  deliveryMessages: {
+    id: 'delivery-messages',
+    topics: [topics.deliveryOrderEvents],
+    owner: 'delivery',
+    description: 'Notifies people of the changes of their orders, of each once.',
+    lagSecondsHigh: 10,
+    retryDelaysMs: [],
+  },
+  deliveryOrders: {
+    id: 'delivery-orders',
+    topics: [topics.deliveryEvents],
+    owner: 'delivery',
+    description: 'Hears how deliveries ended, and takes the step of their orders.',
+    lagSecondsHigh: 2,
+    retryDelaysMs: [],
+  },
+  deliveryLog: {
+    id: 'delivery-log',
+    topics: [topics.deliveryLogEvents],
+    owner: 'delivery',
+    description: 'Writes into the log that somebody was notified.',
+    lagSecondsHigh: 30,
+    retryDelaysMs: [],
+  },
 } satisfies Record<string, ConsumerGroup>;
 
 export const allGroups: readonly ConsumerGroup[] = Object.values(groups);

@@ -54,6 +54,7 @@ const {
   remittance,
   payment,
   settlement,
+  delivery,
   lag,
   canary,
   recovery,
@@ -295,6 +296,26 @@ export const instruments = {
     known: combined({ state: ['DONE', 'STOPPED'] }),
   }),
   [settlement.open]: gauge('Settlements of merchants that have not ended, by what is under way.', ['state']),
+
+  [delivery.changes]: counter('Steps of orders of dishes, by the state entered; repeats included.', [
+    'state',
+  ]),
+  [delivery.due]: counter('What was due of orders of dishes, by what became of it.', ['outcome'], {
+    known: combined({ outcome: ['ASSIGNED', 'TOLD_SUCCEEDED', 'TOLD_FAILED', 'PUT_OFF'] }),
+  }),
+  [delivery.dueLateness]: histogram('From when something of an order was due to when it was done.'),
+  [delivery.heard]: counter(
+    'Words on deliveries that orders heard, by what they made of them.',
+    ['outcome'],
+    {
+      known: combined({ outcome: ['TAKEN', 'STALE', 'UNKNOWN', 'EARLY'] }),
+    },
+  ),
+  [delivery.open]: gauge('Orders of dishes under way, by state.', ['state']),
+  [delivery.riders]: gauge('Riders, by what they do.', ['state']),
+  [delivery.notifications]: counter('People told of changes of their orders, of each once.'),
+  [delivery.notifyLatency]: histogram('From a change of an order to its notification.'),
+  [delivery.logged]: counter('Notifications that were written into the log; repeats included.'),
 
   [lag.cycleDuration]: histogram('Time that a pass over the cluster took.'),
   [lag.cycleFailures]: counter('Passes in which something could not be read.'),

@@ -156,6 +156,26 @@ export const metrics = {
     /** Settlements that have not ended, by state, from the store of truth; STOPPED ones wait for people. */
     open: 'settlement_open',
   },
+  delivery: {
+    /** Steps of orders that people have taken and deliveries that have ended, by the state entered; repeats included. */
+    changes: 'delivery_changes_total',
+    /** What was due, by outcome ASSIGNED, TOLD_SUCCEEDED, TOLD_FAILED or PUT_OFF (it threw). */
+    due: 'delivery_due_total',
+    /** From when something was due to when it was done. */
+    dueLateness: 'delivery_due_lateness_seconds',
+    /** Words on deliveries that orders heard, by what they made of them. */
+    heard: 'delivery_heard_total',
+    /** Orders under way, by state, from the store of truth. */
+    open: 'delivery_open',
+    /** Riders by state FREE, BUSY or OFF, from the store of truth. */
+    riders: 'delivery_riders',
+    /** People told of changes, of each once. */
+    notifications: 'delivery_notifications_total',
+    /** From a change to its notification. */
+    notifyLatency: 'delivery_notify_latency_seconds',
+    /** Notifications that were written into the log; repeats included. */
+    logged: 'delivery_logged_total',
+  },
   /** Lag, under kafka_exporter's names; below them our own. */
   lag: {
     brokers: 'kafka_brokers',

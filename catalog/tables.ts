@@ -354,6 +354,12 @@ export const tables: readonly Table[] = [
     rules: [{ timeColumn: 'changed_at', days: past.fiveYears }],
     why: 'What became of an order, as long as the order.',
   },
+  {
+    name: 'delivery_notification',
+    database: 'delivery',
+    rules: [{ timeColumn: 'made_at', days: past.aDispute }],
+    why: 'Whether somebody was told can be asked for as long as they may dispute it. Who has not looked for so long gets no more of it.',
+  },
   ...platformTables('banking'),
   {
     name: 'bank_account',

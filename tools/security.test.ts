@@ -5,6 +5,8 @@ import { checkout } from '../environment/paths.ts';
 import { registerBankingRoutes } from '../workers/banking/routes.ts';
 import { createRegistry } from '../workers/base/metrics.ts';
 import { registerRoutes as registerCouponRoutes } from '../workers/coupon/routes.ts';
+import { registerNotificationRoutes, registerRiderRoutes } from '../workers/delivery/people-routes.ts';
+import { registerDeliveryRoutes } from '../workers/delivery/routes.ts';
 import type { Callers } from '../workers/http/principals.ts';
 import { startTestHttp } from '../workers/http/testing.ts';
 import { registerMembershipRoutes } from '../workers/membership/routes.ts';
@@ -56,6 +58,9 @@ async function tableOfRoutes(): Promise<string> {
   registerRemittanceStreams(http.app as never, anything);
   registerPaymentRoutes(http.app as never, anything);
   registerSettlementRoutes(http.app as never, anything);
+  registerDeliveryRoutes(http.app as never, anything);
+  registerRiderRoutes(http.app as never, anything);
+  registerNotificationRoutes(http.app as never, anything);
   await http.close(0);
   return `| route | for |\n|---|---|\n${rows.join('\n')}`;
 }

@@ -70,3 +70,4 @@ export const deliveryLogEvent = Type.Object(
   },
   { $id: 'DeliveryLogEvent', title: 'DeliveryLogEvent', additionalProperties: false },
 );
+export type DeliveryLogEvent = Static<typeof deliveryLogEvent>;

@@ -10,6 +10,7 @@ import { cuttingRelay, outboxRecords, scratchDatabase } from '../store/database.
 import { openDatabase } from '../store/database.ts';
 import type { State, Wanted } from './machine.ts';
 import { leadsTo, possible, steps } from './rules.fixture.ts';
+import { shopStore } from './shops.ts';
 import { type AskedByPeople, deliveryStore } from './store.ts';
 
 let db: Kysely<unknown>;
@@ -29,7 +30,8 @@ test.beforeEach(async (t) => {
 });
 
 /** Its clock is the test's. */
-const store = deliveryStore({ database: async () => db, clock: () => nowMs });
+const on = { database: async () => db, clock: () => nowMs };
+const store = { ...shopStore(on), ...deliveryStore(on) };
 const call = (key = `key-${++run}`) => ({ scope: 'delivery:test', key, body: key });
 const priceMinor = 9_000;
 
@@ -37,7 +39,9 @@ async function openShop(stock: number) {
   const owner = `u_owner_${++run}`;
   const shopId = await store.openShop(owner, 'Noodles');
   const price = { amountMinor: priceMinor, currency: 'KRW' };
-  const itemId = (await store.addItem(owner, shopId, { name: 'Udon', price, stock }))!;
+  const added = await store.addItem(owner, shopId, { name: 'Udon', price, stock });
+  if (!added.ok) throw new Error(added.refusal.code);
+  const { itemId } = added;
   return { owner, shopId, itemId, left: async () => (await store.menu(shopId))[0]!.stock };
 }
 async function place(
@@ -472,7 +476,8 @@ test.serial('stock changes by its owner only, once under a key, and never below 
   t.is(outcome(await store.addStock(shop.owner, shop.itemId, -9, call())), 'STOCK_INVALID');
   t.is(outcome(await store.addStock(shop.owner, uuidV7(nowMs), 1, call())), 'ITEM_UNKNOWN');
   const price = { amountMinor: 1, currency: 'KRW' };
-  t.is(await store.addItem('u_other', shop.shopId, { name: 'x', price, stock: 1 }), undefined);
+  const others = await store.addItem('u_other', shop.shopId, { name: 'x', price, stock: 1 });
+  t.is(outcome(others), 'SHOP_UNKNOWN');
   t.is(await shop.left(), 8);
   const wish = { customer: 'u_customer', itemId: shop.itemId, district: 'mapo' };
   t.is(outcome(await store.place({ ...wish, quantity: 1_001 }, call())), 'ORDER_TOO_LARGE');
@@ -568,8 +573,11 @@ test.serial(
   async (t) => {
     const shop = await openShop(10);
     await place(shop.itemId);
-    const bad = await called(shop);
-    const [good, late] = [await called(shop), await called(shop)];
+    const next = () => {
+      nowMs += 1;
+      return called(shop);
+    };
+    const [bad, good, late] = [await next(), await next(), await next()];
     for (let each = 0; each < 3; each++) await store.setRider(`u_rider_${++run}`, 'mapo', 'FREE');
     // The version that its next step would make is there already.
     const block = sql`
@@ -589,8 +597,8 @@ test.serial(
     t.deepEqual(await store.takeDue(10), [], 'it waits');
     await sql`DELETE FROM delivery_change WHERE state = 'X'`.execute(db);
     nowMs += 30_000;
-    const next = await store.takeDue(10);
-    t.is(next.find(({ orderId }) => orderId === bad.orderId)?.outcome, 'ASSIGNED', 'and comes again');
+    const later = await store.takeDue(10);
+    t.is(later.find(({ orderId }) => orderId === bad.orderId)?.outcome, 'ASSIGNED', 'and comes again');
     t.deepEqual(await contradictions(10), []);
   },
 );

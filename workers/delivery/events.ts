@@ -1,9 +1,22 @@
-/** What food delivery says on Kafka. Pure; nothing in it names a person. */
-import type { DeliveryEvent, DeliveryOrderEvent } from '../../catalog/events/delivery.ts';
+/** What food delivery says and hears on Kafka. Pure; nothing in it names a person. */
+import {
+  type DeliveryEvent,
+  type DeliveryLogEvent,
+  type DeliveryOrderEvent,
+  deliveryEvent,
+  deliveryLogEvent,
+  deliveryOrderEvent,
+} from '../../catalog/events/delivery.ts';
 import { topics } from '../../catalog/topics.ts';
+import { eventReader } from '../kafka/event-reader.ts';
 import type { OutgoingRecord } from '../kafka/kafka.ts';
 import { eventRecord } from '../kafka/records.ts';
 import { deliveryVersion, type Order, type Row, type State, toldOf } from './machine.ts';
+
+/** Each understands a record of its topic, or throws MUSTER_EVENT_INVALID. */
+export const readOrderEvent = eventReader(deliveryOrderEvent, 'MUSTER_EVENT_INVALID');
+export const readDeliveryEvent = eventReader(deliveryEvent, 'MUSTER_EVENT_INVALID');
+export const readLogEvent = eventReader(deliveryLogEvent, 'MUSTER_EVENT_INVALID');
 
 const completed: readonly State[] = ['DELIVERED', 'REFUND_REQUESTED', 'REFUND_REJECTED'];
 const failed: readonly State[] = ['DELIVERY_FAILED', 'CANCELLED', 'REFUND_APPROVED'];
@@ -45,6 +58,18 @@ export function deliveryRecord(
     event: data,
     record: recordOf(topic, event.type, `order:${orderId}`, data.eventId, orderId, atMs, data),
   };
+}
+
+/** That somebody was notified of a change. */
+export function logRecord(
+  { eventId: changeId, orderId, at }: DeliveryOrderEvent,
+  { role, userId }: DeliveryOrderEvent['tells'][number],
+  message: string,
+): OutgoingRecord {
+  const eventId = `${changeId}-${role}`;
+  const { name: topic, event } = topics.deliveryLogEvents;
+  const data: DeliveryLogEvent = { eventId, userId, message };
+  return recordOf(topic, event.type, `person:${userId}`, eventId, orderId, Date.parse(at), data);
 }
 
 const recordOf = (

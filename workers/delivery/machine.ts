@@ -21,6 +21,19 @@ export const states = [
 ] as const;
 export type State = (typeof states)[number];
 
+/** Those in which somebody waits for something. */
+export const openStates = [
+  'PLACED',
+  'ACCEPTED',
+  'COOKING',
+  'CALLED',
+  'ASSIGNED',
+  'DELIVERING',
+  'DELIVERY_FAILED',
+  'REFUND_REQUESTED',
+  'REDELIVERY',
+] as const satisfies readonly State[];
+
 /** Who takes a step. `clock`: what is due, by whichever process looks. */
 export type Actor = 'customer' | 'owner' | 'rider' | 'clock';
 export type Wanted = 'REFUND' | 'REDELIVERY';

@@ -1,11 +1,10 @@
-/** Shops, riders and delivery orders: what happens to them, in one transaction each, and what people ask of them. */
+/** Riders and delivery orders: what happens to them, in one transaction each, and what people ask of them. */
 import { type Kysely, sql, type Transaction } from 'kysely';
 import type { DeliveryEvent } from '../../catalog/events/delivery.ts';
 import { isNotNow } from '../base/errors.ts';
 import { bytesOfUuid, uuidOfBytes, uuidV7 } from '../base/ids.ts';
-import type { Money } from '../base/money.ts';
 import { type Refused, refuse } from '../base/refusal.ts';
-import { databaseNowMs, transaction } from '../store/database.ts';
+import { databaseNowMs } from '../store/database.ts';
 import { type OnceCall, once } from '../store/once.ts';
 import { appendOutbox } from '../store/outbox.ts';
 import { deliveryRecord, orderRecord } from './events.ts';
@@ -15,12 +14,14 @@ import {
   decide,
   deliveryVersion,
   type Order,
+  openStates,
   placedTells,
   type Row,
   type State,
   unknownOrder,
   type Wanted,
 } from './machine.ts';
+import { changeStock, type Database, type Done, lockItem, unknownItem, withinOf } from './shops.ts';
 
 type Db = Kysely<unknown>;
 type Trx = Transaction<unknown>;
@@ -32,13 +33,6 @@ export interface Wish {
   readonly quantity: number;
   /** Where it goes. */
   readonly district: string;
-}
-
-export interface Item {
-  readonly itemId: string;
-  readonly name: string;
-  readonly price: Money;
-  readonly stock: number;
 }
 
 export type Placed = { readonly ok: true; readonly orderId: string } | Refused;
@@ -57,7 +51,6 @@ export interface DueDone {
 export type Heard = 'TAKEN' | 'STALE' | 'UNKNOWN' | 'EARLY';
 /** What was asked for a person, under a key. */
 type Stepped = { readonly ok: true; readonly state: State; readonly version: number } | Refused;
-export type Done = { readonly ok: true } | Refused;
 
 /** What people ask for; what is due is the clock's. */
 export type AskedByPeople = Exclude<Asked, { step: 'dispatch' }>;
@@ -67,19 +60,10 @@ const tellAgainMs = 10_000;
 /** An order that throws waits this long, so that those behind it do not. */
 const putOffMs = 30_000;
 const maxQuantity = 1_000;
-const maxStock = 1_000_000_000;
 
-export function deliveryStore({
-  database,
-  clock,
-}: {
-  database(): Promise<Db>;
-  /** UTC ms, for tests; the database's clock when unset. */
-  readonly clock?: () => number;
-}) {
-  // The clock is read before any lock: a request counts from when it came, not from when its turn came.
-  const within = async <T>(work: (trx: Trx, now: number) => Promise<T>): Promise<T> =>
-    transaction(await database(), async (trx) => work(trx, clock?.() ?? (await databaseNowMs(trx))));
+export function deliveryStore(on: Database) {
+  const { database, clock } = on;
+  const within = withinOf(on);
 
   /** Each in a transaction of its own, after one of them has thrown. */
   async function takeEach(most: number): Promise<readonly DueDone[]> {
@@ -104,60 +88,6 @@ export function deliveryStore({
   }
 
   return {
-    /** A shop without a menu; resolves to its id. */
-    openShop: (owner: string, name: string): Promise<string> =>
-      within(async (trx, now) => {
-        const shopId = uuidV7(now);
-        await sql`INSERT INTO delivery_shop (shop_id, owner, name) VALUES (${bytesOfUuid(shopId)}, ${owner}, ${name})`.execute(
-          trx,
-        );
-        return shopId;
-      }),
-
-    /** A dish of a shop of this owner; resolves to its id, undefined when he has no such shop. */
-    addItem: (
-      owner: string,
-      shopId: string,
-      { name, price, stock }: Omit<Item, 'itemId'>,
-    ): Promise<string | undefined> =>
-      within(async (trx, now) => {
-        const itemId = uuidV7(now);
-        const { numAffectedRows } = await sql`
-          INSERT INTO delivery_item (item_id, shop_id, name, price_minor, currency, stock)
-          SELECT ${bytesOfUuid(itemId)}, shop_id, ${name}, ${price.amountMinor}, ${price.currency}, ${stock}
-          FROM delivery_shop WHERE shop_id = ${bytesOfUuid(shopId)} AND owner = ${owner}`.execute(trx);
-        return numAffectedRows === 1n ? itemId : undefined;
-      }),
-
-    /** More of a dish, or less of what is left (below zero). */
-    addStock: (owner: string, itemId: string, quantity: number, call: OnceCall): Promise<Done> =>
-      within((trx) =>
-        once(
-          trx,
-          call,
-          async (): Promise<Done> => {
-            const item = await lockItem(trx, itemId);
-            if (item === undefined || item.owner !== owner) return unknownItem;
-            const stock = item.stock + quantity;
-            if (stock < 0 || stock > maxStock)
-              return refuse(409, 'MUSTER_STOCK_INVALID', 'there cannot be that many', [
-                { field: 'quantity', reason: `there are ${item.stock}, and may be 0 to ${maxStock}` },
-              ]);
-            await changeStock(trx, itemId, quantity);
-            return { ok: true };
-          },
-          ({ ok }) => ok,
-        ),
-      ),
-
-    /** What a shop offers, the oldest first; empty when there is no such shop. */
-    async menu(shopId: string): Promise<readonly Item[]> {
-      const { rows } = await sql<ItemRow>`
-        SELECT item_id, name, price_minor, currency, stock FROM delivery_item
-        WHERE shop_id = ${bytesOfUuid(shopId)} ORDER BY item_id`.execute(await database());
-      return rows.map(itemOf);
-    },
-
     /** A rider begins or ends work; the district may change meanwhile. Not while he has an order. */
     setRider: (rider: string, district: string, state: 'FREE' | 'OFF'): Promise<Done> =>
       within(async (trx, now) => {
@@ -238,11 +168,41 @@ export function deliveryStore({
       const [order] = await orderRows(await database(), sql`order_id = ${bytesOfUuid(orderId)}`);
       return order;
     },
+
+    /** Orders of a person in a role, the newest first, from before an id on. */
+    async findOf(
+      { role, who }: Exclude<Asker, 'clock'>,
+      { limit, before }: { readonly limit: number; readonly before: string },
+    ): Promise<readonly Order[]> {
+      return orderRows(
+        await database(),
+        sql`${sql.ref(role)} = ${who} AND order_id < ${bytesOfUuid(before)} ORDER BY order_id DESC LIMIT ${limit}`,
+      );
+    },
+
+    /** How many orders are in each state that is not the last, and what riders do. */
+    async counts(): Promise<{
+      readonly orders: ReadonlyMap<string, number>;
+      readonly riders: ReadonlyMap<string, number>;
+    }> {
+      const db = await database();
+      const counted = ({ rows }: { rows: { state: string; n: number | string }[] }) =>
+        new Map(rows.map(({ state, n }) => [state, Number(n)]));
+      const orders = await sql<{ state: string; n: number }>`
+        SELECT CONCAT(state) AS state, COUNT(*) AS n FROM delivery_order
+        WHERE state IN (${sql.join([...openStates])}) GROUP BY delivery_order.state`.execute(db);
+      const riders = await sql<{ state: string; n: number }>`
+        SELECT CONCAT(state) AS state, COUNT(*) AS n FROM delivery_rider GROUP BY delivery_rider.state`.execute(
+        db,
+      );
+      return { orders: counted(orders), riders: counted(riders) };
+    },
   };
 }
 
+export type DeliveryStore = ReturnType<typeof deliveryStore>;
+
 const busyRider = refuse(409, 'MUSTER_RIDER_BUSY', 'the rider has an order to deliver first');
-const unknownItem = refuse(404, 'MUSTER_ITEM_UNKNOWN', 'there is no such dish');
 
 /** What is due of an order, whose row the caller has locked. */
 async function takeOne(trx: Trx, order: Order, now: number): Promise<DueDone> {
@@ -351,42 +311,9 @@ async function freeRider(trx: Trx, district: string): Promise<string | undefined
   return rows[0]?.rider;
 }
 
-async function changeStock(trx: Trx, itemId: string, by: number): Promise<void> {
-  await sql`UPDATE delivery_item SET stock = stock + ${by} WHERE item_id = ${bytesOfUuid(itemId)}`.execute(
-    trx,
-  );
-}
-
-interface ItemRow {
-  item_id: Buffer;
-  name: string;
-  price_minor: number | string;
-  currency: string;
-  stock: number | string;
-}
-
-const itemOf = ({ item_id, name, price_minor, currency, stock }: ItemRow): Item => ({
-  itemId: uuidOfBytes(item_id),
-  name,
-  price: { amountMinor: Number(price_minor), currency },
-  stock: Number(stock),
-});
-
-async function lockItem(trx: Trx, itemId: string) {
-  // Of the shop nothing is locked: dishes of one shop do not wait for each other.
-  const { rows } = await sql<ItemRow & { shop_id: Buffer; owner: string }>`
-    SELECT item_id, name, price_minor, currency, stock, shop_id,
-      (SELECT owner FROM delivery_shop s WHERE s.shop_id = i.shop_id) AS owner
-    FROM delivery_item i WHERE item_id = ${bytesOfUuid(itemId)} FOR UPDATE`.execute(trx);
-  const [row] = rows;
-  return row === undefined
-    ? undefined
-    : { ...itemOf(row), shopId: uuidOfBytes(row.shop_id), owner: row.owner };
-}
-
 const dateOr = (ms: number | undefined) => (ms === undefined ? null : new Date(ms));
 
-async function orderRows(db: Db | Trx, where: ReturnType<typeof sql>): Promise<readonly Order[]> {
+export async function orderRows(db: Db | Trx, where: ReturnType<typeof sql>): Promise<readonly Order[]> {
   const { rows } = await sql<{
     order_id: Buffer;
     customer: string;

@@ -49,7 +49,8 @@ export const callerOf =
       },
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
     });
-    // biome-ignore lint/suspicious/noExplicitAny: an answer of any route
-    const json = (await answer.json()) as any;
-    return { status: answer.status, json, code: json.error?.code as string | undefined };
+    const text = await answer.text();
+    // biome-ignore lint/suspicious/noExplicitAny: an answer of any route; of one without a body undefined
+    const json = (text === '' ? undefined : JSON.parse(text)) as any;
+    return { status: answer.status, json, code: json?.error?.code as string | undefined };
   };

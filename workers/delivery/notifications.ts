@@ -1,0 +1,99 @@
+/** Notifications: one a change of an order and a person who is to be told of it, kept until it is shown. */
+import { type Kysely, sql } from 'kysely';
+import type { DeliveryOrderEvent } from '../../catalog/events/delivery.ts';
+import { bytesOfUuid, uuidOfBytes } from '../base/ids.ts';
+import { transaction } from '../store/database.ts';
+import { appendOutbox } from '../store/outbox.ts';
+import { logRecord } from './events.ts';
+import type { Row, State } from './machine.ts';
+
+export type PersonRole = Row['tells'][number];
+
+/** What is said, with the dish and nothing that names a person. */
+const texts: Readonly<Record<State, string>> = {
+  PLACED: 'The order is placed.',
+  ACCEPTED: 'The shop has accepted the order.',
+  COOKING: 'The order is being cooked.',
+  CALLED: 'A rider is being looked for.',
+  ASSIGNED: 'A rider has the order.',
+  DELIVERING: 'The order is on its way.',
+  DELIVERED: 'The order is delivered.',
+  DELIVERY_FAILED: 'All riders are busy: call again, or cancel.',
+  CANCELLED: 'The order is cancelled, and what was paid goes back.',
+  REFUND_REQUESTED: 'A refund is asked for.',
+  REFUND_APPROVED: 'The refund is approved, and what was paid goes back.',
+  REFUND_REJECTED: 'The refund is rejected.',
+  REDELIVERY: 'The order will be delivered once more.',
+};
+
+export const textOf = (state: string): string =>
+  Object.hasOwn(texts, state) ? texts[state as State] : 'The order has changed.';
+
+export interface Notification {
+  /** Grows in the order in which a person is to be shown them. */
+  readonly no: number;
+  readonly orderId: string;
+  readonly version: number;
+  readonly state: string;
+  readonly changedAtMs: number;
+}
+
+export type NotificationStore = ReturnType<typeof notificationStore>;
+
+export function notificationStore({ database }: { database(): Promise<Kysely<unknown>> }) {
+  return {
+    /**
+     * Notifies of changes, of each once, in the order given, and writes the log event of each notification with it. Resolves to how
+     * many people were told of changes that had not come before.
+     */
+    notify: async (events: readonly DeliveryOrderEvent[]): Promise<number> =>
+      transaction(await database(), async (trx) => {
+        const fresh: DeliveryOrderEvent[] = [];
+        for (const event of events) {
+          const { orderId, version, tells, state, at } = event;
+          if (tells.length === 0) continue;
+          const rows = tells.map(
+            ({ role, userId }) =>
+              sql`(${bytesOfUuid(orderId)}, ${version}, ${role}, ${userId}, ${state}, ${new Date(at)}, UTC_TIMESTAMP(3))`,
+          );
+          const { numAffectedRows } = await sql`
+            INSERT IGNORE INTO delivery_notification (order_id, version, role, person, state, changed_at, made_at)
+            VALUES ${sql.join(rows)}`.execute(trx);
+          if (numAffectedRows !== 0n) fresh.push(event);
+        }
+        const records = fresh.flatMap((event) =>
+          event.tells.map((told) => logRecord(event, told, textOf(event.state))),
+        );
+        await appendOutbox(trx, records);
+        return records.length;
+      }),
+
+    /** What a person has not been shown yet, the first first. */
+    async unshown(person: string, role: PersonRole, limit: number): Promise<readonly Notification[]> {
+      const { rows } = await sql<{
+        no: number | string;
+        order_id: Buffer;
+        version: number;
+        state: string;
+        changed_at: Date;
+      }>`
+        SELECT no, order_id, version, state, changed_at FROM delivery_notification
+        WHERE person = ${person} AND role = ${role} AND shown_at IS NULL ORDER BY no LIMIT ${limit}`.execute(
+        await database(),
+      );
+      return rows.map(({ no, order_id, version, state, changed_at }) => ({
+        ...{ no: Number(no), orderId: uuidOfBytes(order_id), version, state },
+        changedAtMs: changed_at.getTime(),
+      }));
+    },
+
+    /** They were shown to their person; those of others stay as they are. */
+    async markShown(person: string, role: PersonRole, nos: readonly number[]): Promise<void> {
+      await sql`
+        UPDATE delivery_notification SET shown_at = UTC_TIMESTAMP(3)
+        WHERE person = ${person} AND role = ${role} AND shown_at IS NULL AND no IN (${sql.join([...nos])})`.execute(
+        await database(),
+      );
+    },
+  };
+}

@@ -1,0 +1,191 @@
+/**
+ * The workers of food delivery, in a database of their own: `delivery-orders` (shops, menus and orders over HTTP; hears how
+ * deliveries ended), `delivery-riders` (finds riders, tells when a delivery has ended), `delivery-messages` (notifies people of each
+ * change), `delivery-log` (writes into the log that somebody was notified).
+ */
+import { Type } from 'typebox';
+import { groups } from '../../catalog/groups.ts';
+import { metrics } from '../../catalog/metrics.ts';
+import { topics } from '../../catalog/topics.ts';
+import { counter, durationHistogram, gauge } from '../base/metrics.ts';
+import { consume, type RecordConsumer } from '../kafka/consume.ts';
+import { startDueWork } from '../platform/due-work.ts';
+import type { Started, Worker, WorkerDeps } from '../platform/worker.ts';
+import { readDeliveryEvent, readLogEvent, readOrderEvent } from './events.ts';
+import { openStates } from './machine.ts';
+import { notificationStore } from './notifications.ts';
+import { registerNotificationRoutes, registerRiderRoutes } from './people-routes.ts';
+import { registerDeliveryRoutes } from './routes.ts';
+import { shopStore } from './shops.ts';
+import { deliveryStore } from './store.ts';
+
+/** Due rows of one transaction, and how often they are looked for: a delivery ends at most so much late. */
+const dueAtOnce = 50;
+const dueEveryMs = 50;
+const countEveryMs = 5_000;
+
+const started = (consumer: RecordConsumer, stop: () => Promise<unknown> = async () => {}): Started => ({
+  ready: () => consumer.ready(),
+  waitingFor: () => 'its partitions',
+  async stop() {
+    await Promise.all([stop(), consumer.stop()]);
+  },
+});
+
+export const orders: Worker = {
+  name: 'delivery-orders',
+  database: 'delivery',
+  consumes: [groups.deliveryOrders],
+  produces: [topics.deliveryOrderEvents, topics.deliveryEventsDlq],
+  config: Type.Object({}),
+  async start({ database, http, kafka, log, metrics: registry, relayOutbox, secrets, fail }) {
+    const deliveries = deliveryStore({ database });
+    const changes = counter(registry, metrics.delivery.changes);
+    const heard = counter(registry, metrics.delivery.heard);
+    await relayOutbox();
+    registerDeliveryRoutes(http, {
+      shops: shopStore({ database }),
+      deliveries,
+      pseudonymKey: secrets.pseudonymKey,
+      onChanged: (state) => changes.inc({ state }),
+    });
+    const consumer = await consume(kafka, {
+      group: groups.deliveryOrders,
+      log,
+      onFatal: fail,
+      parse: readDeliveryEvent,
+      // A transaction each.
+      atOnce: 100,
+      async apply(records) {
+        for (const { data } of records) {
+          const outcome = await deliveries.hear(data);
+          heard.inc({ outcome });
+          if (outcome === 'TAKEN')
+            changes.inc({ state: data.status === 'succeeded' ? 'DELIVERED' : 'DELIVERY_FAILED' });
+        }
+        return undefined;
+      },
+    });
+    return started(consumer);
+  },
+};
+
+export const riders: Worker = {
+  name: 'delivery-riders',
+  database: 'delivery',
+  consumes: [groups.deliveryRiders],
+  produces: [topics.deliveryEvents, topics.deliveryOrderEvents, topics.deliveryOrderEventsDlq],
+  config: Type.Object({}),
+  async start(deps) {
+    const { database, http, kafka, log, metrics: registry, relayOutbox, secrets, fail } = deps;
+    const deliveries = deliveryStore({ database });
+    const due = counter(registry, metrics.delivery.due);
+    const lateness = durationHistogram(registry, metrics.delivery.dueLateness);
+    await relayOutbox();
+    registerRiderRoutes(http, { deliveries, pseudonymKey: secrets.pseudonymKey });
+    // What is due is done as it is claimed, in one transaction: nothing can be left half done, so there is nothing to lease.
+    const work = startDueWork({
+      what: 'deliveries',
+      claim: async (most) =>
+        (await deliveries.takeDue(most)).map((done) => ({ ...done, traceparent: undefined })),
+      async work({ orderId, outcome, lateMs, error }) {
+        due.inc({ outcome });
+        lateness.observe({}, lateMs / 1_000);
+        if (outcome === 'PUT_OFF')
+          log.error('what is due of an order fails; it is put off', { orderId, error });
+      },
+      atOnce: dueAtOnce,
+      everyMs: dueEveryMs,
+      log,
+    });
+    const consumer = await consume(kafka, {
+      group: groups.deliveryRiders,
+      log,
+      onFatal: fail,
+      parse: readOrderEvent,
+      // The order's row says that it is called for: the event says that it is time to look.
+      async apply(records) {
+        if (records.some(({ data }) => data.state === 'CALLED')) work.wake();
+        return undefined;
+      },
+    });
+    const measuring = measure(deliveries, deps);
+    return started(consumer, async () => {
+      clearInterval(measuring);
+      await work.stop();
+    });
+  },
+};
+
+export const messages: Worker = {
+  name: 'delivery-messages',
+  database: 'delivery',
+  consumes: [groups.deliveryMessages],
+  produces: [topics.deliveryLogEvents, topics.deliveryOrderEventsDlq],
+  config: Type.Object({}),
+  async start({ database, http, kafka, log, metrics: registry, relayOutbox, secrets, fail }) {
+    const notifications = notificationStore({ database });
+    const told = counter(registry, metrics.delivery.notifications);
+    const latency = durationHistogram(registry, metrics.delivery.notifyLatency);
+    await relayOutbox();
+    registerNotificationRoutes(http, { notifications, pseudonymKey: secrets.pseudonymKey });
+    const consumer = await consume(kafka, {
+      group: groups.deliveryMessages,
+      log,
+      onFatal: fail,
+      parse: readOrderEvent,
+      // A statement each.
+      atOnce: 100,
+      async apply(records) {
+        told.inc(await notifications.notify(records.map(({ data }) => data)));
+        for (const { data, span } of records)
+          latency.observe({}, Math.max(0, Date.now() - Date.parse(data.at)) / 1_000, span?.span);
+        return undefined;
+      },
+    });
+    return started(consumer);
+  },
+};
+
+export const logging: Worker = {
+  name: 'delivery-log',
+  database: 'delivery',
+  consumes: [groups.deliveryLog],
+  produces: [topics.deliveryLogEventsDlq],
+  config: Type.Object({}),
+  async start({ kafka, log, metrics: registry, fail }) {
+    const logged = counter(registry, metrics.delivery.logged);
+    const consumer = await consume(kafka, {
+      group: groups.deliveryLog,
+      log,
+      onFatal: fail,
+      parse: readLogEvent,
+      async apply(records) {
+        for (const { data } of records)
+          log.info('somebody was notified', { eventId: data.eventId, said: data.message });
+        logged.inc(records.length);
+        return undefined;
+      },
+    });
+    return started(consumer);
+  },
+};
+
+function measure(
+  deliveries: Pick<ReturnType<typeof deliveryStore>, 'counts'>,
+  { metrics: registry, log }: Pick<WorkerDeps, 'metrics' | 'log'>,
+): NodeJS.Timeout {
+  const open = gauge(registry, metrics.delivery.open);
+  const riders = gauge(registry, metrics.delivery.riders);
+  const look = async () => {
+    try {
+      const found = await deliveries.counts();
+      for (const state of openStates) open.set({ state }, found.orders.get(state) ?? 0);
+      for (const state of ['FREE', 'BUSY', 'OFF']) riders.set({ state }, found.riders.get(state) ?? 0);
+    } catch (error) {
+      log.debug('orders of dishes could not be counted', { error });
+    }
+  };
+  void look();
+  return setInterval(look, countEveryMs).unref();
+}

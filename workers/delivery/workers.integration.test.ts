@@ -1,0 +1,245 @@
+/** The workers of food delivery as they are, over HTTP and on a real MySQL or MariaDB (MYSQL_*); Kafka is in memory. */
+import test from 'ava';
+import { type Kysely, sql } from 'kysely';
+import { createRegistry } from '../base/metrics.ts';
+import { callerOf, startTestHttp, tokenOf } from '../http/testing.ts';
+import { eventually, testLog } from '../kafka/testing.ts';
+import type { Worker, WorkerDeps } from '../platform/worker.ts';
+import { createMemoryKafka } from '../promotion/memory-kafka.fixture.ts';
+import { scratchDatabase } from '../store/database.fixture.ts';
+import { outboxStore } from '../store/outbox.ts';
+import { startOutboxRelay } from '../store/relay.ts';
+import { logging, messages, orders, riders } from './worker.ts';
+
+let db: Kysely<unknown>;
+let close: () => Promise<void> = async () => {};
+const memory = createMemoryKafka();
+const kafka: typeof memory = {
+  ...memory,
+  // Nothing is kept beyond the test: there is nothing to commit to.
+  consumePartitions: async (options) => ({ ...(await memory.consumePartitions(options)), commit() {} }),
+};
+let as: ReturnType<typeof callerOf>;
+const seenLines: { readonly eventId: string }[] = [];
+
+test.before(async (t) => {
+  t.timeout(60_000);
+  const scratch = await scratchDatabase('delivery_workers', 'delivery');
+  db = scratch.db;
+  const registry = createRegistry();
+  const http = await startTestHttp({ processName: 'pay', log: testLog, registry });
+  const relay = startOutboxRelay({
+    store: outboxStore(db),
+    database: 'delivery',
+    producer: await kafka.producer('test'),
+    registry,
+    log: testLog,
+    pollMs: 20,
+  });
+  const log = Object.assign(Object.create(testLog), {
+    info: (_: string, fields: { readonly eventId: string }) => seenLines.push(fields),
+    child: () => testLog,
+  });
+  const deps = {
+    ...{ config: {}, kafka, http: http.app, metrics: registry, log },
+    ...{ database: async () => db, relayOutbox: async () => relay },
+    secrets: { pseudonymKey: Buffer.alloc(32, 7) },
+    fail: (error: Error) => t.fail(error.message),
+  } as unknown as WorkerDeps;
+  const all: readonly Worker[] = [orders, riders, messages, logging];
+  const running = await Promise.all(all.map((worker) => worker.start(deps)));
+  await http.open();
+  as = callerOf(http, '/delivery');
+  close = async () => {
+    await Promise.all(running.map((each) => each.stop()));
+    await relay.stop();
+    await http.close(100);
+    await scratch.drop();
+  };
+});
+test.after.always(() => close());
+test.beforeEach((t) => t.timeout(120_000));
+
+let run = 0;
+async function people(stock: number) {
+  run += 1;
+  const [customer, owner, rider] = await Promise.all(
+    (['customer', 'owner', 'rider'] as const).map(async (role) => as(await tokenOf(role, `${role}-${run}`))),
+  );
+  const district = `district-${run}`;
+  const shop = await owner!('POST', '/shops', { name: 'Noodles' });
+  const price = { amountMinor: 9_000, currency: 'KRW' };
+  const { shopId } = shop.json;
+  const item = await owner!('POST', `/shops/${shopId}/items`, { name: 'Udon', price, stock });
+  return { customer: customer!, owner: owner!, rider: rider!, district, shopId, itemId: item.json.itemId };
+}
+type People = Awaited<ReturnType<typeof people>>;
+
+async function order({ customer, itemId, district }: People): Promise<string> {
+  const placed = await customer('POST', '/orders', { itemId, quantity: 1, district });
+  return placed.json.orderId;
+}
+const serve = async ({ owner }: People, orderId: string) => {
+  for (const step of ['accept', 'cook', 'call']) await owner('POST', `/orders/${orderId}/${step}`, {});
+};
+const stateOf = async ({ customer }: People, orderId: string): Promise<string> =>
+  (await customer('GET', `/orders/${orderId}`)).json.state;
+const until = async (who: People, orderId: string, state: string) =>
+  eventually(`the order is ${state}`, async () => (await stateOf(who, orderId)) === state);
+
+test.serial(
+  'an order goes from its customer over owner and rider back, a second after its rider has it, and each is told in order',
+  async (t) => {
+    const all = await people(5);
+    const { customer, owner, rider, district, shopId } = all;
+    t.is((await rider('PUT', '/riders/me', { district, state: 'FREE' })).status, 204);
+    const menu = await customer('GET', `/shops/${shopId}/menu`);
+    t.is(menu.json.items[0].stock, 5);
+    const orderId = await order(all);
+    await serve(all, orderId);
+    await until(all, orderId, 'DELIVERED');
+    const { rows } = await sql<{ state: string; at: Date }>`
+      SELECT state, changed_at AS at FROM delivery_change WHERE state IN ('ASSIGNED', 'DELIVERED') ORDER BY version`.execute(
+      db,
+    );
+    t.true(rows[1]!.at.getTime() - rows[0]!.at.getTime() >= 1_000, 'not early');
+    const told = async (who: typeof customer) =>
+      (await who('GET', '/notifications')).json.notifications.map(({ state }: { state: string }) => state);
+    await eventually('all are told', async () => (await told(customer)).length === 6);
+    t.deepEqual(await told(customer), ['PLACED', 'ACCEPTED', 'COOKING', 'CALLED', 'ASSIGNED', 'DELIVERED']);
+    t.deepEqual(await told(owner), ['PLACED', 'ASSIGNED', 'DELIVERED']);
+    t.deepEqual(await told(rider), ['ASSIGNED', 'DELIVERED']);
+    await eventually('all are logged', () => seenLines.length >= 11);
+    t.is(new Set(seenLines.map(({ eventId }) => eventId)).size, 11, 'one log line for each who was told');
+
+    // Everything once more: what was told is not told again.
+    const again = kafka.sent.filter(({ topic }) =>
+      ['delivery-order-events', 'delivery-events'].includes(topic),
+    );
+    await (await kafka.producer('test')).send(again as never);
+    const second = await order(all);
+    await eventually('all are told', async () => (await told(customer)).length === 7);
+    t.is((await told(customer)).at(-1), 'PLACED');
+    t.is(await stateOf(all, orderId), 'DELIVERED');
+
+    // What was shown goes; nobody marks another's.
+    const { notifications } = (await customer('GET', '/notifications')).json;
+    const nos = notifications.slice(0, 6).map(({ no }: { no: number }) => no);
+    await owner('POST', '/notifications/shown', { nos });
+    t.is((await told(customer)).length, 7);
+    t.is((await customer('POST', '/notifications/shown', { nos })).status, 204);
+    t.deepEqual(await told(customer), ['PLACED']);
+    t.is((await customer('POST', `/orders/${second}/cancel`, {})).json.state, 'CANCELLED');
+    t.is((await customer('GET', `/shops/${shopId}/menu`)).json.items[0].stock, 4);
+  },
+);
+
+test.serial('whose order it is not sees nothing of it and moves nothing, whatever the role', async (t) => {
+  const [all, others] = [await people(5), await people(5)];
+  const orderId = await order(all);
+  for (const stranger of [others.customer, others.owner, others.rider])
+    t.is((await stranger('GET', `/orders/${orderId}`)).code, 'MUSTER_DELIVERY_ORDER_UNKNOWN');
+  t.is((await others.owner('POST', `/orders/${orderId}/accept`, {})).code, 'MUSTER_DELIVERY_ORDER_UNKNOWN');
+  t.is(
+    (await others.customer('POST', `/orders/${orderId}/cancel`, {})).code,
+    'MUSTER_DELIVERY_ORDER_UNKNOWN',
+  );
+  t.is((await all.customer('POST', `/orders/${orderId}/accept`, {})).code, 'MUSTER_FORBIDDEN');
+  t.is((await all.owner('POST', `/orders/${orderId}/cancel`, {})).code, 'MUSTER_FORBIDDEN');
+  const item = { name: 'x', price: { amountMinor: 1, currency: 'KRW' }, stock: 1 };
+  t.is((await others.owner('POST', `/shops/${all.shopId}/items`, item)).code, 'MUSTER_SHOP_UNKNOWN');
+  t.is(
+    (await others.owner('POST', `/items/${all.itemId}/stock`, { quantity: 1 })).code,
+    'MUSTER_ITEM_UNKNOWN',
+  );
+  t.is((await all.owner('POST', `/shops/${all.shopId}/items`, { ...item, stock: -1 })).status, 422);
+  t.deepEqual((await others.customer('GET', '/orders')).json.orders, []);
+  t.is((await all.customer('GET', '/orders')).json.orders[0].orderId, orderId);
+  const staff = as(await tokenOf('operator', 'o'));
+  t.is((await staff('GET', `/orders/${orderId}`)).json.state, 'PLACED');
+});
+
+test.serial(
+  'the rider’s word counts at its version, all riders busy is told, and a refund goes its way',
+  async (t) => {
+    const all = await people(5);
+    const { customer, owner, rider, district, shopId } = all;
+    const orderId = await order(all);
+    await serve(all, orderId);
+    await until(all, orderId, 'DELIVERY_FAILED');
+    await rider('PUT', '/riders/me', { district, state: 'FREE' });
+    t.is((await customer('POST', `/orders/${orderId}/call-again`, {})).json.state, 'CALLED');
+    // Held there: the clock is to leave this one to the rider.
+    await eventually('a rider has it', async () => {
+      const { numAffectedRows } = await sql`
+        UPDATE delivery_order SET due_at = due_at + INTERVAL 1 HOUR WHERE state = 'ASSIGNED'`.execute(db);
+      return numAffectedRows === 1n;
+    });
+    const { version } = (await rider('GET', `/orders/${orderId}`)).json;
+    t.is((await rider('POST', `/orders/${orderId}/deliver`, {})).status, 422, 'which version is missing');
+    t.is(
+      (await rider('POST', `/orders/${orderId}/deliver`, { version: version - 1 })).code,
+      'MUSTER_ORDER_CHANGED',
+    );
+    t.is((await rider('POST', `/orders/${orderId}/deliver`, { version })).json.state, 'DELIVERED');
+    const complaint = { wanted: 'REFUND', complaint: 'cold' };
+    t.is(
+      (await customer('POST', `/orders/${orderId}/refund-request`, complaint)).json.state,
+      'REFUND_REQUESTED',
+    );
+    t.is((await owner('GET', `/orders/${orderId}`)).json.complaint, 'cold');
+    t.is((await rider('GET', `/orders/${orderId}`)).json.complaint, undefined);
+    t.is((await owner('POST', `/orders/${orderId}/reject`, {})).status, 422, 'a reason is missing');
+    t.is((await owner('POST', `/orders/${orderId}/approve`, {})).json.state, 'REFUND_APPROVED');
+    t.is((await owner('POST', `/orders/${orderId}/approve`, {})).code, 'MUSTER_STEP_IMPOSSIBLE');
+    const { refunded, paid } = (await customer('GET', `/orders/${orderId}`)).json;
+    t.deepEqual(refunded, paid);
+    t.is((await customer('GET', `/shops/${shopId}/menu`)).json.items[0].stock, 5);
+  },
+);
+
+test.serial(
+  'forty orders of eight riders all end, one notification a change, and all riders are free',
+  async (t) => {
+    const all = await people(100);
+    const { district, customer } = all;
+    for (let each = 0; each < 8; each++) {
+      const rider = as(await tokenOf('rider', `many-${each}`));
+      await rider('PUT', '/riders/me', { district, state: 'FREE' });
+    }
+    const goThrough = async () => {
+      const orderId = await order(all);
+      await serve(all, orderId);
+      for (;;) {
+        const state = await stateOf(all, orderId);
+        if (state === 'DELIVERED') return;
+        if (state === 'DELIVERY_FAILED') await customer('POST', `/orders/${orderId}/call-again`, {});
+        await new Promise((resolve) => setTimeout(resolve, 100));
+      }
+    };
+    await Promise.all(Array.from({ length: 40 }, goThrough));
+    const counts = async () => {
+      const { rows } = await sql<{ changes: number; notified: number; people: number; free: number }>`
+      SELECT (SELECT COUNT(*) FROM delivery_change) AS changes,
+        (SELECT COUNT(*) FROM delivery_notification WHERE role = 'customer') AS notified,
+        (SELECT COUNT(*) FROM delivery_notification) AS people,
+        (SELECT COUNT(*) FROM delivery_rider WHERE district = ${district} AND state = 'FREE') AS free`.execute(
+        db,
+      );
+      return rows[0]!;
+    };
+    await eventually('all are told', async () => {
+      const { changes, notified } = await counts();
+      return Number(changes) === Number(notified);
+    });
+    const { changes, people: told, free } = await counts();
+    t.is(Number(free), 8);
+    await eventually('all are logged', () => seenLines.length >= Number(told));
+    t.is(new Set(seenLines.map(({ eventId }) => eventId)).size, Number(told));
+    const { rows: behind } = await sql`
+    SELECT a.no FROM delivery_notification a JOIN delivery_notification b
+    ON b.order_id = a.order_id AND b.role = a.role AND b.version > a.version AND b.no < a.no`.execute(db);
+    t.deepEqual(behind, [], 'in the order of versions');
+    t.log(`${changes} changes, ${told} notifications`);
+  },
+);
