@@ -15,7 +15,8 @@ export type PromiseCapability =
   | 'banking'
   | 'remittance'
   | 'payment'
-  | 'settlement';
+  | 'settlement'
+  | 'delivery';
 
 interface PromiseFacts {
   readonly capability: PromiseCapability;
@@ -249,6 +250,30 @@ const table = {
     promised:
       'What a settlement that is DONE says was paid out by a bank, and booked with the commission, to the unit.',
     ids: 'the settlement',
+    limitMs: 60_000,
+    periodMs: 10_000,
+  },
+  'deliveries-ended': {
+    capability: 'delivery',
+    promised:
+      'An order that is called for gets a rider or is told that there is none, and its delivery ends.',
+    ids: 'the order',
+    // What is told again and again, and an order that was put off.
+    limitMs: 120_000,
+    periodMs: 10_000,
+  },
+  'riders-one-place': {
+    capability: 'delivery',
+    promised:
+      'Each rider is free, off, or with one order that is under way, and each such order has its rider.',
+    ids: 'the rider (pseudonym)',
+    limitMs: 0,
+    periodMs: 10_000,
+  },
+  'changes-notified': {
+    capability: 'delivery',
+    promised: 'Each change of an order was told its customer.',
+    ids: 'the order and its version',
     limitMs: 60_000,
     periodMs: 10_000,
   },

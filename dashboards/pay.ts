@@ -3,7 +3,7 @@ import type { Environment } from '../catalog/environments.ts';
 import { metrics } from '../catalog/metrics.ts';
 import { dashboardOf, heatmap, highIsBad, neutral, percentiles, rate, series, stat } from './kit.ts';
 
-const { banking, http, membership, money, payment, remittance, settlement } = metrics;
+const { banking, delivery, http, membership, money, payment, remittance, settlement } = metrics;
 const bankCalls = `${http.clientCalls}{client=~"bank-.*"}`;
 
 export const pay = (environment: Environment) =>
@@ -213,6 +213,68 @@ export const pay = (environment: Environment) =>
               description: 'That have not ended, by the call that is to be made next.',
               unit: 'none',
               queries: [{ expr: `max by (state) (${settlement.open})`, legend: '{{state}}' }],
+            }),
+          ],
+        ],
+      },
+      {
+        question: 'Are dishes delivered, and people told?',
+        lines: [
+          [
+            stat({
+              title: 'Put off',
+              description: 'What was due of an order and has thrown: it is tried again every 30 s.',
+              expr: `sum(increase(${delivery.due}{outcome="PUT_OFF"}[$__range]))`,
+              unit: 'none',
+              decimals: 0,
+              steps: highIsBad({ yellow: 1 }),
+            }),
+            series({
+              title: 'Changes of orders',
+              description: 'By the state entered, a second; repeats included.',
+              unit: 'ops',
+              queries: [{ expr: rate(delivery.changes, 'state'), legend: '{{state}}' }],
+            }),
+            series({
+              title: 'Orders under way',
+              description: 'By what is waited for.',
+              unit: 'none',
+              queries: [{ expr: `max by (state) (${delivery.open})`, legend: '{{state}}' }],
+            }),
+            series({
+              title: 'Riders',
+              description: 'By what they do.',
+              unit: 'none',
+              queries: [{ expr: `max by (state) (${delivery.riders})`, legend: '{{state}}' }],
+            }),
+          ],
+          [
+            series({
+              title: 'Ends and assignments late',
+              description: 'From when they were due.',
+              unit: 's',
+              queries: percentiles(delivery.dueLateness),
+            }),
+            series({
+              title: 'Notified after',
+              description: 'From a change to its notification.',
+              unit: 's',
+              queries: percentiles(delivery.notifyLatency),
+            }),
+            series({
+              title: 'Notified',
+              description: 'People told of changes, and notifications written into the log, a second.',
+              unit: 'ops',
+              queries: [
+                { expr: `sum(rate(${delivery.notifications}[$__rate_interval]))`, legend: 'told' },
+                { expr: `sum(rate(${delivery.logged}[$__rate_interval]))`, legend: 'logged' },
+              ],
+            }),
+            series({
+              title: 'Words on deliveries',
+              description: 'A second, by what their orders made of them.',
+              unit: 'ops',
+              queries: [{ expr: rate(delivery.heard, 'outcome'), legend: '{{outcome}}' }],
             }),
           ],
         ],

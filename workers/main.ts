@@ -61,6 +61,7 @@ const workers: Readonly<Record<string, () => Promise<object>>> = {
       remittance,
       payment,
       settlement,
+      delivery,
     ] = await Promise.all([
       import('./promises/worker.ts'),
       import('./platform/promises.ts'),
@@ -75,6 +76,7 @@ const workers: Readonly<Record<string, () => Promise<object>>> = {
       import('./remittance/promises.ts'),
       import('./payment/promises.ts'),
       import('./settlement/promises.ts'),
+      import('./delivery/promises.ts'),
     ]);
     return {
       worker: promisesWorker({
@@ -90,6 +92,7 @@ const workers: Readonly<Record<string, () => Promise<object>>> = {
         ...remittance.remittanceChecks,
         ...payment.paymentChecks,
         ...settlement.settlementChecks,
+        ...delivery.deliveryChecks,
       }),
     };
   },

@@ -1,14 +1,17 @@
 /** The workers of food delivery as they are, over HTTP and on a real MySQL or MariaDB (MYSQL_*); Kafka is in memory. */
 import test from 'ava';
 import { type Kysely, sql } from 'kysely';
+import { bytesOfUuid } from '../base/ids.ts';
 import { createRegistry } from '../base/metrics.ts';
 import { callerOf, startTestHttp, tokenOf } from '../http/testing.ts';
 import { eventually, testLog } from '../kafka/testing.ts';
+import { brokenNow, checksFrom } from '../platform/checks.fixture.ts';
 import type { Worker, WorkerDeps } from '../platform/worker.ts';
 import { createMemoryKafka } from '../promotion/memory-kafka.fixture.ts';
 import { scratchDatabase } from '../store/database.fixture.ts';
 import { outboxStore } from '../store/outbox.ts';
 import { startOutboxRelay } from '../store/relay.ts';
+import { deliveryChecks } from './promises.ts';
 import { logging, messages, orders, riders } from './worker.ts';
 
 let db: Kysely<unknown>;
@@ -121,6 +124,9 @@ test.serial(
     await eventually('all are told', async () => (await told(customer)).length === 7);
     t.is((await told(customer)).at(-1), 'PLACED');
     t.is(await stateOf(all, orderId), 'DELIVERED');
+    // Two of the second order, and nothing once more.
+    await eventually('all are logged', () => seenLines.length >= 13);
+    t.is(seenLines.length, 13);
 
     // What was shown goes; nobody marks another's.
     const { notifications } = (await customer('GET', '/notifications')).json;
@@ -241,5 +247,52 @@ test.serial(
     ON b.order_id = a.order_id AND b.role = a.role AND b.version > a.version AND b.no < a.no`.execute(db);
     t.deepEqual(behind, [], 'in the order of versions');
     t.log(`${changes} changes, ${told} notifications`);
+  },
+);
+
+test.serial(
+  'what is promised holds after all that, and each wrong is told with its id and nothing else',
+  async (t) => {
+    const all = await people(1);
+    const names = ['deliveries-ended', 'riders-one-place', 'changes-notified'] as const;
+    const checks = checksFrom(deliveryChecks, names, { database: async () => db });
+    // As if all of it had been a while ago.
+    const longAgo = async () => {
+      await sql`UPDATE delivery_change SET changed_at = changed_at - INTERVAL 30 MINUTE`.execute(db);
+      await sql`UPDATE delivery_order SET changed_at = changed_at - INTERVAL 30 MINUTE`.execute(db);
+    };
+    await all.rider('PUT', '/riders/me', { district: all.district, state: 'FREE' });
+    const orderId = await order(all);
+    await serve(all, orderId);
+    await until(all, orderId, 'DELIVERED');
+    await eventually('all are told', async () => {
+      const { rows } = await sql<{ n: number }>`
+      SELECT (SELECT COUNT(*) FROM delivery_change) -
+        (SELECT COUNT(*) FROM delivery_notification WHERE role = 'customer') AS n`.execute(db);
+      return Number(rows[0]!.n) === 0;
+    });
+    await longAgo();
+    t.deepEqual(await brokenNow(checks), {});
+    const at = sql`order_id = ${bytesOfUuid(orderId)}`;
+    const { rows } = await sql<{ rider: string }>`SELECT rider FROM delivery_order WHERE ${at}`.execute(db);
+    const { rider } = rows[0]!;
+    // A change that nobody was told of; the check that has looked at it before does not look again, a new one does.
+    await sql`DELETE FROM delivery_notification WHERE ${at} AND version = 2`.execute(db);
+    const anew = checksFrom(deliveryChecks, names, { database: async () => db });
+    t.deepEqual(await brokenNow(anew), { 'changes-notified': [`${orderId}-2`] });
+    await sql`
+    INSERT INTO delivery_notification (order_id, version, role, person, state, changed_at, made_at)
+    VALUES (${bytesOfUuid(orderId)}, 2, 'customer', 'u', 'ACCEPTED', UTC_TIMESTAMP(3), UTC_TIMESTAMP(3))`.execute(
+      db,
+    );
+    t.deepEqual(await brokenNow(anew), {}, 'until it is right');
+    await sql`UPDATE delivery_rider SET state = 'BUSY', ${at} WHERE rider = ${rider}`.execute(db);
+    t.deepEqual(await brokenNow(anew), { 'riders-one-place': [rider] });
+    // Under way for half an hour, and due only in an hour.
+    await sql`
+    UPDATE delivery_order SET state = 'ASSIGNED', due_at = UTC_TIMESTAMP(3) + INTERVAL 1 HOUR WHERE ${at}`.execute(
+      db,
+    );
+    t.deepEqual(await brokenNow(anew), { 'deliveries-ended': [orderId] });
   },
 );

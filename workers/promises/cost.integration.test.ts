@@ -5,6 +5,7 @@ import { type Kysely, sql } from 'kysely';
 import { type PromiseName, promises } from '../../catalog/promises.ts';
 import { bankingChecks } from '../banking/promises.ts';
 import { couponChecks } from '../coupon/promises.ts';
+import { deliveryChecks } from '../delivery/promises.ts';
 import { loggingChecks } from '../logging/promises.ts';
 import { membershipChecks } from '../membership/promises.ts';
 import { moneyChecks } from '../money/promises.ts';
@@ -32,6 +33,7 @@ const all = {
   ...remittanceChecks,
   ...paymentChecks,
   ...settlementChecks,
+  ...deliveryChecks,
 };
 /** They go through all rows by and by, so many at a time; the others ask for what is wrong and nothing else. */
 const sweeping: readonly PromiseName[] = [
@@ -125,7 +127,7 @@ test('no check reads a whole table, and together they make few statements a seco
   const { db, settings, drop } = await scratchDatabase('promise_cost');
   try {
     // The tables of my-pay beside the shop's: what is counted here is one connection.
-    for (const name of ['money', 'membership', 'banking', 'remittance', 'payment', 'settlement'])
+    for (const name of ['money', 'membership', 'banking', 'remittance', 'payment', 'settlement', 'delivery'])
       await migrate(settings, () => {}, {
         folders: join(import.meta.dirname, `../${name}/${name}-migrations`),
       });
