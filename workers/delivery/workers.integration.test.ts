@@ -1,7 +1,8 @@
 /** The workers of food delivery as they are, over HTTP and on a real MySQL or MariaDB (MYSQL_*); Kafka is in memory. */
 import test from 'ava';
 import { type Kysely, sql } from 'kysely';
-import { bytesOfUuid } from '../base/ids.ts';
+import type { DeliveryOrderEvent } from '../../catalog/events/delivery.ts';
+import { bytesOfUuid, uuidV7 } from '../base/ids.ts';
 import { createRegistry } from '../base/metrics.ts';
 import { callerOf, startTestHttp, tokenOf } from '../http/testing.ts';
 import { eventually, testLog } from '../kafka/testing.ts';
@@ -11,6 +12,7 @@ import { createMemoryKafka } from '../promotion/memory-kafka.fixture.ts';
 import { scratchDatabase } from '../store/database.fixture.ts';
 import { outboxStore } from '../store/outbox.ts';
 import { startOutboxRelay } from '../store/relay.ts';
+import { notificationStore } from './notifications.ts';
 import { deliveryChecks } from './promises.ts';
 import { logging, messages, orders, riders } from './worker.ts';
 
@@ -294,5 +296,36 @@ test.serial(
       db,
     );
     t.deepEqual(await brokenNow(anew), { 'deliveries-ended': [orderId] });
+  },
+);
+
+test.serial(
+  'two who notify of the same changes at the same moment tell each once, and log it once',
+  async (t) => {
+    const person = (name: string) => `u_${name.padEnd(22, '0')}`;
+    const at = new Date().toISOString();
+    const events = Array.from({ length: 30 }, (_, each): DeliveryOrderEvent => {
+      const orderId = uuidV7(Date.now());
+      return {
+        ...{ eventId: `${orderId}-1`, orderId, version: 1, userId: person('c'), name: 'Udon', quantity: 1 },
+        ...{ price: 1, currency: 'KRW', status: 'created', state: 'PLACED', at },
+        tells: [
+          { role: 'customer', userId: person('c') },
+          { role: 'owner', userId: person(`o${each}`) },
+        ],
+      };
+    });
+    const notifications = notificationStore({ database: async () => db });
+    const backwards = events.toReversed();
+    const told = await Promise.all([
+      notifications.notify(events),
+      notifications.notify(backwards),
+      notifications.notify(events),
+    ]);
+    t.is(
+      told.reduce((sum, each) => sum + each, 0),
+      60,
+    );
+    t.is((await notifications.unshown(person('c'), 'customer', 200)).length, 30);
   },
 );
