@@ -298,10 +298,6 @@ function laptop(
             'remittance',
             'payment',
             'settlement',
-            'delivery-orders',
-            'delivery-riders',
-            'delivery-messages',
-            'delivery-log',
           ],
           size: { memoryMiB: 256 },
           replicas: 1,
@@ -309,6 +305,13 @@ function laptop(
           publishedPort: port(82),
           // A heap a thread of the C library's would each keep the 16 MiB of a password's hash (172 MB measured, 131 with one).
           env: { MALLOC_ARENA_MAX: '1' },
+        },
+        {
+          name: 'delivery',
+          workers: ['delivery-orders', 'delivery-riders', 'delivery-messages', 'delivery-log'],
+          size: { memoryMiB: 224 },
+          replicas: 1,
+          publishedPort: port(83),
         },
         // Measured: 120 MiB while a broker is away and everybody says so.
         { name: 'logging', workers: ['log-store'], size: { memoryMiB: 160 }, replicas: 1 },

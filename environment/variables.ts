@@ -75,6 +75,9 @@ export async function hostVariables(
     LOG_INBOX_DIRECTORY: join(stateDirectory(environment.name), 'log-inbox'),
     MUSTER_API_URL: `http://${reachFromHost(environment, 'api', 'http')}`,
     ...(has('pay') ? { MUSTER_PAY_URL: `http://${reachFromHost(environment, 'pay', 'http')}` } : {}),
+    ...(has('delivery')
+      ? { MUSTER_DELIVERY_URL: `http://${reachFromHost(environment, 'delivery', 'http')}` }
+      : {}),
     ...(has('outside-world')
       ? { MUSTER_OUTSIDE_WORLD_URL: `http://${reachFromHost(environment, 'outside-world', 'http')}` }
       : {}),

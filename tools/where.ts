@@ -32,6 +32,7 @@ export function whereToLook(
     row('api', 'http', 'console', 'try it: shop, rush, live outcomes, my-pay', '/console');
   row('api', 'http', 'API', 'how to use it, with examples', '/docs');
   row('pay', 'http', 'my-pay', 'members, money, banks', '/docs');
+  row('delivery', 'http', 'food delivery', 'shops, orders, riders', '/docs');
   row('grafana', 'http', 'Grafana', `admin, password: grafanaPassword in ${secrets}`);
   // What Debian and the Go modules give has less of a web interface than the official images.
   const built = result.images === 'build';

@@ -32,7 +32,7 @@ test.before(async (t) => {
   const scratch = await scratchDatabase('delivery_workers', 'delivery');
   db = scratch.db;
   const registry = createRegistry();
-  const http = await startTestHttp({ processName: 'pay', log: testLog, registry });
+  const http = await startTestHttp({ processName: 'delivery', log: testLog, registry });
   const relay = startOutboxRelay({
     store: outboxStore(db),
     database: 'delivery',

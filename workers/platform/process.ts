@@ -90,9 +90,7 @@ export async function runProcess(options: ProcessOptions): Promise<void> {
   let telemetry: Telemetry | undefined;
   let http: Http | undefined;
   let kafka: Kafka | undefined;
-  const databases = new Map(
-    workers.map(({ database = 'shop' }) => [database, atFirstUse(() => connectDatabase(platform, database))]),
-  );
+  const databases = databasesOfProcess(platform, workers);
   const redis = atFirstUse(() => connectToRedis(platform, log));
   const relays = new Map<DatabaseName, Promise<Relay>>();
   let starting: Promise<unknown> | undefined;
@@ -258,9 +256,36 @@ function trustedKeys(settings: PlatformSettings): TrustedKeys | undefined {
   return verifyKey === undefined ? undefined : { verifyKey };
 }
 
-async function connectDatabase(settings: PlatformSettings, name: DatabaseName): Promise<Kysely<unknown>> {
+const databasesOf = (workers: readonly Pick<Worker, 'database'>[]) => [
+  ...new Set(workers.map(({ database = 'shop' }) => database)),
+];
+
+/** A process of many databases takes no more of the server's connections than four of one. */
+const connectionsEach = (databases: number) => Math.min(10, Math.floor(42 / databases));
+const relayConnections = 3;
+
+/** Most connections that a process of these workers opens to our databases, but for those that workers open by themselves. */
+export const mostConnections = (workers: readonly Pick<Worker, 'database'>[]): number => {
+  const { length } = databasesOf(workers);
+  return length * (connectionsEach(length) + relayConnections);
+};
+
+/** Each is connected at its first use. */
+const databasesOfProcess = (settings: PlatformSettings, workers: readonly Worker[]) =>
+  new Map(
+    databasesOf(workers).map((name, _, { length }) => [
+      name,
+      atFirstUse(() => connectDatabase(settings, name, connectionsEach(length))),
+    ]),
+  );
+
+async function connectDatabase(
+  settings: PlatformSettings,
+  name: DatabaseName,
+  connections: number,
+): Promise<Kysely<unknown>> {
   const { databaseOf, openDatabase, pingDatabase } = await import('../store/database.ts');
-  const db = openDatabase({ settings: databaseOf(settings, name) });
+  const db = openDatabase({ settings: databaseOf(settings, name), connections });
   try {
     await pingDatabase(db);
     return db;
@@ -284,7 +309,7 @@ async function startRelay(
   const producer = await kafka.producer('outbox');
   // Those without an order are many and can wait a moment for each other.
   const unordered = await kafka.producer('outbox-unordered', { lingerMs: 30, busyLingerMs: 60 });
-  const db = openDatabase({ settings: databaseOf(settings, name), connections: 3 });
+  const db = openDatabase({ settings: databaseOf(settings, name), connections: relayConnections });
   const relay = startOutboxRelay({
     store: outboxStore(db),
     database: name,
