@@ -11,7 +11,7 @@ import { type Environment, environments } from '../catalog/environments.ts';
 import { groups } from '../catalog/groups.ts';
 import { allTopics } from '../catalog/topics.ts';
 import { secretsToShow, serviceTokenOf } from './config/secrets.ts';
-import { serviceUrls } from './config/topology.ts';
+import { placementOf, serviceUrls } from './config/topology.ts';
 import { contentHash, decimalCpus, goDuration, literal } from './constructs/container.ts';
 import { createStacks } from './environment.ts';
 import { type ImageName, imageRef } from './images.ts';
@@ -226,6 +226,39 @@ test('brokers and ZooKeepers ask for an address each time: containers that come 
       );
 });
 
+test('asked at another member’s address a member refuses: it does not listen on a port by which that one is reached', async (t) => {
+  const stacks = await synthesise(settingsOf(dev));
+  const fileOf = (alias: string) =>
+    (named(stacks, `muster-dev-${alias}`).upload ?? []).map(({ content }) => content).join('\n');
+  /** Where a member is reached by the others, as its own file says. */
+  const reachedAt = {
+    kafka: (id: number) => /^listeners=INTERNAL:\/\/[\d.]+:(\d+),/m.exec(fileOf(`kafka-${id}`))!.slice(1),
+    zookeeper: (id: number) =>
+      new RegExp(`^server[.]${id}=[^:]+:(\\d+):(\\d+)$`, 'm').exec(fileOf(`zookeeper-${id}`))!.slice(1),
+  };
+  for (const kind of ['kafka', 'zookeeper'] as const)
+    for (const id of [1, 2, 3])
+      for (const other of [1, 2, 3]) {
+        const listens = Object.values(placementOf(dev, `${kind}-${other}`).ports);
+        for (const port of reachedAt[kind](id))
+          t.is(
+            listens.some(({ container }) => String(container) === port),
+            id === other,
+            `${kind}-${other}: ${port} is ${kind}-${id}’s`,
+          );
+      }
+});
+
+test('where each member has a host, its address is its own, and so all have the same ports', async (t) => {
+  const stacks = await synthesise(settingsOf(prod));
+  for (const id of [1, 2, 3]) {
+    const inside = (kind: string) =>
+      (named(stacks, `muster-prod-${kind}-${id}`).ports ?? []).map(({ internal }) => internal);
+    t.deepEqual(inside('zookeeper'), [2181, 2888, 3888, 7000]);
+    t.true(inside('kafka').includes(9092));
+  }
+});
+
 test('a job fails the apply when it fails, and runs anew when what it applies changes', async (t) => {
   const before = named(await synthesise(settingsOf(dev)), 'muster-dev-topics');
   t.is(before.restart, 'no');
@@ -326,7 +359,7 @@ test('replicas of a process have names and scrape ports of their own', async (t)
 test('a worker process gets the addresses of its environment', async (t) => {
   const stacks = await synthesise(settingsOf(dev));
   const near = variables(stacks, 'muster-dev-api');
-  t.is(near.KAFKA_BROKERS, 'kafka-1:9092,kafka-2:9092,kafka-3:9092');
+  t.is(near.KAFKA_BROKERS, 'kafka-1:9092,kafka-2:9192,kafka-3:9292');
   t.is(near.MYSQL_HOST, 'mysql');
   t.is(near.OTLP_ENDPOINT, 'http://jaeger:4318');
   // Only who asks ZooKeeper for its disk is told where it is.

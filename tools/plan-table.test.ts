@@ -9,6 +9,7 @@ const change = (name: string, ...actions: PlannedChange['actions']): PlannedChan
   address: name,
   name,
   actions,
+  files: { before: '', after: '' },
 });
 
 test('a plan says what is replaced and what people notice of it, and leaves out what stays', (t) => {
@@ -47,4 +48,19 @@ test('a plan says what is replaced and what people notice of it, and leaves out 
   const text = planTable([{ name: 'dev-kafka', steps }], painter(false));
   t.regex(text, /dev-kafka +kafka-2 +replaced +one after the other/);
   t.is(planTable([{ name: 'dev-kafka', steps: [] }], painter(false)), 'Nothing would change.');
+});
+
+test('a plan that moves the ensemble says that its members are replaced together', (t) => {
+  const [moved, broker] = stepsOf(
+    [
+      {
+        ...change('zookeeper-1', 'delete', 'create'),
+        files: { before: 'server.1=zookeeper-1:2888:3888', after: 'server.1=zookeeper-1:2889:3889' },
+      },
+      change('kafka-1', 'delete', 'create'),
+    ],
+    dev,
+  );
+  t.regex(moved!.notice!, /together/);
+  t.regex(broker!.notice!, /one after the other/);
 });

@@ -1,6 +1,7 @@
 /** What an `up` would change, in words: what, in which order, and what people will notice. Pure. */
 import type { Environment } from '../catalog/environments.ts';
 import { type Paint, plainTable, tableText } from '../drawing/table.ts';
+import { movesEnsemble } from './rolling.ts';
 import type { PlannedChange } from './terraform.ts';
 
 export interface PlannedStep {
@@ -14,7 +15,9 @@ export interface PlannedStep {
 const jobs = new Set(['topics', 'migrations', 'cmak-seed']);
 
 /** By component, while it is replaced. */
-function noticeOf(name: string, environment: Environment): string | undefined {
+function noticeOf(name: string, environment: Environment, isEnsembleMoved: boolean): string | undefined {
+  if (isEnsembleMoved && name.startsWith('zookeeper-'))
+    return 'all of them together: brokers serve on, unless one of them fails meanwhile';
   if (/^(kafka|zookeeper)-\d+$/.test(name))
     return 'one after the other: no request fails, some take up to 3 s';
   if (name === 'mysql')
@@ -31,11 +34,12 @@ function noticeOf(name: string, environment: Environment): string | undefined {
 
 /** Steps of a plan in the order of its changes; what stays as it is is left out. */
 export function stepsOf(changes: readonly PlannedChange[], environment: Environment): readonly PlannedStep[] {
+  const isEnsembleMoved = movesEnsemble(changes);
   return changes.flatMap(({ name, actions }): PlannedStep[] => {
     if (actions.includes('delete') && actions.includes('create'))
       return jobs.has(name)
         ? [{ name, change: 'run again', notice: undefined }]
-        : [{ name, change: 'replaced', notice: noticeOf(name, environment) }];
+        : [{ name, change: 'replaced', notice: noticeOf(name, environment, isEnsembleMoved) }];
     if (actions.includes('delete'))
       return [
         { name, change: 'removed', notice: name.startsWith('volume ') ? 'its data is gone' : undefined },

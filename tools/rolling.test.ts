@@ -1,6 +1,8 @@
 import test from 'ava';
 import fc from 'fast-check';
-import { type Node, replacedNodes, rollingOrder } from './rolling.ts';
+import { environments } from '../catalog/environments.ts';
+import { renderZooCfg } from '../stacks/config/zookeeper.ts';
+import { inSteps, movesEnsemble, type Node, replacedNodes, rollingOrder } from './rolling.ts';
 
 const node = (alias: string): Node => ({ alias, address: `docker_container.${alias}` });
 const all = ['kafka-1', 'kafka-2', 'kafka-3', 'zookeeper-1', 'zookeeper-2', 'zookeeper-3'].map(node);
@@ -56,6 +58,7 @@ test('only what is replaced is rolled: a first deployment, a stopped node and ev
     address: `docker_container.${name}`,
     name,
     actions,
+    files: { before: '', after: '' },
   });
   t.deepEqual(
     replacedNodes([
@@ -69,4 +72,41 @@ test('only what is replaced is rolled: a first deployment, a stopped node and ev
     ]).map(({ alias }) => alias),
     ['kafka-1', 'zookeeper-1'],
   );
+});
+
+test('ZooKeepers that are to look for each other elsewhere are replaced together: the first alone would never serve', (t) => {
+  const { dev } = environments;
+  const [first] = dev.zookeeper.nodes;
+  const now = renderZooCfg(dev, first);
+  const changed = (before: string, after: string) => [
+    {
+      address: 'docker_container.zookeeper-1',
+      name: 'zookeeper-1',
+      actions: ['delete', 'create'] as const,
+      files: { before, after },
+    },
+  ];
+  // As it was when all members had the same ports.
+  const before = now.replaceAll(/^(server[.]\d+=zookeeper-\d+):.*$/gm, '$1:2888:3888');
+  t.not(before, now);
+  t.true(movesEnsemble(changed(before, now)));
+  t.false(movesEnsemble(changed(now, now)));
+  const slower = { ...dev, zookeeper: { ...dev.zookeeper, tickTimeMs: 600 } };
+  t.false(movesEnsemble(changed(now, renderZooCfg(slower, first))), 'another setting is rolled');
+  t.false(movesEnsemble(changed('', now)), 'a first deployment is no move');
+
+  const inOrder = rollingOrder(all, { down: new Set(), controller: 'kafka-1', leader: 'zookeeper-2' });
+  const aliases = (isMoved: boolean) =>
+    inSteps(inOrder, isMoved).map((step) => step.map(({ alias }) => alias));
+  t.deepEqual(aliases(true), [
+    ['zookeeper-1', 'zookeeper-3', 'zookeeper-2'],
+    ['kafka-2'],
+    ['kafka-3'],
+    ['kafka-1'],
+  ]);
+  t.deepEqual(
+    aliases(false),
+    inOrder.map(({ alias }) => [alias]),
+  );
+  t.deepEqual(inSteps([node('kafka-1')], true), [[node('kafka-1')]]);
 });

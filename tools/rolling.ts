@@ -2,6 +2,7 @@
  * A change that replaces brokers or ZooKeepers, rolled out node by node: a plain apply replaces them all at once, which is an
  * outage. The next one goes only when every copy of every partition is in sync and led from where it belongs, and every
  * ZooKeeper serves. A change that cannot work is stopped by its first node: the others serve on, and were not touched.
+ * Only ZooKeepers that are to look for each other elsewhere are replaced together.
  */
 import type { Environment } from '../catalog/environments.ts';
 import { untilInSync } from '../drills/rolling-restart.ts';
@@ -37,6 +38,7 @@ export interface Standing {
   readonly leader: string | undefined;
 }
 
+const isZooKeeper = (alias: string): boolean => alias.startsWith('zookeeper-');
 const isNode = (alias: string): boolean => /^(kafka|zookeeper)-\d+$/.test(alias);
 
 /** Brokers and ZooKeepers that a plan replaces. Those that it only creates or takes away are no roll. */
@@ -56,11 +58,27 @@ export function rollingOrder(
   { down, controller, leader }: Standing,
 ): readonly Node[] {
   const rank = ({ alias }: Node): number => {
-    if (alias.startsWith('zookeeper-'))
+    if (isZooKeeper(alias))
       return alias === 'zookeeper-1' ? 0 : alias === leader ? 3 : down.has(alias) ? 1 : 2;
     return down.has(alias) ? 4 : alias === controller ? 6 : 5;
   };
   return [...nodes].sort((a, b) => rank(a) - rank(b) || (a.alias < b.alias ? -1 : 1));
+}
+
+/**
+ * Whether a plan changes where the members of ZooKeeper look for each other. One that looks elsewhere than the others is alone, so
+ * that the first to be replaced would never serve.
+ */
+export function movesEnsemble(changes: readonly PlannedChange[]): boolean {
+  const members = (files: string) => (files.match(/^server\.\d+=.*$/gm) ?? []).join();
+  return changes.some(({ files: { before, after } }) => before !== '' && members(before) !== members(after));
+}
+
+/** What is replaced in one go. Brokers live on without ZooKeeper as long as none of them fails. */
+export function inSteps(order: readonly Node[], isEnsembleMoved: boolean): readonly (readonly Node[])[] {
+  const together = order.filter(({ alias }) => isEnsembleMoved && isZooKeeper(alias));
+  const steps = order.filter((node) => !together.includes(node)).map((node) => [node]);
+  return together.length === 0 ? steps : [together, ...steps];
 }
 
 /** The changes of a plan as they would be made: nodes that are replaced first, in the order of the roll. */
@@ -94,7 +112,12 @@ export async function applyRolling(stack: StackInfo, options: RollOptions): Prom
   const nodes = replacedNodes(plan.changes);
   if (nodes.length === 0) return applyStack(stack, variables, signal, onProgress, { plan });
   const standing = await standingOf(environment);
-  const order = rollingOrder(nodes, standing);
+  const isEnsembleMoved = movesEnsemble(plan.changes);
+  const steps = inSteps(rollingOrder(nodes, standing), isEnsembleMoved);
+  // One that was replaced by a run that was cut off waits for those that are left to come after it.
+  const isDown = (alias: string) =>
+    standing.down.has(alias) ||
+    (isEnsembleMoved && isZooKeeper(alias) && [...standing.down].some(isZooKeeper));
   const kafka = kafkaOf(environment);
   const sums = { added: 0, changed: 0, removed: 0 };
   const add = (result: StackResult) => {
@@ -103,16 +126,16 @@ export async function applyRolling(stack: StackInfo, options: RollOptions): Prom
     sums.removed += result.removed;
   };
   try {
-    for (const [index, { alias, address }] of order.entries()) {
-      const where = `${index + 1} of ${order.length}, ${alias}`;
-      if (!standing.down.has(alias)) await untilWhole(options, kafka, where);
+    for (const [index, step] of steps.entries()) {
+      const names = step.map(({ alias }) => alias).join(', ');
+      const where = `${index + 1} of ${steps.length}, ${names}`;
+      if (!step.some(({ alias }) => isDown(alias))) await untilWhole(options, kafka, where);
       tell(`rolling ${where}: replacing`);
+      const targets = step.map(({ address }) => address);
       add(
-        await applyStack(stack, variables, signal, () => {}, { targets: [address] }).catch(
-          (error: unknown) => {
-            throw stopped(environment, alias, error);
-          },
-        ),
+        await applyStack(stack, variables, signal, () => {}, { targets }).catch((error: unknown) => {
+          throw stopped(environment, names, error);
+        }),
       );
     }
     await untilWhole(options, kafka, 'the last one');
@@ -169,7 +192,7 @@ async function untilWhole(
 ): Promise<void> {
   const untilMs = Date.now() + quorumMs;
   for (;;) {
-    const away = [...(await downIn(environment))].filter((alias) => alias.startsWith('zookeeper-'));
+    const away = [...(await downIn(environment))].filter(isZooKeeper);
     if (away.length === 0) break;
     if (Date.now() > untilMs)
       throw new MusterError(

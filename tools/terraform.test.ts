@@ -5,6 +5,7 @@ import test from 'ava';
 import { progressLine } from './lifecycle.ts';
 import {
   inOrder,
+  plannedChanges,
   resourceName,
   resourcesInState,
   type StackProgress,
@@ -78,6 +79,23 @@ test('terraform’s events become progress, counts and whole error messages', (t
     JSON.stringify({ type: 'change_summary', changes: { add: 1, change: 0, remove: 0, operation: 'apply' } }),
   );
   t.deepEqual(reader.result, { added: 1, changed: 0, removed: 0 });
+});
+
+test('a plan says which files a container has and would have', (t) => {
+  const address = 'docker_container.zookeeper_zookeeper-1_container_00112233';
+  const change = {
+    actions: ['delete', 'create'],
+    before: { upload: [{ file: '/etc/muster/zoo.cfg', content: 'old' }] },
+    after: { upload: [{ file: '/etc/muster/zoo.cfg', content: 'new' }] },
+  };
+  const volume = { address: 'docker_volume.x', change: { actions: ['create'], before: null, after: {} } };
+  const [container, other] = plannedChanges(
+    JSON.stringify({ resource_changes: [{ address, change }, volume] }),
+  );
+  t.like(container, { name: 'zookeeper-1', actions: ['delete', 'create'] });
+  t.deepEqual(container!.files, { before: 'old', after: 'new' });
+  t.deepEqual(other!.files, { before: '', after: '' });
+  t.deepEqual(plannedChanges('{}'), []);
 });
 
 test('resources of a state are found, none where there is no state, and a damaged one is said', async (t) => {

@@ -281,7 +281,28 @@ export interface PlannedChange {
   readonly name: string;
   /** As terraform has them: `delete` and `create` replace. */
   readonly actions: readonly ('no-op' | 'create' | 'read' | 'update' | 'delete')[];
+  /** Text of the files that a container has been given, and would be, one after the other; empty: none. */
+  readonly files: { readonly before: string; readonly after: string };
 }
+
+/** What `terraform show -json` of a plan says. */
+export function plannedChanges(shown: string): readonly PlannedChange[] {
+  const { resource_changes: changes = [] } = JSON.parse(shown) as {
+    resource_changes?: readonly {
+      address: string;
+      change: { actions: PlannedChange['actions']; before: Planned; after: Planned };
+    }[];
+  };
+  return changes.map(({ address, change }) => ({
+    address,
+    name: resourceName(address),
+    actions: change.actions,
+    files: { before: filesOf(change.before), after: filesOf(change.after) },
+  }));
+}
+
+type Planned = { readonly upload?: readonly { readonly content?: string }[] | null } | null;
+const filesOf = (planned: Planned) => (planned?.upload ?? []).map(({ content = '' }) => content).join('\n');
 
 export interface Plan {
   readonly changes: readonly PlannedChange[];
@@ -303,15 +324,8 @@ export async function planStack(stack: StackInfo, variables: Variables, signal: 
       'MUSTER_DEPLOY',
       `Stack ${stack.name}: its plan cannot be read: ${shown.stderr.trim()}`,
     );
-  const { resource_changes: changes = [] } = JSON.parse(shown.stdout) as {
-    resource_changes?: readonly { address: string; change: { actions: PlannedChange['actions'] } }[];
-  };
   return {
-    changes: changes.map(({ address, change }) => ({
-      address,
-      name: resourceName(address),
-      actions: change.actions,
-    })),
+    changes: plannedChanges(shown.stdout),
     file,
   };
 }

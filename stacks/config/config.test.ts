@@ -54,8 +54,8 @@ test('brokers are safe: two copies before an ack, no unclean leaders, no topics 
 
 test('on one host brokers meet by alias and clients outside come by loopback', (t) => {
   const settings = properties(renderServerProperties(dev, dev.kafka.nodes[1]));
-  t.is(settings['advertised.listeners'], 'INTERNAL://kafka-2:9092,EXTERNAL://127.0.0.1:19092');
-  t.is(brokersInside(dev), 'kafka-1:9092,kafka-2:9092,kafka-3:9092');
+  t.is(settings['advertised.listeners'], 'INTERNAL://kafka-2:9192,EXTERNAL://127.0.0.1:19092');
+  t.is(brokersInside(dev), 'kafka-1:9092,kafka-2:9192,kafka-3:9292');
   t.is(brokersOutside(dev), '127.0.0.1:19091,127.0.0.1:19092,127.0.0.1:19093');
 });
 
@@ -78,7 +78,7 @@ test('a session timeout that ZooKeeper would not grant is refused', (t) => {
 
 test('ZooKeeper members know each other, answer health commands only, and clean up after themselves', (t) => {
   const settings = properties(renderZooCfg(dev, dev.zookeeper.nodes[0]));
-  t.is(settings['server.3'], 'zookeeper-3:2888:3888');
+  t.is(settings['server.3'], 'zookeeper-3:3088:4088');
   t.is(settings['4lw.commands.whitelist'], 'srvr,mntr,ruok,dirs');
   t.is(settings['admin.enableServer'], 'false');
   t.is(settings['metricsProvider.httpPort'], '7000');

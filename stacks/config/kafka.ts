@@ -1,7 +1,7 @@
 /** server.properties, log4j.properties and the JMX exporter's whitelist of a broker in ZooKeeper mode. */
 import { type Environment, type KafkaNode, spansHosts } from '../../catalog/environments.ts';
 import { paths } from './paths.ts';
-import { containerPorts, reach, reachFromHost, zookeeperConnect } from './topology.ts';
+import { placementOf, reach, reachFromHost, zookeeperConnect } from './topology.ts';
 
 const mebibyte = 1_048_576;
 
@@ -25,6 +25,7 @@ export function renderServerProperties(environment: Environment, node: KafkaNode
       { code: 'MUSTER_SESSION_TIMEOUT_OUT_OF_RANGE' },
     );
   const alias = `kafka-${node.id}`;
+  const { ports } = placementOf(environment, alias);
   const cores = kafka.size.cpus ?? 2;
   const where = spansHosts(environment)
     ? 'The environment spans hosts: both are advertised at the host’s address and published port.'
@@ -39,7 +40,7 @@ export function renderServerProperties(environment: Environment, node: KafkaNode
     },
     {
       key: 'listeners',
-      value: `INTERNAL://0.0.0.0:${containerPorts.kafkaInternal},EXTERNAL://0.0.0.0:${containerPorts.kafkaExternal}`,
+      value: `INTERNAL://0.0.0.0:${ports.internal!.container},EXTERNAL://0.0.0.0:${ports.external!.container}`,
       because: `Inside its container a broker listens everywhere; who gets there is decided by what is published. INTERNAL: brokers and workers. EXTERNAL: clients outside.`,
     },
     {

@@ -47,14 +47,10 @@ export interface Placement {
   readonly ports: Readonly<Record<string, PlacedPort>>;
 }
 
-/**
- * For a JVM that asks others by name. It would keep an address for 30 s, but an engine gives containers that come back together
- * each other's addresses: a ZooKeeper then follows another one than it voted for, and the third never joins them; a controller
- * tells one broker what is meant for another.
- */
+/** For a JVM that asks others by name: it would keep an address for 30 s, and a container that comes back may have another one. */
 export const freshAddresses = '-Dsun.net.inetaddr.ttl=0';
 
-/** Ports inside the containers: what the components' own documentation calls their default. */
+/** Ports inside the containers: what the components' own documentation calls their default. Of several members the first has it. */
 export const containerPorts = {
   kafkaInternal: 9092,
   kafkaExternal: 9094,
@@ -79,6 +75,8 @@ export const containerPorts = {
   workerHttp: 8080,
 } as const;
 
+/** Between the ports of two members of a cluster, by which they reach each other. */
+const memberStep = 100;
 /** On a host of its own the EXTERNAL listener has 9092, so the brokers' own traffic is published beside it. */
 const kafkaInternalPublished = 9091;
 /** Worker processes that publish no port of their choice get the ones from here on, for the scrape. */
@@ -108,6 +106,14 @@ function unchecked(environment: Environment): Placement[] {
     spans ? { container, published } : { container };
   const open = (container: number, published: number | undefined): PlacedPort =>
     published === undefined ? { container } : { container, published };
+  /**
+   * A port by which members of a cluster reach each other. An engine gives containers that come back together each other's
+   * addresses. Who still has an old one must be refused there and ask anew: on one port for all a ZooKeeper follows another one
+   * than it voted for, and the third never joins them; a controller tells one broker what is meant for another. A host's address
+   * is always its own.
+   */
+  const ofMember = (container: number, id: number): number =>
+    spans ? container : container + memberStep * (id - 1);
   const single = (
     component: Component,
     host: string,
@@ -124,8 +130,8 @@ function unchecked(environment: Environment): Placement[] {
         host: node.host,
         ports: {
           client: fabric(port.zookeeperClient),
-          quorum: fabric(port.zookeeperQuorum),
-          election: fabric(port.zookeeperElection),
+          quorum: fabric(ofMember(port.zookeeperQuorum, node.id)),
+          election: fabric(ofMember(port.zookeeperElection, node.id)),
           metrics: fabric(port.zookeeperMetrics),
         },
       }),
@@ -137,7 +143,7 @@ function unchecked(environment: Environment): Placement[] {
         node: node.id,
         host: node.host,
         ports: {
-          internal: fabric(port.kafkaInternal, kafkaInternalPublished),
+          internal: fabric(ofMember(port.kafkaInternal, node.id), kafkaInternalPublished),
           external: open(port.kafkaExternal, node.externalPort),
           metrics: fabric(port.kafkaMetrics),
         },

@@ -60,7 +60,11 @@ export class KafkaCluster extends Construct {
         stopGraceSeconds: 60,
         // bash is in both images, since Kafka's scripts need it. The port opens after the broker has registered.
         health: {
-          ...checkedBy('/bin/bash', '-c', `exec 3<>/dev/tcp/127.0.0.1/${containerPorts.kafkaInternal}`),
+          ...checkedBy(
+            '/bin/bash',
+            '-c',
+            `exec 3<>/dev/tcp/127.0.0.1/${placement.ports.internal!.container}`,
+          ),
           startPeriodMs: 120_000,
         },
         waitMs: 180_000,
