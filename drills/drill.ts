@@ -51,6 +51,8 @@ export interface Drill {
     readonly failedShare?: number;
     /** Tries that may fail, also those of requests that went well later. Unset: any number. */
     readonly failedTries?: number;
+    /** ZooKeeper sessions of brokers that may end beside those of brokers that a step freezes or cuts off. Default 0. */
+    readonly sessionsLost?: number;
     /** Of the time from sending to ack, over the whole load. */
     readonly p99Ms?: number;
     /** Processes that may have ended beside those that a step ends itself. Unset: any number. */

@@ -103,6 +103,25 @@ export const drills: readonly Drill[] = [
     expect: { rtoMs: 10_000 },
   },
   {
+    name: 'zookeepers-swapped',
+    about:
+      'Two ZooKeepers die together and come back with each other’s addresses: all three serve again, and nobody sees a failure.',
+    loadMs: 60_000,
+    loads: { promotion },
+    steps: [{ atMs: faultAtMs, procedure: 'swap-zookeepers' }],
+    // Each time that two are away, all brokers may lose theirs.
+    expect: { rtoMs: 10_000, sessionsLost: 6 },
+  },
+  {
+    name: 'brokers-swapped',
+    about:
+      'Two brokers die together and come back with each other’s addresses: nobody tells one of them what is meant for the other.',
+    loadMs: 75_000,
+    loads: { promotion },
+    steps: [{ atMs: faultAtMs, procedure: 'swap-brokers' }],
+    expect: { rtoMs: 50_000, answersMs: 60_000 },
+  },
+  {
     name: 'worker-killed',
     about:
       'The join is killed; the engine starts it again: it restores its state and answers every purchase once.',

@@ -37,10 +37,7 @@ const frozen = { inject: { kind: 'pause' }, seconds: outages } as const;
 const readOnly = { inject: { kind: 'read-only' }, seconds: outages } as const;
 const alias = (...names: readonly string[]) => names.map((name) => ({ alias: name }));
 
-/**
- * One container alone: it gets its address back. Of several that are cut off together the engine gives addresses in another
- * order, and a controller then tells one broker what is meant for another.
- */
+/** One container alone: it gets its address back. Several that get each other's are drills of their own. */
 const cut = { inject: { kind: 'cut' }, seconds: outages } as const;
 
 /** The engine starts it again. Frozen beyond its session, and beyond every patience. */

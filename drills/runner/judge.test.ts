@@ -45,6 +45,7 @@ const seen: Seen = {
   steady: undefined,
   canary: { longestSeconds: undefined },
   broken: [],
+  measured: [],
   starts: [],
   deadLetters: [],
   sessionsLost: 0,
@@ -94,6 +95,21 @@ test('an ended process and a dead letter count where a drill forbids them, and n
   const report = judge({ ...ended, drill: strict });
   t.like(targetOf(report, 'processes that ended'), { met: false, measured: 'api' });
   t.like(targetOf(report, 'dead letters that are not owed'), { met: false, measured: '1, purchase-1-7' });
+});
+
+test('what a procedure measures by itself is a target: missed when it was late or did not come', (t) => {
+  const whole = (tookMs: number | undefined) =>
+    judge({ ...seen, measured: [{ name: 'all ZooKeepers serve', wantedMs: 45_000, tookMs }] });
+  t.true(whole(12_000).passed);
+  t.like(targetOf(whole(12_000), 'all ZooKeepers serve'), { met: true, measured: '12.0 s' });
+  for (const tookMs of [45_001, undefined]) t.false(whole(tookMs).passed);
+});
+
+test('of ZooKeeper sessions as many may end as a drill says, and no more', (t) => {
+  const expecting = { ...drill, expect: { ...drill.expect, sessionsLost: 3 } };
+  t.true(judge({ ...seen, drill: expecting, sessionsLost: 3 }).passed);
+  t.false(judge({ ...seen, drill: expecting, sessionsLost: 4 }).passed);
+  t.false(judge({ ...seen, sessionsLost: 1 }).passed);
 });
 
 test('what a step ends itself, and what the load sends to be put aside, counts as neither', (t) => {

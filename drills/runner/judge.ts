@@ -52,6 +52,14 @@ export interface DeadLetter {
   readonly owed: boolean;
 }
 
+/** What a procedure has measured by itself. */
+export interface Measured {
+  readonly name: string;
+  readonly wantedMs: number;
+  /** undefined: not within the time. */
+  readonly tookMs: number | undefined;
+}
+
 /** After a fault is taken back the engine may still start what it has ended. */
 const startsLateMs = 15_000;
 
@@ -87,6 +95,7 @@ export interface Seen {
   readonly canary: { readonly longestSeconds: number | undefined };
   /** What was broken by a step, and when. */
   readonly broken: readonly Broken[];
+  readonly measured: readonly Measured[];
   /** Containers that were started meanwhile. */
   readonly starts: readonly Start[];
   /** Records that were put aside meanwhile. */
@@ -211,7 +220,7 @@ export function judge(seen: Seen): DrillReport {
   const cases = casesOf(seen, { recoveries, restarts, deadLetters, findings });
   const failedShare = result.failed / Math.max(1, result.sent);
   const failedTries = result.failedTries + seen.probesFailed;
-  const mayLose = sessionsToLose(drill, seen.environment.kafka.nodes.length);
+  const mayLose = sessionsToLose(drill, seen.environment.kafka.nodes.length) + (expect.sessionsLost ?? 0);
   const targets = [
     ...(cases === undefined
       ? [{ name: 'RTO', wantedMs: expect.rtoMs, tookMs: rtoMs }]
@@ -234,6 +243,14 @@ export function judge(seen: Seen): DrillReport {
             answersMs <= expect.answersMs,
           ),
         ]),
+    ...seen.measured.map(({ name, wantedMs, tookMs }) =>
+      target(
+        name,
+        `<= ${seconds(wantedMs)}`,
+        tookMs === undefined ? 'not in time' : seconds(tookMs),
+        tookMs !== undefined && tookMs <= wantedMs,
+      ),
+    ),
     target('acked and lost', '0', String(lost.length), lost.length === 0),
     target('wrong, doubled or untold', '0', String(wrong), wrong === 0),
     target('not checked', '0', String(notChecked), notChecked === 0),

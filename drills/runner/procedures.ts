@@ -11,6 +11,7 @@ import { standInOf } from '../stand-in.ts';
 import { joinOnBadLinks, scaleWorkers } from './second-join.ts';
 import { fillDisk, nearlyFillDisk } from './small-disk.ts';
 import { type ProcedureStage, until } from './stage.ts';
+import { swapBrokers, swapZookeepers } from './swapped-addresses.ts';
 
 type Procedure = (stage: ProcedureStage) => Promise<void>;
 
@@ -52,6 +53,9 @@ const procedures: Readonly<Record<string, Procedure>> = {
   'scale-workers': scaleWorkers,
   'join-loses-answers': (stage) => joinOnBadLinks(stage, { loseAnswers: 0.2 }, 20_000),
   'join-on-slow-links': (stage) => joinOnBadLinks(stage, { delayMs: { least: 200, most: 500 } }, 20_000),
+
+  'swap-zookeepers': swapZookeepers,
+  'swap-brokers': swapBrokers,
 
   'nearly-fill-disk': nearlyFillDisk,
   'fill-disk': fillDisk,

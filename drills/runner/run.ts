@@ -21,11 +21,20 @@ import type { Drill, DrillEvent, DrillReport, DrillStep } from '../drill.ts';
 import type { Faults } from '../faults.ts';
 import { type Links, startLinks } from '../links/links.ts';
 import { groupsOf, type LoadResult, startLoad } from '../loads/index.ts';
-import { type Broken, type DeadLetter, firstOf, judge, limitMs, steadyWithinMs } from './judge.ts';
+import {
+  type Broken,
+  type DeadLetter,
+  firstOf,
+  judge,
+  limitMs,
+  type Measured,
+  steadyWithinMs,
+} from './judge.ts';
 import { type Attempt, curvesOf, type Disturbance } from './measure.ts';
 import { startProber, watchAlerts, watchAnswers, watchStarts } from './observers.ts';
 import { procedureNamed } from './procedures.ts';
 import { valueNow, valuesOver } from './prometheus.ts';
+import type { ProcedureStage } from './stage.ts';
 import { aliasOf, untilSteady } from './steady.ts';
 
 export interface RunDrillOptions {
@@ -60,6 +69,7 @@ export async function runDrill(drill: Drill, options: RunDrillOptions): Promise<
     tell(what);
   };
   const broken: Broken[] = [];
+  const measured: Measured[] = [];
   const disturbed = (what: string, kind: 'fault' | 'heal' = 'fault', of?: string) => {
     disturbances.push({ atMs: Date.now(), what, ...(of === undefined ? {} : { of }) });
     event(kind, what);
@@ -119,6 +129,7 @@ export async function runDrill(drill: Drill, options: RunDrillOptions): Promise<
         broken,
         disturbed,
         note: (what) => event('note', what),
+        measured: (name, wantedMs, tookMs) => measured.push({ name, wantedMs, tookMs }),
       }),
     );
     const stepsOver = Promise.all(steps);
@@ -190,6 +201,7 @@ export async function runDrill(drill: Drill, options: RunDrillOptions): Promise<
       steady,
       canary,
       broken,
+      measured,
       starts: containers.starts,
       deadLetters: await deadLettersSince(kafka, deadLettersBefore),
       sessionsLost,
@@ -252,16 +264,13 @@ function entrancesOf(
   return { apiUrl: links.variables.MUSTER_API_URL!, kafka: behind, close: () => behind.close() };
 }
 
-interface StepStage extends RunDrillOptions {
-  readonly kafka: Kafka;
-  readonly variables: Readonly<Record<string, string>>;
+interface StepStage extends RunDrillOptions, ProcedureStage {
   /** Of the load's clients; undefined: it goes straight to the environment. */
   readonly links: Links | undefined;
   readonly startedAtMs: number;
   readonly loadEndsAtMs: number;
   readonly broken: Broken[];
   disturbed(what: string, kind?: 'fault' | 'heal', of?: string): void;
-  note(what: string): void;
 }
 
 /** Waits until the step is due, does it, and takes it back in its time or when the load is over. */

@@ -17,6 +17,8 @@ export interface ProcedureStage {
   /** Recovery is measured from each of these. */
   disturbed(what: string): void;
   note(what: string): void;
+  /** Something that the drill wants within a time, beside what it expects; undefined: it was not so when that was over. */
+  measured(name: string, wantedMs: number, tookMs: number | undefined): void;
 }
 
 const patienceMs = 180_000;

@@ -72,19 +72,24 @@ export async function aliasOf(environment: Environment, target: Target): Promise
     const { controller } = await clusterState(environment);
     if (controller !== undefined) return `kafka-${controller}`;
   } else {
-    const containers = await containersOf(environment);
-    const modes = await Promise.all(
-      environment.zookeeper.nodes.map(async ({ id }) => {
-        const alias = `zookeeper-${id}`;
-        const container = containers.find(({ name }) => name === `${environment.prefix}-${alias}`);
-        return { alias, mode: container === undefined ? undefined : await modeOf(container) };
-      }),
-    );
     const wanted = target.role === 'zookeeper-leader' ? 'leader' : 'follower';
-    const found = modes.find(({ mode }) => mode === wanted);
-    if (found !== undefined) return found.alias;
+    const found = [...(await zookeeperModes(environment))].find(([, mode]) => mode === wanted);
+    if (found !== undefined) return found[0];
   }
   throw new MusterError('MUSTER_DRILL_TARGET', `environment ${environment.name} has no ${target.role} now`);
+}
+
+/** What each ZooKeeper says that it is, by alias; undefined: it does not serve. */
+export async function zookeeperModes(
+  environment: Environment,
+): Promise<ReadonlyMap<string, string | undefined>> {
+  const containers = await containersOf(environment);
+  const modes = environment.zookeeper.nodes.map(async ({ id }) => {
+    const alias = `zookeeper-${id}`;
+    const container = containers.find(({ name }) => name === `${environment.prefix}-${alias}`);
+    return [alias, container === undefined ? undefined : await modeOf(container)] as const;
+  });
+  return new Map(await Promise.all(modes));
 }
 
 async function modeOf(container: Container): Promise<string | undefined> {
