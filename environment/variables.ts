@@ -4,7 +4,7 @@ import type { Environment, ImageSource } from '../catalog/environments.ts';
 import { brokersOutside, reachFromHost, tokenVariables } from '../stacks/config/index.ts';
 import type { Secrets } from '../stacks/config/secrets.ts';
 import { MusterError } from '../workers/base/errors.ts';
-import { signToken } from '../workers/http/tokens.ts';
+import { type Role, signToken } from '../workers/http/tokens.ts';
 import { stateDirectory } from './paths.ts';
 import { ensureSecrets } from './secrets.ts';
 
@@ -95,6 +95,17 @@ export async function apiToken(environment: Environment): Promise<string> {
     'MUSTER_CONFIG_TOKEN',
     `The tokens of ${environment.name} are made by the site's identity provider: set MUSTER_API_TOKEN to one of an operator.`,
   );
+}
+
+/** A token of somebody whom a load plays. Throws MUSTER_CONFIG_TOKEN where the site's identity provider makes them. */
+export async function personToken(environment: Environment, role: Role, subject: string): Promise<string> {
+  if (environment.siteTokens !== undefined)
+    throw new MusterError(
+      'MUSTER_CONFIG_TOKEN',
+      `The tokens of ${environment.name} are made by the site's identity provider: nobody can be played there.`,
+    );
+  const { secrets } = await ensureSecrets(secretsFile(environment));
+  return signToken(secrets.tokenSigningKey, { role, subject, ttlMs: hostTokenMs });
 }
 
 async function operatorToken(environment: Environment, secrets: Secrets): Promise<string> {

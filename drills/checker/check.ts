@@ -9,6 +9,7 @@ import { type BankTransfer, checkBanking } from './banking.ts';
 import { atBanksOf, balancesOf, bankBooksOf, claimsOf, receivedOf } from './claims.ts';
 import { type Watch, watchCommits } from './commits.ts';
 import { type CouponRush, checkCoupons } from './coupons.ts';
+import { checkDelivery, type DeliveryTold, deliveryTopics } from './delivery.ts';
 import { checkForeign, type ForeignMessage, foreignTopics } from './foreign.ts';
 import { checkLogs, type LogsSeen, type LogsTold, logsSeen } from './logs.ts';
 import { checkMembers, memberTopics } from './members.ts';
@@ -49,6 +50,7 @@ const watches = {
   orders: { topics: orderTopics, groups: [] },
   money: { topics: [...memberTopics, ...paymentTopics], groups: [] },
   pay: { topics: [...memberTopics, ...paymentTopics], groups: [] },
+  delivery: { topics: deliveryTopics, groups: [] },
   // Its store says what it has; the topic is only the way there.
   logs: { topics: [], groups: [] },
 } satisfies Record<string, Watch>;
@@ -79,6 +81,7 @@ export interface Told {
   readonly orders?: OrdersTold;
   readonly money?: MoneyTold;
   readonly pay?: PayTold;
+  readonly delivery?: DeliveryTold;
   readonly logs?: LogsTold;
 }
 
@@ -170,7 +173,7 @@ export async function beginCheck(
       }
     }
 
-    const { promotion, foreign, orders, money, pay, logs } = told;
+    const { promotion, foreign, orders, money, pay, delivery, logs } = told;
     if (promotion !== undefined) {
       const read = since('promotion');
       const inputs = {
@@ -265,6 +268,16 @@ export async function beginCheck(
         return checkBanking(rows, new Map(books));
       });
       await patiently('settlements', async () => checkSettlements(await stores.settlements()));
+    }
+    if (delivery !== undefined) {
+      const read = since('delivery');
+      const itemIds = delivery.dishes.map(({ itemId }) => itemId);
+      const districts = [...new Set(delivery.riders.map(({ district }) => district))];
+      await patiently('delivery', async () => {
+        // The rows first: what they say was told by then.
+        const rows = await stores.delivery({ itemIds, districts });
+        return checkDelivery(delivery, rows, await read(), personal);
+      });
     }
     if (logs !== undefined)
       await patiently('logs', async () => checkLogs(logs, await sources.logs(logs.process, personal)));

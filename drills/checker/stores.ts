@@ -5,6 +5,8 @@ import { createClient } from 'redis';
 import { orderPayWithinSeconds } from '../../catalog/contract.ts';
 import { type DatabaseName, platformDatabases } from '../../catalog/tables.ts';
 import type { FirmbankingRow } from './banking.ts';
+import type { DeliveryRows } from './delivery.ts';
+import { deliveryRows } from './delivery-rows.ts';
 import type { MemberRow } from './members.ts';
 import type { LedgerRows } from './money.ts';
 import { paymentRows } from './payment-rows.ts';
@@ -75,6 +77,11 @@ export interface Stores {
   sagas(since: string): Promise<SagaRows>;
   /** Payments and refunds of an hour before that on, and what settlement has of them. */
   payments(since: string): Promise<PaymentRows>;
+  /** Orders of these dishes, with what became of them, and the riders of these districts. */
+  delivery(of: {
+    readonly itemIds: readonly string[];
+    readonly districts: readonly string[];
+  }): Promise<DeliveryRows>;
   /** All members, with their accounts. */
   members(since: string): Promise<readonly MemberRow[]>;
   /** Firm bankings that were under way since then, and those of ten minutes before. */
@@ -266,6 +273,7 @@ export function openStores(
     },
     sagas: (since) => inOneView((ask) => sagaRows(ask, schemaOf, since)),
     payments: (since) => inOneView((ask) => paymentRows(ask, schemaOf, since)),
+    delivery: (of) => inOneView((ask) => deliveryRows(ask, schemaOf, of)),
     async members(since) {
       type Flags = { readonly isNew: number; readonly hasMoney: number };
       const all = await rows<Omit<MemberRow, keyof Flags> & Flags>(

@@ -4,6 +4,7 @@ import type { Verdict } from '../checker/verdict.ts';
 import type { Curve } from '../drill.ts';
 import type { Attempt, Outage } from '../runner/measure.ts';
 import { coupons } from './coupons.ts';
+import { delivery } from './delivery.ts';
 import { foreign } from './foreign.ts';
 import type { LoadStage, Part, RunningPart, Seen } from './load.ts';
 import { logs } from './logs.ts';
@@ -13,7 +14,7 @@ import { pay } from './pay.ts';
 import { promotion } from './promotion.ts';
 
 // First: its members join before the others begin.
-const parts = { pay, promotion, foreign, coupons, orders, money, logs };
+const parts = { pay, delivery, promotion, foreign, coupons, orders, money, logs };
 
 type RatesOf<One> = One extends Part<infer Rates> ? Rates : never;
 

@@ -1,4 +1,5 @@
 /** What a part of the load is: a capability's own traffic with known ids, what is seen of it, and what its checker is told. */
+import type { Role } from '../../workers/http/tokens.ts';
 import type { Kafka } from '../../workers/kafka/kafka.ts';
 import type { Told } from '../checker/check.ts';
 import type { Curve } from '../drill.ts';
@@ -7,6 +8,8 @@ import type { Attempt, Outage } from '../runner/measure.ts';
 export interface LoadStage {
   /** Where the environment is, and its secrets. */
   readonly variables: Readonly<Record<string, string>>;
+  /** A token of somebody in a role. */
+  tokenOf(role: Role, subject: string): Promise<string>;
   /** Where the load's clients send; not always straight to the environment. */
   readonly entrances: { readonly apiUrl: string; readonly kafka: Kafka };
   /** What ids of this run begin with. */

@@ -123,6 +123,7 @@ export function loadsOf(variant: Variant, loadMs: number): Loads {
     orders: { rate: 5 },
     money: { rate: 5 },
     pay: { rate: 2 },
+    delivery: { rate: 1 },
     ...(variant === 'all' ? {} : { foreign: { rate: 2, kinds: variant } }),
   };
 }

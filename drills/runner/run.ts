@@ -10,7 +10,7 @@ import { containersOf } from '../../environment/docker.ts';
 import { kafkaOf, silentLog } from '../../environment/kafka.ts';
 import { checkout } from '../../environment/paths.ts';
 import { ensureSecrets } from '../../environment/secrets.ts';
-import { hostVariables, secretsFile } from '../../environment/variables.ts';
+import { hostVariables, personToken, secretsFile } from '../../environment/variables.ts';
 import { MusterError } from '../../workers/base/errors.ts';
 import type { Kafka } from '../../workers/kafka/kafka.ts';
 import { connectKafka } from '../../workers/kafka/kafkajs.ts';
@@ -105,6 +105,7 @@ export async function runDrill(drill: Drill, options: RunDrillOptions): Promise<
     });
     const load = await startLoad(drill.loads, {
       variables,
+      tokenOf: (role, subject) => personToken(environment, role, subject),
       entrances,
       run: runId,
       seed: options.seed,

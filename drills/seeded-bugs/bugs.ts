@@ -13,7 +13,7 @@ export interface SeededBug {
   readonly about: string;
   readonly edits: readonly Edit[];
   /** The deployed process in whose place it runs. */
-  readonly process: 'api' | 'promotion' | 'commerce' | 'pay';
+  readonly process: 'api' | 'promotion' | 'commerce' | 'pay' | 'delivery';
   readonly replicas?: number;
   readonly loads: Loads;
   /** When its processes are killed, from the begin of the load; they are started again at once. */
@@ -35,6 +35,7 @@ const ranking = { process: 'commerce', loads: { orders: { rate: 40 } } } as cons
 const orders = { process: 'api', loads: { orders: { rate: 40 } } } as const;
 
 const pay = { process: 'pay', loads: { pay: { rate: 5 } } } as const;
+const delivery = { process: 'delivery', loads: { delivery: { rate: 5 } } } as const;
 
 const join = 'workers/promotion/join.ts';
 const joinState = 'workers/promotion/join-state.ts';
@@ -104,6 +105,14 @@ export const controls: readonly SeededBug[] = [
     killedAtMs: [5_000],
     caughtAs: [],
   },
+  {
+    ...delivery,
+    name: 'none-delivery',
+    about: 'no bug: food delivery is killed twice',
+    edits: [],
+    killedAtMs: twice,
+    caughtAs: [],
+  },
 ];
 
 export const bugs: readonly SeededBug[] = [
@@ -159,6 +168,72 @@ export const bugs: readonly SeededBug[] = [
       },
     ],
     caughtAs: ['wrong', 'ledger'],
+  },
+  // --- food delivery
+  {
+    ...delivery,
+    name: 'delivered-before-its-time',
+    about: 'the clock delivers as soon as somebody has the order',
+    edits: [
+      {
+        file: 'workers/delivery/machine.ts',
+        find: 'const deliveryMs = 1_000;',
+        put: 'const deliveryMs = 0;',
+      },
+    ],
+    caughtAs: ['wrong'],
+  },
+  {
+    ...delivery,
+    name: 'rider-left-busy',
+    about: 'one rider in five is not free again after a delivery',
+    edits: [
+      {
+        file: 'workers/delivery/store.ts',
+        find: "  if (row.rider === 'frees')",
+        put: "  if (row.rider === 'frees' && Math.random() > 0.2)",
+      },
+    ],
+    caughtAs: ['lost'],
+  },
+  {
+    ...delivery,
+    name: 'notification-forgotten',
+    about: 'of one change in ten nobody is told',
+    edits: [
+      {
+        file: 'workers/delivery/notifications.ts',
+        find: 'if (tells.length === 0) continue;',
+        put: 'if (tells.length === 0 || Math.random() < 0.1) continue;',
+      },
+    ],
+    caughtAs: ['untold'],
+  },
+  {
+    ...delivery,
+    name: 'dish-kept-by-nobody',
+    about: 'what is called off does not go back on the menu',
+    edits: [
+      {
+        file: 'workers/delivery/store.ts',
+        find: '  if (row.givesBack) await changeStock(trx, next.itemId, next.quantity);\n',
+        put: '',
+      },
+    ],
+    caughtAs: ['ledger'],
+  },
+  {
+    ...delivery,
+    name: 'cancelled-while-cooked',
+    about: 'a customer may cancel what is being cooked',
+    edits: [
+      {
+        file: 'workers/delivery/machine.ts',
+        find: 'export const rows: readonly Row[] = [\n',
+        put: "export const rows: readonly Row[] = [\n  { step: 'cancel', from: 'COOKING', to: 'CANCELLED', by: ['customer'], givesBack: true, tells: ['customer', 'owner'] },\n",
+      },
+    ],
+    caughtAs: ['wrong'],
   },
   // --- promotion
   {

@@ -12,7 +12,7 @@ import { askedBy } from '../../catalog/services.ts';
 import { kafkaOf, lagOf } from '../../environment/kafka.ts';
 import { checkout } from '../../environment/paths.ts';
 import { ensureSecrets } from '../../environment/secrets.ts';
-import { hostVariables, secretsFile } from '../../environment/variables.ts';
+import { hostVariables, personToken, secretsFile } from '../../environment/variables.ts';
 import { type Secrets, serviceTokenOf } from '../../stacks/config/secrets.ts';
 import type { Kafka } from '../../workers/kafka/kafka.ts';
 import type { Finding } from '../checker/verdict.ts';
@@ -54,6 +54,7 @@ const groupsOf: Readonly<Record<SeededBug['process'], readonly ConsumerGroup[]>>
   promotion: [groups.promotionJoin],
   commerce: [groups.couponRequest, groups.orderRanking],
   api: [groups.orderRanking],
+  delivery: [groups.deliveryOrders, groups.deliveryRiders, groups.deliveryMessages, groups.deliveryLog],
   pay: [groups.moneyRecharges, groups.remittanceEnds, groups.paymentEnds, groups.settlementSlips],
 };
 
@@ -102,11 +103,13 @@ export async function runSeededBug(bug: SeededBug, options: SeededBugsOptions): 
     const entrances = {
       MUSTER_API_URL: apiUrl,
       ...(bug.process === 'pay' ? { MUSTER_PAY_URL: url } : {}),
+      ...(bug.process === 'delivery' ? { MUSTER_DELIVERY_URL: url } : {}),
     };
     const lastKillMs = bug.killedAtMs?.at(-1);
     const lastsMs = lastKillMs === undefined ? loadMs : lastKillMs + afterKillMs;
     const load = await startLoad(bug.loads, {
       variables: { ...variables, ...entrances },
+      tokenOf: (role, subject) => personToken(environment, role, subject),
       entrances: { apiUrl, kafka },
       run: `bug-${randomUUID().slice(0, 8)}`,
       seed,

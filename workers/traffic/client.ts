@@ -48,18 +48,19 @@ export function openClient(options: ClientOptions) {
       },
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
     });
-    return { status: answer.statusCode, json: (await answer.body.json()) as Record<string, unknown> };
+    const text = await answer.body.text();
+    return { status: answer.statusCode, json: JSON.parse(text || '{}') as Record<string, unknown> };
   }
 
   /**
-   * Posts until there is an answer below 500 other than that the key is in use (an earlier try of ours is still being handled);
+   * Sends until there is an answer below 500 other than that the key is in use (an earlier try of ours is still being handled);
    * undefined: there was none in time. `tookMs`: from the first try to the answer.
    */
-  async function insist(path: string, body: object, headers?: Headers) {
+  async function insist(path: string, body: object, headers?: Headers, method: 'POST' | 'PUT' = 'POST') {
     const sentMs = performance.now();
     for (let tries = 1, waitMs = 50; ; tries++, waitMs = Math.min(waitMs * 2, 1_000)) {
       try {
-        const answer = await call('POST', path, body, headers);
+        const answer = await call(method, path, body, headers);
         if (answer.status < 500 && codeOf(answer) !== 'MUSTER_IDEMPOTENCY_KEY_IN_USE')
           return { ...answer, tries, tookMs: performance.now() - sentMs };
         problem(codeOf(answer));

@@ -1,0 +1,43 @@
+/** People who order dishes, cook and ride, until each order has ended, and who look at what they are told. */
+import { groups } from '../../catalog/groups.ts';
+import { type DeliveryReport, runDelivery } from '../../workers/traffic/delivery.ts';
+import { followProgress, type Part, type Seen, triesOf } from './load.ts';
+
+export interface DeliveryRates {
+  /** Orders a second. */
+  readonly rate: number;
+}
+
+export const delivery: Part<DeliveryRates> = {
+  groups: [groups.deliveryOrders, groups.deliveryRiders, groups.deliveryMessages, groups.deliveryLog],
+  entrance: 'MUSTER_DELIVERY_URL',
+  async start({ rate }, { variables, tokenOf, run, person, seed, loadMs, retryForMs, signal }) {
+    const progress = followProgress('steps of deliveries');
+    const all = runDelivery(
+      {
+        deliveryUrl: variables.MUSTER_DELIVERY_URL!,
+        tokenOf,
+        prefix: person,
+        district: run,
+        seed,
+        retryForMs,
+        signal,
+      },
+      { rate, durationMs: loadMs, onProgress: progress.at },
+    );
+    return { progress, done: all.then(seenOf), told: async () => ({ delivery: await all }) };
+  },
+};
+
+function seenOf({ orders, placeMs, problems }: DeliveryReport): Seen {
+  return {
+    sent: orders.length,
+    failed: orders.filter(
+      ({ outcome, owes }) => outcome === 'failed' || (owes !== 'either' && outcome !== owes),
+    ).length,
+    failedTries: triesOf(problems),
+    undecided: orders.filter(({ outcome, end }) => outcome === 'accepted' && end === undefined).length,
+    sentAtMs: new Map(orders.flatMap(({ ids, sentAtMs }) => ids.map((id) => [id, sentAtMs] as const))),
+    ...(placeMs === undefined ? {} : { latencyMs: placeMs }),
+  };
+}
