@@ -33,7 +33,7 @@ const workers: Readonly<Record<string, () => Promise<object>>> = {
   membership: () => import('./membership/worker.ts'),
   money: () => import('./money/worker.ts'),
   'money-members': () => import('./money/worker.ts'),
-  'money-recharges': () => import('./money/worker.ts'),
+  'money-recharges': () => import('./money/recharge-worker.ts'),
   banking: () => import('./banking/worker.ts'),
   remittance: () => import('./remittance/worker.ts'),
   payment: () => import('./payment/worker.ts'),

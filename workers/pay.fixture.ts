@@ -3,7 +3,6 @@ import { randomUUID } from 'node:crypto';
 import { createServer, request as send } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { ExecutionContext } from 'ava';
-import { sql } from 'kysely';
 import type { DatabaseName } from '../catalog/tables.ts';
 import { sendWith, serveMembership, spawnBanks } from './banking/banking.fixture.ts';
 import { createBanks } from './banking/banks.ts';
@@ -16,12 +15,12 @@ import { pseudonym } from './base/pseudonym.ts';
 import { operatorToken, startTestHttp, tokenOf } from './http/testing.ts';
 import { eventually, testLog } from './kafka/testing.ts';
 import { followMember } from './money/accounts.ts';
-import { readFirmbankingDecided } from './money/events.ts';
-import { askBanking, wordOf } from './money/firmbankings.ts';
-import { carryOut } from './money/recharge-worker.ts';
+import { askBanking } from './money/firmbankings.ts';
+import { callFor, readEnd } from './money/recharge-worker.ts';
 import { rechargeStore } from './money/recharges.ts';
 import { registerMoneyRoutes } from './money/routes.ts';
-import { scratchDatabases } from './store/database.fixture.ts';
+import { carryOut } from './platform/saga-work.ts';
+import { outboxRecords, scratchDatabases } from './store/database.fixture.ts';
 import type { Message } from './store/queue-log.ts';
 
 export const pseudonymKey = Buffer.alloc(32, 7);
@@ -78,16 +77,17 @@ async function openWay(t: ExecutionContext, port: number) {
   return way;
 }
 
-/** Events of a topic that a database has put into its outbox, all of them, oldest first. */
+/** Events of a topic that a database has put into its outbox, all of them, oldest first of each key. */
 export async function eventsOf(world: World, database: DatabaseName, topic: string) {
-  const { rows } = await sql<{ value: Buffer }>`
-    SELECT value FROM muster_outbox WHERE topic = ${topic} ORDER BY id`.execute(world.of(database));
-  // An id of its own each time that it is told: what comes twice is borne without the queue log, too.
-  return rows.map(({ value }) => ({
-    topic,
-    value,
-    message: { topic, id: randomUUID(), body: value, createdAtMs: Date.now() } satisfies Message,
-  }));
+  const records = await outboxRecords(world.of(database));
+  return records
+    .filter((record) => record.topic === topic)
+    .map((record) => {
+      const value = Buffer.from(record.value!);
+      // An id of its own each time that it is told: what comes twice is borne without the queue log, too.
+      const message: Message = { topic, id: randomUUID(), body: value, createdAtMs: Date.now() };
+      return { topic, value, message };
+    });
 }
 
 /** Banking and money as servers behind a way that may fail, with a bank; time flies as a test likes. */
@@ -216,11 +216,11 @@ export async function startPay(t: ExecutionContext, world: World) {
     /** Money's worker for recharges. */
     recharge() {
       const working = carryOut({
-        recharges,
-        firmbankings,
+        what: 'recharges',
+        sagas: recharges,
+        makeCall: callFor(firmbankings),
         leaseMs: 20_000,
         log: testLog,
-        registry,
         everyMs: 20,
       });
       t.teardown(working.stop);
@@ -233,10 +233,8 @@ export async function startPay(t: ExecutionContext, world: World) {
     },
     /** Tells money what banking has put on its topic, all of it. */
     async tell() {
-      for (const record of await eventsOf(world, 'banking', 'firmbanking-events')) {
-        const event = readFirmbankingDecided(record);
-        await recharges.told(event.firmbankingId, wordOf(event), record.message);
-      }
+      for (const record of await eventsOf(world, 'banking', 'firmbanking-events'))
+        await recharges.told(readEnd(record), record.message);
     },
     /** Waits, while time flies, until what is found looks like that. */
     async until(find: () => Promise<Record<string, unknown>>, wanted: object, aLookMs = 1_000) {

@@ -843,7 +843,7 @@ async function carryOut(
     body: Buffer.alloc(0),
     createdAtMs: Date.now(),
   };
-  await recharges.told(taken, { kind: 'EXECUTED', ...amount(10) }, message);
+  await recharges.told({ id: taken, word: { kind: 'EXECUTED', ...amount(10) } }, message);
 
   const receiver = 'u_receiver';
   await setAccount(of('money'), receiver, { currency: 'KRW', state: 'OPEN' });

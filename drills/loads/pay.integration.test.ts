@@ -19,7 +19,7 @@ import { registerPaymentRoutes } from '../../workers/payment/routes.ts';
 import { paymentStore } from '../../workers/payment/store.ts';
 import { callsOf } from '../../workers/platform/move-calls.ts';
 import { readEnd } from '../../workers/platform/move-ends.ts';
-import { carryOut } from '../../workers/platform/move-work.ts';
+import { carryOut } from '../../workers/platform/saga-work.ts';
 import { registerRemittanceRoutes } from '../../workers/remittance/routes.ts';
 import { remittanceStore } from '../../workers/remittance/store.ts';
 import { readPayoutEnd } from '../../workers/settlement/events.ts';
@@ -72,8 +72,8 @@ async function serve(t: ExecutionContext, pay: Awaited<ReturnType<typeof startPa
   const how = { leaseMs: 20_000, log: testLog, registry, everyMs: 20, onChange() {} };
   const makeCall = callsOf(calls);
   const working = [
-    carryOut({ ...how, what: 'remittances', moves: remittances, makeCall }),
-    carryOut({ ...how, what: 'payments', moves: payments, makeCall }),
+    carryOut({ ...how, what: 'remittances', sagas: remittances, makeCall }),
+    carryOut({ ...how, what: 'payments', sagas: payments, makeCall }),
     settle({ ...how, runs, lines, makeCall: settlementCalls({ ...calls, stateOf: slips.stateOf }) }),
   ];
   pay.recharge();

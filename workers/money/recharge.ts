@@ -36,9 +36,6 @@ export interface Recharge {
 export const isOpenRecharge = ({ state }: Pick<Recharge, 'state'>): boolean =>
   (openRecharges as readonly RechargeState[]).includes(state);
 
-/** A bank that is known to be down: who waits for it is told so. */
-export const bankDown = 'BANK_DOWN';
-
 export type RechargeStep = { readonly call: 'ASK' | 'FIND' | undefined; readonly next: Recharge };
 
 /** The step of a recharge whose time has come. `account`: the state of its account. */

@@ -1,21 +1,18 @@
 /**
  * The workers of money, in a database of their own: `money` (the ledger of my-pay over HTTP), `money-members` (accounts follow
- * members), `money-recharges` (brings money from members' bank accounts).
+ * members); recharge-worker.ts has `money-recharges`.
  */
 import { Type } from 'typebox';
 import { groups } from '../../catalog/groups.ts';
 import { topics } from '../../catalog/topics.ts';
-import { serviceToken, urlOf } from '../base/config.ts';
 import { createMailboxes } from '../http/mailbox.ts';
 import { startOutcomePusher } from '../platform/outcome-pusher.ts';
 import type { Worker } from '../platform/worker.ts';
 import { registerBooksRoutes } from './books-routes.ts';
 import { callersOf } from './callers.ts';
-import { askBanking } from './firmbankings.ts';
 import { houseAccounts } from './house.ts';
 import { startFollowing } from './member-consumer.ts';
 import { readRechargeLetter, registerRechargeStreams } from './recharge-push.ts';
-import { carryOut, startHearing } from './recharge-worker.ts';
 import { rechargeStore } from './recharges.ts';
 import { registerMoneyRoutes } from './routes.ts';
 
@@ -84,40 +81,4 @@ export const moneyMembers: Worker = {
   produces: [topics.memberEventsDlq],
   config: Type.Object({}),
   start: (deps) => startFollowing(groups.moneyMembers, deps),
-};
-
-const rechargesConfig = Type.Object({ BANKING_URL: urlOf('banking'), SERVICE_TOKEN: serviceToken });
-const bankingTimeoutMs = 5_000;
-/** For the commit after a call. */
-const commitMs = 15_000;
-
-export const moneyRecharges: Worker<typeof rechargesConfig> = {
-  name: 'money-recharges',
-  database: 'money',
-  consumes: [groups.moneyRecharges],
-  produces: [topics.rechargeEvents, topics.firmbankingEventsDlq],
-  config: rechargesConfig,
-  async start({ config, database, relayOutbox, ...deps }) {
-    const recharges = rechargeStore({ database, houseAccount: houseAccounts() });
-    await relayOutbox();
-    const hearing = await startHearing(groups.moneyRecharges, recharges, deps);
-    const work = carryOut({
-      recharges,
-      firmbankings: askBanking({
-        baseUrl: config.BANKING_URL,
-        token: config.SERVICE_TOKEN,
-        timeoutMs: bankingTimeoutMs,
-        registry: deps.metrics,
-      }),
-      leaseMs: bankingTimeoutMs + commitMs,
-      log: deps.log,
-      registry: deps.metrics,
-    });
-    return {
-      ...hearing,
-      async stop() {
-        await Promise.all([work.stop(), hearing.stop()]);
-      },
-    };
-  },
 };

@@ -10,11 +10,12 @@ import type { Slip } from './payment.ts';
 
 export const readMemberEvent = eventReader(memberEvent, 'MUSTER_EVENT_INVALID');
 
-/** The slip as others hear of it: its id is the event's, because it is booked once. */
+/** The slip as others hear of it: its id is the event's, because it is booked once. `traceparent`: of the work that ended it. */
 export function bookedRecord(
   { id, amountMinor, currency }: Move,
   { kind, paymentId, merchant }: Slip,
   bookedAtMs: number,
+  traceparent: string | undefined,
 ): OutgoingRecord {
   const { name, event } = topics.paymentEvents;
   return eventRecord({
@@ -25,6 +26,7 @@ export function bookedRecord(
     id,
     subject: paymentId,
     timeMs: bookedAtMs,
+    ...(traceparent === undefined ? {} : { traceparent }),
     data: {
       eventId: id,
       paymentId,

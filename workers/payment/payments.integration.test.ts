@@ -1,8 +1,10 @@
 /** Payments and refunds through the real money, banking and a bank of its own, on a real MySQL or MariaDB (MYSQL_*). */
+import { hash } from 'node:crypto';
 import test, { type ExecutionContext } from 'ava';
 import { sql } from 'kysely';
 import type { PaymentEvent } from '../../catalog/events/payment.ts';
 import { promises } from '../../catalog/promises.ts';
+import { bytesOfUuid, uuidV7 } from '../base/ids.ts';
 import { createRegistry } from '../base/metrics.ts';
 import { pseudonym } from '../base/pseudonym.ts';
 import { operatorToken, startTestHttp, tokenOf } from '../http/testing.ts';
@@ -11,7 +13,7 @@ import { audit } from '../money/books.fixture.ts';
 import { eventsOf, openWorld, pseudonymKey, startPay, type World, won } from '../pay.fixture.ts';
 import { callsOf } from '../platform/move-calls.ts';
 import { readEnd } from '../platform/move-ends.ts';
-import { carryOut } from '../platform/move-work.ts';
+import { carryOut } from '../platform/saga-work.ts';
 import { cuttingRelay } from '../store/database.fixture.ts';
 import { databaseOf, openDatabase } from '../store/database.ts';
 import { paymentChecks } from './promises.ts';
@@ -51,11 +53,10 @@ async function setUp(t: ExecutionContext, { balanceMinor = 10_000, depositMinor 
   function work(moves = payments) {
     const working = carryOut({
       what: 'payments',
-      moves,
+      sagas: moves,
       makeCall,
       leaseMs: 20_000,
       log: testLog,
-      onChange() {},
       everyMs: 20,
     });
     t.teardown(working.stop);
@@ -238,6 +239,33 @@ test.serial('given back in parts and never more than was paid; cancelled is the 
   t.deepEqual(await broken(), {});
   t.deepEqual(await audit(db), []);
 });
+
+test.serial(
+  'what the version before has accepted ends here, and its key has the answer that it had',
+  async (t) => {
+    const { alice, shop, own, payments, work, until } = await setUp(t);
+    const paymentId = uuidV7(Date.now());
+    const id = bytesOfUuid(paymentId);
+    // As it wrote them: a statement of its own, claimed once by a process that died.
+    await sql`
+    INSERT INTO slip (slip_id, kind, payment_id, customer, merchant, amount_minor, currency, refunded_minor, recharge_from,
+      state, attempt, tries, claim, due_at, requested_at, counts_from, traceparent)
+    VALUES (${id}, 'PAYMENT', ${id}, ${alice.account}, ${shop.account}, 4000, 'KRW', 0, NULL, 'TRANSFER', 1, 1, 1,
+      UTC_TIMESTAMP(3), UTC_TIMESTAMP(3), UTC_TIMESTAMP(3), NULL)`.execute(own);
+    await sql`
+    INSERT INTO muster_once (scope, once_key, body_hash, answer, made_at)
+    VALUES ('payment:before', 'key', ${hash('sha256', 'body', 'buffer')}, ${JSON.stringify({ ok: true, paymentId })},
+      UTC_TIMESTAMP(3))`.execute(own);
+    const wish = { customer: alice.account, merchant: shop.account, ...won(4_000), rechargeFrom: undefined };
+    t.like(await payments.accept(wish, { scope: 'payment:before', key: 'key', body: 'body' }), {
+      ok: true,
+      paymentId,
+    });
+    work();
+    await until(paymentId, { state: 'DONE' });
+    t.like(await alice.balance(), { balance: won(6_000) });
+  },
+);
 
 test.serial('a refund to an account that is not open fails, and can be asked for again', async (t) => {
   const { alice, buy, refund, refundsEnd, refundStates, work, until, find } = await setUp(t);

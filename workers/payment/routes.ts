@@ -10,15 +10,15 @@ import { idempotencyKey, onceOf } from '../http/idempotent.ts';
 import { members, onlyOf, userOf } from '../http/principals.ts';
 import { type TypedHttp, typed } from '../http/typed.ts';
 import { traceIdIn } from '../kafka/tracing-kafka.ts';
-import { states } from '../platform/move.ts';
+import { type Claimed, states } from '../platform/move.ts';
 import type { Found } from './slips.ts';
 import type { PaymentStore } from './store.ts';
 
 export interface PaymentRoutesOptions {
   readonly payments: Pick<PaymentStore, 'accept' | 'refund' | 'find' | 'findOf' | 'refundsOf'>;
   readonly pseudonymKey: Buffer;
-  /** Called when a payment or a refund was accepted. */
-  onAccepted(): void;
+  /** Called when a payment or a refund was accepted; with it when this process is to work on it at once. */
+  onAccepted(claimed: Claimed | undefined): void;
 }
 
 const tags = ['payment'];
@@ -103,7 +103,7 @@ function registerPay(app: TypedHttp, { payments, pseudonymKey, onAccepted }: Pay
         onceOf(request, 'payment', pseudonymKey)!,
       );
       if (!accepted.ok) throw refused(accepted.refusal);
-      onAccepted();
+      onAccepted(accepted.claimed);
       return reply.code(202).send({ paymentId: accepted.paymentId });
     },
   );
@@ -117,7 +117,7 @@ function registerRefunds(app: TypedHttp, { payments, pseudonymKey, onAccepted }:
       onceOf(request, 'payment', pseudonymKey)!,
     );
     if (!accepted.ok) throw refused(accepted.refusal);
-    onAccepted();
+    onAccepted(accepted.claimed);
     return { refundId: accepted.refundId };
   }
   const response = { 202: Type.Object({ refundId: Type.String() }), ...answers };

@@ -1,207 +1,167 @@
-/** Slips as rows: claimed, and changed by what came of a call, in one transaction each. */
-import { type Kysely, type RawBuilder, sql, type Transaction } from 'kysely';
+/** Slips as sagas in their table: how they begin, and what their end means. How they go on is that of any move of money. */
+import { sql, type Transaction } from 'kysely';
+import type { MemberEvent } from '../../catalog/events/membership.ts';
 import { groups } from '../../catalog/groups.ts';
-import { bytesOfUuid, bytesOrNull, uuidOfBytes } from '../base/ids.ts';
-import {
-  afterWord,
-  bankDown,
-  type Change,
-  type Claimed,
-  type EndTold,
-  handledAs,
-  isOpen,
-  type Move,
-  openStates,
-  type State,
-  type Word,
-} from '../platform/move.ts';
-import { databaseNowMs, transaction } from '../store/database.ts';
-import { appendOutbox } from '../store/outbox.ts';
-import { handleOnce, type Message } from '../store/queue-log.ts';
+import { hexOfUuid } from '../base/ids.ts';
+import type { Money } from '../base/money.ts';
+import { type Refused, refuse } from '../base/refusal.ts';
+import { statesOfMerchants } from '../platform/merchants.ts';
+import { type Move, openStates } from '../platform/move.ts';
+import { begunMove, moveFields, moveKind, untouched } from '../platform/move-sagas.ts';
+import { type SagaTable, sagaSql } from '../platform/saga-rows.ts';
+import type { Asked, Begun, Found as FoundOf, SagaRows } from '../platform/sagas.ts';
 import { bookedRecord } from './events.ts';
-import type { Slip } from './payment.ts';
-
-type Db = Kysely<unknown>;
-type Trx = Transaction<unknown>;
+import { refundOf, type Slip } from './payment.ts';
 
 /** A slip as it stands. */
-export interface Found extends Claimed {
-  readonly requestedAtMs: number;
-  readonly decidedAtMs: number | undefined;
-  readonly own: Slip;
+export type Found = FoundOf<Move, Slip>;
+
+export interface PaymentWish {
+  readonly customer: string;
+  readonly merchant: string;
+  readonly amountMinor: number;
+  readonly currency: string;
+  readonly rechargeFrom: string | undefined;
 }
 
-const idOf = (id: Buffer | null) => (id === null ? undefined : uuidOfBytes(id));
+export interface RefundWish {
+  readonly paymentId: string;
+  /** Whose payment it must be; undefined: anybody's. */
+  readonly merchant: string | undefined;
+  /** Undefined: all of it, of which nothing has been refunded. */
+  readonly amount: Money | undefined;
+}
 
-export function slipRows({
-  database,
-  clock,
-}: {
-  database(): Promise<Db>;
-  /** UTC ms, for tests; the database's clock when unset. */
-  readonly clock?: (() => number) | undefined;
-}) {
-  const within = async <T>(work: (trx: Trx, now: number) => Promise<T>): Promise<T> =>
-    transaction(await database(), async (trx) => work(trx, clock?.() ?? (await databaseNowMs(trx))));
+export type SlipWish =
+  | ({ readonly kind: 'PAYMENT' } & PaymentWish)
+  | ({ readonly kind: 'REFUND' } & RefundWish);
 
-  /** The row after a word; when it has ended also what that means. */
-  async function apply(
-    trx: Trx,
-    now: number,
-    before: Found,
-    asked: Move | undefined,
-    word: Word,
-  ): Promise<Change | undefined> {
-    const change = afterWord(before.one, asked, word);
-    if (change === undefined) return undefined;
-    const { next, againInMs } = change;
-    const at = new Date(now);
-    const excused = before.one.waitsFor === bankDown && next.waitsFor !== bankDown;
+/** Rows within one transaction. */
+export interface SlipRows extends SagaRows<Move, Slip> {
+  /** Those that membership has told of. */
+  merchants(which: readonly string[]): Promise<ReadonlyMap<string, MemberEvent['state']>>;
+  /** To the sums of payments' refunds: under the lock of their rows, or of a refund's. */
+  addRefunded(minorByPayment: ReadonlyMap<string, number>): Promise<void>;
+}
+
+const ownFields = {
+  kind: 'text',
+  paymentId: 'uuid',
+  customer: 'text',
+  merchant: 'text',
+  refundedMinor: 'integer',
+} as const;
+const fields = { fixed: { ...moveFields.fixed, ...ownFields }, changing: moveFields.changing } as const;
+
+const ours = 'house:merchants';
+const wayOf = ({ kind, customer }: Pick<Slip, 'kind' | 'customer'>) =>
+  kind === 'PAYMENT'
+    ? { sender: customer, to: { member: ours }, feeMinor: 0 }
+    : { sender: ours, to: { member: customer }, feeMinor: 0 };
+
+const table: SagaTable<Move, Slip, typeof fields.fixed, typeof fields.changing> = {
+  ...{ name: 'slip', id: 'slip_id', open: openStates, ...fields },
+  rowOf: ({ one, own }) => ({ ...one, ...own }),
+  of: ({ kind, paymentId, customer, merchant, refundedMinor, ...rest }) => {
+    const own = { kind, paymentId, customer, merchant, refundedMinor } as Slip;
+    return { one: { ...untouched, ...rest, ...wayOf(own) } as Move, own };
+  },
+};
+export const slipSql = sagaSql(table);
+
+export const slipRows = (trx: Transaction<unknown>): SlipRows => ({
+  ...slipSql.rowsOf(trx),
+  merchants: (which) => statesOfMerchants(trx, 'payment_merchant', which),
+  async addRefunded(minorByPayment) {
+    const rows = [...minorByPayment].map(([id, minor]) => [hexOfUuid(id), minor]).sort();
     await sql`
-      UPDATE slip SET state = ${next.state}, failure = ${next.failure ?? null}, waits_for = ${next.waitsFor ?? null},
-        attempt = ${next.attempt}, recharge_minor = ${next.rechargeMinor ?? null},
-        recharge_id = ${bytesOrNull(next.rechargeId)}, transfer_id = ${bytesOrNull(next.transferId)}, tries = ${next.tries},
-        due_at = ${againInMs === undefined ? null : new Date(now + againInMs)},
-        decided_at = ${isOpen(next) ? null : at}
-        ${excused ? sql`, counts_from = ${at}` : sql``}
-      WHERE slip_id = ${bytesOfUuid(next.id)}`.execute(trx);
-    if (next.state === 'DONE') await appendOutbox(trx, [bookedRecord(next, before.own, now)]);
+      UPDATE JSON_TABLE(${JSON.stringify(rows)}, '$[*]' COLUMNS (
+        id CHAR(32) PATH '$[0]', minor BIGINT PATH '$[1]')) AS it
+      STRAIGHT_JOIN slip ON slip.slip_id = UNHEX(it.id)
+      SET slip.refunded_minor = slip.refunded_minor + it.minor`.execute(trx);
+  },
+});
+
+type Accepted = { readonly ok: true } & { readonly [id in 'paymentId' | 'refundId']?: string };
+
+export const slipKind = moveKind<Slip, SlipWish, Accepted, SlipRows>(groups.paymentEnds, {
+  columns: { RECHARGING: 'recharge_id' },
+  answer: ({ id, wish: { kind } }) => ({
+    ok: true,
+    ...(kind === 'PAYMENT' ? { paymentId: id } : { refundId: id }),
+  }),
+  begin,
+  async ended(rows, ended, now) {
+    const [done, failed] = [
+      ended.filter(({ next }) => next.state === 'DONE'),
+      ended.filter(({ next }) => next.state === 'FAILED'),
+    ];
+    await rows.tell(done.map(({ next, row, traceparent }) => bookedRecord(next, row.own, now, traceparent)));
     // A refund that failed can be asked for again.
-    if (next.state === 'FAILED' && before.own.kind === 'REFUND')
-      await addRefunded(trx, before.own.paymentId, -next.amountMinor);
-    return change;
-  }
+    const back = failed.filter(({ row }) => row.own.kind === 'REFUND');
+    await addUp(
+      rows,
+      back.map(({ row, next }) => [row.own.paymentId, -next.amountMinor]),
+    );
+  },
+});
 
+async function addUp(rows: SlipRows, amounts: readonly (readonly [string, number])[]): Promise<void> {
+  const sums = new Map<string, number>();
+  for (const [id, minor] of amounts) sums.set(id, (sums.get(id) ?? 0) + minor);
+  if (sums.size > 0) await rows.addRefunded(sums);
+}
+
+/** Refunds are decided one after the other, under the locks of their payments: each on what the ones before it left. */
+async function begin(
+  rows: SlipRows,
+  asked: readonly Asked<SlipWish>[],
+): Promise<readonly (Begun<Move, Slip> | Refused)[]> {
+  const [merchants, payments] = [new Set<string>(), new Set<string>()];
+  for (const { wish } of asked)
+    if (wish.kind === 'PAYMENT') merchants.add(wish.merchant);
+    else payments.add(wish.paymentId);
+  const states = merchants.size === 0 ? new Map() : await rows.merchants([...merchants]);
+  const paid = new Map((await rows.lock([...payments])).map((row) => [row.one.id, row]));
+  const refunded: [string, number][] = [];
+  const begun = asked.map(({ id, wish }): Begun<Move, Slip> | Refused => {
+    if (wish.kind === 'PAYMENT') return standing(states.get(wish.merchant)) ?? begunSlip(id, id, wish);
+    const { paymentId, merchant, amount } = wish;
+    const found = paid.get(paymentId);
+    if (found === undefined || (merchant !== undefined && found.own.merchant !== merchant))
+      return refuse(404, 'MUSTER_PAYMENT_UNKNOWN', 'there is no such payment');
+    const decided = refundOf(found, amount);
+    if (!decided.ok) return decided;
+    const { amountMinor } = decided;
+    const refundedMinor = found.own.refundedMinor + amountMinor;
+    paid.set(paymentId, { ...found, own: { ...found.own, refundedMinor } });
+    refunded.push([paymentId, amountMinor]);
+    const { customer, merchant: refunds } = found.own;
+    const { currency } = found.one;
+    return begunSlip(id, paymentId, { kind: 'REFUND', customer, merchant: refunds, amountMinor, currency });
+  });
+  await addUp(rows, refunded);
+  return begun;
+}
+
+function begunSlip(
+  id: string,
+  paymentId: string,
+  wish: Pick<Slip, 'kind'> &
+    Omit<PaymentWish, 'rechargeFrom'> & { readonly rechargeFrom?: string | undefined },
+): Begun<Move, Slip> {
+  const { kind, customer, merchant, amountMinor, currency, rechargeFrom } = wish;
   return {
-    within,
-    read,
-
-    /** Takes those whose time has come. What is about to be done is in their rows already. */
-    claim: (most: number, leaseMs: number): Promise<readonly Claimed[]> =>
-      within(async (trx, now) => {
-        const rows = await read(
-          trx,
-          sql`due_at <= ${new Date(now)} ORDER BY due_at LIMIT ${most} FOR UPDATE SKIP LOCKED`,
-        );
-        if (rows.length === 0) return [];
-        await sql`
-          UPDATE slip SET claim = claim + 1, tries = tries + 1, due_at = ${new Date(now + leaseMs)}
-          WHERE slip_id IN (${sql.join(rows.map(({ one }) => bytesOfUuid(one.id)))})`.execute(trx);
-        return rows.map(({ one, traceparent }) => ({
-          one: { ...one, claim: one.claim + 1, tries: one.tries + 1 },
-          traceparent,
-        }));
-      }),
-
-    /** Writes down what came of a call. */
-    finish: ({ one }: Claimed, word: Word): Promise<Change | undefined> =>
-      within(async (trx, now) => {
-        const [row] = await read(trx, sql`slip_id = ${bytesOfUuid(one.id)} FOR UPDATE`);
-        return row === undefined ? undefined : apply(trx, now, row, one, word);
-      }),
-
-    /** Writes down the end of a recharge or firm banking; one that is of no move here changes nothing. */
-    told: ({ id, word }: EndTold, message: Message): Promise<Change | undefined> =>
-      within((trx, now) =>
-        handleOnce(
-          trx,
-          { group: groups.paymentEnds.id, message, usually: handledAs(undefined) },
-          async () => {
-            if (word.of !== 'RECHARGING') return undefined;
-            const [row] = await read(trx, sql`recharge_id = ${bytesOfUuid(id)} FOR UPDATE`);
-            return row === undefined ? undefined : apply(trx, now, row, undefined, word);
-          },
-          handledAs,
-        ),
-      ),
-
-    async find(id: string): Promise<Found | undefined> {
-      const [row] = await read(await database(), sql`slip_id = ${bytesOfUuid(id)}`);
-      return row;
-    },
-
-    /** How many have not ended, by state. */
-    async open(): Promise<ReadonlyMap<State, number>> {
-      const { rows } = await sql<{ state: State; n: number }>`
-        SELECT state, COUNT(*) AS n FROM slip WHERE state IN (${sql.join([...openStates])})
-        GROUP BY state`.execute(await database());
-      return new Map(rows.map(({ state, n }) => [state, Number(n)]));
-    },
+    one: begunMove(id, { ...wayOf(wish), amountMinor, currency, rechargeFrom }),
+    own: { kind, paymentId, customer, merchant, refundedMinor: 0 },
   };
 }
 
-/** The sum of a payment's refunds, under the lock of its row or of the refund's. */
-export const addRefunded = (trx: Trx, paymentId: string, amountMinor: number) =>
-  sql`
-    UPDATE slip SET refunded_minor = refunded_minor + ${amountMinor}
-    WHERE slip_id = ${bytesOfUuid(paymentId)}`.execute(trx);
-
-const ours = 'house:merchants';
-
-async function read(db: Db | Trx, where: RawBuilder<unknown>): Promise<readonly Found[]> {
-  const { rows } = await sql<{
-    slip_id: Buffer;
-    kind: Slip['kind'];
-    payment_id: Buffer;
-    customer: string;
-    merchant: string;
-    amount_minor: number | string;
-    currency: string;
-    refunded_minor: number | string;
-    recharge_from: Buffer | null;
-    state: State;
-    failure: string | null;
-    waits_for: string | null;
-    attempt: number;
-    recharge_minor: number | string | null;
-    recharge_id: Buffer | null;
-    transfer_id: Buffer | null;
-    tries: number;
-    claim: number;
-    requested_at: Date;
-    decided_at: Date | null;
-    traceparent: string | null;
-  }>`
-    SELECT slip_id, kind, payment_id, customer, merchant, amount_minor, currency, refunded_minor, recharge_from, state,
-      failure, waits_for, attempt, recharge_minor, recharge_id, transfer_id, tries, claim, requested_at, decided_at,
-      traceparent
-    FROM slip WHERE ${where}`.execute(db);
-  return rows.map((row): Found => {
-    const isPayment = row.kind === 'PAYMENT';
-    const one: Move = {
-      id: uuidOfBytes(row.slip_id),
-      sender: isPayment ? row.customer : ours,
-      to: { member: isPayment ? ours : row.customer },
-      amountMinor: Number(row.amount_minor),
-      feeMinor: 0,
-      currency: row.currency,
-      rechargeFrom: idOf(row.recharge_from),
-      state: row.state,
-      failure: row.failure ?? undefined,
-      waitsFor: row.waits_for ?? undefined,
-      attempt: row.attempt,
-      rechargeMinor: row.recharge_minor === null ? undefined : Number(row.recharge_minor),
-      rechargeId: idOf(row.recharge_id),
-      // Of what goes to banks.
-      firmbankingId: undefined,
-      holdId: undefined,
-      feeHoldId: undefined,
-      transferId: idOf(row.transfer_id),
-      tries: row.tries,
-      claim: row.claim,
-    };
-    return {
-      one,
-      requestedAtMs: row.requested_at.getTime(),
-      decidedAtMs: row.decided_at?.getTime(),
-      traceparent: row.traceparent ?? undefined,
-      own: {
-        kind: row.kind,
-        paymentId: uuidOfBytes(row.payment_id),
-        customer: row.customer,
-        merchant: row.merchant,
-        refundedMinor: Number(row.refunded_minor),
-      },
-    };
-  });
+function standing(state: MemberEvent['state'] | undefined): Refused | undefined {
+  if (state === undefined) return refuse(404, 'MUSTER_MERCHANT_UNKNOWN', 'there is no such merchant');
+  return state === 'ACTIVE'
+    ? undefined
+    : refuse(409, 'MUSTER_MERCHANT_NOT_ACTIVE', `the merchant is ${state}`, [
+        { field: 'merchantId', reason: `is ${state}` },
+      ]);
 }

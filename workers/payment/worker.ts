@@ -6,7 +6,8 @@ import { topics } from '../../catalog/topics.ts';
 import { serviceToken, urlOf } from '../base/config.ts';
 import { counter, gauge } from '../base/metrics.ts';
 import { consume } from '../kafka/consume.ts';
-import { startMoves } from '../platform/move-worker.ts';
+import { moveLeaseMs, moveWork } from '../platform/move-sagas.ts';
+import { startSagas } from '../platform/saga-work.ts';
 import type { Worker } from '../platform/worker.ts';
 import { readMemberEvent } from './events.ts';
 import { registerPaymentRoutes } from './routes.ts';
@@ -31,18 +32,18 @@ export const payment: Worker<typeof config> = {
     secrets,
     fail,
   }) {
-    const payments = paymentStore({ database });
+    const payments = paymentStore({ database, claiming: { leaseMs: moveLeaseMs, room: () => work.room() } });
     await relayOutbox();
-    const work = await startMoves(
+    const work = await startSagas(
       {
         what: 'payments',
-        moves: payments,
+        sagas: payments,
+        ...moveWork(settings, registry),
         group: groups.paymentEnds,
         ended: counter(registry, metrics.payment.slips),
         open: gauge(registry, metrics.payment.open),
-        settings,
       },
-      { kafka, log, metrics: registry, fail },
+      { kafka, log, fail },
     );
     const following = await consume(kafka, {
       group: groups.paymentMerchants,
@@ -54,7 +55,11 @@ export const payment: Worker<typeof config> = {
       },
       onFatal: fail,
     });
-    registerPaymentRoutes(http, { payments, pseudonymKey: secrets.pseudonymKey, onAccepted: work.wake });
+    registerPaymentRoutes(http, {
+      payments,
+      pseudonymKey: secrets.pseudonymKey,
+      onAccepted: (claimed) => (claimed === undefined ? work.wake() : work.begin(claimed)),
+    });
     return {
       ready: () => work.ready() && following.ready(),
       waitingFor: () => 'its partitions',

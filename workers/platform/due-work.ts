@@ -46,6 +46,9 @@ export function gapMs(tries: number): number {
   return gaps[Math.min(tries, gaps.length) - 1] ?? gaps[0];
 }
 
+/** A bank that is known to be down: who waits for it is told so. */
+export const bankDown = 'BANK_DOWN';
+
 /** When a row is due again whose call was none, because the other side is known to be away: that costs nothing. */
 export const putOffMs = 10_000;
 

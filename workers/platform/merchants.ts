@@ -27,13 +27,13 @@ export async function followMerchants(
       version = GREATEST(VALUES(version), ${knownVersion})`.execute(db);
 }
 
-/** The state of a merchant; undefined: membership has told of none. */
-export async function stateOfMerchant(
+/** The states of merchants, those that membership has told of. */
+export async function statesOfMerchants(
   db: Kysely<unknown> | Transaction<unknown>,
   table: MerchantTable,
-  merchant: string,
-): Promise<MemberEvent['state'] | undefined> {
-  const { rows } = await sql<{ state: MemberEvent['state'] }>`
-    SELECT state FROM ${sql.table(table)} WHERE merchant = ${merchant}`.execute(db);
-  return rows[0]?.state;
+  merchants: readonly string[],
+): Promise<ReadonlyMap<string, MemberEvent['state']>> {
+  const { rows } = await sql<{ merchant: string; state: MemberEvent['state'] }>`
+    SELECT merchant, state FROM ${sql.table(table)} WHERE merchant IN (${sql.join(merchants)})`.execute(db);
+  return new Map(rows.map(({ merchant, state }) => [merchant, state]));
 }

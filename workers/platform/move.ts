@@ -8,8 +8,8 @@
  * (HOLD, HOLD_FEE), the bank is asked to pay it out (PAYOUT, PAYING_OUT), and then what is held is booked (POST, POST_FEE) or,
  * when the bank has not paid, freed (RELEASE, RELEASE_FEE). When the sender's money is short, once: RECHARGE, RECHARGING.
  */
-import type { Handled, Message } from '../store/queue-log.ts';
 import { gapMs, putOffMs } from './due-work.ts';
+import type { Change as ChangeOf, Claimed as ClaimedOf } from './sagas.ts';
 
 export const openStates = [
   'TRANSFER',
@@ -63,9 +63,6 @@ export interface Move {
 export const isOpen = ({ state }: Pick<Move, 'state'>): boolean =>
   (openStates as readonly State[]).includes(state);
 
-/** A bank that is known to be down: who waits for it is told so. */
-export const bankDown = 'BANK_DOWN';
-
 /** What came of a call, or by an event. */
 export type Word =
   /** Done; the id of what was made: a transfer, hold, recharge or firm banking. */
@@ -88,11 +85,8 @@ export type Word =
   /** The other side is away: the call did not leave. */
   | { readonly kind: 'AWAY' };
 
-export interface Change {
-  readonly next: Move;
-  /** 0: at once. Undefined: it has ended. */
-  readonly againInMs: number | undefined;
-}
+export type Change = ChangeOf<Move>;
+export type Claimed = ClaimedOf<Move>;
 
 /** How it begins. */
 export const firstState = ({ to }: Pick<Move, 'to'>): OpenState => ('member' in to ? 'TRANSFER' : 'HOLD');
@@ -223,33 +217,8 @@ function afterShort(now: Move, availableMinor: number): Change {
   return to(now, 'RECHARGE', { rechargeMinor });
 }
 
-/** A move whose time has come, taken by this process: nobody else is at it until its lease ends. */
-export interface Claimed {
-  readonly one: Move;
-  /** Of the request that made it. */
-  readonly traceparent: string | undefined;
-}
-
 /** The end of a recharge or of a firm banking, perhaps one of a move. */
 export interface EndTold {
   readonly id: string;
   readonly word: Word & { readonly kind: 'ENDED' };
 }
-
-/** The rows of moves, as they are worked on. */
-export interface MoveStore {
-  /** Takes those whose time has come. What is about to be done is in their rows already. */
-  claim(most: number, leaseMs: number): Promise<readonly Claimed[]>;
-  /** Writes down what came of a call. */
-  finish(claimed: Claimed, word: Word): Promise<Change | undefined>;
-  /** Writes down the end of a recharge or firm banking; one that is of no move here changes nothing. */
-  told(end: EndTold, message: Message): Promise<Change | undefined>;
-  /** How many have not ended, by state. */
-  open(): Promise<ReadonlyMap<State, number>>;
-}
-
-/** What an event has led to, for the queue log. Undefined: it was of no move here, or of one that knew. */
-export const handledAs = (change: Change | undefined): Handled => ({
-  status: change?.next.state === 'FAILED' ? 'failure' : 'success',
-  result: change?.next.state ?? 'PASSED_OVER',
-});

@@ -8,7 +8,7 @@ import { findAccount } from '../money/store.ts';
 import { eventsOf, openWorld, pseudonymKey, startPay, type World, won } from '../pay.fixture.ts';
 import { callsOf } from '../platform/move-calls.ts';
 import { readEnd } from '../platform/move-ends.ts';
-import { carryOut } from '../platform/move-work.ts';
+import { carryOut } from '../platform/saga-work.ts';
 import { cuttingRelay } from '../store/database.fixture.ts';
 import { databaseOf, openDatabase } from '../store/database.ts';
 import { registerRemittanceRoutes } from './routes.ts';
@@ -47,11 +47,10 @@ async function setUp(t: ExecutionContext, { balanceMinor = 10_000, depositMinor 
   function work() {
     const working = carryOut({
       what: 'remittances',
-      moves: remittances,
+      sagas: remittances,
       makeCall,
       leaseMs: 20_000,
       log: testLog,
-      onChange() {},
       everyMs: 20,
     });
     t.teardown(working.stop);
@@ -439,11 +438,10 @@ test.serial(
       const far = openDatabase({ settings: at, connections: 6 });
       const working = carryOut({
         what: 'remittances',
-        moves: remittanceStore({ database: async () => far, clock }),
+        sagas: remittanceStore({ database: async () => far, clock }),
         makeCall,
         leaseMs: 20_000,
         log: testLog,
-        onChange() {},
         everyMs: 20,
       });
       t.teardown(async () => {

@@ -6,8 +6,9 @@ import { topics } from '../../catalog/topics.ts';
 import { serviceToken, urlOf } from '../base/config.ts';
 import { counter, gauge } from '../base/metrics.ts';
 import { createMailboxes } from '../http/mailbox.ts';
-import { moveLeaseMs, startMoves } from '../platform/move-worker.ts';
+import { moveLeaseMs, moveWork } from '../platform/move-sagas.ts';
 import { startOutcomePusher } from '../platform/outcome-pusher.ts';
+import { startSagas } from '../platform/saga-work.ts';
 import type { Worker } from '../platform/worker.ts';
 import { readRemittanceLetter, registerRemittanceStreams } from './push.ts';
 import { registerRemittanceRoutes } from './routes.ts';
@@ -62,16 +63,16 @@ export const remittance: Worker<typeof config> = {
       claiming: { leaseMs: moveLeaseMs, room: () => work.room() },
     });
     await relayOutbox();
-    const work = await startMoves(
+    const work = await startSagas(
       {
         what: 'remittances',
-        moves: remittances,
+        sagas: remittances,
+        ...moveWork(settings, registry),
         group: groups.remittanceEnds,
         ended: counter(registry, metrics.remittance.remittances),
         open: gauge(registry, metrics.remittance.open),
-        settings,
       },
-      { kafka, log, metrics: registry, fail },
+      { kafka, log, fail },
     );
     registerRemittanceRoutes(http, {
       remittances,

@@ -5,7 +5,7 @@ import type { PaymentEvent } from '../../catalog/events/payment.ts';
 import { MusterError } from '../base/errors.ts';
 import { bytesOfUuid, hexOfUuid } from '../base/ids.ts';
 import { type Refused, refuse } from '../base/refusal.ts';
-import { followMerchants, stateOfMerchant } from '../platform/merchants.ts';
+import { followMerchants, statesOfMerchants } from '../platform/merchants.ts';
 import { databaseNowMs, transaction } from '../store/database.ts';
 import { type OnceCall, once } from '../store/once.ts';
 import { type Rate, rateAt } from './settlement.ts';
@@ -85,7 +85,7 @@ export function slipStore({
 
     /** The state of a merchant; undefined: membership has told of none. */
     stateOf: async (merchant: string): Promise<MemberEvent['state'] | undefined> =>
-      stateOfMerchant(await database(), 'settlement_merchant', merchant),
+      (await statesOfMerchants(await database(), 'settlement_merchant', [merchant])).get(merchant),
 
     /** Makes a rate the one of all merchants without one of their own, from now on, if it is not that already. */
     setDefaultRate: (rateBasisPoints: number): Promise<void> =>

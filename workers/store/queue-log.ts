@@ -11,7 +11,7 @@ import { MusterError } from '../base/errors.ts';
 import type { IncomingRecord, OutgoingRecord } from '../kafka/kafka.ts';
 import { readEvent } from '../kafka/records.ts';
 import { schemaOf } from './database.ts';
-import { type GroupedCall, type OnceOutcome, onceAll, onceRows } from './once.ts';
+import { type GroupedCall, type OnceOutcome, type OnceRows, onceAll, onceRows } from './once.ts';
 
 /** A message as it came: who handles it does that once. */
 export interface Message {
@@ -68,33 +68,55 @@ export async function logProduced<DB, Record extends Omit<OutgoingRecord, 'parti
   return records.filter((record) => !repeated.has(record));
 }
 
+/** Who handles messages, and as most of them are handled: another result costs a statement more. */
+export interface Handling {
+  readonly group: string;
+  readonly usually: Handled;
+}
+
 /**
- * Runs `work`, the effect of a message, once per group, and writes down what it led to. What came before has no effect again:
- * undefined. `usually`: as most of them are handled; another result costs a statement more. Throws
- * MUSTER_DUPLICATE_ID_OTHER_BODY; MUSTER_IDEMPOTENCY_KEY_IN_USE (not now) while somebody else is handling it.
+ * Runs `work`, the effects of messages, once per message and group, and writes down what they led to. What came before has no
+ * effect again: undefined. `work` gets those that come for the first time and answers in their order. Throws
+ * MUSTER_DUPLICATE_ID_OTHER_BODY; MUSTER_IDEMPOTENCY_KEY_IN_USE (not now) while somebody else is handling one of them.
  */
+export async function handleAllOnce<T, Call extends { readonly message: Message }>(
+  rows: OnceRows,
+  { group, usually }: Handling,
+  calls: readonly Call[],
+  work: (first: readonly Call[]) => Promise<readonly T[]>,
+  handled: (done: T) => Handled,
+): Promise<readonly (T | undefined)[]> {
+  const done = new Map<Call, T>();
+  const asked = calls.map((call) => {
+    const { topic, id: key, body, createdAtMs } = call.message;
+    const expected: Kept = { createdAtMs, ...usually };
+    return { scope: handledScope(group, topic), key, body, expected, call };
+  });
+  const outcomes = await onceAll<Kept, (typeof asked)[number]>(rows, asked, async (first) => {
+    const made = await work(first.map(({ call }) => call));
+    return first.map(({ call, expected: { createdAtMs } }, index) => {
+      done.set(call, made[index]!);
+      return { createdAtMs, ...handled(made[index]!) };
+    });
+  });
+  outcomes.forEach(answerOf);
+  return calls.map((call) => done.get(call));
+}
+
+/** handleAllOnce() of one message. */
 export async function handleOnce<DB, T>(
   trx: Transaction<DB>,
-  {
-    group,
-    message,
-    usually,
-  }: { readonly group: string; readonly message: Message; readonly usually: Handled },
+  { message, ...handling }: Handling & { readonly message: Message },
   work: () => Promise<T>,
   handled: (done: T) => Handled,
 ): Promise<T | undefined> {
-  const { topic, id, body, createdAtMs } = message;
-  let done: T | undefined;
-  const expected: Kept = { createdAtMs, ...usually };
-  const [outcome] = await onceAll(
+  const [done] = await handleAllOnce(
     onceRows(trx),
-    [{ scope: handledScope(group, topic), key: id, body, expected }],
-    async (): Promise<readonly Kept[]> => {
-      done = await work();
-      return [{ createdAtMs, ...handled(done) }];
-    },
+    handling,
+    [{ message }],
+    async () => [await work()],
+    handled,
   );
-  answerOf(outcome!);
   return done;
 }
 
