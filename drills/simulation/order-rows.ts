@@ -20,7 +20,7 @@ export interface PaymentRow extends Pick<PaymentCall, 'paymentId' | 'orderId' | 
 }
 
 /** What workers/store/once.ts says in SQL, said again. */
-function simulatedOnce(trx: Transaction, isBlind: boolean): OnceRows {
+export function simulatedOnce(trx: Transaction, isBlind: boolean): OnceRows {
   const place = ({ scope, key }: Kept) => ['once', `${scope} ${key}`] as const;
   return {
     async reserve(wanted) {

@@ -2,6 +2,7 @@
 import { type CouponBug, couponBugs, couponScenario } from './coupons.ts';
 import { type EffectsBug, effectsBugs, effectsScenario } from './effects.ts';
 import { type OrderBug, orderBugs, orderScenario } from './orders.ts';
+import { type PayBug, payBugs, payScenario } from './pay.ts';
 import { type PromotionBug, promotionBugs, promotionScenario } from './promotion.ts';
 import type { World } from './world.ts';
 
@@ -29,6 +30,12 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
     about: 'payments, outbox, relay and the ranking: paid once, stock and ranking as sold, every event told',
     bugs: orderBugs,
     run: (world, bug) => orderScenario(world, bug as OrderBug | undefined),
+  },
+  pay: {
+    about:
+      'remittances, recharges, payments, refunds and the books: everything ends, once, and money is where it says',
+    bugs: payBugs,
+    run: (world, bug) => payScenario(world, bug as PayBug | undefined),
   },
   effects: {
     about: 'events with retries, dead letters, inbox and outbox: one effect each, and told of',

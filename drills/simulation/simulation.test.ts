@@ -26,6 +26,7 @@ for (const [scenario, bug] of [
   ['promotion', 'readsNothingBack'],
   ['coupons', 'notInOutbox'],
   ['orders', 'rankingOrdersForgotten'],
+  ['pay', 'heldForgotten'],
 ] as const)
   test.serial(`${scenario}: a failing seed fails again, step by step`, async (t) => {
     const once = async () => (await runSeeds({ scenario, bug, first: 1, seeds: 25, stopAt: 1 })).failures[0];
