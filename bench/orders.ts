@@ -9,7 +9,7 @@
  */
 import { loadavg } from 'node:os';
 import { apiToken } from '../environment/variables.ts';
-import { reachFromHost } from '../stacks/config/index.ts';
+import { urlFromHost } from '../stacks/config/index.ts';
 import { type OrdersOptions, rankingEquals, runOrders } from '../workers/traffic/orders.ts';
 import { type BenchOptions, context, optionsOf, say, stopDeployed, writeReport } from './common/bench.ts';
 import { limits, usage } from './common/usage.ts';
@@ -25,7 +25,7 @@ const phases: Readonly<Record<string, Pick<OrdersOptions, 'products'>>> = {
 export async function run(options: BenchOptions): Promise<void> {
   const { environment, signal } = options;
   const { setting, number } = optionsOf(options.args);
-  const apiUrl = setting('url') ?? `http://${reachFromHost(environment, 'api', 'http')}`;
+  const apiUrl = setting('url') ?? urlFromHost(environment, 'api');
   const token = await apiToken(environment);
   const seconds = number('seconds', 30);
   const rate = number('rate', 500);

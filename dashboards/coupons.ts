@@ -33,7 +33,7 @@ export const coupons = (environment: Environment) =>
               title: 'Issued beyond stock',
               description:
                 'Coupons issued that were not there, over all coupons: must be impossible, so it pages.',
-              expr: `sum(clamp_min(${coupon.issued} - ${coupon.stock}, 0))`,
+              expr: `sum(max by (coupon) (clamp_min(${coupon.issued} - ${coupon.stock}, 0)))`,
               unit: 'none',
               steps: highIsBad({ red: 1 }),
             }),

@@ -125,7 +125,7 @@ export const promotions = (environment: Environment) =>
               steps: neutral,
               queries: [
                 {
-                  expr: `topk(8, sum by (promotion) (${promotion.reactionAffected}{window="15m", promotion!="all"}))`,
+                  expr: `topk(8, sum by (promotion) (max by (promotion, age_band) (${promotion.reactionAffected}{window="15m", promotion!="all"})))`,
                   legend: '{{promotion}}',
                 },
               ],

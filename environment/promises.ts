@@ -28,7 +28,7 @@ function processOf(environment: Environment): string {
       'MUSTER_PLACEMENT_UNKNOWN',
       `environment ${environment.name} runs no worker promises`,
     );
-  return spec.replicas === 1 ? spec.name : `${spec.name}-1`;
+  return spec.name;
 }
 
 /**

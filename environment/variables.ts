@@ -1,7 +1,7 @@
 /** The variables that cdktf, terraform and workers started by hand read; `./muster env` prints them. */
 import { join } from 'node:path';
 import type { Environment, ImageSource } from '../catalog/environments.ts';
-import { brokersOutside, reachFromHost, tokenVariables } from '../stacks/config/index.ts';
+import { brokersOutside, reachFromHost, tokenVariables, urlFromHost } from '../stacks/config/index.ts';
 import type { Secrets } from '../stacks/config/secrets.ts';
 import { MusterError } from '../workers/base/errors.ts';
 import { type Role, signToken } from '../workers/http/tokens.ts';
@@ -73,14 +73,10 @@ export async function hostVariables(
     ...tokenVariables(environment, secrets),
     MUSTER_API_TOKEN: await operatorToken(environment, secrets),
     LOG_INBOX_DIRECTORY: join(stateDirectory(environment.name), 'log-inbox'),
-    MUSTER_API_URL: `http://${reachFromHost(environment, 'api', 'http')}`,
-    ...(has('pay') ? { MUSTER_PAY_URL: `http://${reachFromHost(environment, 'pay', 'http')}` } : {}),
-    ...(has('delivery')
-      ? { MUSTER_DELIVERY_URL: `http://${reachFromHost(environment, 'delivery', 'http')}` }
-      : {}),
-    ...(has('outside-world')
-      ? { MUSTER_OUTSIDE_WORLD_URL: `http://${reachFromHost(environment, 'outside-world', 'http')}` }
-      : {}),
+    MUSTER_API_URL: urlFromHost(environment, 'api'),
+    ...(has('pay') ? { MUSTER_PAY_URL: urlFromHost(environment, 'pay') } : {}),
+    ...(has('delivery') ? { MUSTER_DELIVERY_URL: urlFromHost(environment, 'delivery') } : {}),
+    ...(has('outside-world') ? { MUSTER_OUTSIDE_WORLD_URL: urlFromHost(environment, 'outside-world') } : {}),
     MUSTER_PROMETHEUS_URL: `http://${reachFromHost(environment, 'prometheus', 'http')}`,
     LOG_STORE_URL: `http://${reachFromHost(environment, 'victorialogs', 'http')}`,
     MUSTER_JAEGER_URL: `http://${reachFromHost(environment, 'jaeger', 'query')}`,

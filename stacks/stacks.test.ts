@@ -352,7 +352,7 @@ test('replicas of a process have names and scrape ports of their own', async (t)
     },
   };
   const stacks = await synthesise(settingsOf(wide));
-  t.truthy(named(stacks, 'muster-dev-api-1').ports?.length);
+  t.truthy(named(stacks, 'muster-dev-api').ports?.length);
   t.falsy(named(stacks, 'muster-dev-api-2').ports?.length);
 });
 

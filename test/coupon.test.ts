@@ -201,7 +201,7 @@ test.serial('no user id is in outcomes, logs, traces or metrics', async (t) => {
       if (`${key} ${value} ${JSON.stringify(Object.values(headers).map(String))}`.includes(person))
         t.fail(`a record of ${name} names a user`);
   for (const container of await containersOf(environment)) {
-    if (!/-(api|commerce|mysql|redis)$/.test(container.name)) continue;
+    if (!/-(api(-\d)?|commerce|mysql|redis)$/.test(container.name)) continue;
     const { stdout, stderr } = await run('docker', ['logs', container.id]);
     clean(`the log of ${container.name}`, stdout + stderr);
   }

@@ -2,7 +2,6 @@
 import type { Environment } from '../catalog/environments.ts';
 import { topics } from '../catalog/topics.ts';
 import { isComplete, type JaegerTrace } from '../environment/trace-tree.ts';
-import { processReplicas } from '../stacks/config/topology.ts';
 
 export interface Journey {
   /** The request that it begins with. */
@@ -44,9 +43,7 @@ export const journeys: Readonly<Record<string, Journey>> = {
 
 /** Services (as traces name them) in which the worker runs in this environment. */
 export function servicesOf(environment: Environment, worker: string): readonly string[] {
-  return processReplicas(environment)
-    .filter(({ spec }) => spec.workers.includes(worker))
-    .map(({ alias }) => alias);
+  return environment.processes.list.filter(({ workers }) => workers.includes(worker)).map(({ name }) => name);
 }
 
 /**

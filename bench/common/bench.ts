@@ -4,6 +4,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { cpus, totalmem } from 'node:os';
 import { join } from 'node:path';
 import type { Environment } from '../../catalog/environments.ts';
+import { aliasesOf } from '../../stacks/config/index.ts';
 
 export const root = join(import.meta.dirname, '../..');
 /** Where reports and charts go. */
@@ -63,7 +64,8 @@ export function stopDeployed(environment: Environment, processes: readonly strin
   const docker = (...args: string[]) => execFileSync('docker', args, { stdio: 'pipe', encoding: 'utf8' });
   const running = docker('ps', '--format', '{{.Names}}').split('\n');
   const names = processes
-    .map((name) => `${environment.prefix}-${name}`)
+    .flatMap((process) => aliasesOf(environment, process))
+    .map((alias) => `${environment.prefix}-${alias}`)
     .filter((name) => running.includes(name));
   if (names.length === 0) return () => {};
   say(`stopping ${names.join(', ')} meanwhile`);

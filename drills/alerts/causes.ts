@@ -10,7 +10,7 @@ import { limits } from '../../catalog/alerting.ts';
 import type { Environment } from '../../catalog/environments.ts';
 import { topics } from '../../catalog/topics.ts';
 import { clusterState } from '../../environment/kafka.ts';
-import { brokersOutside, reachFromHost } from '../../stacks/config/topology.ts';
+import { brokersOutside, reachFromHost, urlFromHost } from '../../stacks/config/topology.ts';
 import { MusterError } from '../../workers/base/errors.ts';
 import type { Kafka } from '../../workers/kafka/kafka.ts';
 import { eventRecord } from '../../workers/kafka/records.ts';
@@ -270,7 +270,7 @@ const table = {
     wave: 5,
     async begin(stage) {
       await stop(stage, 'mysql');
-      const url = `http://${reachFromHost(stage.environment, 'api', 'http')}/coupons`;
+      const url = `${urlFromHost(stage.environment, 'api')}/coupons`;
       stage.repeat(500, () => request(url, 'GET'));
     },
   },

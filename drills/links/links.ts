@@ -1,6 +1,6 @@
 /** The ways from clients on this host to an environment, with proxies in between that can make them bad. */
 import type { Environment } from '../../catalog/environments.ts';
-import { reachFromHost } from '../../stacks/config/topology.ts';
+import { reachFromHost, urlFromHost } from '../../stacks/config/topology.ts';
 import { MusterError } from '../../workers/base/errors.ts';
 import { type Address, kafkaDialogue } from './kafka-dialogue.ts';
 import { type LinkFault, type LinkProxy, plainDialogue, startProxy } from './proxy.ts';
@@ -43,7 +43,7 @@ export async function startLinks(
       const broker = addressOf(reachFromHost(environment, `kafka-${id}`, 'external'));
       brokers.push(await before(broker, () => kafkaDialogue((told) => places.get(nameOf(told)) ?? told)));
     }
-    const api = await before(addressOf(reachFromHost(environment, 'api', 'http')), plainDialogue);
+    const api = await before(addressOf(new URL(urlFromHost(environment, 'api')).host), plainDialogue);
     return {
       variables: { ...variables, KAFKA_BROKERS: brokers.join(','), MUSTER_API_URL: `http://${api}` },
       spoil(fault) {

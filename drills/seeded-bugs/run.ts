@@ -14,6 +14,7 @@ import { checkout } from '../../environment/paths.ts';
 import { ensureSecrets } from '../../environment/secrets.ts';
 import { hostVariables, personToken, secretsFile } from '../../environment/variables.ts';
 import { type Secrets, serviceTokenOf } from '../../stacks/config/secrets.ts';
+import { aliasesOf } from '../../stacks/config/topology.ts';
 import type { Kafka } from '../../workers/kafka/kafka.ts';
 import type { Finding } from '../checker/verdict.ts';
 import type { Faults, Injected } from '../faults.ts';
@@ -72,10 +73,8 @@ export async function runSeededBug(bug: SeededBug, options: SeededBugsOptions): 
   const closing: (() => Promise<void>)[] = [() => kafka.close()];
   try {
     await untilSteady(environment, kafka, { withinMs: waits.steadyMs, signal });
-    for (let replica = 1; replica <= spec.replicas; replica += 1) {
-      const alias = spec.replicas === 1 ? bug.process : `${bug.process}-${replica}`;
+    for (const alias of aliasesOf(environment, bug.process))
       stopped.push(await faults.inject(alias, { kind: 'stop', graceMs: 30_000 }));
-    }
     const processes = await Promise.all(
       Array.from({ length: bug.replicas ?? 1 }, async (_, index) => {
         // The name of the deployed one: a group that is named by its process is the same.

@@ -23,7 +23,7 @@ import { reachParts } from './topology.ts';
 import { renderCmakCluster, renderZooCfg } from './zookeeper.ts';
 
 export { tokenVariables } from './secrets.ts';
-export { brokersOutside, placements, reachFromHost } from './topology.ts';
+export { aliasesOf, brokersOutside, placements, reachFromHost, urlFromHost } from './topology.ts';
 
 /** Path below build/<environment>/ -> text. Secrets show as names of where they come from. */
 export function renderAll(environment: Environment): Map<string, string> {

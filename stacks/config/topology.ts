@@ -86,17 +86,24 @@ function coded(code: string, message: string): Error {
   return Object.assign(new Error(`${code}: ${message}`), { code });
 }
 
-/** The replicas of the environment's worker processes: `api`, or `api-1`, `api-2` when there are several. */
+/** The replicas of the environment's worker processes: `api`, and `api-2` when there are two. */
 export function processReplicas(
   environment: Environment,
 ): readonly { readonly alias: string; readonly node: number; readonly spec: ProcessSpec }[] {
   return environment.processes.list.flatMap((spec) =>
     Array.from({ length: spec.replicas }, (_, index) => ({
-      alias: spec.replicas === 1 ? spec.name : `${spec.name}-${index + 1}`,
+      alias: index === 0 ? spec.name : `${spec.name}-${index + 1}`,
       node: index + 1,
       spec,
     })),
   );
+}
+
+/** Names of the containers of a process. */
+export function aliasesOf(environment: Environment, process: string): readonly string[] {
+  return processReplicas(environment)
+    .filter(({ spec }) => spec.name === process)
+    .map(({ alias }) => alias);
 }
 
 function unchecked(environment: Environment): Placement[] {
@@ -268,6 +275,11 @@ export function reachFromHost(environment: Environment, alias: string, portName:
   if (published === undefined)
     throw coded('MUSTER_PORT_UNKNOWN', `${environment.name}: ${alias} publishes no port "${portName}"`);
   return `${hostOf(environment, placement.host).address}:${published}`;
+}
+
+/** Base address of a process for people and programs on the host. Throws MUSTER_PORT_UNKNOWN when it has none there. */
+export function urlFromHost(environment: Environment, process: string): string {
+  return `http://${reachFromHost(environment, process, 'http')}`;
 }
 
 /** Comma list of the brokers for clients in containers (INTERNAL listener). */

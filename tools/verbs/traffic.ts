@@ -78,8 +78,8 @@ export function addTraffic(program: Command): void {
         .option('--stock <n>', 'coupon-rush: how many coupons there are (default 100)')
         .option('--connections <n>', 'requests under way at the same time (coupon-rush: 256, orders: 64)'),
     async run(context, options, [profile = 'promotion']) {
-      const { reachFromHost } = await import('../../stacks/config/index.ts');
-      const apiUrl = `http://${reachFromHost(context.environment, 'api', 'http')}`;
+      const { urlFromHost } = await import('../../stacks/config/index.ts');
+      const apiUrl = urlFromHost(context.environment, 'api');
       try {
         await fetch(`${apiUrl}/healthz`, { signal: AbortSignal.timeout(5_000) });
       } catch {
@@ -246,15 +246,15 @@ async function orders({ signal, apiUrl, token }: Target, options: Options): Prom
 }
 
 async function pay({ environment, signal, token }: Target, options: Options): Promise<Exit | undefined> {
-  const [{ openPay, trafficBanks }, { hasSettled }, { reachFromHost }] = await Promise.all([
+  const [{ openPay, trafficBanks }, { hasSettled }, { urlFromHost }] = await Promise.all([
     import('../../workers/traffic/pay.ts'),
     import('../../workers/traffic/pay-settlements.ts'),
     import('../../stacks/config/index.ts'),
   ]);
   const progress = progressLine();
   const world = await openPay({
-    payUrl: `http://${reachFromHost(environment, 'pay', 'http')}`,
-    outsideUrl: `http://${reachFromHost(environment, 'outside-world', 'http')}`,
+    payUrl: urlFromHost(environment, 'pay'),
+    outsideUrl: urlFromHost(environment, 'outside-world'),
     token,
     prefix: `traffic-${randomUUID().slice(0, 8)}`,
     banks: trafficBanks,

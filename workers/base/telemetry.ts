@@ -42,7 +42,9 @@ export async function startTelemetry(options: TelemetryOptions): Promise<Telemet
   api.diag.setLogger(quietDiagnostics(log), { logLevel: api.DiagLogLevel.WARN });
   const sdk = new NodeSDK({
     resource: resourceFromAttributes({
-      'service.name': options.processName,
+      // Replicas (`api-2`) are one service.
+      'service.name': options.processName.replace(/-\d+$/, ''),
+      'service.instance.id': options.processName,
       'service.namespace': 'muster',
       'deployment.environment.name': options.environment,
     }),
