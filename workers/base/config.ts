@@ -114,11 +114,22 @@ export const platformSettings = Type.Object({
       description: 'topic to which log lines go, too; unset: they go to stdout only',
     }),
   ),
+  HTTP_BEHIND_GATEWAY: Type.Boolean({
+    default: false,
+    description: 'a gateway before it says in X-Forwarded-For whose request it is',
+  }),
   DRAIN_DEADLINE_MS: Type.Integer({
     minimum: 100,
     maximum: 600_000,
     default: 25_000,
     description: 'longest time a drain may take',
+  }),
+  DRAIN_NOTICE_MS: Type.Integer({
+    minimum: 0,
+    maximum: 60_000,
+    default: 0,
+    description:
+      'after a signal: so long it goes on as before while /readyz says that it is not ready, for a gateway to notice',
   }),
 });
 export type PlatformSettings = Static<typeof platformSettings>;

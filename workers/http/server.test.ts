@@ -313,3 +313,19 @@ test('a port in use is a plain sentence with the way out', async (t) => {
   const error = await t.throwsAsync(() => startTestHttp({ port: http.address().port, tokens: undefined }));
   t.regex(error!.message, /another process has the port; set HTTP_PORT/);
 });
+
+test('whose address it is a gateway says, and where there is none the connection', async (t) => {
+  for (const [behindGateway, address] of [
+    [true, '10.1.2.3'],
+    [false, '127.0.0.1'],
+  ] as const) {
+    const http = await startTestHttp({ behindGateway });
+    t.teardown(() => http.close(1_000));
+    http.app.get('/address', open, async ({ ip }) => ({ ip }));
+    await http.open();
+    const answer = await fetch(`http://127.0.0.1:${http.address().port}/address`, {
+      headers: { 'x-forwarded-for': '6.6.6.6, 10.1.2.3' },
+    });
+    t.deepEqual(await answer.json(), { ip: address });
+  }
+});

@@ -52,6 +52,8 @@ export interface HttpOptions {
   readonly bodyLimitBytes?: number;
   /** Names under which it is reached, beside localhost and addresses. */
   readonly allowedHosts?: readonly string[];
+  /** The address of a client is what X-Forwarded-For says, which a gateway has set. Default: the other end of the connection. */
+  readonly behindGateway?: boolean;
   /** Whose tokens count; unset: every route must be open to anyone. */
   readonly tokens?: TrustedKeys | undefined;
 }
@@ -95,6 +97,8 @@ export async function startHttp(options: HttpOptions): Promise<Http> {
 
   const app = fastify({
     bodyLimit: options.bodyLimitBytes ?? 1_048_576,
+    // Only what is before us, which says who is before it: everything further on the client may have made up.
+    trustProxy: options.behindGateway === true && ((_address, hop) => hop === 0),
     serverFactory: (handler) => {
       route = handler;
       return server;

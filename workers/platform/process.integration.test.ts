@@ -102,6 +102,21 @@ test.serial(
   },
 );
 
+test.serial(
+  'SIGTERM with a notice: it says that it is not ready and answers what still comes, then drains',
+  async (t) => {
+    const { child, url, output, exit } = await start(t, { DRAIN_NOTICE_MS: '3000' });
+    child.kill('SIGTERM');
+    const ready = async () => (await fetch(`${url}/readyz`)).status;
+    while ((await ready()) === 200) await new Promise((resolve) => setTimeout(resolve, 20));
+    const answer = await fetch(`${url}/slow`);
+    t.deepEqual(await answer.json(), { slow: true });
+    t.false(output().includes('fixture: stopping'));
+    t.is(await exit, 0);
+    t.true(output().includes('fixture: stopped'));
+  },
+);
+
 test.serial('the process tells the metrics of its Kafka client', async (t) => {
   const { url } = await start(t);
   const text = await (await fetch(`${url}/metrics`)).text();

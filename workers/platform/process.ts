@@ -5,6 +5,7 @@
  * nobody handled (the engine restarts the process); 78 wrong settings (a restart would not help).
  */
 import { readFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import type { Kysely } from 'kysely';
@@ -131,8 +132,8 @@ export async function runProcess(options: ProcessOptions): Promise<void> {
         log.error(`${what} did not end well`, { error });
       }
     };
-    // New requests are refused from here on; those that run need the workers, Kafka and the stores.
-    await step('http', () => http?.drain(Math.min(8_000, leftMs() / 3)));
+    // New requests are refused from the end of the notice on; those that run need the workers, Kafka and the stores.
+    await step('http', () => drainHttp(http, code === exit.drained ? platform.DRAIN_NOTICE_MS : 0, leftMs));
     await starting?.catch(() => {});
     await Promise.all(
       [...started].map(([worker, running]) => step(`worker ${worker.name}`, () => running.stop())),
@@ -172,15 +173,11 @@ export async function runProcess(options: ProcessOptions): Promise<void> {
       log,
     });
     http = await startHttp({
-      host: platform.HTTP_HOST,
-      port: platform.HTTP_PORT,
-      processName: platform.PROCESS_NAME,
+      ...httpSettings(platform),
       version: packageVersion(),
       log,
       registry,
       readiness,
-      allowedHosts: platform.HTTP_ALLOWED_HOSTS.split(',').filter(Boolean),
-      tokens: trustedKeys(platform),
     });
     const connection = { brokers: platform.KAFKA_BROKERS.split(','), metrics: registry };
     // A client of its own, which is the last to go and says nothing: what it said would be lines again.
@@ -236,6 +233,12 @@ export async function runProcess(options: ProcessOptions): Promise<void> {
   }
 }
 
+/** A gateway needs a moment to hear that it is to send requests elsewhere (/readyz): none of them is refused for it. */
+async function drainHttp(http: Http | undefined, noticeMs: number, leftMs: () => number): Promise<void> {
+  await sleep(Math.min(noticeMs, leftMs() / 2));
+  await http?.drain(Math.min(8_000, leftMs() / 3));
+}
+
 /** Settings of the platform and of each worker; on problems a line each on stderr and exit 78. */
 function readSettingsOrExit({ workers, env = process.env }: ProcessOptions) {
   try {
@@ -248,6 +251,15 @@ function readSettingsOrExit({ workers, env = process.env }: ProcessOptions) {
     return undefined;
   }
 }
+
+const httpSettings = (settings: PlatformSettings) => ({
+  host: settings.HTTP_HOST,
+  port: settings.HTTP_PORT,
+  processName: settings.PROCESS_NAME,
+  allowedHosts: settings.HTTP_ALLOWED_HOSTS.split(',').filter(Boolean),
+  behindGateway: settings.HTTP_BEHIND_GATEWAY,
+  tokens: trustedKeys(settings),
+});
 
 function trustedKeys(settings: PlatformSettings): TrustedKeys | undefined {
   const { TOKEN_VERIFY_KEY: verifyKey, TOKEN_JWKS_URL: jwksUrl } = settings;
