@@ -40,6 +40,7 @@ test('under `build` everything is local, and Grafana and CMAK do not exist', (t)
     'alertmanager',
     'jaeger',
     'victorialogs',
+    'haproxy',
     'worker',
   ] as const;
   for (const name of names) t.true(imageRef(name, 'build')?.local, name);

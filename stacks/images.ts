@@ -26,6 +26,7 @@ export type ImageName =
   | 'victorialogs'
   | 'mysqld-exporter'
   | 'redis-exporter'
+  | 'haproxy'
   | 'worker';
 
 /** Images that exist only to build others on. */
@@ -73,7 +74,8 @@ export const debianImage = {
 /**
  * Official images at exact tags.
  * Redis stays at 7.2, the last line under the BSD licence before its owners changed it.
- * The exporter variant `-alpine` has a shell, so that the same health check works under both sources.
+ * The exporter variant `-alpine` has a shell, so that the same health check works under both sources; so has HAProxy's, which
+ * stays at 2.6, the line of Debian 12, so that one configuration is right under both sources.
  */
 const official = {
   zookeeper: `zookeeper:${versions.zookeeper}`,
@@ -85,6 +87,7 @@ const official = {
   jaeger: `jaegertracing/jaeger:${versions.jaegerImage}`,
   'mysqld-exporter': 'prom/mysqld-exporter:v0.18.0',
   'redis-exporter': 'oliver006/redis_exporter:v1.74.0-alpine',
+  haproxy: 'haproxy:2.6.21-alpine',
 } as const;
 
 const officialKafka = `apache/kafka:${versions.kafka}`;
@@ -207,6 +210,7 @@ function recipes(source: ImageSource): Recipe[] {
     { image: 'alertmanager', version: '0.25', parent: base },
     { image: 'mysqld-exporter', version: '0.14', parent: base },
     { image: 'redis-exporter', version: '1.45', parent: base },
+    { image: 'haproxy', version: '2.6', parent: base },
     {
       image: 'worker-base',
       version: '24',

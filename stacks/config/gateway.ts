@@ -1,0 +1,203 @@
+/**
+ * The gateway before the processes that answer people: HAProxy's configuration.
+ *
+ * What it does with trouble is decided here. A request that was never sent is sent to another replica, whatever it is. One that
+ * may have arrived is sent again only when doing it twice is doing it once: GET and HEAD, and what carries an Idempotency-Key.
+ * Everything else that is lost on the way is answered 502, and the caller decides.
+ */
+
+/** Where people and programs reach the replicas of a process. */
+export interface Entrance {
+  /** Name of the process. */
+  readonly process: string;
+  /** Port of the gateway in its container. */
+  readonly port: number;
+  readonly replicas: readonly {
+    /** Its name as a host, which it answers to. */
+    readonly alias: string;
+    /** `address:port` */
+    readonly address: string;
+  }[];
+}
+
+export interface GatewayLimits {
+  /** Connections at the same time; those above wait. */
+  readonly connections: number;
+  /** The same, of one address; more are closed. */
+  readonly connectionsEach: number;
+  /** Memory for what is on its way, in pieces of 16 KiB; who finds none waits. */
+  readonly buffers: number;
+  /** Requests of one address in ten seconds; more are answered 429. */
+  readonly requestsEachIn10s: number;
+  /** Of the body, as far as the request says it; a process has limits of its own for what comes in pieces. */
+  readonly bodyBytes: number;
+  /** From the first byte of a request to the last of its headers, and of its body or the first 16 KiB of that. */
+  readonly requestMs: number;
+  /** Without a byte either way: of an answer that is waited for, and of a stream. Longer than the sign of life of streams. */
+  readonly silenceMs: number;
+  /** A connection of a client between two requests. */
+  readonly idleMs: number;
+}
+
+export interface Gateway {
+  readonly entrances: readonly Entrance[];
+  /** Names under which it answers, beside localhost and addresses, without ports. */
+  readonly hostNames: readonly string[];
+  readonly limits: GatewayLimits;
+  /** Of its own metrics (/metrics) and of the question whether it runs (/healthz). */
+  readonly metricsPort: number;
+}
+
+/** How often a replica is asked whether it is ready, and how soon it is believed that it is not. */
+const checks = { everyMs: 500, againMs: 200, failures: 2, timeoutMs: 2_000 };
+
+const connectMs = 1_000;
+/** Of its own end: what is under way has so long. Nobody listens meanwhile. */
+const stopMs = 2_000;
+
+/** An answer of the gateway's own, in the one error format. */
+const body = (code: `MUSTER_${string}`, message: string): string =>
+  `content-type "application/json; charset=utf-8" string '${JSON.stringify({ error: { code, message } })}'`;
+
+/** Texts stand between single quotes in the configuration: no apostrophes. */
+const errors: Readonly<Record<number, string>> = {
+  400: body('MUSTER_BAD_REQUEST', 'the request is not valid HTTP, or its headers are too long'),
+  408: body('MUSTER_BAD_REQUEST', 'the request did not arrive in time'),
+  500: body('MUSTER_INTERNAL', 'something went wrong at the gateway'),
+  502: body(
+    'MUSTER_GATEWAY_LOST',
+    'the process ended before it had answered: it is not known whether the request took place. With an Idempotency-Key it can be sent again',
+  ),
+  503: `${body('MUSTER_GATEWAY_UNAVAILABLE', 'no process that does this can be reached at the moment; try again')} hdr retry-after 1`,
+  504: body(
+    'MUSTER_GATEWAY_TIMEOUT',
+    'the process has not answered in time: it is not known whether the request took place. With an Idempotency-Key it can be sent again',
+  ),
+};
+
+/** haproxy.cfg */
+export function renderGateway({ entrances, hostNames, limits, metricsPort }: Gateway): string {
+  const lines = [
+    'global',
+    '    log stdout format raw local0 info',
+    `    maxconn ${limits.connections}`,
+    // One a processor would be 64 on a large host, with a pool of memory each.
+    '    nbthread 2',
+    `    hard-stop-after ${stopMs}ms`,
+    `    tune.buffers.limit ${limits.buffers}`,
+    '',
+    'resolvers engine',
+    // A container that is replaced has another address, and a name server of the engine's own in its network knows it.
+    '    parse-resolv-conf',
+    '    timeout resolve 500ms',
+    '    timeout retry 500ms',
+    '    hold valid 500ms',
+    // An address is kept until there is another: whether it is still who it was the checks say. HAProxy would take one that comes
+    // back from nothing for up, unchecked (seen: requests that waited 2 s for a container that did not listen yet).
+    '    hold nx 24d',
+    '    hold timeout 24d',
+    '    hold refused 24d',
+    '    hold other 24d',
+    '',
+    'defaults',
+    '    mode http',
+    '    log global',
+    // What went well is told by metrics, and by traces. No address, path, query or header is in a line: those may be personal.
+    '    option dontlognull',
+    '    option dontlog-normal',
+    `    log-format '${accessLog}'`,
+    // A body (its first 16 KiB) is here before a process is bothered, and can be sent again.
+    '    option http-buffer-request',
+    `    timeout http-request ${limits.requestMs}ms`,
+    `    timeout http-keep-alive ${limits.idleMs}ms`,
+    `    timeout client ${limits.silenceMs}ms`,
+    `    timeout server ${limits.silenceMs}ms`,
+    `    timeout tunnel ${limits.silenceMs}ms`,
+    '    timeout client-fin 5s',
+    '    timeout server-fin 5s',
+    `    timeout connect ${connectMs}ms`,
+    '    timeout queue 5s',
+    `    timeout check ${checks.timeoutMs}ms`,
+    '    retries 3',
+    // To another replica from the first retry on.
+    '    option redispatch 1',
+    '    retry-on conn-failure empty-response',
+    ...Object.entries(errors).map(([status, answer]) => `    http-error status ${status} ${answer}`),
+    '',
+    'backend clients',
+    '    stick-table type ipv6 size 20k expire 10s store conn_cur,http_req_rate(10s)',
+    '',
+    'frontend metrics',
+    `    bind :${metricsPort}`,
+    '    option dontlog-normal',
+    '    monitor-uri /healthz',
+    '    http-request use-service prometheus-exporter if { path /metrics }',
+    '    http-request return status 404',
+    ...entrances.flatMap((entrance) => [
+      '',
+      ...frontend(entrance, hostNames, limits),
+      '',
+      ...backend(entrance),
+    ]),
+  ];
+  return `${lines.join('\n')}\n`;
+}
+
+const accessLog =
+  '{"time":"%[date,utime(%Y-%m-%dT%H:%M:%SZ)]","process":"gateway","backend":"%b","server":"%s","status":%ST,"durationMs":%Ta,"retries":"%rc","ended":"%tsc"}';
+
+function frontend(
+  { process, port }: Entrance,
+  hostNames: readonly string[],
+  limits: GatewayLimits,
+): string[] {
+  const names = ['localhost', ...hostNames].map((name) => name.toLowerCase()).join(' ');
+  return [
+    `frontend ${process}-in`,
+    `    bind :${port}`,
+    '    tcp-request connection track-sc0 src table clients',
+    `    tcp-request connection reject if { sc0_conn_cur gt ${limits.connectionsEach} }`,
+    `    http-request return status 429 ${body('MUSTER_TOO_MANY_REQUESTS', 'too many requests from this address; try again later')} hdr retry-after 10 if { sc0_http_req_rate gt ${limits.requestsEachIn10s} }`,
+    // Rebinding needs a name of the attacker's own: addresses are safe. Only HTTP/1.0 can leave Host out, and no browser is that.
+    `    acl host-known req.hdr(host),host_only,lower -m str ${names}`,
+    '    acl host-known req.hdr(host) -m reg -i ^(\\[[0-9a-f:.]+\\]|[0-9.]+)(:[0-9]+)?$',
+    `    http-request return status 421 ${body('MUSTER_HOST_UNKNOWN', 'this server does not answer under the name in the header Host')} if { req.hdr(host) -m found } !host-known`,
+    `    http-request return status 413 ${body('MUSTER_BODY_TOO_LARGE', 'the body is longer than the limit of this server')} hdr connection close if { req.body_size gt ${limits.bodyBytes} }`,
+    // Who calls, for limits of an address behind us; nobody says so themselves.
+    '    http-request del-header x-forwarded- -m beg',
+    '    http-request set-header x-forwarded-for %[src]',
+    '    http-request disable-l7-retry unless { method GET HEAD } || { req.hdr(idempotency-key) -m found }',
+    `    default_backend ${process}`,
+  ];
+}
+
+/**
+ * A replica that says it is not ready gets nothing new. When none is ready the request goes to one that is alive all the same: a
+ * process that waits for a part of what it needs still does the rest, and says what is missing better than we can.
+ */
+function backend({ process, replicas }: Entrance): string[] {
+  // Two servers of one name have one address.
+  const found = 'resolvers engine resolve-prefer ipv4 resolve-opts allow-dup-ip init-addr libc,none';
+  // By its own name: an address may be another container's after a restart of both, and that one refuses the name.
+  const check = (path: string) => [
+    '    option httpchk',
+    `    http-check send meth GET uri ${path} ver HTTP/1.1 hdr host %[srv_name]`,
+    '    http-check expect status 200',
+    `    default-server inter ${checks.everyMs}ms fastinter ${checks.againMs}ms downinter ${checks.everyMs}ms fall ${checks.failures} rise 1`,
+  ];
+  return [
+    `backend ${process}`,
+    '    balance leastconn',
+    '    option allbackups',
+    ...check('/readyz'),
+    ...replicas.map(({ alias, address }) => `    server ${alias} ${address} check ${found}`),
+    ...replicas.map(
+      ({ alias, address }) =>
+        `    server ${alias}-unready ${address} backup track ${process}-alive/${alias} ${found}`,
+    ),
+    '',
+    `backend ${process}-alive`,
+    ...check('/healthz'),
+    ...replicas.map(({ alias, address }) => `    server ${alias} ${address} check ${found}`),
+  ];
+}

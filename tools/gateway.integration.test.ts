@@ -1,0 +1,433 @@
+/** The gateway as the real HAProxy runs it, before small servers: what reaches whom, once or twice, and who is sent away. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { createServer, type IncomingMessage, request, type ServerResponse } from 'node:http';
+import { type AddressInfo, connect, createServer as createTcpServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import test, { type ExecutionContext } from 'ava';
+import { Agent, type Dispatcher, Pool } from 'undici';
+import WebSocket from 'ws';
+import { type GatewayLimits, renderGateway } from '../stacks/config/gateway.ts';
+import { createStreams } from '../workers/http/realtime.ts';
+import { startTestHttp } from '../workers/http/testing.ts';
+import { needProgram } from './programs.ts';
+
+test.beforeEach((t) => t.timeout(120_000));
+
+const limits: GatewayLimits = {
+  connections: 500,
+  connectionsEach: 400,
+  buffers: 500,
+  requestsEachIn10s: 100_000,
+  bodyBytes: 50_000,
+  requestMs: 1_000,
+  silenceMs: 1_500,
+  idleMs: 5_000,
+};
+
+async function freePort(): Promise<number> {
+  const server = createTcpServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  return port;
+}
+
+async function until(what: string, holds: () => boolean | Promise<boolean>) {
+  for (let tries = 0; tries < 1_000; tries += 1) {
+    if (await holds()) return;
+    await sleep(20);
+  }
+  throw new Error(`never: ${what}`);
+}
+
+interface Running {
+  readonly port: number;
+  readonly url: string;
+  /** State of each server by its name, as HAProxy's own metrics say. */
+  states(): Promise<Map<string, string>>;
+  /** What it has said. */
+  readonly lines: string[];
+}
+
+const advice = 'Debian: apt-get install haproxy.';
+
+/** HAProxy before the replicas, which are at these ports of this machine, when it has asked each of them. */
+async function gateway(
+  t: ExecutionContext,
+  replicas: Readonly<Record<string, number>>,
+  other: Partial<GatewayLimits> = {},
+): Promise<Running> {
+  const haproxy = await needProgram(['haproxy'], ['haproxy'], advice, () => {});
+  const [port, metricsPort] = [await freePort(), await freePort()];
+  const text = renderGateway({
+    entrances: [
+      {
+        process: 'api',
+        port,
+        replicas: Object.entries(replicas).map(([alias, at]) => ({ alias, address: `127.0.0.1:${at}` })),
+      },
+    ],
+    hostNames: ['shop.example'],
+    limits: { ...limits, ...other },
+    metricsPort,
+  });
+  const folder = await mkdtemp(join(tmpdir(), 'muster-gateway-'));
+  const file = join(folder, 'haproxy.cfg');
+  await writeFile(file, text);
+  const child: ChildProcess = spawn(haproxy, ['-db', '-f', file], { stdio: ['ignore', 'pipe', 'pipe'] });
+  const lines: string[] = [];
+  for (const stream of [child.stdout!, child.stderr!])
+    stream.setEncoding('utf8').on('data', (said: string) => lines.push(...said.split('\n').filter(Boolean)));
+  t.teardown(async () => {
+    child.kill('SIGKILL');
+    await rm(folder, { recursive: true });
+  });
+  const states = async () => {
+    const answer = await fetch(`http://127.0.0.1:${metricsPort}/metrics?scope=server`);
+    const found = /^haproxy_server_status\{proxy="api",server="([^"]+)",state="(\w+)"\} 1$/gm;
+    return new Map([...(await answer.text()).matchAll(found)].map(([, name, state]) => [name!, state!]));
+  };
+  await until(`the gateway runs: ${lines.join('\n')}`, async () =>
+    fetch(`http://127.0.0.1:${metricsPort}/healthz`).then(
+      ({ ok }) => ok,
+      () => false,
+    ),
+  );
+  return { port, url: `http://127.0.0.1:${port}`, states, lines };
+}
+
+type Handler = (request: IncomingMessage, response: ServerResponse) => void;
+
+/** A small server; what it is asked beside what the gateway asks goes to `handler`, and is counted. */
+async function server(t: ExecutionContext, handler: Handler) {
+  const seen: string[] = [];
+  const http = createServer((ask, answer) => {
+    if (ask.url === '/readyz' || ask.url === '/healthz') {
+      answer.end();
+      return;
+    }
+    seen.push(`${ask.method} ${ask.url}`);
+    handler(ask, answer);
+  });
+  http.listen(0, '127.0.0.1');
+  await once(http, 'listening');
+  t.teardown(() => {
+    http.close();
+    http.closeAllConnections();
+  });
+  return { http, seen, port: (http.address() as AddressInfo).port };
+}
+
+const says =
+  (name: string): Handler =>
+  (ask, answer) => {
+    ask.resume();
+    ask.on('end', () => answer.end(name));
+  };
+const dies: Handler = (ask) =>
+  ask.on('data', () => ask.socket.destroy()).on('end', () => ask.socket.destroy());
+
+/** Writes bytes and resolves to everything that comes back until the other side closes. */
+async function raw(port: number, write: (socket: ReturnType<typeof connect>) => unknown): Promise<string> {
+  const socket = connect(port, '127.0.0.1');
+  let text = '';
+  socket.setEncoding('utf8').on('data', (more) => {
+    text += more;
+  });
+  socket.on('error', () => {});
+  await once(socket, 'connect');
+  await write(socket);
+  await once(socket, 'close');
+  return text;
+}
+
+test('a process that says it is not ready, goes on for its notice, drains and ends loses no request', async (t) => {
+  const replica = async (alias: string) => {
+    let ready = true;
+    const http = await startTestHttp({
+      processName: alias,
+      allowedHosts: [alias],
+      readiness: () => ({ ready, reasons: [] }),
+    });
+    const notReady = () => {
+      ready = false;
+    };
+    let running = 0;
+    http.app.post('/work', { config: { callers: 'anyone' } }, async () => {
+      running += 1;
+      await sleep(5 + running);
+      running -= 1;
+      return { by: alias };
+    });
+    await http.open();
+    return { http, port: http.address().port, notReady };
+  };
+  const [one, two] = [await replica('api'), await replica('api-2')];
+  t.teardown(() => two.http.close(1_000));
+  const gate = await gateway(t, { api: one.port, 'api-2': two.port });
+  const agent = new Agent({ connections: 20, pipelining: 1 });
+  t.teardown(() => agent.destroy());
+  const outcomes: Record<string, number> = {};
+  let going = true;
+  t.teardown(() => {
+    going = false;
+  });
+  const load = Array.from({ length: 20 }, async () => {
+    while (going) {
+      const outcome = await agent
+        .request({
+          origin: gate.url,
+          path: '/work',
+          method: 'POST',
+          body: '{}',
+          headers: { 'content-type': 'application/json' },
+        })
+        .then(
+          async ({ statusCode, body }) => `${statusCode} ${await body.text()}`,
+          (error: Error) => error.message,
+        );
+      outcomes[outcome] = (outcomes[outcome] ?? 0) + 1;
+    }
+  });
+  const answered = (by: string) => outcomes[`200 {"by":"${by}"}`] ?? 0;
+  await until('both work', () => answered('api') > 50 && answered('api-2') > 50);
+  one.notReady();
+  await until('the gateway has noticed', async () => (await gate.states()).get('api') === 'DOWN');
+  await one.http.drain(5_000);
+  await one.http.close(1_000);
+  const then = answered('api-2');
+  await until('the other one goes on', () => answered('api-2') > then + 100);
+  going = false;
+  await Promise.all(load);
+  t.deepEqual(Object.keys(outcomes).sort(), ['200 {"by":"api"}', '200 {"by":"api-2"}']);
+});
+
+test('what was never sent goes to another replica, whatever it is', async (t) => {
+  const gone = await server(t, says('gone'));
+  const there = await server(t, says('there'));
+  const gate = await gateway(t, { api: gone.port, 'api-2': there.port });
+  gone.http.close();
+  gone.http.closeAllConnections();
+  for (let count = 0; count < 20; count += 1) {
+    const answer = await fetch(gate.url, { method: 'POST', body: 'once' });
+    t.is(await answer.text(), 'there');
+  }
+  t.is(there.seen.length, 20);
+});
+
+test('what may have arrived is sent again only when twice is as good as once', async (t) => {
+  const deadly = await server(t, dies);
+  const other = await server(t, says('other'));
+  const gate = await gateway(t, { api: deadly.port, 'api-2': other.port });
+  type Ask = Pick<Dispatcher.RequestOptions, 'method' | 'body' | 'headers'>;
+  /** Until the one that dies has had it first; each time over a connection of its own, unless there is one. */
+  const send = async (options: Ask, agent?: Agent) => {
+    for (;;) {
+      await until('the one that dies is asked', async () => (await gate.states()).get('api') === 'UP');
+      const before = deadly.seen.length;
+      const dispatcher = agent ?? new Agent();
+      const answer = await dispatcher.request({ origin: gate.url, path: '/work', ...options }).then(
+        async ({ statusCode, body }) => ({ status: statusCode, text: await body.text() }),
+        (error: Error) => ({ status: 0, text: error.message }),
+      );
+      if (agent === undefined) await dispatcher.destroy();
+      if (deadly.seen.length > before) return { ...answer, times: deadly.seen.length - before };
+    }
+  };
+  const lost = await send({ method: 'POST', body: 'buy' });
+  t.like(lost, { status: 502, times: 1 });
+  t.is(JSON.parse(lost.text).error.code, 'MUSTER_GATEWAY_LOST');
+  t.like(await send({ method: 'PATCH', body: 'add' }), { status: 502, times: 1 });
+  const keyed: Ask = { method: 'POST', body: 'buy', headers: { 'idempotency-key': 'k1' } };
+  t.deepEqual(await send(keyed), { status: 200, text: 'other', times: 1 });
+  t.deepEqual(await send({ method: 'GET' }), { status: 200, text: 'other', times: 1 });
+  // On a connection that was used before HAProxy says by closing it what it says by 502 on a new one.
+  const agent = new Agent({ connections: 1 });
+  t.teardown(() => agent.destroy());
+  const again = await send({ method: 'POST', body: 'buy' }, agent);
+  t.is(again.times, 1);
+  t.not(again.status, 200);
+});
+
+test('with no replica ready a request goes to one all the same, which says itself what is missing', async (t) => {
+  const http = await startTestHttp({
+    allowedHosts: ['api'],
+    readiness: () => ({ ready: false, reasons: [{ worker: 'coupon-api', reason: 'an assignment' }] }),
+  });
+  http.app.get('/things', { config: { callers: 'anyone' } }, () => ({ ok: true }));
+  await http.open();
+  t.teardown(() => http.close(1_000));
+  const gate = await gateway(t, { api: http.address().port });
+  await until('it counts as not ready', async () => (await gate.states()).get('api') === 'DOWN');
+  t.is((await fetch(`${gate.url}/things`)).status, 200);
+  const ready = await fetch(`${gate.url}/readyz`);
+  t.is(ready.status, 503);
+  t.regex(await ready.text(), /an assignment/);
+});
+
+test('a server that answers at the address of a replica under another name gets nothing', async (t) => {
+  const http = await startTestHttp({ processName: 'commerce', allowedHosts: ['commerce'] });
+  await http.open();
+  t.teardown(() => http.close(1_000));
+  const right = await server(t, says('right'));
+  const gate = await gateway(t, { api: http.address().port, 'api-2': right.port });
+  await until('it is found out', async () => (await gate.states()).get('api') === 'DOWN');
+  for (let count = 0; count < 10; count += 1) t.is(await (await fetch(gate.url)).text(), 'right');
+});
+
+test('a client that is slow with its headers or its body is cut off, and no process is bothered', async (t) => {
+  const behind = await server(t, says('served'));
+  const gate = await gateway(t, { api: behind.port });
+  const headers = await raw(gate.port, (socket) =>
+    socket.write('GET / HTTP/1.1\r\nhost: localhost\r\nx-slow'),
+  );
+  t.regex(headers, /^HTTP\/1\.1 408 /);
+  const body = await raw(gate.port, async (socket) => {
+    socket.write('POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100\r\n\r\n');
+    // A byte now and then does not buy time.
+    const drip = setInterval(() => socket.write('x'), 100);
+    socket.once('close', () => clearInterval(drip));
+  });
+  t.regex(body, /^HTTP\/1\.1 408 [\s\S]*MUSTER_BAD_REQUEST/);
+  t.deepEqual(behind.seen, []);
+});
+
+test('a Host that is not ours is refused; localhost, addresses and the names of the environment are not', async (t) => {
+  const behind = await server(t, says('served'));
+  const gate = await gateway(t, { api: behind.port });
+  const status = async (host: string) =>
+    (
+      await raw(gate.port, (socket) =>
+        socket.write(`GET / HTTP/1.1\r\nhost: ${host}\r\nconnection: close\r\n\r\n`),
+      )
+    ).slice(9, 12);
+  for (const host of [
+    'evil.example',
+    'localhost.evil.example',
+    'xlocalhost',
+    '127.0.0.1.evil.example',
+    '1.2.3.4x',
+    '',
+  ])
+    t.is(await status(host), '421', host);
+  t.deepEqual(behind.seen, []);
+  for (const host of [
+    'localhost',
+    'LOCALHOST:19080',
+    '127.0.0.1:1',
+    '10.1.2.3',
+    '[::1]:80',
+    'Shop.Example:80',
+  ])
+    t.is(await status(host), '200', host);
+});
+
+test('a body that says it is too long, and headers that are, are refused before a process reads them', async (t) => {
+  const behind = await server(t, says('served'));
+  const gate = await gateway(t, { api: behind.port });
+  const long = await fetch(gate.url, { method: 'POST', body: 'x'.repeat(limits.bodyBytes + 1) });
+  t.is(long.status, 413);
+  t.like((await long.json()) as object, {
+    error: { code: 'MUSTER_BODY_TOO_LARGE', message: 'the body is longer than the limit of this server' },
+  });
+  const headers = await raw(gate.port, (socket) =>
+    socket.write(`GET / HTTP/1.1\r\nhost: localhost\r\nx-long: ${'x'.repeat(20_000)}\r\n\r\n`),
+  );
+  t.regex(headers, /^HTTP\/1\.1 400 /);
+  t.deepEqual(behind.seen, []);
+  t.is((await fetch(gate.url, { method: 'POST', body: 'x'.repeat(limits.bodyBytes) })).status, 200);
+});
+
+test('a client that asks too much is told to wait', async (t) => {
+  const behind = await server(t, says('served'));
+  const gate = await gateway(t, { api: behind.port }, { requestsEachIn10s: 20 });
+  const statuses: number[] = [];
+  for (let count = 0; count < 40; count += 1) {
+    const answer = await fetch(gate.url);
+    await answer.arrayBuffer();
+    statuses.push(answer.status);
+  }
+  t.deepEqual(new Set(statuses), new Set([200, 429]));
+  t.true(behind.seen.length <= 20);
+});
+
+test('streams stay open for as long as they give signs of life, and a WebSocket keeps its subprotocol', async (t) => {
+  const http = await startTestHttp({ allowedHosts: ['api'] });
+  const streams = createStreams(http.app as never, { maxClients: 5, heartbeatMs: 300 });
+  for (const transport of ['events', 'websocket'] as const)
+    streams.route({
+      path: `/${transport}`,
+      transport,
+      callers: 'anyone',
+      schema: {},
+      open: () => ({ begin: (connection) => void connection.send({ type: 'ready', data: {} }), left() {} }),
+    });
+  await http.open();
+  t.teardown(() => http.close(1_000));
+  const gate = await gateway(t, { api: http.address().port });
+  const socket = new WebSocket(`${gate.url.replace('http', 'ws')}/websocket`, ['muster', 'bearer.x']);
+  let pings = 0;
+  socket.on('ping', () => (pings += 1));
+  await once(socket, 'open');
+  t.is(socket.protocol, 'muster');
+  const events = request(`${gate.url}/events`).end();
+  const [answer] = (await once(events, 'response')) as [IncomingMessage];
+  let signs = 0;
+  answer.setEncoding('utf8').on('data', (text: string) => (signs += text.split('still here').length - 1));
+  // 12 signs of life, 300 ms apart: more than twice as long as silence is allowed to last.
+  await until('signs of life on both', () => pings >= 12 && signs >= 12);
+  t.is(streams.size, 2);
+  socket.close();
+  answer.destroy();
+  await until('a client that goes is noticed behind the gateway', () => streams.size === 0);
+});
+
+test('traceparent and the address of the client reach the process; the log has lines of trouble only, and nothing personal in them', async (t) => {
+  const traces: unknown[] = [];
+  const forwarded: unknown[] = [];
+  const behind = await server(t, (ask, answer) => {
+    traces.push(ask.headers.traceparent);
+    forwarded.push(ask.headers['x-forwarded-for'], ask.headers['x-forwarded-host']);
+    ask.resume();
+    if (ask.url?.startsWith('/users') === true) ask.socket.destroy();
+    else answer.end('ok');
+  });
+  const gate = await gateway(t, { api: behind.port });
+  const traceparent = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01';
+  const headers = {
+    traceparent,
+    authorization: 'Bearer secret-token',
+    'x-name': 'Kim',
+    'x-forwarded-for': '1.2.3.4',
+    'x-forwarded-host': 'evil.example',
+  };
+  t.is((await fetch(`${gate.url}/fine?user=Kim`, { headers })).status, 200);
+  t.is((await fetch(`${gate.url}/users/Kim`, { method: 'POST', headers })).status, 502);
+  t.deepEqual(traces, [traceparent, traceparent]);
+  t.deepEqual(forwarded.slice(0, 2), ['127.0.0.1', undefined]);
+  const logged = () => gate.lines.filter((line) => line.startsWith('{')).map((line) => JSON.parse(line));
+  await until('a line', () => logged().length > 0);
+  t.is(logged().length, 1);
+  t.like(logged()[0], { process: 'gateway', backend: 'api', server: 'api', status: 502 });
+  for (const line of gate.lines) t.notRegex(line, /Kim|secret|127\.0\.0\.1/);
+});
+
+test('half-open connections of one client do not keep others away, and go', async (t) => {
+  const behind = await server(t, says('served'));
+  const gate = await gateway(t, { api: behind.port }, { connectionsEach: 50 });
+  const half = Array.from({ length: 200 }, () => connect(gate.port, '127.0.0.1').on('error', () => {}));
+  t.teardown(() => {
+    for (const socket of half) socket.destroy();
+  });
+  const closed = () => half.filter((socket) => socket.closed || socket.readableEnded).length;
+  for (const socket of half) socket.resume().write('GET / HTTP/1.1\r\n');
+  await until('those beyond the limit are closed', () => closed() >= 150);
+  await until('and the slow ones, too', () => closed() === 200);
+  const pool = new Pool(gate.url);
+  t.teardown(() => pool.destroy());
+  t.is((await pool.request({ path: '/', method: 'GET' })).statusCode, 200);
+});
