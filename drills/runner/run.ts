@@ -136,7 +136,12 @@ export async function runDrill(drill: Drill, options: RunDrillOptions): Promise<
     const stepsOver = Promise.all(steps);
     // Looked at below; here it must not be nobody's.
     stepsOver.catch(() => undefined);
-    await interruptible(Promise.all([sleep(drill.loadMs, undefined, { signal }), stepsOver]), signal);
+    // A load that fails, when it cannot begin, ends the drill then and not after its time.
+    const loadFails = load.done.then(() => new Promise<never>(() => undefined));
+    await interruptible(
+      Promise.race([Promise.all([sleep(drill.loadMs, undefined, { signal }), stepsOver]), loadFails]),
+      signal,
+    );
     // Time to see the answers to the last messages.
     const loadEndedAtMs = Date.now();
     event('load', 'load ends');

@@ -74,14 +74,14 @@ export async function runMoney(options: MoneyOptions): Promise<MoneyReport> {
   const amountOf = (amountMinor: number) => ({ amountMinor, currency: 'KRW' });
 
   async function fund(member: string, amountMinor: number): Promise<FundedMember> {
-    const opened = await client.call('PUT', `/pay/money/accounts/${member}`, { state: 'OPEN' });
+    const opened = await client.insist(`/pay/money/accounts/${member}`, { state: 'OPEN' }, {}, 'PUT');
     const filled = await client.insist(
       '/pay/money/increases',
       { memberId: member, amount: amountOf(amountMinor) },
       { 'idempotency-key': randomUUID() },
     );
-    if (opened.status !== 200 || filled?.status !== 201)
-      throw new Error(`${member} got no money: ${opened.status}, ${filled && codeOf(filled)}`);
+    if (opened?.status !== 200 || filled?.status !== 201)
+      throw new Error(`${member} got no money: ${opened?.status}, ${filled && codeOf(filled)}`);
     return { member, transferId: String(filled.json.transferId), amountMinor };
   }
 
