@@ -2,7 +2,7 @@ import test from 'ava';
 import fc from 'fast-check';
 import { environments } from '../catalog/environments.ts';
 import { renderZooCfg } from '../stacks/config/zookeeper.ts';
-import { inSteps, movesEnsemble, type Node, replacedNodes, rollingOrder } from './rolling.ts';
+import { inSteps, movesEnsemble, type Node, rolledNodes, rollingOrder } from './rolling.ts';
 
 const node = (alias: string): Node => ({ alias, address: `docker_container.${alias}` });
 const all = ['kafka-1', 'kafka-2', 'kafka-3', 'zookeeper-1', 'zookeeper-2', 'zookeeper-3'].map(node);
@@ -53,24 +53,38 @@ test('each node comes once, and none before a ZooKeeper that it depends on', (t)
   );
 });
 
+const change = (name: string, ...actions: ('create' | 'update' | 'delete' | 'no-op')[]) => ({
+  address: `docker_container.${name}`,
+  name,
+  actions,
+  files: { before: '', after: '' },
+});
+const rolled = (...changes: ReturnType<typeof change>[]) => rolledNodes(changes).map(({ alias }) => alias);
+
 test('only what is replaced is rolled: a first deployment, a stopped node and everything else are applied as they are', (t) => {
-  const change = (name: string, ...actions: ('create' | 'update' | 'delete' | 'no-op')[]) => ({
-    address: `docker_container.${name}`,
-    name,
-    actions,
-    files: { before: '', after: '' },
-  });
   t.deepEqual(
-    replacedNodes([
+    rolled(
       change('kafka-1', 'delete', 'create'),
-      change('kafka-2', 'create'),
       change('kafka-3', 'update'),
       change('zookeeper-1', 'create', 'delete'),
       change('zookeeper-2', 'no-op'),
       change('topics', 'delete', 'create'),
       change('volume kafka-1-data', 'delete', 'create'),
-    ]).map(({ alias }) => alias),
+    ),
     ['kafka-1', 'zookeeper-1'],
+  );
+  t.deepEqual(rolled(change('zookeeper-1', 'create'), change('kafka-1', 'create')), []);
+});
+
+test('what a run that was cut off has taken away comes in the roll of those that are left, which would wait for it', (t) => {
+  t.deepEqual(
+    rolled(
+      change('kafka-2', 'create'),
+      change('kafka-3', 'delete', 'create'),
+      change('zookeeper-2', 'create'),
+      change('topics', 'create'),
+    ),
+    ['kafka-2', 'kafka-3', 'zookeeper-2'],
   );
 });
 

@@ -41,11 +41,15 @@ export interface Standing {
 const isZooKeeper = (alias: string): boolean => alias.startsWith('zookeeper-');
 const isNode = (alias: string): boolean => /^(kafka|zookeeper)-\d+$/.test(alias);
 
-/** Brokers and ZooKeepers that a plan replaces. Those that it only creates or takes away are no roll. */
-export function replacedNodes(changes: readonly PlannedChange[]): readonly Node[] {
-  return changes
-    .filter(({ name, actions }) => isNode(name) && actions.includes('delete') && actions.includes('create'))
-    .map(({ name, address }) => ({ alias: name, address }));
+/**
+ * Brokers and ZooKeepers that a plan replaces, and with them those that it creates: a run that was cut off has taken them away, and
+ * the roll would wait for them. A plan that only creates or takes away is no roll.
+ */
+export function rolledNodes(changes: readonly PlannedChange[]): readonly Node[] {
+  const nodes = changes.filter(({ name, actions }) => isNode(name) && actions.includes('create'));
+  return nodes.some(({ actions }) => actions.includes('delete'))
+    ? nodes.map(({ name, address }) => ({ alias: name, address }))
+    : [];
 }
 
 /**
@@ -86,7 +90,7 @@ export async function inRollingOrder(
   environment: Environment,
   changes: readonly PlannedChange[],
 ): Promise<readonly PlannedChange[]> {
-  const nodes = replacedNodes(changes);
+  const nodes = rolledNodes(changes);
   if (nodes.length === 0) return changes;
   const order = rollingOrder(nodes, await standingOf(environment)).map(({ address }) => address);
   const rank = ({ address }: PlannedChange) =>
@@ -109,15 +113,17 @@ export interface RollOptions {
 export async function applyRolling(stack: StackInfo, options: RollOptions): Promise<StackResult> {
   const { environment, variables, signal, tell, onProgress } = options;
   const plan = await planStack(stack, variables, signal);
-  const nodes = replacedNodes(plan.changes);
+  const nodes = rolledNodes(plan.changes);
   if (nodes.length === 0) return applyStack(stack, variables, signal, onProgress, { plan });
   const standing = await standingOf(environment);
   const isEnsembleMoved = movesEnsemble(plan.changes);
   const steps = inSteps(rollingOrder(nodes, standing), isEnsembleMoved);
-  // One that was replaced by a run that was cut off waits for those that are left to come after it.
-  const isDown = (alias: string) =>
-    standing.down.has(alias) ||
-    (isEnsembleMoved && isZooKeeper(alias) && [...standing.down].some(isZooKeeper));
+  const created = new Set(
+    plan.changes.flatMap(({ name, actions }) => (actions[0] === 'create' ? [name] : [])),
+  );
+  // A run that was cut off has left an ensemble that is not whole before the rest of this roll is done.
+  const isLeft = [...standing.down].some((one) => isZooKeeper(one) && (isEnsembleMoved || created.has(one)));
+  const isDown = (alias: string) => standing.down.has(alias) || (isLeft && isZooKeeper(alias));
   const kafka = kafkaOf(environment);
   const sums = { added: 0, changed: 0, removed: 0 };
   const add = (result: StackResult) => {
