@@ -215,15 +215,19 @@ test('the first ZooKeeper waits for nobody, the others for their quorum, the bro
   t.is(named(stacks, 'muster-dev-topics').depends_on!.filter((name) => name.includes('kafka-')).length, 3);
 });
 
-test('brokers and ZooKeepers ask for an address each time: containers that come back together may have each other’s', async (t) => {
+test('brokers and ZooKeepers ask for an address each time, also after there was none: containers come back with other addresses', async (t) => {
   const stacks = await synthesise(settingsOf(dev));
   for (const id of [1, 2, 3])
-    for (const kind of ['kafka', 'zookeeper'])
-      t.regex(
-        JSON.stringify(named(stacks, `muster-dev-${kind}-${id}`)),
-        /-Dsun\.net\.inetaddr\.ttl=0/,
+    for (const kind of ['kafka', 'zookeeper']) {
+      const container = named(stacks, `muster-dev-${kind}-${id}`);
+      const told = /-Djava\.security\.properties=([\w/.]+)/.exec(JSON.stringify(container))?.[1];
+      const file = container.upload!.find((one) => one.file === told);
+      t.is(
+        file?.content,
+        'networkaddress.cache.ttl=0\nnetworkaddress.cache.negative.ttl=0\n',
         `${kind}-${id}`,
       );
+    }
 });
 
 test('asked at another member’s address a member refuses: it does not listen on a port by which that one is reached', async (t) => {

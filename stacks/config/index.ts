@@ -8,6 +8,7 @@ import {
   renderMysqlStart,
   renderRedisConf,
 } from './data.ts';
+import { renderJavaSecurity } from './java.ts';
 import { renderJmxExporter } from './jmx.ts';
 import { renderKafkaLog4j, renderServerProperties } from './kafka.ts';
 import {
@@ -32,6 +33,7 @@ export function renderAll(environment: Environment): Map<string, string> {
     ...environment.kafka.nodes.map(
       (node) => [`kafka/server-${node.id}.properties`, renderServerProperties(environment, node)] as const,
     ),
+    ['java.security', renderJavaSecurity()],
     ['kafka/log4j.properties', renderKafkaLog4j()],
     ['kafka/jmx-exporter.yml', renderJmxExporter()],
     ...environment.zookeeper.nodes.map(

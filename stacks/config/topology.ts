@@ -47,9 +47,6 @@ export interface Placement {
   readonly ports: Readonly<Record<string, PlacedPort>>;
 }
 
-/** For a JVM that asks others by name: it would keep an address for 30 s, and a container that comes back may have another one. */
-export const freshAddresses = '-Dsun.net.inetaddr.ttl=0';
-
 /** Ports inside the containers: what the components' own documentation calls their default. Of several members the first has it. */
 export const containerPorts = {
   kafkaInternal: 9092,

@@ -2,10 +2,11 @@
 import type { ITerraformDependable } from 'cdktf';
 import { Construct } from 'constructs';
 import { spansHosts } from '../../catalog/environments.ts';
+import { freshAddresses, javaSecurityFile, renderJavaSecurity } from '../config/java.ts';
 import { renderJmxExporter } from '../config/jmx.ts';
 import { renderKafkaLog4j, renderServerProperties } from '../config/kafka.ts';
 import { paths } from '../config/paths.ts';
-import { containerPorts, freshAddresses, placementOf } from '../config/topology.ts';
+import { containerPorts, placementOf } from '../config/topology.ts';
 import { Container, checkedBy, Volume } from './container.ts';
 import { EnvironmentStack } from './environment-stack.ts';
 
@@ -51,6 +52,7 @@ export class KafkaCluster extends Construct {
           [`${paths.config}/server.properties`]: renderServerProperties(environment, node),
           [`${paths.config}/log4j.properties`]: renderKafkaLog4j(),
           [`${paths.config}/jmx-exporter.yml`]: renderJmxExporter(),
+          [javaSecurityFile]: renderJavaSecurity(),
         },
         volumes: [{ volume, path: paths.kafkaData }],
         ports: placement.ports,

@@ -2,8 +2,9 @@
 
 import type { ITerraformDependable } from 'cdktf';
 import { Construct } from 'constructs';
+import { freshAddresses, javaSecurityFile, renderJavaSecurity } from '../config/java.ts';
 import { paths } from '../config/paths.ts';
-import { freshAddresses, placementOf } from '../config/topology.ts';
+import { placementOf } from '../config/topology.ts';
 import { renderZooCfg } from '../config/zookeeper.ts';
 import { Container, checkedBy, Volume } from './container.ts';
 import { EnvironmentStack } from './environment-stack.ts';
@@ -53,7 +54,10 @@ export class ZooKeeperEnsemble extends Construct {
           },
           user: '1000:1000',
           size,
-          files: { [`${paths.config}/zoo.cfg`]: renderZooCfg(environment, node) },
+          files: {
+            [`${paths.config}/zoo.cfg`]: renderZooCfg(environment, node),
+            [javaSecurityFile]: renderJavaSecurity(),
+          },
           volumes: [{ volume, path: paths.zookeeperData }],
           ports: placement.ports,
           stopGraceSeconds: 20,

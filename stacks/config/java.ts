@@ -1,0 +1,14 @@
+/** What JVMs that meet others by name are told, beside their own options. */
+import { paths } from './paths.ts';
+
+export const javaSecurityFile = `${paths.config}/java.security`;
+export const freshAddresses = `-Djava.security.properties=${javaSecurityFile}`;
+
+/**
+ * A JVM keeps an address for 30 s, though a container that comes back may have another one; and for 10 s that there is none.
+ * Meanwhile ZooKeeper goes on with the address that it had, so that two that were dead are looked for where they are not: without
+ * this it took some 10 s longer until all served. (For the latter there is no option of its own.)
+ */
+export function renderJavaSecurity(): string {
+  return 'networkaddress.cache.ttl=0\nnetworkaddress.cache.negative.ttl=0\n';
+}
