@@ -3,6 +3,7 @@ import type { Environment } from '../catalog/environments.ts';
 import { brokerAlerts } from './brokers.ts';
 import { couponAlerts } from './coupon.ts';
 import { dataAlerts } from './data.ts';
+import { deliveryAlerts } from './delivery.ts';
 import { diskAlerts } from './disk.ts';
 import { lagAlerts } from './lag.ts';
 import { logAlerts } from './logs.ts';
@@ -30,6 +31,7 @@ export function ruleGroups(environment: Environment): readonly RuleGroup[] {
     promotionAlerts(),
     couponAlerts(),
     outsideAlerts(),
+    deliveryAlerts(),
     logAlerts(),
     platformAlerts(environment),
     dataAlerts(),

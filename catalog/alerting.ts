@@ -53,4 +53,11 @@ export const limits = {
   zookeeperFsyncMs: 100,
   zookeeperOutstanding: 50,
   databaseConnectionRatio: 0.8,
+  /** A delivery order in a state that people do not leave; twice the wait for a rider, a delivery and a worker that starts again. */
+  deliveryStuckSeconds: 60,
+  /** Of the orders that call for a rider. */
+  noRiderRatio: 0.5,
+  /** One of the histogram's bounds. */
+  notifyWithinSeconds: 5,
+  notifyLateRatio: 0.1,
 } as const;

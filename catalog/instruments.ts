@@ -312,6 +312,7 @@ export const instruments = {
     },
   ),
   [delivery.open]: gauge('Orders of dishes under way, by state.', ['state']),
+  [delivery.oldestAge]: gauge('Since the order longest in a state has entered it, by state.', ['state']),
   [delivery.riders]: gauge('Riders, by what they do.', ['state']),
   [delivery.notifications]: counter('People told of changes of their orders, of each once.'),
   [delivery.notifyLatency]: histogram('From a change of an order to its notification.'),

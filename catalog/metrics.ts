@@ -167,6 +167,8 @@ export const metrics = {
     heard: 'delivery_heard_total',
     /** Orders under way, by state, from the store of truth. */
     open: 'delivery_open',
+    /** Since the order that is longest in a state has entered it, by state; 0: none is in it. */
+    oldestAge: 'delivery_oldest_age_seconds',
     /** Riders by state FREE, BUSY or OFF, from the store of truth. */
     riders: 'delivery_riders',
     /** People told of changes, of each once. */

@@ -15,12 +15,15 @@ function password(): string {
 }
 
 /**
- * Who gets a token of their own: the traffic, as the merchant who brings purchases and acts in and as the staff of my-pay that
- * makes contracts with banks; a service asks others.
+ * Who gets a token of their own: the traffic, as the merchant who brings purchases and acts in, as the staff of my-pay that
+ * makes contracts with banks, and as the people of food delivery; a service asks others.
  */
 const tokens: readonly { readonly name: SecretName; readonly role: Role; readonly subject: string }[] = [
   { name: 'trafficToken', role: 'merchant', subject: 'traffic' },
   { name: 'trafficStaffToken', role: 'operator', subject: 'traffic-staff' },
+  { name: 'trafficCustomerToken', role: 'customer', subject: 'traffic' },
+  { name: 'trafficOwnerToken', role: 'owner', subject: 'traffic' },
+  { name: 'trafficRiderToken', role: 'rider', subject: 'traffic' },
   ...askingProcesses.map(
     (process) => ({ name: serviceTokenOf(process), role: 'service', subject: process }) as const,
   ),

@@ -411,6 +411,7 @@ test('only the processes of console and membership can make tokens; prod counts 
   t.deepEqual(has(secretsToShow.tokenSigningKey)(near), ['muster-dev-api', 'muster-dev-pay']);
   t.deepEqual(has(secretsToShow.trafficToken)(near), ['muster-dev-traffic']);
   t.deepEqual(has(secretsToShow.trafficStaffToken)(near), ['muster-dev-traffic']);
+  t.deepEqual(has(secretsToShow.trafficRiderToken)(near), ['muster-dev-traffic']);
   t.true(named(near, 'muster-dev-api').env.includes(`TOKEN_VERIFY_KEY=${secretsToShow.tokenVerifyKey}`));
   t.true(named(near, 'muster-dev-watch').env.includes('HTTP_ALLOWED_HOSTS=watch,127.0.0.1'));
   const far = await synthesise(settingsOf(prod));

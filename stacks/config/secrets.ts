@@ -16,6 +16,9 @@ const fixedNames = [
   'tokenVerifyKey',
   'trafficToken',
   'trafficStaffToken',
+  'trafficCustomerToken',
+  'trafficOwnerToken',
+  'trafficRiderToken',
 ] as const;
 
 type ServiceToken = `serviceToken:${string}`;

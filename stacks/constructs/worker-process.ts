@@ -5,7 +5,7 @@ import type { Environment, ProcessSpec } from '../../catalog/environments.ts';
 import { topics } from '../../catalog/topics.ts';
 import { mysqlDatabase, mysqlUser } from '../config/data.ts';
 import { paths } from '../config/paths.ts';
-import { serviceTokenOf, signingVariables, tokenVariables } from '../config/secrets.ts';
+import { type Secrets, serviceTokenOf, signingVariables, tokenVariables } from '../config/secrets.ts';
 import {
   brokersInside,
   containerPorts,
@@ -38,6 +38,19 @@ function payTraffic(environment: Environment, token: string): Record<string, str
   return pay === undefined || banks === undefined
     ? {}
     : { TRAFFIC_PAY_URL: pay, TRAFFIC_BANKS_URL: banks, TRAFFIC_STAFF_TOKEN: token };
+}
+
+/** Where the traffic finds food delivery, and the people whom it plays there, in an environment that has it. */
+function deliveryTraffic(environment: Environment, secrets: Secrets): Record<string, string> {
+  const url = urlOfWorker(environment, 'delivery-orders');
+  return url === undefined
+    ? {}
+    : {
+        TRAFFIC_DELIVERY_URL: url,
+        TRAFFIC_CUSTOMER_TOKEN: secrets.trafficCustomerToken,
+        TRAFFIC_OWNER_TOKEN: secrets.trafficOwnerToken,
+        TRAFFIC_RIDER_TOKEN: secrets.trafficRiderToken,
+      };
 }
 
 /** Where the services are that a process asks, and the token by which it does; nothing for one that asks nobody. */
@@ -136,6 +149,7 @@ export class WorkerProcess extends Construct {
               TRAFFIC_API_URL: `http://${reach(environment, 'api', 'http')}`,
               TRAFFIC_TOKEN: settings.secrets.trafficToken,
               ...payTraffic(environment, settings.secrets.trafficStaffToken),
+              ...deliveryTraffic(environment, settings.secrets),
             }
           : {}),
         ...(spec.workers.includes('zookeeper-disk')

@@ -180,22 +180,28 @@ export function deliveryStore(on: Database) {
       );
     },
 
-    /** How many orders are in each state that is not the last, and what riders do. */
+    /** How many orders are in each state that is not the last, since when the first of them, and what riders do. */
     async counts(): Promise<{
-      readonly orders: ReadonlyMap<string, number>;
+      readonly orders: ReadonlyMap<string, { readonly count: number; readonly oldestMs: number }>;
       readonly riders: ReadonlyMap<string, number>;
     }> {
       const db = await database();
-      const counted = ({ rows }: { rows: { state: string; n: number | string }[] }) =>
-        new Map(rows.map(({ state, n }) => [state, Number(n)]));
-      const orders = await sql<{ state: string; n: number }>`
-        SELECT CONCAT(state) AS state, COUNT(*) AS n FROM delivery_order
-        WHERE state IN (${sql.join([...openStates])}) GROUP BY delivery_order.state`.execute(db);
-      const riders = await sql<{ state: string; n: number }>`
+      const orders = await sql<{ state: string; n: number | string; age: number | string }>`
+        SELECT CONCAT(state) AS state, COUNT(*) AS n,
+          TIMESTAMPDIFF(MICROSECOND, MIN(changed_at), UTC_TIMESTAMP(3)) DIV 1000 AS age
+        FROM delivery_order WHERE state IN (${sql.join([...openStates])}) GROUP BY delivery_order.state`.execute(
+        db,
+      );
+      const riders = await sql<{ state: string; n: number | string }>`
         SELECT CONCAT(state) AS state, COUNT(*) AS n FROM delivery_rider GROUP BY delivery_rider.state`.execute(
         db,
       );
-      return { orders: counted(orders), riders: counted(riders) };
+      return {
+        orders: new Map(
+          orders.rows.map(({ state, n, age }) => [state, { count: Number(n), oldestMs: Number(age) }]),
+        ),
+        riders: new Map(riders.rows.map(({ state, n }) => [state, Number(n)])),
+      };
     },
   };
 }

@@ -176,11 +176,16 @@ function measure(
   { metrics: registry, log }: Pick<WorkerDeps, 'metrics' | 'log'>,
 ): NodeJS.Timeout {
   const open = gauge(registry, metrics.delivery.open);
+  const oldestAge = gauge(registry, metrics.delivery.oldestAge);
   const riders = gauge(registry, metrics.delivery.riders);
   const look = async () => {
     try {
       const found = await deliveries.counts();
-      for (const state of openStates) open.set({ state }, found.orders.get(state) ?? 0);
+      for (const state of openStates) {
+        const { count = 0, oldestMs = 0 } = found.orders.get(state) ?? {};
+        open.set({ state }, count);
+        oldestAge.set({ state }, oldestMs / 1_000);
+      }
       for (const state of ['FREE', 'BUSY', 'OFF']) riders.set({ state }, found.riders.get(state) ?? 0);
     } catch (error) {
       log.debug('orders of dishes could not be counted', { error });

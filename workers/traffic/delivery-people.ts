@@ -104,8 +104,11 @@ export interface Shown {
 
 const lookEveryMs = 2_000;
 
-/** Looks for what people are told until it is stopped, and then until they have been told as many as they wait for. */
-export function openApps(client: Client, people: readonly Person[]) {
+/**
+ * Looks for what people are told until it is stopped, and then until they have been told as many as they wait for.
+ * @param keeps what they were shown; not in a run without an end
+ */
+export function openApps(client: Client, people: readonly Person[], keeps: boolean) {
   const shown = people.map((person) => ({ person, seen: new Map<number, Shown['seen'][number]>() }));
 
   async function look({ person, seen }: (typeof shown)[number]): Promise<void> {
@@ -117,7 +120,7 @@ export function openApps(client: Client, people: readonly Person[]) {
     if (list.length === 0) return;
     // One that could not be marked comes again.
     for (const { no, orderId, version, state } of list)
-      if (!seen.has(no)) seen.set(no, { orderId, version, state });
+      if (keeps && !seen.has(no)) seen.set(no, { orderId, version, state });
     const nos = list.map(({ no }) => no);
     await client
       .call('POST', '/delivery/notifications/shown', { nos }, person.headers)

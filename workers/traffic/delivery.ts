@@ -112,11 +112,9 @@ async function live(
   const desk = openDesk(client, people, signal);
   const kept: Ordered[] = [];
   const tell = run.onOrdered ?? ((one) => kept.push(one));
-  const apps = openApps(client, [
-    ...people.customers,
-    ...people.riders,
-    ...new Set(people.dishes.map(({ owner }) => owner)),
-  ]);
+  const owners = new Set(people.dishes.map(({ owner }) => owner));
+  const everybody = [...people.customers, ...people.riders, ...owners];
+  const apps = openApps(client, everybody, run.onOrdered === undefined);
   const supply = people.dishes.map((dish) => ({ dish, added: 0, mayBeAdded: 0 }));
   const placeMs: number[] = [];
 
