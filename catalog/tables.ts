@@ -38,6 +38,8 @@ export interface Table {
   readonly name: string;
   readonly database: DatabaseName;
   readonly rules: readonly RetentionRule[];
+  /** Its rows name files by this column (a UUID); the worker that keeps those deletes both. */
+  readonly fileKey?: string;
   readonly why: string;
 }
 
@@ -353,6 +355,13 @@ export const tables: readonly Table[] = [
     database: 'delivery',
     rules: [{ timeColumn: 'changed_at', days: past.fiveYears }],
     why: 'What became of an order, as long as the order.',
+  },
+  {
+    name: 'delivery_photo',
+    database: 'delivery',
+    rules: [{ timeColumn: 'made_at', days: past.aDispute }],
+    fileKey: 'photo_id',
+    why: 'A photo may show people: it is there as long as its complaint can be disputed, and then its file goes and its row.',
   },
   {
     name: 'delivery_notification',

@@ -39,6 +39,7 @@ const workers: Readonly<Record<string, () => Promise<object>>> = {
   payment: () => import('./payment/worker.ts'),
   settlement: () => import('./settlement/worker.ts'),
   'delivery-orders': () => import('./delivery/worker.ts'),
+  'delivery-photos': () => import('./delivery/worker.ts'),
   'delivery-riders': () => import('./delivery/worker.ts'),
   'delivery-messages': () => import('./delivery/worker.ts'),
   'delivery-log': () => import('./delivery/worker.ts'),

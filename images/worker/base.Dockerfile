@@ -3,7 +3,7 @@
 ARG PARENT
 FROM ${PARENT}
 RUN useradd --uid 1000 --user-group --create-home --shell /bin/sh node \
- && mkdir -p /var/log/muster/inbox/purchase /var/log/muster/inbox/promo_behavior /var/lib/muster/log-follower /var/lib/muster/banks /etc/muster \
+ && mkdir -p /var/log/muster/inbox/purchase /var/log/muster/inbox/promo_behavior /var/lib/muster/log-follower /var/lib/muster/banks /var/lib/muster/uploads /etc/muster \
  && chown -R node:node /var/log/muster /var/lib/muster
 COPY node /usr/local/bin/node
 WORKDIR /app

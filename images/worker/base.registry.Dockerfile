@@ -2,7 +2,7 @@
 # system and processor do not matter. Separate from ./Dockerfile: a change in workers/ rebuilds one thin layer only.
 ARG PARENT
 FROM ${PARENT}
-RUN mkdir -p /var/log/muster/inbox/purchase /var/log/muster/inbox/promo_behavior /var/lib/muster/log-follower /var/lib/muster/banks /etc/muster \
+RUN mkdir -p /var/log/muster/inbox/purchase /var/log/muster/inbox/promo_behavior /var/lib/muster/log-follower /var/lib/muster/banks /var/lib/muster/uploads /etc/muster \
  && chown -R node:node /var/log/muster /var/lib/muster
 WORKDIR /app
 COPY app/ /app/

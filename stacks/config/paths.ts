@@ -18,4 +18,5 @@ export const paths = {
   logInbox: '/var/log/muster/inbox',
   logState: '/var/lib/muster/log-follower',
   bankState: '/var/lib/muster/banks',
+  uploads: '/var/lib/muster/uploads',
 } as const;

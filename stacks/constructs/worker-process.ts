@@ -98,7 +98,9 @@ export class WorkerProcess extends Construct {
       ? paths.logState
       : spec.workers.includes('bank-stub')
         ? paths.bankState
-        : undefined;
+        : spec.workers.includes('delivery-photos')
+          ? paths.uploads
+          : undefined;
     const sendsTraffic = spec.workers.includes('traffic');
 
     this.container = new Container(this, 'process', {
@@ -143,6 +145,7 @@ export class WorkerProcess extends Construct {
           ? { LOG_STORE_URL: `http://${reach(environment, 'victorialogs', 'http')}` }
           : {}),
         ...(statePath === paths.bankState ? { BANK_STATE_DIRECTORY: statePath } : {}),
+        ...(statePath === paths.uploads ? { UPLOADS_DIRECTORY: statePath } : {}),
         ...(followsLogs ? { LOG_INBOX_DIRECTORY: paths.logInbox, LOG_STATE_DIRECTORY: paths.logState } : {}),
         ...(sendsTraffic
           ? {

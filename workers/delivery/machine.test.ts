@@ -26,6 +26,7 @@ const order: Order = {
   dueAtMs: undefined,
   wanted: 'REFUND',
   complaint: undefined,
+  photoId: undefined,
   rejection: undefined,
   changedAtMs: 2_000,
 };

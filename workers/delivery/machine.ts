@@ -191,6 +191,7 @@ export interface Order {
   /** What the customer wants instead, and why; why the owner does not. */
   readonly wanted: Wanted | undefined;
   readonly complaint: string | undefined;
+  readonly photoId: string | undefined;
   readonly rejection: string | undefined;
   readonly changedAtMs: number;
 }
@@ -203,7 +204,12 @@ export type Asker = 'clock' | { readonly role: Exclude<Actor, 'clock'>; readonly
  * not taken for a step of today.
  */
 export type Asked = { readonly ifVersion?: number } & (
-  | { readonly step: 'requestRefund'; readonly wanted: Wanted; readonly complaint: string }
+  | {
+      readonly step: 'requestRefund';
+      readonly wanted: Wanted;
+      readonly complaint: string;
+      readonly photoId?: string;
+    }
   | { readonly step: 'reject'; readonly rejection: string }
   /** `rider`: the free one that is to be the order's; undefined: all are busy. */
   | { readonly step: 'dispatch'; readonly rider: string | undefined }
@@ -291,7 +297,9 @@ function after(order: Order, row: Row, asked: Asked, atMs: number): Order {
       : {}),
     ...(row.to === 'DELIVERED' ? { deliveredAtMs: changedAtMs } : {}),
     ...(row.givesBack ? { refundedMinor: order.paidMinor } : {}),
-    ...(asked.step === 'requestRefund' ? { wanted: asked.wanted, complaint: asked.complaint } : {}),
+    ...(asked.step === 'requestRefund'
+      ? { wanted: asked.wanted, complaint: asked.complaint, photoId: asked.photoId }
+      : {}),
     ...(asked.step === 'reject' ? { rejection: asked.rejection } : {}),
   };
   return { ...next, dueAtMs: dueAt(next) };

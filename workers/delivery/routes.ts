@@ -7,7 +7,7 @@ import { pseudonym } from '../base/pseudonym.ts';
 import { errorBody, failures, HttpError, inUse, refused } from '../http/errors.ts';
 import { idempotencyKey, onceOf } from '../http/idempotent.ts';
 import { type TypedHttp, typed } from '../http/typed.ts';
-import { type Order, type State, states } from './machine.ts';
+import { type Order, type State, states, unknownOrder } from './machine.ts';
 import type { PersonRole } from './notifications.ts';
 import type { ShopStore } from './shops.ts';
 import type { AskedByPeople, DeliveryStore } from './store.ts';
@@ -54,6 +54,9 @@ const orderBody = Type.Object({
   deliveredAt: Type.Optional(Type.String()),
   wanted: Type.Optional(Type.Enum(['REFUND', 'REDELIVERY'])),
   complaint: Type.Optional(Type.String({ description: 'for customer, owner and staff' })),
+  photoId: Type.Optional(
+    Type.String({ description: 'for customer, owner and staff: GET …/photos/{photoId} shows it' }),
+  ),
   rejection: Type.Optional(Type.String({ description: 'for customer, owner and staff' })),
 });
 
@@ -62,6 +65,20 @@ export const personOf = ({ principal }: FastifyRequest, key: Buffer) => ({
   role: principal!.role as PersonRole,
   who: pseudonym(key, principal!.subject),
 });
+
+/** An order, for who is of it and for staff. Throws 404. */
+export async function findFor(
+  request: FastifyRequest,
+  deliveries: Pick<DeliveryStore, 'find'>,
+  key: Buffer,
+  orderId: string,
+): Promise<Order> {
+  const { role, who } = personOf(request, key);
+  const found = await deliveries.find(orderId);
+  const isStaff = request.principal!.role === 'operator';
+  if (found === undefined || !(isStaff || found[role] === who)) throw refused(unknownOrder.refusal);
+  return found;
+}
 
 export function registerDeliveryRoutes(http: FastifyInstance, options: DeliveryRoutesOptions): void {
   const app = typed(http);
@@ -241,12 +258,8 @@ function registerOrders(app: TypedHttp, options: DeliveryRoutesOptions): void {
       },
     },
     async (request) => {
-      const { role, who } = personOf(request, pseudonymKey);
-      const found = await deliveries.find(request.params.orderId);
-      const isStaff = request.principal!.role === 'operator';
-      if (found === undefined || !(isStaff || found[role] === who))
-        throw new HttpError(404, 'MUSTER_DELIVERY_ORDER_UNKNOWN', 'there is no such order');
-      return viewFor(role, found);
+      const found = await findFor(request, deliveries, pseudonymKey, request.params.orderId);
+      return viewFor(request.principal!.role, found);
     },
   );
 
@@ -319,6 +332,7 @@ const stepRoutes: readonly {
         version: Type.Optional(version),
         wanted: Type.Enum(['REFUND', 'REDELIVERY']),
         complaint: text(500, 'what is wrong'),
+        photoId: Type.Optional(uuid('as answered by POST …/photos')),
       },
       strict,
     ),
@@ -371,8 +385,8 @@ function registerSteps(app: TypedHttp, options: DeliveryRoutesOptions): void {
 /** What customer and owner write to each other is not for the rider. */
 function viewFor(role: string, order: Order) {
   const { orderId, shopId, itemId, quantity, currency, district, state, version } = order;
-  const { deliveredAtMs, wanted, complaint, rejection } = order;
-  const written = role === 'rider' ? {} : { complaint, rejection };
+  const { deliveredAtMs, wanted, complaint, photoId, rejection } = order;
+  const written = role === 'rider' ? {} : { complaint, photoId, rejection };
   const known = Object.entries({ wanted, ...written }).filter(([, value]) => value !== undefined);
   return {
     ...{ orderId, shopId, itemId, name: order.itemName, quantity, district, state, version },

@@ -2,7 +2,7 @@
 import { type Kysely, sql, type Transaction } from 'kysely';
 import type { DeliveryEvent } from '../../catalog/events/delivery.ts';
 import { isNotNow } from '../base/errors.ts';
-import { bytesOfUuid, uuidOfBytes, uuidV7 } from '../base/ids.ts';
+import { bytesOfUuid, bytesOrNull, uuidOfBytes, uuidV7 } from '../base/ids.ts';
 import { type Refused, refuse } from '../base/refusal.ts';
 import { databaseNowMs } from '../store/database.ts';
 import { type OnceCall, once } from '../store/once.ts';
@@ -208,6 +208,9 @@ export function deliveryStore(on: Database) {
 
 export type DeliveryStore = ReturnType<typeof deliveryStore>;
 
+const unknownPhoto = refuse(422, 'MUSTER_PHOTO_UNKNOWN', 'the request is not valid', [
+  { field: 'photoId', reason: 'is no photo of this order' },
+]);
 const busyRider = refuse(409, 'MUSTER_RIDER_BUSY', 'the rider has an order to deliver first');
 
 /** What is due of an order, whose row the caller has locked. */
@@ -235,12 +238,14 @@ async function take(trx: Trx, order: Order, by: Asker, asked: Asked, now: number
   const decided = decide(order, by, asked, now);
   if (!decided.ok) return decided;
   const { row, next } = decided;
+  if (asked.step === 'requestRefund' && asked.photoId !== undefined)
+    if ((await photoOf(trx, next.orderId, asked.photoId)) !== 'STORED') return unknownPhoto;
   const id = bytesOfUuid(next.orderId);
   const { numAffectedRows } = await sql`
     UPDATE delivery_order SET state = ${next.state}, version = ${next.version}, rider = ${next.rider ?? null},
       refunded_minor = ${next.refundedMinor}, assigned_at = ${dateOr(next.assignedAtMs)},
       delivered_at = ${dateOr(next.deliveredAtMs)}, due_at = ${dateOr(next.dueAtMs)}, wanted = ${next.wanted ?? null},
-      complaint = ${next.complaint ?? null}, rejection = ${next.rejection ?? null},
+      complaint = ${next.complaint ?? null}, photo_id = ${bytesOrNull(next.photoId)}, rejection = ${next.rejection ?? null},
       changed_at = ${new Date(next.changedAtMs)}
     WHERE order_id = ${id} AND version = ${order.version}`.execute(trx);
   if (numAffectedRows !== 1n) throw new Error(`order ${next.orderId} changed under its lock`);
@@ -289,7 +294,13 @@ async function place(trx: Trx, { customer, itemId, quantity, district }: Wish, n
     },
     ...{ refundedMinor: 0, currency: price.currency, district, state: 'PLACED', version: 1 },
     ...{ assignedAtMs: undefined, deliveredAtMs: undefined, dueAtMs: undefined },
-    ...{ wanted: undefined, complaint: undefined, rejection: undefined, changedAtMs: now },
+    ...{
+      wanted: undefined,
+      complaint: undefined,
+      photoId: undefined,
+      rejection: undefined,
+      changedAtMs: now,
+    },
   };
   await sql`
     INSERT INTO delivery_order (order_id, customer, owner, shop_id, item_id, quantity, paid_minor, refunded_minor, currency,
@@ -319,6 +330,18 @@ async function freeRider(trx: Trx, district: string): Promise<string | undefined
 
 const dateOr = (ms: number | undefined) => (ms === undefined ? null : new Date(ms));
 
+/** Whether a photo is an order's, and has its file. */
+export async function photoOf(
+  db: Db | Trx,
+  orderId: string,
+  photoId: string,
+): Promise<'COMING' | 'STORED' | undefined> {
+  const { rows } = await sql<{ state: 'COMING' | 'STORED' }>`
+    SELECT IF(stored_at IS NULL, 'COMING', 'STORED') AS state FROM delivery_photo
+    WHERE photo_id = ${bytesOfUuid(photoId)} AND order_id = ${bytesOfUuid(orderId)}`.execute(db);
+  return rows[0]?.state;
+}
+
 export async function orderRows(db: Db | Trx, where: ReturnType<typeof sql>): Promise<readonly Order[]> {
   const { rows } = await sql<{
     order_id: Buffer;
@@ -340,12 +363,13 @@ export async function orderRows(db: Db | Trx, where: ReturnType<typeof sql>): Pr
     due_at: Date | null;
     wanted: Wanted | null;
     complaint: string | null;
+    photo_id: Buffer | null;
     rejection: string | null;
     changed_at: Date;
   }>`
     SELECT order_id, customer, owner, rider, shop_id, item_id,
       (SELECT name FROM delivery_item i WHERE i.item_id = delivery_order.item_id) AS item_name, quantity, paid_minor, refunded_minor, currency, district, state,
-      version, assigned_at, delivered_at, due_at, wanted, complaint, rejection, changed_at
+      version, assigned_at, delivered_at, due_at, wanted, complaint, photo_id, rejection, changed_at
     FROM delivery_order WHERE ${where}`.execute(db);
   return rows.map((row) => ({
     orderId: uuidOfBytes(row.order_id),
@@ -367,6 +391,7 @@ export async function orderRows(db: Db | Trx, where: ReturnType<typeof sql>): Pr
     dueAtMs: row.due_at?.getTime(),
     wanted: row.wanted ?? undefined,
     complaint: row.complaint ?? undefined,
+    photoId: row.photo_id === null ? undefined : uuidOfBytes(row.photo_id),
     rejection: row.rejection ?? undefined,
     changedAtMs: row.changed_at.getTime(),
   }));

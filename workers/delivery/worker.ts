@@ -1,20 +1,25 @@
 /**
  * The workers of food delivery, in a database of their own: `delivery-orders` (shops, menus and orders over HTTP; hears how
- * deliveries ended), `delivery-riders` (finds riders, tells when a delivery has ended), `delivery-messages` (notifies people of each
+ * deliveries ended), `delivery-photos` (photos of complaints), `delivery-riders` (finds riders, tells when a delivery has ended), `delivery-messages` (notifies people of each
  * change), `delivery-log` (writes into the log that somebody was notified).
  */
 import { Type } from 'typebox';
 import { groups } from '../../catalog/groups.ts';
 import { metrics } from '../../catalog/metrics.ts';
 import { topics } from '../../catalog/topics.ts';
+import { databaseSettings } from '../base/config.ts';
 import { counter, durationHistogram, gauge } from '../base/metrics.ts';
 import { consume, type RecordConsumer } from '../kafka/consume.ts';
 import { startDueWork } from '../platform/due-work.ts';
 import type { Started, Worker, WorkerDeps } from '../platform/worker.ts';
+import { folderStore } from '../store/files.ts';
+import { startRetention } from '../store/retention.ts';
 import { readDeliveryEvent, readLogEvent, readOrderEvent } from './events.ts';
 import { openStates } from './machine.ts';
 import { notificationStore } from './notifications.ts';
 import { registerNotificationRoutes, registerRiderRoutes } from './people-routes.ts';
+import { registerPhotoRoutes } from './photo-routes.ts';
+import { photoStore } from './photos.ts';
 import { registerDeliveryRoutes } from './routes.ts';
 import { shopStore } from './shops.ts';
 import { deliveryStore } from './store.ts';
@@ -67,6 +72,39 @@ export const orders: Worker = {
       },
     });
     return started(consumer);
+  },
+};
+
+const photoSettings = Type.Object({
+  MYSQL_DATABASE: databaseSettings.properties.MYSQL_DATABASE,
+  UPLOADS_DIRECTORY: Type.String({
+    minLength: 1,
+    description: 'directory that survives this process: photos are kept there, and come in there',
+  }),
+});
+
+export const photos: Worker<typeof photoSettings> = {
+  name: 'delivery-photos',
+  database: 'delivery',
+  consumes: [],
+  produces: [],
+  config: photoSettings,
+  async start({ config, database, http, log, metrics: registry, secrets }) {
+    const files = await folderStore(config.UPLOADS_DIRECTORY);
+    registerPhotoRoutes(http, {
+      photos: photoStore({ database, files }),
+      deliveries: deliveryStore({ database }),
+      pseudonymKey: secrets.pseudonymKey,
+      incoming: files.incoming,
+    });
+    const retention = startRetention({
+      db: await database(),
+      database: config.MYSQL_DATABASE,
+      registry,
+      log,
+      kept: { table: 'delivery_photo', files },
+    });
+    return { ready: () => true, stop: retention.stop };
   },
 };
 

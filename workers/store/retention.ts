@@ -1,16 +1,20 @@
 /**
  * Deletes rows that are older than the catalog keeps them (catalog/tables.ts), a few at a time and with pauses, so that
  * nobody else waits. It keeps no notes: a round that was cut off is gone on with by the next, and two at once only share
- * the work.
+ * the work. A row that names a file is deleted after its file, by the worker that keeps those.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type Kysely, sql } from 'kysely';
+import { type Kysely, type RawBuilder, sql } from 'kysely';
 import type { Registry } from 'prom-client';
 import { metrics } from '../../catalog/metrics.ts';
 import { type RetentionRule, type Table, tables } from '../../catalog/tables.ts';
+import { uuidOfBytes } from '../base/ids.ts';
 import type { Logger } from '../base/log.ts';
 import { counter, gauge } from '../base/metrics.ts';
 import { schemaOf, transaction } from './database.ts';
+import type { FileStore } from './files.ts';
+
+type Sql = RawBuilder<unknown>;
 
 const cleanEveryMs = 3_600_000;
 const measureEveryMs = 60_000;
@@ -23,15 +27,23 @@ export interface RetentionOptions {
   readonly database: string;
   readonly registry: Registry;
   readonly log: Logger;
+  /** A table whose rows name files, and those. Then it is the only one, and otherwise all that name none are cleaned. */
+  readonly kept?: { readonly table: string; readonly files: FileStore };
 }
 
-/** Cleans now and every hour, and measures every minute the room that tables take, until stopped. */
+/**
+ * Cleans now and every hour until stopped, and measures every minute the room that tables take (not for a table with files: one
+ * process measures them all).
+ */
 export function startRetention(options: RetentionOptions): { stop(): Promise<void> } {
-  const { db, database, registry, log } = options;
+  const { db, database, registry, log, kept } = options;
   const deleted = counter(registry, metrics.tables.deletedRows);
   const succeeded = gauge(registry, metrics.tables.cleanedTime);
   const bytes = gauge(registry, metrics.tables.bytes);
-  const cleaned = tables.filter(({ rules }) => rules.length > 0);
+  const cleaned = tables.filter(
+    ({ rules, name, fileKey }) =>
+      rules.length > 0 && (kept === undefined ? fileKey === undefined : kept.table === name),
+  );
   const labelsOf = ({ database, name }: Table) => ({ database, table: name });
   for (const table of cleaned) {
     deleted.inc(labelsOf(table), 0);
@@ -42,9 +54,8 @@ export function startRetention(options: RetentionOptions): { stop(): Promise<voi
   async function clean(): Promise<void> {
     for (const table of cleaned) {
       try {
-        const count = await cleanTable(db, database, table, stopping.signal, (rows) =>
-          deleted.inc(labelsOf(table), rows),
-        );
+        const said = (rows: number) => deleted.inc(labelsOf(table), rows);
+        const count = await cleanTable(db, database, table, stopping.signal, said, kept?.files);
         if (stopping.signal.aborted) return;
         succeeded.set(labelsOf(table), Date.now() / 1_000);
         if (count > 0) log.info('old rows deleted', { ...labelsOf(table), rows: count });
@@ -70,7 +81,10 @@ export function startRetention(options: RetentionOptions): { stop(): Promise<voi
       await sleep(ms, undefined, { signal: stopping.signal }).catch(() => {});
     }
   }
-  const ended = Promise.all([every(cleanEveryMs, clean), every(measureEveryMs, measure)]);
+  const ended = Promise.all([
+    every(cleanEveryMs, clean),
+    ...(kept === undefined ? [every(measureEveryMs, measure)] : []),
+  ]);
   return {
     async stop() {
       stopping.abort();
@@ -89,19 +103,20 @@ export async function cleanTable(
   table: Table,
   signal: AbortSignal,
   said: (rows: number) => void,
+  files?: FileStore,
 ): Promise<number> {
-  const schema = schemaOf(database, table.database);
+  const name = sql.id(schemaOf(database, table.database), table.name);
   let total = 0;
   for (const rule of table.rules) {
     for (let rows = rowsAtOnce; rows === rowsAtOnce && !signal.aborted; ) {
       const beganMs = performance.now();
       const old = sql`
-        DELETE FROM ${sql.id(schema, table.name)}
-        WHERE ${onlyOf(rule)} ${sql.id(rule.timeColumn)} < LEAST(UTC_TIMESTAMP(3), ${new Date()}) - INTERVAL ${rule.days} DAY
+        ${onlyOf(rule)} ${sql.id(rule.timeColumn)} < LEAST(UTC_TIMESTAMP(3), ${new Date()}) - INTERVAL ${rule.days} DAY
         LIMIT ${rowsAtOnce}`;
-      // Two at the same rows may lock their entries in different indexes the other way round.
-      const { numAffectedRows } = await transaction(db, (trx) => old.execute(trx));
-      rows = Number(numAffectedRows ?? 0);
+      rows =
+        files === undefined
+          ? await deleteRows(db, name, old)
+          : await deleteWithFiles(db, name, old, { key: sql.id(table.fileKey!), files });
       total += rows;
       said(rows);
       // At most half of the time: others work with these tables.
@@ -110,6 +125,27 @@ export async function cleanTable(
     }
   }
   return total;
+}
+
+async function deleteRows(db: Kysely<unknown>, table: Sql, which: Sql): Promise<number> {
+  // Two at the same rows may lock their entries in different indexes the other way round.
+  const { numAffectedRows } = await transaction(db, (trx) =>
+    sql`DELETE FROM ${table} WHERE ${which}`.execute(trx),
+  );
+  return Number(numAffectedRows ?? 0);
+}
+
+/** The files first: who dies in between leaves a row that names one, never one that nothing names. */
+async function deleteWithFiles(
+  db: Kysely<unknown>,
+  table: Sql,
+  which: Sql,
+  { key, files }: { readonly key: Sql; readonly files: FileStore },
+): Promise<number> {
+  const { rows } = await sql<{ id: Buffer }>`SELECT ${key} AS id FROM ${table} WHERE ${which}`.execute(db);
+  if (rows.length === 0) return 0;
+  for (const { id } of rows) await files.remove(uuidOfBytes(id));
+  return deleteRows(db, table, sql`${key} IN (${sql.join(rows.map(({ id }) => id))})`);
 }
 
 const onlyOf = ({ only }: RetentionRule) =>

@@ -1,0 +1,133 @@
+/**
+ * Photos: how long an upload takes until it is made anew and kept, and what it takes of memory.
+ *
+ * `./muster bench photos -- [--at-once=10] [--uploads=200] [--megabytes=5]`
+ *
+ * Needs nothing deployed. Uploads of a photo of 12 million pixels (noise, so that it has its size) from this process to one of its
+ * own, with the settings of the environment's, so many at a time. Memory: the highest of that process (VmHWM) over what it had when
+ * it had started, and over what it has between loads. `whole` is the same with progressive photos, which are decoded whole.
+ */
+import { fork } from 'node:child_process';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import sharp from 'sharp';
+import { type BenchOptions, context, optionsOf, say, writeReport } from './common/bench.ts';
+
+export async function run({ args, signal, environment }: BenchOptions): Promise<void> {
+  const { number } = optionsOf(args);
+  const [atOnce, uploads, megabytes] = [
+    number('at-once', 10),
+    number('uploads', 200),
+    number('megabytes', 5),
+  ];
+  const folder = await mkdtemp(join(tmpdir(), 'bench-photos-'));
+  const deployed = environment.processes.list.find(({ workers }) => workers.includes('delivery-photos'));
+  const server = fork(fileURLToPath(new URL('./common/photo-server.ts', import.meta.url)), [folder], {
+    // As workers/main.ts begins.
+    execArgv: ['--semi-space-growth-factor=1'],
+    env: { ...process.env, ...deployed?.env },
+  });
+  try {
+    const { port } = await new Promise<{ port: number }>((resolve) =>
+      server.once('message', resolve as never),
+    );
+    await sleep(2_000);
+    const started = await memoryOf(server.pid!, 'VmRSS');
+    const figures: Record<string, object> = {};
+    for (const [kind, progressive] of [
+      ['usual', false],
+      ['whole', true],
+    ] as const) {
+      const body = formOf(await photoOf(megabytes, progressive));
+      await send(port, body, { atOnce: 2, uploads: 10, signal });
+      await sleep(2_000);
+      const idle = await memoryOf(server.pid!, 'VmRSS');
+      await writeFile(`/proc/${server.pid}/clear_refs`, '5');
+      const ms = await send(port, body, { atOnce, uploads, signal });
+      const highest = await memoryOf(server.pid!, 'VmHWM');
+      figures[kind] = {
+        photoBytes: body.length,
+        p50Ms: at(ms, 0.5),
+        p99Ms: at(ms, 0.99),
+        startedMiB: Math.round(started),
+        idleMiB: Math.round(idle),
+        moreThanIdleMiB: Math.round(highest - idle),
+        moreThanStartedMiB: Math.round(highest - started),
+      };
+      say(`${kind}: ${JSON.stringify(figures[kind])}`);
+    }
+    writeReport('photos', { ...context(), atOnce, uploads, ...figures });
+  } finally {
+    server.kill();
+    await rm(folder, { recursive: true });
+  }
+}
+
+/** A JPEG of 4000 x 3000 of about that size: the noisier, the longer. */
+async function photoOf(megabytes: number, progressive: boolean): Promise<Buffer> {
+  const make = (sigma: number) =>
+    sharp({
+      create: {
+        ...{ width: 4_000, height: 3_000, channels: 3, background: '#808080' },
+        noise: { type: 'gaussian', mean: 128, sigma },
+      },
+    })
+      .jpeg({ quality: 85, progressive })
+      .toBuffer();
+  let [low, high] = [1, 100];
+  let photo = await make(high);
+  while (Math.abs(photo.length / 1e6 - megabytes) > 0.2 && high - low > 0.5) {
+    const middle = (low + high) / 2;
+    photo = await make(middle);
+    if (photo.length / 1e6 > megabytes) high = middle;
+    else low = middle;
+  }
+  return photo;
+}
+
+const formOf = (photo: Buffer) =>
+  Buffer.concat([
+    Buffer.from(
+      '--b\r\ncontent-disposition: form-data; name="file"; filename="a.jpg"\r\ncontent-type: image/jpeg\r\n\r\n',
+    ),
+    photo,
+    Buffer.from('\r\n--b--\r\n'),
+  ]);
+
+/** How long each took, ms, in ascending order. */
+async function send(
+  port: number,
+  body: Buffer,
+  options: { readonly atOnce: number; readonly uploads: number; readonly signal: AbortSignal },
+): Promise<readonly number[]> {
+  const { atOnce, uploads, signal } = options;
+  const tookMs: number[] = [];
+  let left = uploads;
+  const one = async () => {
+    while (left-- > 0 && !signal.aborted) {
+      const beganMs = performance.now();
+      const answer = await fetch(`http://127.0.0.1:${port}/photos`, {
+        method: 'POST',
+        headers: { 'content-type': 'multipart/form-data; boundary=b' },
+        body: new Uint8Array(body),
+      });
+      if (answer.status !== 200) throw new Error(`${answer.status} ${await answer.text()}`);
+      await answer.arrayBuffer();
+      tookMs.push(performance.now() - beganMs);
+    }
+  };
+  await Promise.all(Array.from({ length: atOnce }, one));
+  return tookMs.toSorted((a, b) => a - b);
+}
+
+const at = (sorted: readonly number[], share: number) =>
+  Math.round(sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))]!);
+
+/** MiB. */
+async function memoryOf(pid: number, what: 'VmRSS' | 'VmHWM'): Promise<number> {
+  const status = await readFile(`/proc/${pid}/status`, 'utf8');
+  return Number(new RegExp(`${what}:\\s+(\\d+) kB`).exec(status)?.[1]) / 1_024;
+}
