@@ -8,6 +8,7 @@ import { diskAlerts } from './disk.ts';
 import { lagAlerts } from './lag.ts';
 import { logAlerts } from './logs.ts';
 import { outsideAlerts } from './outside.ts';
+import { payAlerts } from './pay.ts';
 import { platformAlerts } from './platform.ts';
 import { promiseAlerts } from './promises.ts';
 import { promotionAlerts } from './promotion.ts';
@@ -32,6 +33,7 @@ export function ruleGroups(environment: Environment): readonly RuleGroup[] {
     couponAlerts(),
     outsideAlerts(),
     deliveryAlerts(),
+    payAlerts(),
     logAlerts(),
     platformAlerts(environment),
     dataAlerts(),
