@@ -154,6 +154,14 @@ export const groups = {
     lagSecondsHigh: 30,
     retryDelaysMs: [],
   },
+  paymentPush: {
+    id: 'payment-push-pay',
+    topics: [topics.paymentOutcomes],
+    owner: 'payment',
+    description: 'Pushes how payments and refunds ended to the clients that process pay holds.',
+    lagSecondsHigh: 30,
+    retryDelaysMs: [],
+  },
   paymentMerchants: {
     id: 'payment-merchants',
     topics: [topics.memberEvents],

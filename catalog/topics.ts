@@ -10,7 +10,7 @@ import { memberEvent } from './events/membership.ts';
 import { rechargeDecided } from './events/money.ts';
 import { orderCompleted, orderConfirmed, orderExpiryDue, productEvent } from './events/order.ts';
 import { couponIssued, paymentCompleted } from './events/outside.ts';
-import { paymentEvent } from './events/payment.ts';
+import { paymentDecided, paymentEvent } from './events/payment.ts';
 import { enrichedPurchase, promoBehavior, promotionLogic, purchase } from './events/promotion.ts';
 import { remittanceDecided } from './events/remittance.ts';
 
@@ -349,6 +349,17 @@ const paymentTopics = {
       'Slips: what merchants were paid and what was refunded, those of one merchant in order; written after the booking is known.',
     designLoad: { messagesPerSecond: 50, bytesPerMessage: 400 },
   },
+  paymentOutcomes: {
+    ...standard,
+    partitions: 3,
+    name: 'payment-outcomes',
+    key: 'member:<pseudonym of the customer>',
+    event: { type: 'PaymentDecided', schema: paymentDecided },
+    owner: 'payment',
+    description:
+      'How payments and refunds ended, those of one customer in order; written after the decision has committed.',
+    designLoad: { messagesPerSecond: 50, bytesPerMessage: 400 },
+  },
 } satisfies Record<string, Topic>;
 
 const deliveryTopics = {
@@ -470,6 +481,7 @@ export const topics = {
   remittanceEventsDlq: deadLetterTopic(remittanceTopics.remittanceEvents),
   ...paymentTopics,
   paymentEventsDlq: deadLetterTopic(paymentTopics.paymentEvents),
+  paymentOutcomesDlq: deadLetterTopic(paymentTopics.paymentOutcomes),
   ...deliveryTopics,
   deliveryOrderEventsDlq: deadLetterTopic(deliveryTopics.deliveryOrderEvents),
   deliveryEventsDlq: deadLetterTopic(deliveryTopics.deliveryEvents),

@@ -18,6 +18,7 @@ import { registerMoneyRoutes } from '../workers/money/routes.ts';
 import { registerFiguresRoutes } from '../workers/order/figures-routes.ts';
 import { registerOrderRoutes } from '../workers/order/routes.ts';
 import { registerEventRoutes } from '../workers/outside/routes.ts';
+import { registerPaymentStreams } from '../workers/payment/push.ts';
 import { registerPaymentRoutes } from '../workers/payment/routes.ts';
 import { registerReactionRoute } from '../workers/promotion/analysis-worker.ts';
 import { registerInputRoutes, registerStreamRoutes } from '../workers/promotion/routes.ts';
@@ -58,6 +59,7 @@ async function tableOfRoutes(): Promise<string> {
   registerRemittanceRoutes(http.app as never, anything);
   registerRemittanceStreams(http.app as never, anything);
   registerPaymentRoutes(http.app as never, anything);
+  registerPaymentStreams(http.app as never, anything);
   registerSettlementRoutes(http.app as never, anything);
   registerDeliveryRoutes(http.app as never, anything);
   registerRiderRoutes(http.app as never, anything);

@@ -631,6 +631,10 @@ export async function payScenario(world: World, bug?: PayBug): Promise<readonly 
         ended<Recharge>('recharge', both).map(({ one }) => `${one.rechargeId}-decided ${one.state}`),
       ],
       [
+        topics.paymentOutcomes.name,
+        ended<Move>('slip', both).map(({ one }) => `${one.id}-decided ${one.state}`),
+      ],
+      [
         topics.paymentEvents.name,
         ended<Move>('slip', ['DONE']).map(
           ({ one }) => `${one.id} ${'member' in one.to && isHouse(one.to.member) ? 'PAID' : 'REFUNDED'}`,

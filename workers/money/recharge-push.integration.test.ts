@@ -1,10 +1,12 @@
-/** How recharges and remittances ended, live to their members, on a real MySQL or MariaDB (MYSQL_*). */
+/** How recharges, remittances and payments ended, live to their members, on a real MySQL or MariaDB (MYSQL_*). */
 import test, { type ExecutionContext } from 'ava';
 import { createRegistry } from '../base/metrics.ts';
 import { createMailboxes } from '../http/mailbox.ts';
 import { operatorToken, startTestHttp, tokenOf } from '../http/testing.ts';
 import { testLog } from '../kafka/testing.ts';
 import { eventsOf, openWorld, pseudonymKey, startPay, type World, won } from '../pay.fixture.ts';
+import { readPaymentLetter, registerPaymentStreams } from '../payment/push.ts';
+import { paymentStore } from '../payment/store.ts';
 import { readRemittanceLetter, registerRemittanceStreams } from '../remittance/push.ts';
 import { remittanceStore } from '../remittance/store.ts';
 import { callersOf } from './callers.ts';
@@ -33,6 +35,14 @@ async function setUp(t: ExecutionContext) {
   registerRemittanceStreams(http.app as never, {
     database: async () => world.of('remittance'),
     remittances,
+    pseudonymKey,
+    mailboxes,
+    maxClients: 10,
+  });
+  const payments = paymentStore({ database: async () => world.of('payment') });
+  registerPaymentStreams(http.app as never, {
+    database: async () => world.of('payment'),
+    payments,
     pseudonymKey,
     mailboxes,
     maxClients: 10,
@@ -68,7 +78,7 @@ async function setUp(t: ExecutionContext) {
       },
     };
   }
-  return { ...pay, mailboxes, remittances, listen, ask: pay.asker(port) };
+  return { ...pay, mailboxes, remittances, payments, listen, ask: pay.asker(port) };
 }
 
 test.serial(
@@ -153,3 +163,64 @@ test.serial('a failed remittance is told with its reason to a sender who comes b
   const merchant = await pay.listen('/remittances/events', await tokenOf('merchant', carol.memberId));
   t.is(merchant.status, 403);
 });
+
+test.serial(
+  'how a payment and its refund ended is told to the customer, live and to one who comes back',
+  async (t) => {
+    const pay = await setUp(t);
+    const dave = await pay.member('dave');
+    const merchant = `u_${'m'.repeat(22)}`;
+    const known = {
+      member: merchant,
+      type: 'MERCHANT',
+      district: 'Jung-gu',
+      state: 'ACTIVE',
+      version: 1,
+    } as const;
+    await pay.payments.follow([{ ...known, changedAt: new Date().toISOString() }]);
+    const once = (key: string) => ({ scope: 'payment:test', key, body: '' });
+    const carryOn = async (word: Parameters<typeof pay.payments.finish>[1]) => {
+      for (const claimed of await pay.payments.claim(10, 1_000)) await pay.payments.finish(claimed, word);
+    };
+    const token = await tokenOf('customer', dave.memberId);
+    const [live, shop] = [
+      await pay.listen('/payments/events', token),
+      await pay.listen('/payments/events', await tokenOf('customer', 'somebody')),
+    ];
+    await Promise.all([live.until('ready'), shop.until('ready')]);
+    const wish = { customer: dave.account, merchant, ...won(500), rechargeFrom: undefined };
+    const paid = await pay.payments.accept(wish, once('paid'));
+    const short = await pay.payments.accept(wish, once('short'));
+    t.true(paid.ok && short.ok);
+    const [paymentId, shortId] = [paid, short].map((each) => (each.ok ? each.paymentId : ''));
+    const [first, second] = await pay.payments.claim(10, 1_000);
+    const isFirst = first!.one.id === paymentId;
+    await pay.payments.finish(isFirst ? first! : second!, {
+      kind: 'OK',
+      id: '01a22284-818f-7098-8c5c-8a5294ad9a08',
+    });
+    await pay.payments.finish(isFirst ? second! : first!, { kind: 'REFUSED', reason: 'MONEY_SHORT' });
+    const refund = await pay.payments.refund(
+      { paymentId: paymentId!, merchant, amount: won(200) },
+      once('refund'),
+    );
+    const refundId = refund.ok ? refund.refundId : '';
+    await carryOn({ kind: 'OK', id: '01a22284-818f-7098-8c5c-8a5294ad9a09' });
+    for (const record of await eventsOf(world, 'payment', 'payment-outcomes')) {
+      const { address, letter } = readPaymentLetter(record);
+      pay.mailboxes.push(address, letter);
+    }
+    const told = await live.until(refundId);
+    t.regex(told, new RegExp(`"paymentId":"${paymentId}","state":"DONE"`));
+    t.regex(told, new RegExp(`"paymentId":"${shortId}","state":"FAILED","reason":"MONEY_SHORT"`));
+    t.regex(told, new RegExp(`"paymentId":"${paymentId}","refundId":"${refundId}","state":"DONE"`));
+    live.end();
+    const again = await pay.listen('/payments/events', token);
+    t.regex(await again.until(refundId), /payment-outcome/, 'not acknowledged: told again, from the rows');
+    again.end();
+    const acks = { ids: [paymentId, shortId, refundId] };
+    await fetchStatus(() => pay.ask(token)('POST', '/payments/events/acks', acks));
+    const after = await pay.listen('/payments/events', token);
+    t.false((await after.until('ready')).includes('payment-outcome'));
+  },
+);

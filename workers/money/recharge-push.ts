@@ -7,13 +7,12 @@ import { registerOutcomeStreams } from '../http/outcome-streams.ts';
 import type { StreamLimits, Streams } from '../http/realtime.ts';
 import { eventReader } from '../kafka/event-reader.ts';
 import type { IncomingRecord } from '../kafka/kafka.ts';
-import { markRead, unreadIds } from '../store/letters.ts';
+import { lettersOf } from '../platform/outcome-pusher.ts';
 import type { Callers } from './callers.ts';
 import type { FoundRecharge, RechargeStore } from './recharges.ts';
 
 const readDecided = eventReader(rechargeDecided, 'MUSTER_EVENT_INVALID');
 const table = { table: 'recharge', id: 'recharge_id', address: 'account_id' };
-const mostUnread = 1_000;
 
 type Outcome = Pick<RechargeDecided, 'rechargeId' | 'state' | 'reason' | 'transferId' | 'amount'>;
 
@@ -65,11 +64,6 @@ export function registerRechargeStreams(http: FastifyInstance, options: Recharge
     type: 'recharge-outcome',
     fields: '{rechargeId, state, reason?, transferId?, amount}',
     addressOf: (request, named) => callers.actingFor(request, named, 'memberId'),
-    async unread(account, after) {
-      const ids = await unreadIds(await database(), table, account, after, mostUnread);
-      const found = new Map((await recharges.findAll(ids)).map((each) => [each.one.rechargeId, each]));
-      return ids.flatMap((id) => found.get(id) ?? []).map(foundLetter);
-    },
-    acknowledge: async (all) => markRead(await database(), table, all),
+    ...lettersOf(database, table, async (ids) => (await recharges.findAll(ids)).map(foundLetter)),
   });
 }

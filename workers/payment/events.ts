@@ -1,6 +1,6 @@
 /** What payments hear and say on Kafka. Pure; nothing in it names a person. */
 import { memberEvent } from '../../catalog/events/membership.ts';
-import type { PaymentEvent } from '../../catalog/events/payment.ts';
+import type { PaymentDecided, PaymentEvent } from '../../catalog/events/payment.ts';
 import { topics } from '../../catalog/topics.ts';
 import { eventReader } from '../kafka/event-reader.ts';
 import type { OutgoingRecord } from '../kafka/kafka.ts';
@@ -36,5 +36,43 @@ export function bookedRecord(
       at: new Date(bookedAtMs).toISOString(),
       ...(kind === 'REFUND' ? { refundId: id } : {}),
     } satisfies PaymentEvent,
+  });
+}
+
+/** How a slip that has ended is told to its customer. */
+export function decided(
+  { id, state, failure, amountMinor, currency }: Move,
+  { kind, paymentId, customer }: Slip,
+  decidedAtMs: number,
+): PaymentDecided {
+  return {
+    paymentId,
+    ...(kind === 'REFUND' ? { refundId: id } : {}),
+    customer,
+    state: state as 'DONE' | 'FAILED',
+    ...(failure === undefined ? {} : { reason: failure }),
+    amount: { amountMinor, currency },
+    decidedAt: new Date(decidedAtMs).toISOString(),
+  };
+}
+
+/** `traceparent`: of the work that ended it. */
+export function decidedRecord(
+  one: Move,
+  slip: Slip,
+  decidedAtMs: number,
+  traceparent: string | undefined,
+): OutgoingRecord {
+  const { name, event } = topics.paymentOutcomes;
+  return eventRecord({
+    topic: name,
+    key: `member:${slip.customer}`,
+    type: event.type,
+    source: '/muster/payment',
+    id: `${one.id}-decided`,
+    subject: slip.paymentId,
+    timeMs: decidedAtMs,
+    ...(traceparent === undefined ? {} : { traceparent }),
+    data: decided(one, slip, decidedAtMs),
   });
 }

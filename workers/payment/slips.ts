@@ -10,7 +10,7 @@ import { type Move, openStates } from '../platform/move.ts';
 import { begunMove, moveFields, moveKind, untouched } from '../platform/move-sagas.ts';
 import { type SagaTable, sagaSql } from '../platform/saga-rows.ts';
 import type { Asked, Begun, Found as FoundOf, SagaRows } from '../platform/sagas.ts';
-import { bookedRecord } from './events.ts';
+import { bookedRecord, decidedRecord } from './events.ts';
 import { refundOf, type Slip } from './payment.ts';
 
 /** A slip as it stands. */
@@ -96,7 +96,10 @@ export const slipKind = moveKind<Slip, SlipWish, Accepted, SlipRows>(groups.paym
       ended.filter(({ next }) => next.state === 'DONE'),
       ended.filter(({ next }) => next.state === 'FAILED'),
     ];
-    await rows.tell(done.map(({ next, row, traceparent }) => bookedRecord(next, row.own, now, traceparent)));
+    await rows.tell([
+      ...done.map(({ next, row, traceparent }) => bookedRecord(next, row.own, now, traceparent)),
+      ...ended.map(({ next, row, traceparent }) => decidedRecord(next, row.own, now, traceparent)),
+    ]);
     // A refund that failed can be asked for again.
     const back = failed.filter(({ row }) => row.own.kind === 'REFUND');
     await addUp(

@@ -5,21 +5,43 @@ import { metrics } from '../../catalog/metrics.ts';
 import { topics } from '../../catalog/topics.ts';
 import { serviceToken, urlOf } from '../base/config.ts';
 import { counter, gauge } from '../base/metrics.ts';
+import { createMailboxes } from '../http/mailbox.ts';
 import { consume } from '../kafka/consume.ts';
 import { moveLeaseMs, moveWork } from '../platform/move-sagas.ts';
+import { startOutcomePusher } from '../platform/outcome-pusher.ts';
 import { startSagas } from '../platform/saga-work.ts';
 import type { Worker } from '../platform/worker.ts';
 import { readMemberEvent } from './events.ts';
+import { readPaymentLetter, registerPaymentStreams } from './push.ts';
 import { registerPaymentRoutes } from './routes.ts';
 import { paymentStore } from './store.ts';
 
-const config = Type.Object({ MONEY_URL: urlOf('money'), SERVICE_TOKEN: serviceToken });
+const config = Type.Object({
+  PROCESS_NAME: Type.String({
+    pattern: '^[a-z0-9][a-z0-9-]{0,62}$',
+    description: 'names the group that reads how payments ended',
+  }),
+  PAYMENT_MAX_CLIENTS: Type.Integer({
+    minimum: 1,
+    maximum: 100_000,
+    default: 5_000,
+    description: 'event streams and WebSockets of payments at the same time',
+  }),
+  MONEY_URL: urlOf('money'),
+  SERVICE_TOKEN: serviceToken,
+});
 
 export const payment: Worker<typeof config> = {
   name: 'payment',
   database: 'payment',
-  consumes: [groups.paymentEnds, groups.paymentMerchants],
-  produces: [topics.paymentEvents, topics.rechargeEventsDlq, topics.memberEventsDlq],
+  consumes: [groups.paymentEnds, groups.paymentMerchants, groups.paymentPush],
+  produces: [
+    topics.paymentEvents,
+    topics.paymentOutcomes,
+    topics.paymentOutcomesDlq,
+    topics.rechargeEventsDlq,
+    topics.memberEventsDlq,
+  ],
   config,
   async start({
     config: settings,
@@ -60,11 +82,27 @@ export const payment: Worker<typeof config> = {
       pseudonymKey: secrets.pseudonymKey,
       onAccepted: (claimed) => (claimed === undefined ? work.wake() : work.begin(claimed)),
     });
+    const mailboxes = createMailboxes();
+    registerPaymentStreams(http, {
+      database,
+      payments,
+      pseudonymKey: secrets.pseudonymKey,
+      mailboxes,
+      maxClients: settings.PAYMENT_MAX_CLIENTS,
+    });
+    const pusher = await startOutcomePusher({
+      kafka,
+      group: { ...groups.paymentPush, id: `payment-push-${settings.PROCESS_NAME}` },
+      log,
+      mailboxes,
+      parse: readPaymentLetter,
+      onFatal: fail,
+    });
     return {
-      ready: () => work.ready() && following.ready(),
+      ready: () => work.ready() && following.ready() && pusher.ready(),
       waitingFor: () => 'its partitions',
       async stop() {
-        await Promise.all([work.stop(), following.stop()]);
+        await Promise.all([work.stop(), following.stop(), pusher.stop()]);
       },
     };
   },

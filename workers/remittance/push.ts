@@ -9,12 +9,11 @@ import { userOf } from '../http/principals.ts';
 import type { StreamLimits, Streams } from '../http/realtime.ts';
 import { eventReader } from '../kafka/event-reader.ts';
 import type { IncomingRecord } from '../kafka/kafka.ts';
-import { markRead, unreadIds } from '../store/letters.ts';
+import { lettersOf } from '../platform/outcome-pusher.ts';
 import type { Found, RemittanceStore } from './store.ts';
 
 const readDecided = eventReader(remittanceDecided, 'MUSTER_EVENT_INVALID');
 const table = { table: 'remittance', id: 'remittance_id', address: 'sender' };
-const mostUnread = 1_000;
 
 type Outcome = Pick<RemittanceDecided, 'remittanceId' | 'state' | 'reason' | 'amount' | 'fee'>;
 
@@ -59,11 +58,6 @@ export function registerRemittanceStreams(http: FastifyInstance, options: Remitt
     type: 'remittance-outcome',
     fields: '{remittanceId, state, reason?, amount, fee}',
     addressOf: async (request, named) => pseudonym(pseudonymKey, userOf(request, named, 'memberId')),
-    async unread(sender, after) {
-      const ids = await unreadIds(await database(), table, sender, after, mostUnread);
-      const found = new Map((await remittances.findAll(ids)).map((each) => [each.one.id, each]));
-      return ids.flatMap((id) => found.get(id) ?? []).map(foundLetter);
-    },
-    acknowledge: async (all) => markRead(await database(), table, all),
+    ...lettersOf(database, table, async (ids) => (await remittances.findAll(ids)).map(foundLetter)),
   });
 }
