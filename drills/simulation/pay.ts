@@ -273,7 +273,9 @@ export async function payScenario(world: World, bug?: PayBug): Promise<readonly 
 
   // --- what services say to each other ------------------------------------------------------------------------------
 
-  const anybody = () => world.pick([...workers.alive().map(({ work }) => work), undefined]);
+  let healed = false;
+  const anybody = () =>
+    world.pick([...workers.alive().map(({ work }) => work), ...(healed ? [] : [undefined])]);
   let made = 0;
 
   /** Asks money, whichever process of it answers. */
@@ -487,6 +489,7 @@ export async function payScenario(world: World, bug?: PayBug): Promise<readonly 
   // Sagas wait for banks: most steps come later than what is asked for.
   await Promise.all([trouble(), store.trouble(), world.sleep(world.int(10_000, 60_000))]);
   for (const one of [kafka, store, network, banking, workers]) one.heal();
+  healed = true;
   await customers;
   const reads = [
     { group: groups.remittanceEnds.id, topics: [topics.rechargeEvents.name, topics.firmbankingEvents.name] },
