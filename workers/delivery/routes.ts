@@ -29,8 +29,9 @@ const uuid = (description: string) => Type.String({ pattern: uuidPattern, descri
 const text = (maxLength: number, description: string) =>
   Type.String({ minLength: 1, maxLength, pattern: '\\S', description });
 export const district = Type.String({
-  pattern: '^[a-z][a-z0-9-]{0,39}$',
-  description: 'where it goes, and whose riders deliver there',
+  maxLength: 100,
+  pattern: '^[^\\p{Cc}\\p{Cs}\\s]([^\\p{Cc}\\p{Cs}]*[^\\p{Cc}\\p{Cs}\\s])?$',
+  description: 'where it goes, and whose riders deliver there, written as of members, e.g. Gangnam-gu',
 });
 const last = 'ffffffff-ffff-ffff-ffff-ffffffffffff';
 const page = Type.Object({

@@ -71,7 +71,7 @@ async function people(stock: number) {
   const [customer, owner, rider] = await Promise.all(
     (['customer', 'owner', 'rider'] as const).map(async (role) => as(await tokenOf(role, `${role}-${run}`))),
   );
-  const district = `district-${run}`;
+  const district = `Gangnam-gu 역삼 ${run}`;
   const shop = await owner!('POST', '/shops', { name: 'Noodles' });
   const price = { amountMinor: 9_000, currency: 'KRW' };
   const { shopId } = shop.json;

@@ -37,7 +37,7 @@ export interface PeopleOptions {
   tokenOf(role: PersonRole, subject: string): Promise<string>;
   /** What ids of people begin with. */
   readonly prefix: string;
-  /** What the districts begin with, in which nobody else works: small letters, digits and hyphens. */
+  /** What the districts begin with, in which nobody else works. */
   readonly district: string;
   /** How many there are; riders share one or two districts. Default: 6 customers, 2 owners, 4 riders. */
   readonly count?: { readonly customers: number; readonly owners: number; readonly riders: number };

@@ -24,7 +24,7 @@ CREATE TABLE IF NOT EXISTS delivery_item (
 -- A rider is in exactly one place: free, off, or with one order.
 CREATE TABLE IF NOT EXISTS delivery_rider (
   rider       VARCHAR(40) CHARACTER SET ascii COLLATE ascii_bin NOT NULL PRIMARY KEY,
-  district    VARCHAR(40) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  district    VARCHAR(100) NOT NULL,
   state       ENUM('FREE', 'BUSY', 'OFF') CHARACTER SET ascii NOT NULL,
   order_id    BINARY(16) NULL,
   -- Who has waited longest is next.
@@ -46,7 +46,7 @@ CREATE TABLE IF NOT EXISTS delivery_order (
   paid_minor      BIGINT NOT NULL,
   refunded_minor  BIGINT NOT NULL,
   currency        CHAR(3) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
-  district        VARCHAR(40) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  district        VARCHAR(100) NOT NULL,
   state           ENUM('PLACED', 'ACCEPTED', 'COOKING', 'CALLED', 'ASSIGNED', 'DELIVERING', 'DELIVERED', 'DELIVERY_FAILED', 'CANCELLED',
     'REFUND_REQUESTED', 'REFUND_APPROVED', 'REFUND_REJECTED', 'REDELIVERY') CHARACTER SET ascii NOT NULL,
   -- One more with each step: a step is taken from the version that it was decided on.
