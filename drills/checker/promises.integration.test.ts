@@ -898,7 +898,11 @@ async function settle(of: (name: DatabaseName) => Kysely<unknown>, books: BankTr
   await slips.setDefaultRate(300);
   await runs.closeDue();
   const told = await outboxRecords(of('payment'));
-  await slips.take(told.map(({ value }) => JSON.parse(String(value)) as PaymentEvent));
+  await slips.take(
+    told
+      .filter(({ topic }) => topic === topics.paymentEvents.name)
+      .map(({ value }) => JSON.parse(String(value)) as PaymentEvent),
+  );
   const runNo = (await runs.start('operator:test', once('run')))!;
   while (await runs.sumNext(runNo));
 
