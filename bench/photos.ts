@@ -112,7 +112,7 @@ async function send(
       const answer = await fetch(`http://127.0.0.1:${port}/photos`, {
         method: 'POST',
         headers: { 'content-type': 'multipart/form-data; boundary=b' },
-        body: new Uint8Array(body),
+        body: body as never,
       });
       if (answer.status !== 200) throw new Error(`${answer.status} ${await answer.text()}`);
       await answer.arrayBuffer();

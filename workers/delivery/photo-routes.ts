@@ -34,7 +34,7 @@ export function registerPhotoRoutes(http: FastifyInstance, options: PhotoRoutesO
         schema: {
           summary: 'A photo of what is wrong, while a refund can be asked for',
           description:
-            'multipart/form-data with one file: a JPEG, PNG or WebP of at most 10 MiB and 51 million pixels, not animated. It is kept as a JPEG of at most 1600 pixels a side with nothing else in it. The same file sent again is the same photo.',
+            'multipart/form-data with one file: a JPEG, PNG or WebP of at most 10 MiB and 51 million pixels, not animated. It is kept as a JPEG of at most 1280 pixels a side with nothing else in it. The same file sent again is the same photo.',
           tags,
           params: Type.Object({ orderId: uuid('the order') }),
           response: {

@@ -104,7 +104,6 @@ async function readParts(
   for await (const part of request.parts({ limits })) {
     if (part.type !== 'file' || upload !== undefined) throw oneFile('has more than one file');
     upload = await writePart(part, path, signal);
-    if (part.file.truncated) throw tooLong(maxBytes);
   }
   if (upload === undefined) throw oneFile('has no file');
   return upload;

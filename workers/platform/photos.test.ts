@@ -30,7 +30,7 @@ function isClean(t: ExecutionContext, jpeg: Buffer, what?: string): void {
     what,
   );
   t.is(behind, 0, what);
-  t.true(Math.max(width, height) <= 1_600, what);
+  t.true(Math.max(width, height) <= 1_280, what);
 }
 
 async function refuses(
@@ -44,7 +44,7 @@ async function refuses(
   t.false(isNotNow(error), what);
 }
 
-test('a JPEG, a PNG and a WebP become a JPEG with nothing but pixels, of at most 1600 a side', async (t) => {
+test('a JPEG, a PNG and a WebP become a JPEG with nothing but pixels, of at most 1280 a side', async (t) => {
   const picture = noise(2_000, 1_000);
   for (const bytes of [
     await picture.clone().jpeg().toBuffer(),
@@ -55,7 +55,7 @@ test('a JPEG, a PNG and a WebP become a JPEG with nothing but pixels, of at most
     const renewed = await renew(bytes);
     isClean(t, renewed);
     const { width, height } = readJpeg(renewed);
-    t.deepEqual([width, height], [1_600, 800]);
+    t.deepEqual([width, height], [1_280, 640]);
   }
   const { width, height } = readJpeg(await renew(await noise(30, 20).jpeg().toBuffer()));
   t.deepEqual([width, height], [30, 20], 'a small one is not made larger');

@@ -13,7 +13,7 @@ import { HttpError } from '../http/errors.ts';
 const maxPixels = 51_000_000;
 /** Some kinds are decoded whole before the first row comes out: of those no more than this. */
 const maxWholeBytes = 64 * 2 ** 20;
-const longestSide = 1_600;
+const longestSide = 1_280;
 const quality = 80;
 const longestSeconds = 10;
 /** What a PNG may have before its pixels; libpng inflates each compressed one, to 8 MB. */
@@ -31,7 +31,7 @@ sharp.unblock({
 });
 
 /**
- * The photo in a file as a JPEG of at most 1600 pixels a side, upright, in sRGB, without anything else. Throws 422
+ * The photo in a file as a JPEG of at most 1280 pixels a side, upright, in sRGB, without anything else. Throws 422
  * MUSTER_PHOTO_UNREADABLE (no whole JPEG, PNG or WebP), MUSTER_PHOTO_ANIMATED, MUSTER_PHOTO_TOO_LARGE (pixels), and
  * MUSTER_PHOTO_SLOW (not now).
  */
@@ -42,10 +42,11 @@ export async function renewPhoto(path: string): Promise<Buffer> {
     await checkPng(path);
     checkPhoto(await openPhoto(path).metadata());
     return await openPhoto(path)
-      .resize(longestSide, longestSide, { fit: 'inside', withoutEnlargement: true })
+      .resize(longestSide, longestSide, { fit: 'inside', kernel: 'linear', withoutEnlargement: true })
       .flatten({ background: '#ffffff' })
       .toColourspace('srgb')
-      .jpeg({ quality })
+      // Its own tables make a file smaller by a sixth, and cost a fifth of the time.
+      .jpeg({ quality, optimiseCoding: false })
       .timeout({ seconds: longestSeconds })
       .toBuffer();
   } catch (error) {
