@@ -217,9 +217,11 @@ const busyRider = refuse(409, 'MUSTER_RIDER_BUSY', 'the rider has an order to de
 async function takeOne(trx: Trx, order: Order, now: number): Promise<DueDone> {
   const { orderId } = order;
   const lateMs = now - order.dueAtMs!;
-  const rider = order.state === 'CALLED' ? await freeRider(trx, order.district) : undefined;
-  if (rider !== undefined) {
-    const taken = await take(trx, order, 'clock', { step: 'dispatch', rider }, now);
+  const free = order.state === 'CALLED' ? await freeRider(trx, order.district) : undefined;
+  if (free !== undefined) {
+    // Who was waited for became free after this began: he has it from then on, and a second from then on.
+    const at = Math.max(now, free.changed_at.getTime());
+    const taken = await take(trx, order, 'clock', { step: 'dispatch', rider: free.rider }, at);
     if (!taken.ok) throw new Error(`order ${orderId}: ${taken.refusal.code}`);
     return { orderId, outcome: 'ASSIGNED', lateMs };
   }
@@ -321,11 +323,14 @@ async function noteChange(trx: Trx, order: Order, step: string, tells: Row['tell
 }
 
 /** Who has waited longest. Waits for one that is just being taken: a rider is not busy before that is committed. */
-async function freeRider(trx: Trx, district: string): Promise<string | undefined> {
-  const { rows } = await sql<{ rider: string }>`
-    SELECT rider FROM delivery_rider WHERE district = ${district} AND state = 'FREE'
+async function freeRider(
+  trx: Trx,
+  district: string,
+): Promise<{ readonly rider: string; readonly changed_at: Date } | undefined> {
+  const { rows } = await sql<{ rider: string; changed_at: Date }>`
+    SELECT rider, changed_at FROM delivery_rider WHERE district = ${district} AND state = 'FREE'
     ORDER BY changed_at, rider LIMIT 1 FOR UPDATE`.execute(trx);
-  return rows[0]?.rider;
+  return rows[0];
 }
 
 const dateOr = (ms: number | undefined) => (ms === undefined ? null : new Date(ms));

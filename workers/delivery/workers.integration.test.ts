@@ -3,27 +3,17 @@ import test from 'ava';
 import { type Kysely, sql } from 'kysely';
 import type { DeliveryOrderEvent } from '../../catalog/events/delivery.ts';
 import { bytesOfUuid, uuidV7 } from '../base/ids.ts';
-import { createRegistry } from '../base/metrics.ts';
-import { callerOf, startTestHttp, tokenOf } from '../http/testing.ts';
-import { eventually, testLog } from '../kafka/testing.ts';
+import { startDelivery } from '../delivery.fixture.ts';
+import { callerOf, tokenOf } from '../http/testing.ts';
+import { eventually } from '../kafka/testing.ts';
 import { brokenNow, checksFrom } from '../platform/checks.fixture.ts';
-import type { Worker, WorkerDeps } from '../platform/worker.ts';
-import { createMemoryKafka } from '../promotion/memory-kafka.fixture.ts';
 import { scratchDatabase } from '../store/database.fixture.ts';
-import { outboxStore } from '../store/outbox.ts';
-import { startOutboxRelay } from '../store/relay.ts';
 import { notificationStore } from './notifications.ts';
 import { deliveryChecks } from './promises.ts';
-import { logging, messages, orders, riders } from './worker.ts';
 
 let db: Kysely<unknown>;
 let close: () => Promise<void> = async () => {};
-const memory = createMemoryKafka();
-const kafka: typeof memory = {
-  ...memory,
-  // Nothing is kept beyond the test: there is nothing to commit to.
-  consumePartitions: async (options) => ({ ...(await memory.consumePartitions(options)), commit() {} }),
-};
+let delivery: Awaited<ReturnType<typeof startDelivery>>;
 let as: ReturnType<typeof callerOf>;
 const seenLines: { readonly eventId: string }[] = [];
 
@@ -31,34 +21,14 @@ test.before(async (t) => {
   t.timeout(60_000);
   const scratch = await scratchDatabase('delivery_workers', 'delivery');
   db = scratch.db;
-  const registry = createRegistry();
-  const http = await startTestHttp({ processName: 'delivery', log: testLog, registry });
-  const relay = startOutboxRelay({
-    store: outboxStore(db),
-    database: 'delivery',
-    producer: await kafka.producer('test'),
-    registry,
-    log: testLog,
-    pollMs: 20,
-  });
-  const log = Object.assign(Object.create(testLog), {
-    info: (_: string, fields: { readonly eventId: string }) => seenLines.push(fields),
-    child: () => testLog,
-  });
-  const deps = {
-    ...{ config: {}, kafka, http: http.app, metrics: registry, log },
-    ...{ database: async () => db, relayOutbox: async () => relay },
-    secrets: { pseudonymKey: Buffer.alloc(32, 7) },
-    fail: (error: Error) => t.fail(error.message),
-  } as unknown as WorkerDeps;
-  const all: readonly Worker[] = [orders, riders, messages, logging];
-  const running = await Promise.all(all.map((worker) => worker.start(deps)));
-  await http.open();
-  as = callerOf(http, '/delivery');
+  delivery = await startDelivery(
+    db,
+    (error) => t.fail(error.message),
+    (line) => seenLines.push(line),
+  );
+  as = callerOf(delivery.http, '/delivery');
   close = async () => {
-    await Promise.all(running.map((each) => each.stop()));
-    await relay.stop();
-    await http.close(100);
+    await delivery.close();
     await scratch.drop();
   };
 });
@@ -118,6 +88,7 @@ test.serial(
     t.is(new Set(seenLines.map(({ eventId }) => eventId)).size, 11, 'one log line for each who was told');
 
     // Everything once more: what was told is not told again.
+    const { kafka } = delivery;
     const again = kafka.sent.filter(({ topic }) =>
       ['delivery-order-events', 'delivery-events'].includes(topic),
     );
@@ -215,6 +186,7 @@ test.serial(
       const rider = as(await tokenOf('rider', `many-${each}`));
       await rider('PUT', '/riders/me', { district, state: 'FREE' });
     }
+    const { memory } = delivery;
     const coming = setInterval(() => {
       memory.failWith = memory.failWith === undefined ? new Error('Kafka is away') : undefined;
     }, 300);
