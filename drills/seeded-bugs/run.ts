@@ -66,7 +66,8 @@ export async function runSeededBug(bug: SeededBug, options: SeededBugsOptions): 
   const variables = await hostVariables(environment, secrets);
   const spec = environment.processes.list.find(({ name }) => name === bug.process)!;
   const logs = join(checkout, 'build/seeded-bugs', environment.name);
-  await mkdir(logs, { recursive: true });
+  const uploads = join(logs, 'uploads');
+  await mkdir(uploads, { recursive: true });
   const over = new AbortController();
   const kafka = kafkaOf(environment);
   const stopped: Injected[] = [];
@@ -86,6 +87,8 @@ export async function runSeededBug(bug: SeededBug, options: SeededBugsOptions): 
           variables: (url) => ({
             ...variables,
             TOKEN_SIGNING_KEY: secrets.tokenSigningKey,
+            // A folder of its own: those that are deployed are in a volume.
+            UPLOADS_DIRECTORY: uploads,
             ...asking(bug.process, spec.workers, { url, secrets, variables }),
             ...spec.env,
           }),
