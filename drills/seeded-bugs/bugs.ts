@@ -150,8 +150,8 @@ export const bugs: readonly SeededBug[] = [
     edits: [
       {
         file: 'workers/remittance/store.ts',
-        find: 'const outcome = await acceptGrouped({',
-        put: 'if (Math.random() < 0.1) return { remittanceId, claimed: undefined };\n      const outcome = await acceptGrouped({',
+        find: 'const { answer, claimed } = await accept(wish, call);',
+        put: 'if (Math.random() < 0.1) return { remittanceId: crypto.randomUUID(), claimed: undefined };\n      const { answer, claimed } = await accept(wish, call);',
       },
     ],
     caughtAs: ['lost'],
@@ -162,8 +162,8 @@ export const bugs: readonly SeededBug[] = [
     about: 'a payment does not know what has been refunded of it',
     edits: [
       {
-        file: 'workers/payment/store.ts',
-        find: '            await addRefunded(trx, paymentId, amountMinor);\n',
+        file: 'workers/payment/slips.ts',
+        find: 'if (sums.size > 0) await rows.addRefunded(sums);',
         put: '',
       },
     ],
