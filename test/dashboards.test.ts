@@ -9,6 +9,8 @@ import type { Dashboard } from '../drawing/model.ts';
 import { prometheusAt } from '../drawing/prometheus.ts';
 import { interpolate, resolutionOf, variablesOf } from '../drawing/queries.ts';
 import { run } from '../environment/children.ts';
+import { personToken } from '../environment/variables.ts';
+import { runDelivery } from '../workers/traffic/delivery.ts';
 import { runMoney } from '../workers/traffic/money.ts';
 import { runTraffic } from '../workers/traffic/run.ts';
 import { apiToken, apiUrl, environment, setting } from './deployed.fixture.ts';
@@ -79,6 +81,17 @@ test.serial('every query of every dashboard finds data on a system at work', asy
       memberPrefix: `dashboards-${startedAtMs}`,
       signal: closing.signal,
     }),
+    runDelivery(
+      {
+        deliveryUrl: setting('MUSTER_DELIVERY_URL'),
+        tokenOf: (role, subject) => personToken(environment, role, subject),
+        prefix: `dashboards-${startedAtMs}`,
+        district: `dashboards-${startedAtMs}`,
+        seed: 7,
+        signal: closing.signal,
+      },
+      { rate: 1, durationMs },
+    ),
   ]);
   // When the load cannot begin there is nothing to wait for; `finally` says why.
   load.catch(() => closing.abort());
@@ -98,9 +111,9 @@ test.serial('every query of every dashboard finds data on a system at work', asy
     if (!closing.signal.aborted) t.deepEqual(empty, []);
   } finally {
     closing.abort();
-    const [shop, traffic, money] = await load;
+    const [shop, traffic, money, delivery] = await load;
     t.log(
-      `shop ${JSON.stringify(shop)}; traffic ${traffic.acked} acked of ${traffic.sent}; ${money.sent.length} amounts sent`,
+      `shop ${JSON.stringify(shop)}; traffic ${traffic.acked} acked of ${traffic.sent}; ${money.sent.length} amounts sent; ${delivery.orders.length} dishes ordered`,
     );
   }
 });
