@@ -1,7 +1,7 @@
 /**
  * The workers of food delivery, in a database of their own: `delivery-orders` (shops, menus and orders over HTTP; hears how
- * deliveries ended), `delivery-photos` (photos of complaints), `delivery-riders` (finds riders, tells when a delivery has ended), `delivery-messages` (notifies people of each
- * change), `delivery-log` (writes into the log that somebody was notified).
+ * deliveries ended), `delivery-photos` (photos of complaints), `delivery-riders` (finds riders, tells when a delivery has ended),
+ * `delivery-messages` (notifies people of each change), `delivery-log` (writes into the log that somebody was notified).
  */
 import { Type } from 'typebox';
 import { groups } from '../../catalog/groups.ts';

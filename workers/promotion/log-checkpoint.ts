@@ -1,6 +1,7 @@
 /** How far each log file is done, on disk. */
-import { mkdir, open, readFile, rename } from 'node:fs/promises';
+import { mkdir, readFile, rename } from 'node:fs/promises';
 import { join } from 'node:path';
+import { syncFolder, writeDurably } from '../store/files.ts';
 import type { Mark, TrackedFile } from './log-file.ts';
 
 export interface SavedFile {
@@ -17,20 +18,9 @@ export interface SavedFile {
 /** Writes a file so that after a crash there is either the old content or the new one. */
 export async function writeAtomically(path: string, text: string): Promise<void> {
   const temporary = `${path}.new`;
-  const handle = await open(temporary, 'w', 0o600);
-  try {
-    await handle.writeFile(text);
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
+  await writeDurably(temporary, text, 'w');
   await rename(temporary, path);
-  const directory = await open(join(path, '..'), 'r');
-  try {
-    await directory.sync();
-  } finally {
-    await directory.close();
-  }
+  await syncFolder(join(path, '..'));
 }
 
 function parseCheckpoint(text: string): SavedFile[] {

@@ -44,7 +44,7 @@ export async function folderStore(folder: string): Promise<FileStore & { readonl
         const place = placeOf(key);
         const unfinished = join(incoming, randomUUID());
         try {
-          await writeDurably(unfinished, bytes);
+          await writeDurably(unfinished, bytes, 'wx');
           await rename(unfinished, place);
         } finally {
           await rm(unfinished, { force: true });
@@ -64,10 +64,15 @@ export async function folderStore(folder: string): Promise<FileStore & { readonl
   };
 }
 
-async function writeDurably(path: string, bytes: Uint8Array): Promise<void> {
-  const file = await open(path, 'wx', 0o600);
+/** On disk when it resolves; so is its name once syncFolder() has. `flags`: as of open(). */
+export async function writeDurably(
+  path: string,
+  content: string | Uint8Array,
+  flags: 'w' | 'wx',
+): Promise<void> {
+  const file = await open(path, flags, 0o600);
   try {
-    await file.writeFile(bytes);
+    await file.writeFile(content);
     await file.sync();
   } finally {
     await file.close();
@@ -75,7 +80,7 @@ async function writeDurably(path: string, bytes: Uint8Array): Promise<void> {
 }
 
 /** Without it the name may be gone after a loss of power, though the bytes are there. */
-async function syncFolder(path: string): Promise<void> {
+export async function syncFolder(path: string): Promise<void> {
   const folder = await open(path, 'r');
   try {
     await folder.sync();
