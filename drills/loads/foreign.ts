@@ -44,8 +44,8 @@ export const foreign: Part<ForeignRates> = {
     async function send(round: Round): Promise<void> {
       for (const { id } of round.messages) sentAtMs.set(id, Date.now());
       const untilMs = Date.now() + stage.retryForMs;
-      let isAcked = false;
-      for (; !isAcked && !stage.signal.aborted && Date.now() < untilMs; await sleep(isAcked ? 0 : 500))
+      let isAcked: boolean;
+      for (let pauseMs = 500; ; pauseMs = Math.min(2 * pauseMs, longestPauseMs)) {
         isAcked = await clients.send(round).then(
           () => true,
           () => {
@@ -53,6 +53,9 @@ export const foreign: Part<ForeignRates> = {
             return false;
           },
         );
+        if (isAcked || stage.signal.aborted || Date.now() >= untilMs) break;
+        await sleep(pauseMs);
+      }
       for (const message of round.messages) messages.push({ ...message, what: round.what, isAcked });
     }
 
@@ -79,10 +82,21 @@ export const foreign: Part<ForeignRates> = {
   },
 };
 
+/** Hundreds of rounds wait in a long outage; tried again each moment they would keep each other from getting through after it. */
+const longestPauseMs = 5_000;
+
 /** Two foreign clients: one with all codecs, one with transactions. */
 export function clientsOf({ variables, run }: Pick<LoadStage, 'variables' | 'run'>) {
   const brokers = variables.KAFKA_BROKERS!.split(',');
-  const plain = new Producer({ clientId: 'foreign', bootstrapBrokers: brokers, retries: 3, timeout: 5_000 });
+  // Tried again by the round and not in here: its own tries ask whoever led the partition when they began, and one request that
+  // times out ends the connection, and with it whatever else waits for an answer there.
+  const plain = new Producer({
+    clientId: 'foreign',
+    bootstrapBrokers: brokers,
+    retries: 0,
+    timeout: 5_000,
+    requestTimeout: 10_000,
+  });
   const open = new Set<kafkajs.Producer>();
   let number = 0;
 

@@ -105,11 +105,8 @@ export function openWire(options: WireOptions): Wire {
     let last: unknown;
     for (const address of options.brokers) {
       const [host, port] = splitAddress(address);
-      let seed = seeds.get(address);
-      if (!seed) {
-        seed = create(host, port);
-        seeds.set(address, seed);
-      }
+      const seed = seeds.get(address) ?? create(host, port);
+      seeds.set(address, seed);
       try {
         const broker = await seed;
         await connect(broker);
@@ -167,7 +164,8 @@ export function openWire(options: WireOptions): Wire {
     },
     async close() {
       closed = true;
-      const all = [...nodes.values(), ...(await Promise.all(seeds.values()))];
+      const made = await Promise.allSettled(seeds.values());
+      const all = [...nodes.values(), ...made.flatMap((seed) => (seed.status === 'fulfilled' ? [seed.value] : []))];
       nodes.clear();
       seeds.clear();
       const disconnected = Promise.all(all.map((broker) => broker.disconnect().catch(() => undefined)));
