@@ -54,7 +54,7 @@ function seenOf(told: readonly CouponRushReport[]): Seen {
     sent: sum(({ requests }) => requests),
     failed: sum(({ failed }) => failed),
     failedTries: sum(({ problems }) => triesOf(problems)),
-    undecided: sum(({ unanswered }) => unanswered),
+    undecided: told.flatMap(({ requestIds, outcomeOf }) => requestIds.filter((id) => !outcomeOf.has(id))),
     ...(told[0]?.acceptMs === undefined ? {} : { latencyMs: told[0].acceptMs }),
   };
 }

@@ -36,7 +36,9 @@ function seenOf({ orders, placeMs, problems }: DeliveryReport): Seen {
       ({ outcome, owes }) => outcome === 'failed' || (owes !== 'either' && outcome !== owes),
     ).length,
     failedTries: triesOf(problems),
-    undecided: orders.filter(({ outcome, end }) => outcome === 'accepted' && end === undefined).length,
+    undecided: orders.flatMap(({ outcome, end, ids }) =>
+      outcome === 'accepted' && end === undefined ? ids : [],
+    ),
     sentAtMs: new Map(orders.flatMap(({ ids, sentAtMs }) => ids.map((id) => [id, sentAtMs] as const))),
     ...(placeMs === undefined ? {} : { latencyMs: placeMs }),
   };

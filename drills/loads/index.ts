@@ -32,7 +32,7 @@ export interface LoadResult {
   readonly sent: number;
   readonly failed: number;
   readonly failedTries: number;
-  readonly undecided: number;
+  readonly undecided: readonly string[];
   /** Of parts that are not timed message by message. */
   readonly latencyMs: Seen['latencyMs'];
 }
@@ -75,6 +75,7 @@ export async function startLoad(loads: Loads, stage: Omit<LoadStage, 'person'>):
   }
   const done = Promise.all(running.map((part) => part.done)).then((seen) =>
     resultOf(
+      chosen,
       seen,
       running.flatMap(({ progress }) => progress ?? []),
     ),
@@ -98,6 +99,7 @@ export async function startLoad(loads: Loads, stage: Omit<LoadStage, 'person'>):
 }
 
 function resultOf(
+  names: readonly string[],
   seen: readonly Seen[],
   followed: readonly NonNullable<RunningPart['progress']>[],
 ): LoadResult {
@@ -112,7 +114,7 @@ function resultOf(
     sent: sum((one) => one.sent),
     failed: sum((one) => one.failed),
     failedTries: sum((one) => one.failedTries),
-    undecided: sum((one) => one.undecided),
+    undecided: seen.flatMap(({ undecided = [] }, index) => undecided.map((id) => `${names[index]} ${id}`)),
     latencyMs: seen.findLast(({ latencyMs }) => latencyMs !== undefined)?.latencyMs,
   };
 }

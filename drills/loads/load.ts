@@ -36,8 +36,8 @@ export interface Seen {
   readonly failed: number;
   /** Tries that failed, also of what went well later. */
   readonly failedTries: number;
-  /** Accepted, and without an outcome when the patience was over. */
-  readonly undecided?: number;
+  /** Ids of what was accepted, and had no outcome when the patience was over. */
+  readonly undecided?: readonly string[];
   readonly latencyMs?: { readonly p50: number; readonly p99: number; readonly max: number };
 }
 

@@ -38,7 +38,9 @@ function seenOf({ asked, acceptMs, problems }: PayReport): Seen {
     failed: asked.filter(({ outcome, owes }) => outcome !== (owes === 'refused' ? 'refused' : 'accepted'))
       .length,
     failedTries: triesOf(problems),
-    undecided: asked.filter(({ outcome, end }) => outcome === 'accepted' && end === undefined).length,
+    undecided: asked.flatMap(({ outcome, end, ids }) =>
+      outcome === 'accepted' && end === undefined ? ids : [],
+    ),
     sentAtMs: new Map(asked.flatMap(({ ids, sentAtMs }) => ids.map((id) => [id, sentAtMs] as const))),
     ...(acceptMs === undefined ? {} : { latencyMs: acceptMs }),
   };

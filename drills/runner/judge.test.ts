@@ -31,7 +31,7 @@ const seen: Seen = {
     attempts: [],
     purchases: new Map([['lost-one', begin + 4_000]]),
     sentAtMs: new Map(),
-    undecided: 0,
+    undecided: [],
     stalls: [],
     curves: [],
     sent: 600,
@@ -103,6 +103,13 @@ test('what a procedure measures by itself is a target: missed when it was late o
   t.true(whole(12_000).passed);
   t.like(targetOf(whole(12_000), 'all ZooKeepers serve'), { met: true, measured: '12.0 s' });
   for (const tookMs of [45_001, undefined]) t.false(whole(tookMs).passed);
+});
+
+test('what was accepted and has not ended fails the drill, and is named', (t) => {
+  const report = judge({ ...seen, result: { ...seen.result, undecided: ['pay remittance-1'] } });
+  t.like(targetOf(report, 'accepted, and no end seen'), { measured: '1, pay remittance-1', met: false });
+  t.is(report.undecided, 1);
+  t.false(report.passed);
 });
 
 test('of ZooKeeper sessions as many may end as a drill says, and no more', (t) => {

@@ -260,6 +260,12 @@ export function judge(seen: Seen): DrillReport {
       `${result.failed} of ${result.sent}`,
       failedShare <= (expect.failedShare ?? 0),
     ),
+    target(
+      'accepted, and no end seen',
+      '0',
+      [result.undecided.length, ...result.undecided.slice(0, 3)].join(', '),
+      result.undecided.length === 0,
+    ),
     ...(expect.failedTries === undefined
       ? []
       : [
@@ -339,7 +345,7 @@ export function judge(seen: Seen): DrillReport {
     alerts,
     sent: result.sent,
     failed: result.failed,
-    undecided: result.undecided,
+    undecided: result.undecided.length,
     deadLettersOwed: seen.deadLetters.length - deadLetters.length,
     ...(cases === undefined ? {} : { cases }),
     latencyMs,
