@@ -190,6 +190,8 @@ interface Wish {
   readonly isTwice: boolean;
 }
 
+const longestWaitMs = 5_000;
+
 /** Where orders are placed and carried on. */
 function openDesk(client: Client, { riders }: People, signal: AbortSignal | undefined) {
   let accepted = 0;
@@ -243,6 +245,7 @@ function openDesk(client: Client, { riders }: People, signal: AbortSignal | unde
     const steps: Ordered['steps'][number][] = [];
     let last = 1;
     let confirmed = false;
+    let calls = 0;
     while (!isOver()) {
       const view = await see(wish.customer, orderId);
       if (view !== undefined) {
@@ -256,10 +259,12 @@ function openDesk(client: Client, { riders }: People, signal: AbortSignal | unde
           await Promise.all(next.map((act) => take(wish, orderId, act, steps)));
           memory.asked ||= steps.some(({ step }) => step === 'refund-request');
         }
-        // Riders who are busy will be so for a while.
         if (next !== 'wait' && view.state !== 'DELIVERY_FAILED') continue;
       }
-      await sleep(300);
+      // Whoever finds no rider calls less and less often: where all call each moment, that is what makes riders late.
+      const isFailed = view?.state === 'DELIVERY_FAILED';
+      if (isFailed) calls += 1;
+      await sleep(isFailed ? Math.min(300 * 2 ** calls, longestWaitMs) : 300);
     }
     return { steps, confirmed, version: last, end: undefined };
   }
