@@ -66,6 +66,15 @@ test('an answer is no doubt, whatever it says; a redirect is not followed', asyn
     t.deepEqual(await (await outside(t, status(code))).call(post), { outcome, status: code, inDoubt: false });
 });
 
+test('a gateway that got no answer leaves a doubt: it had sent the request on', async (t) => {
+  for (const code of [502, 504])
+    t.deepEqual(await (await outside(t, status(code))).call(post), {
+      outcome: '5xx',
+      status: code,
+      inDoubt: true,
+    });
+});
+
 test('no answer in time, or a connection that breaks, leaves a doubt', async (t) => {
   t.deepEqual(await (await outside(t, () => {}, { timeoutMs: 300 })).call(post), {
     outcome: 'timeout',
@@ -212,7 +221,7 @@ test('the JSON of an answer comes back where it is wanted, of a refusal too', as
     body: { code: 'UNKNOWN' },
   });
   const plain = await outside(t, json(502, '<html>bad gateway</html>'));
-  t.deepEqual(await plain.call(get), { outcome: '5xx', status: 502, inDoubt: false });
+  t.deepEqual(await plain.call(get), { outcome: '5xx', status: 502, inDoubt: true });
 });
 
 test('a success that cannot be read is no success: nobody knows what was done', async (t) => {

@@ -33,7 +33,7 @@ export interface Answer {
   readonly outcome: Outcome;
   /** HTTP status; null when there was no answer. */
   readonly status: number | null;
-  /** True when a request may have reached the other side and no answer came back. */
+  /** True when a request may have reached the other side and no answer of its own came back. */
   readonly inDoubt: boolean;
   /** JSON of the answer, where it was wanted and could be read; of any status. Nobody has looked at its fields. */
   readonly body?: unknown;
@@ -92,6 +92,9 @@ const retryShare = 0.1;
 const retriesAtOnce = 10;
 const utf8 = new TextDecoder('utf-8', { fatal: true });
 const mostBodyBytes = 65_536;
+
+/** Of a gateway on the way: it has sent the request on, and got no answer, or none in time. */
+const lostBehindGateway = new Set([502, 504]);
 
 /** Failures of which it is certain that the request was not sent. */
 const notSent = new Set([
@@ -225,7 +228,11 @@ async function answerTo(
       signal,
       ...(body === undefined ? {} : { body }),
     });
-    const answer = { outcome: outcomeOfStatus(statusCode), status: statusCode, inDoubt: false };
+    const answer = {
+      outcome: outcomeOfStatus(statusCode),
+      status: statusCode,
+      inDoubt: lostBehindGateway.has(statusCode),
+    };
     if (!wantsBody) {
       // The status says it all; the rest is read only so that the connection can be used again.
       await rest.dump({ limit: mostBodyBytes }).catch(() => undefined);
