@@ -393,7 +393,7 @@ function processOf({ name, processes }: Environment, worker: string): string {
   const found = processes.list.find(({ workers }) => workers.includes(worker));
   if (found === undefined)
     throw new MusterError('MUSTER_PLACEMENT_UNKNOWN', `environment ${name} runs no worker ${worker}`);
-  return found.replicas === 1 ? found.name : `${found.name}-1`;
+  return found.name;
 }
 
 /** A topic of one partition with a group of the same name; both go when the stage is tidied. */
