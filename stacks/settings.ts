@@ -25,6 +25,11 @@ export interface Settings<Name extends string = string> {
   readonly image: (name: Name) => ImageReference | undefined;
   readonly dashboards: readonly RenderedFile[];
   readonly rules: readonly RenderedFile[];
+  /**
+   * Whether terraform may replace this broker, ZooKeeper or volume, or take it away. It would do that to all nodes at once, which is
+   * an outage: `./muster up` goes node by node, and by hand it is those that MUSTER_REPLACE names.
+   */
+  readonly mayReplace: (alias: string) => boolean;
 }
 
 function coded(code: string, message: string): Error {
@@ -46,7 +51,7 @@ type ImageRef<Name extends string> = (name: Name, source: 'registry' | 'build') 
 
 /**
  * Settings from the process environment (`./muster env` prints it): MUSTER_ENV, MUSTER_IMAGES, MUSTER_LOCAL_IMAGES,
- * MUSTER_STATE_DIRECTORY, MUSTER_SECRETS_FILE. `buildDirectory` is where `./muster render` wrote.
+ * MUSTER_STATE_DIRECTORY, MUSTER_SECRETS_FILE; MUSTER_REPLACE is for those who go by hand. `buildDirectory` is where `./muster render` wrote.
  * Throws MUSTER_ENV_UNKNOWN, MUSTER_IMAGES_UNKNOWN, MUSTER_STATE_DIRECTORY_MISSING, MUSTER_SECRETS_*, MUSTER_RENDER_FIRST.
  */
 export function readSettings<Name extends string>(
@@ -64,7 +69,9 @@ export function readSettings<Name extends string>(
       'MUSTER_STATE_DIRECTORY_MISSING',
       'MUSTER_STATE_DIRECTORY is not set to an absolute path; run: eval "$(./muster env)"',
     );
-  const present = new Set((variables.MUSTER_LOCAL_IMAGES ?? '').split(',').map((name) => name.trim()));
+  const listed = (names = '') => new Set(names.split(',').map((name) => name.trim()));
+  const present = listed(variables.MUSTER_LOCAL_IMAGES);
+  const replaced = listed(variables.MUSTER_REPLACE);
   return {
     environment,
     secrets: readSecrets(variables.MUSTER_SECRETS_FILE),
@@ -76,6 +83,7 @@ export function readSettings<Name extends string>(
       const other = imageRef(name, 'registry');
       return other !== undefined && present.has(other.name) ? { name: other.name, local: true } : undefined;
     },
+    mayReplace: (alias) => replaced.has(alias) || replaced.has('all'),
     dashboards: rendered(join(buildDirectory, environment.name, 'grafana/dashboards'), '.json'),
     rules: rendered(join(buildDirectory, environment.name, 'prometheus/rules'), '.yml'),
   };

@@ -47,6 +47,7 @@ interface DockerContainer {
   lifecycle?: {
     postcondition?: { condition: string; error_message: string }[];
     ignore_changes?: string[];
+    prevent_destroy?: boolean;
   };
 }
 
@@ -70,6 +71,7 @@ function settingsOf(
     image: (name) => imageRef(name, source),
     dashboards: [{ name: 'overview.json', text: '{"title":"${not_terraform}"}' }],
     rules: [{ name: 'watchdog.yml', text: 'groups: []' }],
+    mayReplace: () => true,
   };
 }
 
@@ -121,6 +123,24 @@ test('every container has limits, a stop grace, log rotation, ulimits and labels
       );
     }
   }
+});
+
+test('by hand terraform takes no broker, no ZooKeeper and no volume away, but those that are named; the rest may go', async (t) => {
+  const held = async (mayReplace: (alias: string) => boolean) =>
+    [...(await synthesise({ ...settingsOf(dev), mayReplace })).values()]
+      .flatMap(({ resource }) => Object.values(resource).flatMap((all) => Object.values(all)))
+      .map((one) => one as Pick<DockerContainer, 'name' | 'lifecycle'>)
+      .filter(({ lifecycle }) => lifecycle?.prevent_destroy === true)
+      .map(({ name }) => name.replace('muster-dev-', ''));
+  const all = await held(() => false);
+  for (const name of ['kafka-1', 'kafka-2', 'kafka-3', 'zookeeper-1', 'zookeeper-2', 'zookeeper-3', 'mysql-data'])
+    t.true(all.includes(name), name);
+  t.true(all.every((name) => /^(kafka|zookeeper)-\d$|-data$|-state$/.test(name)), all.join());
+  t.deepEqual(
+    await held((alias) => alias === 'kafka-2'),
+    all.filter((alias) => alias !== 'kafka-2'),
+  );
+  t.deepEqual(await held(() => true), []);
 });
 
 test('dev and ci listen on loopback only', async (t) => {

@@ -43,7 +43,8 @@ export async function synthesise(
   await chmod(out, 0o700);
   const result = await run(process.execPath, ['tools/cdktf-app.ts'], {
     cwd: checkout,
-    env: { ...variables, CDKTF_OUTDIR: out, NODE_NO_WARNINGS: '1' },
+    // What is applied here is rolled (rolling.ts).
+    env: { ...variables, CDKTF_OUTDIR: out, MUSTER_REPLACE: 'all', NODE_NO_WARNINGS: '1' },
     signal,
   });
   throwIfInterrupted(signal);

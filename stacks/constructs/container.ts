@@ -113,6 +113,7 @@ export class Volume extends Construct {
         'muster.environment': stack.environment.name,
         'muster.component': props.component,
       }),
+      lifecycle: { preventDestroy: !stack.settings.mayReplace(props.name) },
     });
   }
 }
@@ -187,6 +188,8 @@ export interface ContainerProps extends CommonProps {
   readonly waitMs?: number;
   readonly ports?: Readonly<Record<string, PlacedPort>>;
   readonly openFiles?: number;
+  /** One of those that must not go together: terraform refuses a plan that takes it away, unless the settings allow that. */
+  readonly goesAlone?: true;
 }
 
 function coded(code: string, message: string): Error {
@@ -287,7 +290,10 @@ export class Container extends Construct {
         ...(health === undefined ? {} : { 'muster.healthcheck': contentHash(health) }),
         'muster.ports': contentHash(ports),
       }),
-      lifecycle: { ignoreChanges: ['ports'] },
+      lifecycle: {
+        ignoreChanges: ['ports'],
+        preventDestroy: props.goesAlone === true && !stack.settings.mayReplace(props.alias),
+      },
       restart: 'unless-stopped',
       mustRun: true,
       destroyGraceSeconds: props.stopGraceSeconds,

@@ -58,6 +58,7 @@ export class KafkaCluster extends Construct {
         ports: placement.ports,
         // Three files a segment: on a machine of its own room for thousands of partitions.
         ...(spansHosts(environment) ? { openFiles: 100_000 } : {}),
+        goesAlone: true,
         // Time to hand over its leaders and to close its logs.
         stopGraceSeconds: 60,
         // bash is in both images, since Kafka's scripts need it. The port opens after the broker has registered.

@@ -60,6 +60,7 @@ export class ZooKeeperEnsemble extends Construct {
           },
           volumes: [{ volume, path: paths.zookeeperData }],
           ports: placement.ports,
+          goesAlone: true,
           stopGraceSeconds: 20,
           health: checkedBy('/bin/bash', '-c', sessionCheck(placement.ports.client!.container)),
           ...(first === undefined ? {} : { waitMs: 120_000 }),
