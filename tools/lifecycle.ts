@@ -14,6 +14,7 @@ import {
 import { enrichedFlows, hasTraffic, readiness } from '../environment/health.ts';
 import { interrupted, pause, throwIfInterrupted } from '../environment/interruption.ts';
 import { withLock } from '../environment/lock.ts';
+import { claim, markOf, refuseForeign } from '../environment/owner.ts';
 import { stateDirectory } from '../environment/paths.ts';
 import { ensureSecrets } from '../environment/secrets.ts';
 import { cdktfVariables, secretsFile } from '../environment/variables.ts';
@@ -65,6 +66,8 @@ interface UpContext {
 
 export interface UpOptions {
   readonly images: ImageSource | undefined;
+  /** Also what another state folder has deployed. */
+  readonly takesOver: boolean;
   readonly signal: AbortSignal;
 }
 
@@ -164,6 +167,8 @@ export async function bringUp(environment: Environment, options: UpOptions): Pro
         );
         context.engineStarted = context.engine.started;
         process.env.DOCKER_HOST = context.engine.dockerHost;
+        await refuseOthers(environment, options.takesOver);
+        await claim(environment);
         task.title = `Engine ${context.engine.version}${context.engine.started ? ' (started now)' : ''}, terraform ${version}`;
       },
     },
@@ -314,6 +319,25 @@ async function ensureInbox(environment: Environment): Promise<void> {
   }
 }
 
+/** Throws MUSTER_FOREIGN_ENVIRONMENT where another state folder has deployed. */
+async function refuseOthers(environment: Environment, takesOver: boolean): Promise<void> {
+  const files = stackNames.map((stack) => stateFileOf(environment, `${environment.name}-${stack}`));
+  // A file that is damaged is of a deployment of ours.
+  const known = await Promise.all(
+    files.map((file) =>
+      resourcesInState(file).then(
+        ({ length }) => length,
+        () => 1,
+      ),
+    ),
+  );
+  await refuseForeign(environment, {
+    containers: await containersOf(environment),
+    known: known.reduce((sum, count) => sum + count, 0),
+    takesOver,
+  });
+}
+
 /** Containers and networks of ours that no state file knows: a run that was killed made them. Returns how many went. */
 async function removeOrphans(environment: Environment): Promise<number> {
   const known = new Set<string>();
@@ -420,6 +444,8 @@ async function waitUntilHealthy(
 
 export interface DownOptions {
   readonly volumes: boolean;
+  /** Also what another state folder has deployed. */
+  readonly takesOver: boolean;
   /** Also the log inbox with what lies in it (only for environments that tests made). */
   readonly inbox?: boolean;
   readonly signal: AbortSignal;
@@ -439,6 +465,7 @@ export async function takeDown(
       'MUSTER_ENGINE_DOWN',
       `The Docker engine does not run or cannot be reached, so nothing of ${environment.name} runs; its containers and volumes can be removed only when the engine is there. Start it, then run this again.`,
     );
+  await refuseOthers(environment, options.takesOver);
   const kept: string[] = [];
   const problems: string[] = [];
   const list = taskList([
@@ -479,7 +506,8 @@ export async function takeDown(
         let count = 0;
         for (const leftovers of await leftoversOf(environment)) {
           const doomed = { ...leftovers, volumes: volumes ? leftovers.volumes : [] };
-          if (!volumes) kept.push(...leftovers.volumes.map((name) => `volume ${name}`));
+          const data = leftovers.volumes.filter((name) => name !== markOf(environment));
+          if (!volumes) kept.push(...data.map((name) => `volume ${name}`));
           count += doomed.containers.length + doomed.networks.length + doomed.volumes.length;
           await remove(doomed);
         }

@@ -6,7 +6,7 @@ import { say } from '../terminal.ts';
 import { addVerb } from '../verb.ts';
 
 export function addDown(program: Command): void {
-  addVerb<{ volumes?: boolean; yes?: boolean }>(program, {
+  addVerb<{ volumes?: boolean; yes?: boolean; takeOver?: boolean }>(program, {
     usage: 'down',
     description: 'take an environment down, also a half-finished one; data stays unless --volumes',
     examples: [
@@ -17,7 +17,8 @@ export function addDown(program: Command): void {
     configure: (command) =>
       command
         .option('--volumes', 'also remove volumes, secrets and state')
-        .option('--yes', 'go ahead with an environment on other hosts'),
+        .option('--yes', 'go ahead with an environment on other hosts')
+        .option('--take-over', 'also what another state folder has deployed'),
     async run({ environment, signal }, options) {
       if (spansHosts(environment) && options.yes !== true)
         throw new MusterError(
@@ -26,7 +27,11 @@ export function addDown(program: Command): void {
         );
       const { alone, takeDown } = await import('../lifecycle.ts');
       const { kept, problems } = await alone(environment, signal, () =>
-        takeDown(environment, { volumes: options.volumes === true, signal }),
+        takeDown(environment, {
+          volumes: options.volumes === true,
+          takesOver: options.takeOver === true,
+          signal,
+        }),
       );
       for (const problem of problems) say(`terraform could not remove it all, so labels did: ${problem}`);
       say(`\nEnvironment ${environment.name} is down.`);

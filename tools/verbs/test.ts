@@ -85,7 +85,7 @@ async function deployed(score: Score, suite: Suite, context: VerbContext, option
   try {
     const up = await check(score, 'environment ci comes up', async () => {
       try {
-        await lifecycle.bringUp(environment, { images: context.images, signal });
+        await lifecycle.bringUp(environment, { images: context.images, takesOver: false, signal });
         return undefined;
       } catch (error) {
         if (signal.aborted) throw error;
@@ -115,7 +115,7 @@ async function deployed(score: Score, suite: Suite, context: VerbContext, option
     if (!(await docker.engineAnswers())) return undefined;
     try {
       const unstoppable = new AbortController().signal;
-      await lifecycle.takeDown(of, { volumes: true, inbox: true, signal: unstoppable });
+      await lifecycle.takeDown(of, { volumes: true, inbox: true, takesOver: false, signal: unstoppable });
       const left = (await docker.leftoversOf(of)).flatMap(({ containers, networks, volumes }) => [
         ...containers,
         ...networks,

@@ -6,7 +6,7 @@ import { say } from '../terminal.ts';
 import { addVerb } from '../verb.ts';
 
 export function addUp(program: Command): void {
-  addVerb<{ yes?: boolean }>(program, {
+  addVerb<{ yes?: boolean; takeOver?: boolean }>(program, {
     usage: 'up',
     description: 'bring an environment up (engine, images, secrets, all stacks) and wait until it works',
     examples: [
@@ -15,7 +15,13 @@ export function addUp(program: Command): void {
       ['--env prod up --yes', 'onto the Docker hosts that catalog/environments.ts names'],
     ],
     exits: ['failed', 'unavailable', 'config'],
-    configure: (command) => command.option('--yes', 'go ahead with an environment on other hosts'),
+    configure: (command) =>
+      command
+        .option('--yes', 'go ahead with an environment on other hosts')
+        .option(
+          '--take-over',
+          'also where another state folder has deployed: its containers go, volumes stay',
+        ),
     async run({ environment, images, signal }, options) {
       const startedAt = performance.now();
       const places = Object.entries(environment.hosts);
@@ -32,7 +38,9 @@ export function addUp(program: Command): void {
       }
       const { alone, bringUp } = await import('../lifecycle.ts');
       const { whereToLook } = await import('../where.ts');
-      const result = await alone(environment, signal, () => bringUp(environment, { images, signal }));
+      const result = await alone(environment, signal, () =>
+        bringUp(environment, { images, takesOver: options.takeOver === true, signal }),
+      );
       const seconds = Math.round((performance.now() - startedAt) / 1000);
       say(`\n${whereToLook(environment, result, seconds)}`);
       return undefined;

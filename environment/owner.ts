@@ -1,0 +1,115 @@
+/**
+ * Whose environment is it? Who deploys knows what is theirs from their own state folder, and removes what else has the environment's
+ * labels: the leftovers of a run that was cut off. From another folder (another user, sudo, another machine) all of it would
+ * look like that. So an empty volume in each engine names the folder that deployed there.
+ */
+import { randomUUID } from 'node:crypto';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { hostname } from 'node:os';
+import { join } from 'node:path';
+import type { Environment } from '../catalog/environments.ts';
+import { MusterError } from '../workers/base/errors.ts';
+import { run } from './children.ts';
+import { type Container, docker, dockerArgs, enginesOf, environmentLabel, type OnHost } from './docker.ts';
+import { stateDirectory } from './paths.ts';
+
+const ownerLabel = 'muster.owner';
+const folderLabel = 'muster.state';
+
+/** Name of the volume that is the mark. Like all of an environment's it goes by `down --volumes`. */
+export const markOf = ({ prefix }: Environment): string => `${prefix}-owner`;
+
+export interface Mark {
+  /** Of a state folder. */
+  readonly owner: string;
+  /** Where it was, for people. */
+  readonly folder: string;
+}
+
+/** The mark of a state folder, which gets one when it has none. */
+async function ownMark(folder: string): Promise<Mark> {
+  const file = join(folder, 'owner');
+  await mkdir(folder, { recursive: true, mode: 0o700 });
+  // Two at once: the first one's counts.
+  await writeFile(file, randomUUID(), { flag: 'wx', mode: 0o600 }).catch((error: { code?: string }) => {
+    if (error.code !== 'EEXIST') throw error;
+  });
+  return { owner: (await readFile(file, 'utf8')).trim(), folder: `${folder} on ${hostname()}` };
+}
+
+/**
+ * Whether somebody else's environment would be touched. A mark of others counts as long as containers are there: after `down`
+ * anybody may go on with the volumes. Without a mark (it was deployed before there were marks) containers are ours when our
+ * state knows resources.
+ */
+export function isForeign(seen: {
+  readonly mark: Mark | undefined;
+  readonly own: Mark;
+  readonly containers: number;
+  readonly known: number;
+}): boolean {
+  if (seen.containers === 0) return false;
+  return seen.mark === undefined ? seen.known === 0 : seen.mark.owner !== seen.own.owner;
+}
+
+/**
+ * Refuses to go on where another state folder has deployed, unless it is taken over. Throws MUSTER_FOREIGN_ENVIRONMENT.
+ * @param known how many resources our own state knows
+ */
+export async function refuseForeign(
+  environment: Environment,
+  found: {
+    readonly containers: readonly Container[];
+    readonly known: number;
+    readonly takesOver: boolean;
+    readonly folder?: string;
+  },
+): Promise<void> {
+  const own = await ownMark(found.folder ?? stateDirectory(environment.name));
+  for (const engine of enginesOf(environment)) {
+    const mark = await markIn(engine, environment);
+    const containers = found.containers.filter(({ dockerUri }) => dockerUri === engine.dockerUri).length;
+    if (found.takesOver || !isForeign({ mark, own, containers, known: found.known })) continue;
+    const whose = mark === undefined ? 'another state folder' : `the state folder ${mark.folder}`;
+    throw new MusterError(
+      'MUSTER_FOREIGN_ENVIRONMENT',
+      `Environment ${environment.name} was deployed from ${whose}, and ${own.folder} knows nothing of what runs: it would be removed. Nothing was touched. Go on from there (same user, same XDG_STATE_HOME), or say --take-over: its containers go, volumes stay.`,
+    );
+  }
+}
+
+/** Marks the environment as ours. What was there before is to be looked at by `refuseForeign`. */
+export async function claim(
+  environment: Environment,
+  folder = stateDirectory(environment.name),
+): Promise<void> {
+  const own = await ownMark(folder);
+  const name = markOf(environment);
+  for (const engine of enginesOf(environment)) {
+    const mark = await markIn(engine, environment);
+    if (mark?.owner === own.owner) continue;
+    if (mark !== undefined) await docker(dockerArgs(engine, ['volume', 'rm', '--force', name]));
+    const labels = {
+      [environmentLabel]: environment.name,
+      [ownerLabel]: own.owner,
+      [folderLabel]: own.folder,
+    };
+    const labelled = Object.entries(labels).flatMap(([label, value]) => ['--label', `${label}=${value}`]);
+    await docker(dockerArgs(engine, ['volume', 'create', ...labelled, name]));
+    // The engine keeps the first of two that come at once.
+    const now = await markIn(engine, environment);
+    if (now?.owner !== own.owner)
+      throw new MusterError(
+        'MUSTER_FOREIGN_ENVIRONMENT',
+        `Environment ${environment.name} is being deployed from the state folder ${now?.folder ?? '?'} just now. Nothing was touched.`,
+      );
+  }
+}
+
+async function markIn(engine: OnHost, environment: Environment): Promise<Mark | undefined> {
+  const args = ['volume', 'inspect', '--format', '{{json .Labels}}', markOf(environment)];
+  const { exitCode, stdout } = await run('docker', dockerArgs(engine, args));
+  if (exitCode !== 0) return undefined;
+  const labels = (JSON.parse(stdout) ?? {}) as Readonly<Record<string, string>>;
+  return { owner: labels[ownerLabel] ?? '', folder: labels[folderLabel] ?? '?' };
+}
