@@ -1,5 +1,6 @@
 import { execFile } from 'node:child_process';
 import { readdirSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import test from 'ava';
@@ -70,6 +71,13 @@ test('what is not understood ends with 64, in words and without a stack', async 
     t.is(code, 64, args.join(' '));
     t.notRegex(stderr, /\n +at /, args.join(' '));
   }
+});
+
+test('it says which version it is', async (t) => {
+  const { version } = JSON.parse(await readFile(join(checkout, 'package.json'), 'utf8')) as {
+    version: string;
+  };
+  t.deepEqual(await muster('--version'), { code: 0, stdout: `${version}\n`, stderr: '' });
 });
 
 test('an environment on other hosts is not touched without --yes', async (t) => {

@@ -1,10 +1,12 @@
 /** The code behind ./muster: verbs and global options. */
+import { readFileSync } from 'node:fs';
 import { Command, Option } from 'commander';
 import { environments } from '../catalog/environments.ts';
 import { describeExits, type Exit, exitCodes } from './exit-codes.ts';
 import { runCommandLine } from './verb.ts';
 import { addBench } from './verbs/bench.ts';
 import { addCapacity } from './verbs/capacity.ts';
+import { addCompletion } from './verbs/completion.ts';
 import { addDashboards } from './verbs/dashboards.ts';
 import { addDlq } from './verbs/dlq.ts';
 import { addDown } from './verbs/down.ts';
@@ -26,8 +28,13 @@ import { addTrace } from './verbs/trace.ts';
 import { addTraffic } from './verbs/traffic.ts';
 import { addUp } from './verbs/up.ts';
 
+const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
+  version: string;
+};
+
 const program = new Command('./muster')
   .description('A Kafka message platform that proves its own promises.')
+  .version(version, '--version', 'print the version')
   .addOption(new Option('--env <name>', 'environment').choices(Object.keys(environments)).default('dev'))
   .addOption(
     new Option(
@@ -66,6 +73,7 @@ for (const add of [
   addSimulate,
   addBench,
   addCapacity,
+  addCompletion,
 ])
   add(program);
 
