@@ -87,6 +87,12 @@ test('the page and all that it is made of is served, and nothing else runs in it
   t.true(seen.has('/console/pay.js') && seen.has('/console/modules/preact-hooks.js'));
 });
 
+test('the address alone leads to the page', async (t) => {
+  const answer = await fetch(await serve(t), { redirect: 'manual' });
+  t.is(answer.status, 302);
+  t.is(answer.headers.get('location'), '/console');
+});
+
 test('without my-pay there is neither a tab for it nor a way to it', async (t) => {
   const url = await serve(t);
   t.like(await (await fetch(`${url}/console/settings`)).json(), { hasPay: false });

@@ -35,6 +35,8 @@ export const worker: Worker<typeof config> = {
   async start({ config, http }) {
     const { CONSOLE_PAY_URL: payUrl, CONSOLE_BANKS_URL: banksUrl } = config;
     await registerPage(http);
+    // Who types the address alone wants to see something.
+    http.get('/', hidden, (_request, reply) => reply.redirect('/console'));
     http.get('/console/settings', hidden, () => ({
       environment: config.MUSTER_ENV,
       jaegerUrl: config.CONSOLE_JAEGER_URL,
