@@ -1,7 +1,7 @@
 /** What a service of ours said to a saga: an answer, a refusal that is one for good, or nothing that could be acted on. */
-import { Type } from 'typebox';
+import { type Static, Type } from 'typebox';
 import { Compile } from 'typebox/compile';
-import type { Answer } from './outgoing.ts';
+import type { Answer, Outgoing } from './outgoing.ts';
 
 export type Said<T> =
   | { readonly kind: 'OK'; readonly body: T }
@@ -31,4 +31,24 @@ export function saidOf<T>(
     return { kind: 'REFUSED', reason: body.error.code.replace('MUSTER_', '') };
   if (outcome === 'breaker' || (outcome === 'network' && !inDoubt)) return { kind: 'AWAY' };
   return { kind: 'UNCLEAR' };
+}
+
+/** Codes of refusals, of words without MUSTER_. */
+export const codesOf = (...words: readonly string[]): ReadonlySet<string> =>
+  new Set(words.map((word) => `MUSTER_${word}`));
+
+const found = Type.Object({
+  state: Type.String(),
+  reason: Type.Optional(Type.String({ pattern: '^[A-Z0-9_]{1,60}$' })),
+  amount: Type.Object({ amountMinor: Type.Integer(), currency: Type.String() }),
+});
+const isFound = Compile(found);
+/** How something that a service was asked for stands. */
+export type FoundThere = Static<typeof found>;
+
+/** Asks a service how what it has accepted stands; a refusal ends nothing. */
+export async function findThere(service: Outgoing, path: string, id: string): Promise<Said<FoundThere>> {
+  const template = `${path}/{id}`;
+  const answer = await service.call({ method: 'GET', path: `${path}/${id}`, template, wantsBody: true });
+  return saidOf(answer, (body): body is FoundThere => isFound.Check(body), codesOf());
 }

@@ -5,33 +5,24 @@ import { type Static, Type } from 'typebox';
 import { Compile } from 'typebox/compile';
 import { uuidPattern } from '../../catalog/events/uuid.ts';
 import { createOutgoing } from '../http/outgoing.ts';
-import { saidOf } from '../http/said.ts';
+import { codesOf, type FoundThere, findThere, saidOf } from '../http/said.ts';
 import type { Recharge, RechargeWord } from './recharge.ts';
 
 const accepted = Type.Object({
   firmbankingId: Type.String({ pattern: uuidPattern }),
 });
 const isAccepted = Compile(accepted);
-const state = Type.Object({
-  state: Type.String(),
-  reason: Type.Optional(Type.String({ pattern: '^[A-Z0-9_]{1,60}$' })),
-  amount: Type.Object({ amountMinor: Type.Integer(), currency: Type.String() }),
-});
-const isState = Compile(state);
-
 /** Of banking: for good, under the same key. */
-const refusals = new Set([
-  'MUSTER_AMOUNT_INVALID',
-  'MUSTER_BANK_ACCOUNT_CLOSED',
-  'MUSTER_BANK_ACCOUNT_PAYEE',
-  'MUSTER_BANK_ACCOUNT_UNKNOWN',
-  'MUSTER_CONTRACT_INVALID',
-  'MUSTER_CORPORATE_ACCOUNT_MISSING',
-  'MUSTER_CURRENCIES_DIFFER',
-  'MUSTER_LIMIT_CALL',
-  'MUSTER_LIMIT_DAY',
-  'MUSTER_SAME_ACCOUNT',
-]);
+const refusals = codesOf(
+  ...[
+    'AMOUNT_INVALID',
+    'BANK_ACCOUNT_CLOSED',
+    'BANK_ACCOUNT_PAYEE',
+    'BANK_ACCOUNT_UNKNOWN',
+    'CONTRACT_INVALID',
+  ],
+  ...['CORPORATE_ACCOUNT_MISSING', 'CURRENCIES_DIFFER', 'LIMIT_CALL', 'LIMIT_DAY', 'SAME_ACCOUNT'],
+);
 
 export type Firmbankings = ReturnType<typeof askBanking>;
 
@@ -74,29 +65,14 @@ export function askBanking(options: {
 
     /** Asks what has become of it. */
     async find({ firmbankingId }: Recharge): Promise<RechargeWord> {
-      const answer = await banking.call({
-        method: 'GET',
-        path: `/pay/banking/firmbankings/${firmbankingId}`,
-        template: '/pay/banking/firmbankings/{firmbankingId}',
-        wantsBody: true,
-      });
-      const said = saidOf(answer, (body): body is Static<typeof state> => isState.Check(body), new Set());
-      if (said.kind !== 'OK') return said;
-      return wordOf(said.body);
+      const said = await findThere(banking, '/pay/banking/firmbankings', firmbankingId!);
+      return said.kind === 'OK' ? wordOf(said.body) : said;
     },
   };
 }
 
 /** What the state of a firm banking means to its recharge. */
-export function wordOf({
-  state: now,
-  reason,
-  amount,
-}: {
-  readonly state: string;
-  readonly reason?: string | undefined;
-  readonly amount: { readonly amountMinor: number; readonly currency: string };
-}): RechargeWord {
+export function wordOf({ state: now, reason, amount }: FoundThere): RechargeWord {
   if (now === 'EXECUTED') return { kind: 'EXECUTED', ...amount };
   if (now === 'REJECTED') return { kind: 'REJECTED', reason: reason ?? 'BANK_GAVE_NO_REASON' };
   return { kind: 'OPEN', reason };

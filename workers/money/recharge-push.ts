@@ -9,14 +9,13 @@ import { eventReader } from '../kafka/event-reader.ts';
 import type { IncomingRecord } from '../kafka/kafka.ts';
 import { lettersOf } from '../platform/outcome-pusher.ts';
 import type { Callers } from './callers.ts';
-import type { FoundRecharge, RechargeStore } from './recharges.ts';
+import { decided } from './events.ts';
+import type { RechargeStore } from './recharges.ts';
 
 const readDecided = eventReader(rechargeDecided, 'MUSTER_EVENT_INVALID');
 const table = { table: 'recharge', id: 'recharge_id', address: 'account_id' };
 
-type Outcome = Pick<RechargeDecided, 'rechargeId' | 'state' | 'reason' | 'transferId' | 'amount'>;
-
-const letterOf = ({ rechargeId, state, reason, transferId, amount }: Outcome): Letter => ({
+const letterOf = ({ rechargeId, state, reason, transferId, amount }: RechargeDecided): Letter => ({
   type: 'recharge-outcome',
   id: rechargeId,
   data: {
@@ -33,18 +32,6 @@ export function readRechargeLetter(record: Pick<IncomingRecord, 'value'>) {
   const told = readDecided(record);
   return { address: told.member, letter: letterOf(told) };
 }
-
-const foundLetter = ({ one }: FoundRecharge): Letter => {
-  const { rechargeId, reason, transferId, amountMinor, currency } = one;
-  const state = one.state as 'DONE' | 'FAILED';
-  return letterOf({
-    rechargeId,
-    state,
-    ...(reason === undefined ? {} : { reason }),
-    ...(transferId === undefined ? {} : { transferId }),
-    amount: { amountMinor, currency },
-  });
-};
 
 export interface RechargeStreamsOptions extends StreamLimits {
   database(): Promise<Kysely<unknown>>;
@@ -64,6 +51,8 @@ export function registerRechargeStreams(http: FastifyInstance, options: Recharge
     type: 'recharge-outcome',
     fields: '{rechargeId, state, reason?, transferId?, amount}',
     addressOf: (request, named) => callers.actingFor(request, named, 'memberId'),
-    ...lettersOf(database, table, async (ids) => (await recharges.findAll(ids)).map(foundLetter)),
+    ...lettersOf(database, table, async (ids) =>
+      (await recharges.findAll(ids)).map(({ one, decidedAtMs }) => letterOf(decided(one, decidedAtMs!))),
+    ),
   });
 }

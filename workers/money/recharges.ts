@@ -1,13 +1,9 @@
 /** Recharges as sagas in their table: how they begin, how what the bank has taken is booked, and what people ask of them. */
 import { propagation, ROOT_CONTEXT, trace } from '@opentelemetry/api';
 import { sql, type Transaction } from 'kysely';
-import type { RechargeDecided } from '../../catalog/events/money.ts';
 import { groups } from '../../catalog/groups.ts';
-import { topics } from '../../catalog/topics.ts';
 import { uuidV7 } from '../base/ids.ts';
 import { type Refused, refuse } from '../base/refusal.ts';
-import type { OutgoingRecord } from '../kafka/kafka.ts';
-import { eventRecord } from '../kafka/records.ts';
 import {
   type Page,
   type SagaStoreOptions,
@@ -28,6 +24,7 @@ import {
   sagas,
 } from '../platform/sagas.ts';
 import type { OnceCall } from '../store/once.ts';
+import { decidedRecord } from './events.ts';
 import { type Account, type AccountState, decide } from './ledger.ts';
 import type { LedgerRows } from './postings.ts';
 import {
@@ -221,29 +218,5 @@ async function decideAll(
     if (!done.ok)
       return { next: { ...answers[index]!.row.one, reason: 'BOOKING_REFUSED' }, againInMs: bookAgainMs };
     return { ...change, next: { ...change.next, transferId: done.id } };
-  });
-}
-
-/** `traceparent`: of the work that ended it. */
-function decidedRecord(one: Recharge, decidedAtMs: number, traceparent: string | undefined): OutgoingRecord {
-  const { name, event } = topics.rechargeEvents;
-  return eventRecord({
-    topic: name,
-    key: `member:${one.account}`,
-    type: event.type,
-    source: '/muster/money',
-    id: `${one.rechargeId}-decided`,
-    subject: one.rechargeId,
-    timeMs: decidedAtMs,
-    ...(traceparent === undefined ? {} : { traceparent }),
-    data: {
-      rechargeId: one.rechargeId,
-      member: one.account,
-      state: one.state as 'DONE' | 'FAILED',
-      ...(one.reason === undefined ? {} : { reason: one.reason }),
-      ...(one.transferId === undefined ? {} : { transferId: one.transferId }),
-      amount: { amountMinor: one.amountMinor, currency: one.currency },
-      decidedAt: new Date(decidedAtMs).toISOString(),
-    } satisfies RechargeDecided,
   });
 }

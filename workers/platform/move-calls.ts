@@ -5,7 +5,7 @@ import { type Static, Type } from 'typebox';
 import { Compile } from 'typebox/compile';
 import { uuidPattern } from '../../catalog/events/uuid.ts';
 import { createOutgoing, type Outgoing } from '../http/outgoing.ts';
-import { type Said, saidOf } from '../http/said.ts';
+import { codesOf, type FoundThere, findThere, type Said, saidOf } from '../http/said.ts';
 import { keyOf, type Move, type OpenState, type Word } from './move.ts';
 
 const uuid = Type.Optional(Type.String({ pattern: uuidPattern }));
@@ -13,12 +13,6 @@ const made = Type.Object({ transferId: uuid, holdId: uuid, rechargeId: uuid, fir
 type Made = Static<typeof made>;
 const isMade = Compile(made);
 const amount = Type.Object({ amountMinor: Type.Integer(), currency: Type.String() });
-const state = Type.Object({
-  state: Type.String(),
-  reason: Type.Optional(Type.String({ pattern: '^[A-Z0-9_]{1,60}$' })),
-  amount,
-});
-const isState = Compile(state);
 const account = Type.Object({ available: amount });
 const isAccount = Compile(account);
 
@@ -29,7 +23,6 @@ const ofPayouts = [
   ...['AMOUNT_INVALID', 'BANK_ACCOUNT_CLOSED', 'BANK_ACCOUNT_UNKNOWN', 'CONTRACT_INVALID'],
   ...['CORPORATE_ACCOUNT_MISSING', 'CURRENCIES_DIFFER', 'LIMIT_CALL', 'LIMIT_DAY', 'SAME_ACCOUNT'],
 ];
-const refusals = (words: readonly string[]) => new Set(words.map((word) => `MUSTER_${word}`));
 
 interface Making {
   readonly of: 'money' | 'banking';
@@ -52,7 +45,7 @@ const makings: Readonly<Record<Exclude<OpenState, 'RECHARGING' | 'PAYING_OUT'>, 
     of: 'money',
     path: '/pay/money/recharges',
     body: { memberId: sender, accountId: rechargeFrom, amount: { amountMinor: rechargeMinor, currency } },
-    refusals: refusals(ofAccounts),
+    refusals: codesOf(...ofAccounts),
     id: 'rechargeId',
   }),
   PAYOUT: ({ sender, to, amountMinor, currency }) => ({
@@ -63,7 +56,7 @@ const makings: Readonly<Record<Exclude<OpenState, 'RECHARGING' | 'PAYING_OUT'>, 
       owner: sender,
       amount: { amountMinor, currency },
     },
-    refusals: refusals(ofPayouts),
+    refusals: codesOf(...ofPayouts),
     id: 'firmbankingId',
   }),
   POST: ({ holdId }) => ending(holdId!, 'post', 'transferId'),
@@ -81,7 +74,7 @@ const spending = (
   of: 'money',
   path,
   body: { from: sender, to, amount: { amountMinor, currency } },
-  refusals: refusals(ofSpending),
+  refusals: codesOf(...ofSpending),
   id,
 });
 
@@ -90,7 +83,7 @@ const ending = (holdId: string, how: 'post' | 'release', id: 'transferId' | 'hol
   path: `/pay/money/holds/${holdId}/${how}`,
   template: `/pay/money/holds/{holdId}/${how}`,
   body: {},
-  refusals: new Set(),
+  refusals: codesOf(),
   id,
 });
 
@@ -116,9 +109,12 @@ export function callsOf(options: {
 
   return async (one) => {
     if (one.state === 'RECHARGING')
-      return endOf(one.state, await find(services.money, '/pay/money/recharges', one.rechargeId!));
+      return endOf(one.state, await findThere(services.money, '/pay/money/recharges', one.rechargeId!));
     if (one.state === 'PAYING_OUT')
-      return endOf(one.state, await find(services.banking!, '/pay/banking/firmbankings', one.firmbankingId!));
+      return endOf(
+        one.state,
+        await findThere(services.banking!, '/pay/banking/firmbankings', one.firmbankingId!),
+      );
     const making = makings[one.state as keyof typeof makings](one);
     const { path, template = path } = making;
     const answer = await services[making.of]!.call({
@@ -145,23 +141,11 @@ async function availableTo(money: Outgoing, sender: string): Promise<Word> {
     template: '/pay/money/accounts/{memberId}',
     wantsBody: true,
   });
-  const said = saidOf(answer, (body): body is Static<typeof account> => isAccount.Check(body), new Set());
+  const said = saidOf(answer, (body): body is Static<typeof account> => isAccount.Check(body), codesOf());
   return said.kind === 'OK' ? { kind: 'SHORT', availableMinor: said.body.available.amountMinor } : said;
 }
 
-type Found = Static<typeof state>;
-
-async function find(service: Outgoing, path: string, id: string): Promise<Said<Found>> {
-  const answer = await service.call({
-    method: 'GET',
-    path: `${path}/${id}`,
-    template: `${path}/{id}`,
-    wantsBody: true,
-  });
-  return saidOf(answer, (body): body is Found => isState.Check(body), new Set());
-}
-
-function endOf(of: 'RECHARGING' | 'PAYING_OUT', said: Said<Found>): Word {
+function endOf(of: 'RECHARGING' | 'PAYING_OUT', said: Said<FoundThere>): Word {
   if (said.kind !== 'OK') return said;
   const { state: now, reason, amount: whole } = said.body;
   const done = now === (of === 'RECHARGING' ? 'DONE' : 'EXECUTED');

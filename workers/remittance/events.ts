@@ -5,33 +5,36 @@ import type { OutgoingRecord } from '../kafka/kafka.ts';
 import { eventRecord } from '../kafka/records.ts';
 import type { Move } from '../platform/move.ts';
 
+/** How a remittance that has ended is told. */
+export function decided(one: Move, decidedAtMs: number): RemittanceDecided {
+  const { id: remittanceId, sender, to, state, failure, amountMinor, feeMinor, currency, rechargeId } = one;
+  return {
+    remittanceId,
+    sender,
+    ...('member' in to ? { receiver: to.member } : { toAccountId: to.bankAccountId }),
+    state: state as 'DONE' | 'FAILED',
+    ...(failure === undefined ? {} : { reason: failure }),
+    amount: { amountMinor, currency },
+    fee: { amountMinor: feeMinor, currency },
+    ...(rechargeId === undefined ? {} : { rechargeId }),
+    decidedAt: new Date(decidedAtMs).toISOString(),
+  };
+}
+
 /** `traceparent`: of the work that ended it. */
-export function decidedRecord(
+export const decidedRecord = (
   one: Move,
   decidedAtMs: number,
   traceparent: string | undefined,
-): OutgoingRecord {
-  const { name, event } = topics.remittanceEvents;
-  const { id: remittanceId, sender, to, state, failure, amountMinor, feeMinor, currency, rechargeId } = one;
-  return eventRecord({
-    topic: name,
-    key: `member:${sender}`,
-    type: event.type,
+): OutgoingRecord =>
+  eventRecord({
+    topic: topics.remittanceEvents.name,
+    key: `member:${one.sender}`,
+    type: topics.remittanceEvents.event.type,
     source: '/muster/remittance',
-    id: `${remittanceId}-decided`,
-    subject: remittanceId,
+    id: `${one.id}-decided`,
+    subject: one.id,
     timeMs: decidedAtMs,
     ...(traceparent === undefined ? {} : { traceparent }),
-    data: {
-      remittanceId,
-      sender,
-      ...('member' in to ? { receiver: to.member } : { toAccountId: to.bankAccountId }),
-      state: state as 'DONE' | 'FAILED',
-      ...(failure === undefined ? {} : { reason: failure }),
-      amount: { amountMinor, currency },
-      fee: { amountMinor: feeMinor, currency },
-      ...(rechargeId === undefined ? {} : { rechargeId }),
-      decidedAt: new Date(decidedAtMs).toISOString(),
-    } satisfies RemittanceDecided,
+    data: decided(one, decidedAtMs),
   });
-}

@@ -10,14 +10,13 @@ import type { StreamLimits, Streams } from '../http/realtime.ts';
 import { eventReader } from '../kafka/event-reader.ts';
 import type { IncomingRecord } from '../kafka/kafka.ts';
 import { lettersOf } from '../platform/outcome-pusher.ts';
-import type { Found, RemittanceStore } from './store.ts';
+import { decided } from './events.ts';
+import type { RemittanceStore } from './store.ts';
 
 const readDecided = eventReader(remittanceDecided, 'MUSTER_EVENT_INVALID');
 const table = { table: 'remittance', id: 'remittance_id', address: 'sender' };
 
-type Outcome = Pick<RemittanceDecided, 'remittanceId' | 'state' | 'reason' | 'amount' | 'fee'>;
-
-const letterOf = ({ remittanceId, state, reason, amount, fee }: Outcome): Letter => ({
+const letterOf = ({ remittanceId, state, reason, amount, fee }: RemittanceDecided): Letter => ({
   type: 'remittance-outcome',
   id: remittanceId,
   data: { remittanceId, state, ...(reason === undefined ? {} : { reason }), amount, fee },
@@ -28,17 +27,6 @@ export function readRemittanceLetter(record: Pick<IncomingRecord, 'value'>) {
   const told = readDecided(record);
   return { address: told.sender, letter: letterOf(told) };
 }
-
-const foundLetter = ({ one }: Found): Letter => {
-  const { id: remittanceId, failure, amountMinor, feeMinor, currency } = one;
-  return letterOf({
-    remittanceId,
-    state: one.state as 'DONE' | 'FAILED',
-    ...(failure === undefined ? {} : { reason: failure }),
-    amount: { amountMinor, currency },
-    fee: { amountMinor: feeMinor, currency },
-  });
-};
 
 export interface RemittanceStreamsOptions extends StreamLimits {
   database(): Promise<Kysely<unknown>>;
@@ -58,6 +46,8 @@ export function registerRemittanceStreams(http: FastifyInstance, options: Remitt
     type: 'remittance-outcome',
     fields: '{remittanceId, state, reason?, amount, fee}',
     addressOf: async (request, named) => pseudonym(pseudonymKey, userOf(request, named, 'memberId')),
-    ...lettersOf(database, table, async (ids) => (await remittances.findAll(ids)).map(foundLetter)),
+    ...lettersOf(database, table, async (ids) =>
+      (await remittances.findAll(ids)).map(({ one, decidedAtMs }) => letterOf(decided(one, decidedAtMs!))),
+    ),
   });
 }

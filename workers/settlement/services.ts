@@ -5,7 +5,7 @@ import { type Static, Type } from 'typebox';
 import { Compile } from 'typebox/compile';
 import { uuidPattern } from '../../catalog/events/uuid.ts';
 import { createOutgoing } from '../http/outgoing.ts';
-import { type Said, saidOf } from '../http/said.ts';
+import { codesOf, type FoundThere, findThere, type Said, saidOf } from '../http/said.ts';
 import { bookedCommissionMinor, keyOf, type Line, type Word } from './settlement.ts';
 import type { SlipStore } from './slips.ts';
 
@@ -16,16 +16,8 @@ const accounts = Type.Object({
   accounts: Type.Array(Type.Object({ accountId: uuid, currency: Type.String(), state: Type.String() })),
 });
 const isAccounts = Compile(accounts);
-const state = Type.Object({
-  state: Type.String(),
-  reason: Type.Optional(Type.String({ pattern: '^[A-Z0-9_]{1,60}$' })),
-  amount: Type.Object({ amountMinor: Type.Integer(), currency: Type.String() }),
-});
-const isState = Compile(state);
-
-const refusals = (...words: readonly string[]) => new Set(words.map((word) => `MUSTER_${word}`));
-const none: ReadonlySet<string> = new Set();
-const ofPayouts = refusals(
+const none = codesOf();
+const ofPayouts = codesOf(
   ...['AMOUNT_INVALID', 'BANK_ACCOUNT_CLOSED', 'BANK_ACCOUNT_UNKNOWN', 'CONTRACT_INVALID'],
   ...['CORPORATE_ACCOUNT_MISSING', 'CURRENCIES_DIFFER', 'LIMIT_CALL', 'LIMIT_DAY', 'SAME_ACCOUNT'],
 );
@@ -83,19 +75,6 @@ export function callsOf(options: {
     return said.kind === 'OK' ? { kind: 'OK', id: said.body.firmbankingId } : said;
   }
 
-  async function findEnd({ firmbankingId }: Line): Promise<Word> {
-    const answer = await banking.call({
-      method: 'GET',
-      path: `/pay/banking/firmbankings/${firmbankingId}`,
-      template: '/pay/banking/firmbankings/{id}',
-      wantsBody: true,
-    });
-    return endOf(
-      firmbankingId!,
-      saidOf(answer, (body): body is Static<typeof state> => isState.Check(body), none),
-    );
-  }
-
   /** Between accounts of ours: never refused, so whatever is no transfer is asked for again. */
   async function book(line: Line, from: string, to: string, amountMinor: number): Promise<Word> {
     const answer = await money.call({
@@ -116,7 +95,7 @@ export function callsOf(options: {
       case 'PAYOUT':
         return pay(line);
       case 'PAYING_OUT':
-        return findEnd(line);
+        return endOf(line, await findThere(banking, '/pay/banking/firmbankings', line.firmbankingId!));
       case 'BOOK':
         return book(line, 'house:merchants', 'house:bank', line.netMinor);
       case 'BOOK_COMMISSION': {
@@ -131,13 +110,13 @@ export function callsOf(options: {
   };
 }
 
-function endOf(firmbankingId: string, said: Said<Static<typeof state>>): Word {
+function endOf({ firmbankingId }: Line, said: Said<FoundThere>): Word {
   if (said.kind !== 'OK') return said;
   const { state: now, reason, amount } = said.body;
   if (now !== 'EXECUTED' && now !== 'REJECTED') return { kind: 'OPEN', waitsFor: reason };
   return {
     kind: 'ENDED',
-    firmbankingId,
+    firmbankingId: firmbankingId!,
     done: now === 'EXECUTED',
     reason,
     amountMinor: amount.amountMinor,
