@@ -5,7 +5,7 @@
  * one answer for good under the recharge's id, so it can be asked as often as needed. Before anybody was asked the recharge is
  * ours to end.
  */
-import { gapMs, putOffMs } from '../platform/due-work.ts';
+import { eventWithinMs, gapMs, putOffMs } from '../platform/due-work.ts';
 import type { AccountState } from './ledger.ts';
 
 /** `REQUESTED`: accepted, nobody was asked. `ASKING`: banking may have heard of it. `AT_BANK`: it has, and says how it ends. */
@@ -66,9 +66,6 @@ export type RechargeChange = {
   /** The amount is to be booked in the same transaction; if that is refused nothing of the change holds. */
   readonly book: boolean;
 };
-
-/** How soon banking is asked when its event does not come. */
-const eventWithinMs = 5_000;
 
 /**
  * The recharge after a word, undefined when it changes nothing. `claim`: of the call that it answers; undefined: an event.

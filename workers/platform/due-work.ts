@@ -52,6 +52,36 @@ export const bankDown = 'BANK_DOWN';
 /** When a row is due again whose call was none, because the other side is known to be away: that costs nothing. */
 export const putOffMs = 10_000;
 
+/** How soon somebody is asked whose event does not come. */
+export const eventWithinMs = 5_000;
+
+/** What came of a call that has led nowhere yet, or to what any call can. */
+export type CallWord =
+  /** Done; the id of what was made or found. */
+  | { readonly kind: 'OK'; readonly id: string }
+  | { readonly kind: 'REFUSED'; readonly reason: string }
+  | NoWord;
+export type NoWord =
+  /** Not ended yet. */
+  | { readonly kind: 'OPEN'; readonly waitsFor: string | undefined }
+  /** No answer that could be acted on. */
+  | { readonly kind: 'UNCLEAR' }
+  /** The other side is away: the call did not leave. */
+  | { readonly kind: 'AWAY' };
+
+/** A saga that a call has led nowhere: it is made again. */
+export function again<One extends { readonly tries: number; readonly waitsFor: string | undefined }>(
+  now: One,
+  word: NoWord,
+): { readonly next: One; readonly againInMs: number } {
+  // A call that was none does not make the next one later.
+  if (word.kind === 'AWAY')
+    return { next: { ...now, waitsFor: undefined, tries: now.tries - 1 }, againInMs: putOffMs };
+  // What was said last of a bank that is down may be old: nobody is excused by it.
+  const waitsFor = word.kind === 'OPEN' ? word.waitsFor : undefined;
+  return { next: { ...now, waitsFor }, againInMs: gapMs(now.tries) };
+}
+
 const tracer = trace.getTracer('muster/due-work');
 
 /** Runs a step as a span of its row's trace; without one there is none to begin. */

@@ -8,7 +8,7 @@
  * (HOLD, HOLD_FEE), the bank is asked to pay it out (PAYOUT, PAYING_OUT), and then what is held is booked (POST, POST_FEE) or,
  * when the bank has not paid, freed (RELEASE, RELEASE_FEE). When the sender's money is short, once: RECHARGE, RECHARGING.
  */
-import { gapMs, putOffMs } from './due-work.ts';
+import { again, type CallWord, eventWithinMs, gapMs } from './due-work.ts';
 import type { Change as ChangeOf, Claimed as ClaimedOf } from './sagas.ts';
 
 export const openStates = [
@@ -65,11 +65,9 @@ export const isOpen = ({ state }: Pick<Move, 'state'>): boolean =>
 
 /** What came of a call, or by an event. */
 export type Word =
-  /** Done; the id of what was made: a transfer, hold, recharge or firm banking. */
-  | { readonly kind: 'OK'; readonly id: string }
+  | CallWord
   /** Refused for short money; what the sender could spend just now. */
   | { readonly kind: 'SHORT'; readonly availableMinor: number }
-  | { readonly kind: 'REFUSED'; readonly reason: string }
   /** How the recharge or the payout ended, told by an event or found by its id. */
   | {
       readonly kind: 'ENDED';
@@ -77,13 +75,7 @@ export type Word =
       readonly done: boolean;
       readonly reason: string | undefined;
       readonly amountMinor: number;
-    }
-  /** Not ended yet. */
-  | { readonly kind: 'OPEN'; readonly waitsFor: string | undefined }
-  /** No answer that could be acted on. */
-  | { readonly kind: 'UNCLEAR' }
-  /** The other side is away: the call did not leave. */
-  | { readonly kind: 'AWAY' };
+    };
 
 export type Change = ChangeOf<Move>;
 export type Claimed = ClaimedOf<Move>;
@@ -101,8 +93,6 @@ export function keyOf({ id, state, attempt }: Move): string {
 const rechargeUnitMinor = 10_000;
 /** How often short money that was there a moment later is tried again. */
 const mostAttempts = 5;
-/** How soon somebody is asked whose event does not come. */
-const eventWithinMs = 5_000;
 
 /** The smallest multiple of 10,000 that covers what is short. */
 export const rechargeFor = (shortMinor: number): number =>
@@ -131,14 +121,8 @@ export function afterWord(now: Move, asked: Asked | undefined, word: Word): Chan
       return afterShort(now, word.availableMinor);
     case 'REFUSED':
       return fail(now, prefixed(now.state, word.reason));
-    case 'OPEN':
-      return { next: { ...now, waitsFor: word.waitsFor }, againInMs: gapMs(now.tries) };
-    case 'AWAY':
-      // A call that was none does not make the next one later.
-      return { next: { ...now, waitsFor: undefined, tries: now.tries - 1 }, againInMs: putOffMs };
     default:
-      // What was said last of a bank that is down may be old: nobody is excused by it.
-      return { next: { ...now, waitsFor: undefined }, againInMs: gapMs(now.tries) };
+      return again(now, word);
   }
 }
 

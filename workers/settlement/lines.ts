@@ -2,11 +2,11 @@
 import { type Kysely, sql, type Transaction } from 'kysely';
 import { bytesOfUuid, bytesOrNull, uuidOfBytes } from '../base/ids.ts';
 import { type Refused, refuse } from '../base/refusal.ts';
+import { bankDown } from '../platform/due-work.ts';
 import { databaseNowMs, transaction } from '../store/database.ts';
 import { type OnceCall, once } from '../store/once.ts';
 import {
   afterWord,
-  bankDown,
   type Change,
   dayIsFull,
   isOpen,

@@ -7,7 +7,8 @@
  * earned, is booked. What was refused rests as STOPPED until people try it again. A line below zero is CARRIED: the next line of
  * the merchant takes it on.
  */
-import { gapMs, putOffMs } from '../platform/due-work.ts';
+import { again, type CallWord, eventWithinMs, gapMs } from '../platform/due-work.ts';
+import type { Change as ChangeOf } from '../platform/sagas.ts';
 
 export const openStates = ['ACCOUNT', 'PAYOUT', 'PAYING_OUT', 'BOOK', 'BOOK_COMMISSION'] as const;
 export const states = [...openStates, 'STOPPED', 'CARRIED', 'DONE'] as const;
@@ -115,16 +116,12 @@ export const isOpen = ({ state }: Pick<Line, 'state'>): boolean =>
 export const bookedCommissionMinor = (line: Pick<Line, 'commissionMinor' | 'carriedCommissionMinor'>) =>
   line.commissionMinor + line.carriedCommissionMinor;
 
-/** A bank that is known to be down: who waits for it is told so. */
-export const bankDown = 'BANK_DOWN';
 /** The contract with the bank lets no more go on this day. */
 export const dayIsFull = 'LIMIT_DAY';
 
 /** What came of a call, or by an event. */
 export type Word =
-  /** Done; the id of what was made or found. */
-  | { readonly kind: 'OK'; readonly id: string }
-  | { readonly kind: 'REFUSED'; readonly reason: string }
+  | CallWord
   /** How the payout ended, told by an event or found by its id. */
   | {
       readonly kind: 'ENDED';
@@ -132,19 +129,10 @@ export type Word =
       readonly done: boolean;
       readonly reason: string | undefined;
       readonly amountMinor: number;
-    }
-  /** Not ended yet. */
-  | { readonly kind: 'OPEN'; readonly waitsFor: string | undefined }
-  /** No answer that could be acted on. */
-  | { readonly kind: 'UNCLEAR' }
-  /** The other side is away: the call did not leave. */
-  | { readonly kind: 'AWAY' };
+    };
 
-export interface Change {
-  readonly next: Line;
-  /** 0: at once. Undefined: it rests. */
-  readonly againInMs: number | undefined;
-}
+/** `againInMs` undefined: it rests. */
+export type Change = ChangeOf<Line>;
 
 /** The key of the call that a state stands for. */
 export const keyOf = ({ lineId, state, attempt }: Line): string =>
@@ -152,8 +140,6 @@ export const keyOf = ({ lineId, state, attempt }: Line): string =>
 
 /** What a week of days has no room for waits for people. */
 const mostDays = 7;
-/** How soon banking is asked whose event does not come. */
-const eventWithinMs = 5_000;
 
 /**
  * The line after a word, undefined when it changes nothing. `claim`: of the call that it answers; undefined: an event.
@@ -186,14 +172,8 @@ function changeBy(
       if (now.state === 'PAYOUT' && word.reason === dayIsFull && now.attempt < mostDays)
         return to(now, 'PAYOUT', { attempt: now.attempt + 1, waitsFor: dayIsFull }, untilTomorrowMs);
       return stop(now, word.reason);
-    case 'OPEN':
-      return { next: { ...now, waitsFor: word.waitsFor }, againInMs: gapMs(now.tries) };
-    case 'AWAY':
-      // A call that was none does not make the next one later.
-      return { next: { ...now, waitsFor: undefined, tries: now.tries - 1 }, againInMs: putOffMs };
     default:
-      // What was said last of a bank that is down may be old: nobody is excused by it.
-      return { next: { ...now, waitsFor: undefined }, againInMs: gapMs(now.tries) };
+      return again(now, word);
   }
 }
 
