@@ -1,16 +1,19 @@
 /** How recharges, remittances and payments ended, live to their members, on a real MySQL or MariaDB (MYSQL_*). */
 import test, { type ExecutionContext } from 'ava';
 import { createRegistry } from '../base/metrics.ts';
+import { pseudonym } from '../base/pseudonym.ts';
 import { createMailboxes } from '../http/mailbox.ts';
+import { userOf } from '../http/principals.ts';
 import { operatorToken, startTestHttp, tokenOf } from '../http/testing.ts';
 import { testLog } from '../kafka/testing.ts';
 import { eventsOf, openWorld, pseudonymKey, startPay, type World, won } from '../pay.fixture.ts';
-import { readPaymentLetter, registerPaymentStreams } from '../payment/push.ts';
+import { paymentOutcomes } from '../payment/push.ts';
 import { paymentStore } from '../payment/store.ts';
-import { readRemittanceLetter, registerRemittanceStreams } from '../remittance/push.ts';
+import type { OutcomeOptions } from '../platform/outcomes.ts';
+import { remittanceOutcomes } from '../remittance/push.ts';
 import { remittanceStore } from '../remittance/store.ts';
 import { callersOf } from './callers.ts';
-import { readRechargeLetter, registerRechargeStreams } from './recharge-push.ts';
+import { rechargeOutcomes } from './recharge-push.ts';
 
 let world: World;
 
@@ -25,27 +28,22 @@ async function setUp(t: ExecutionContext) {
   const http = await startTestHttp({ processName: 'pay', log: testLog, registry: createRegistry() });
   const database = async () => pay.db;
   const remittances = remittanceStore({ database: async () => world.of('remittance') });
-  registerRechargeStreams(http.app as never, {
-    database,
-    recharges: pay.recharges,
-    callers: callersOf({ database, pseudonymKey }),
-    mailboxes,
-    maxClients: 10,
-  });
-  registerRemittanceStreams(http.app as never, {
-    database: async () => world.of('remittance'),
-    remittances,
-    pseudonymKey,
-    mailboxes,
-    maxClients: 10,
-  });
   const payments = paymentStore({ database: async () => world.of('payment') });
-  registerPaymentStreams(http.app as never, {
-    database: async () => world.of('payment'),
-    payments,
-    pseudonymKey,
-    mailboxes,
-    maxClients: 10,
+  const { actingFor } = callersOf({ database, pseudonymKey });
+  const common = { mailboxes, maxClients: 10 };
+  const addressOf: OutcomeOptions<unknown>['addressOf'] = async (request, named) =>
+    pseudonym(pseudonymKey, userOf(request, named, 'memberId'));
+  rechargeOutcomes.register(http.app as never, {
+    ...{ ...common, database, findAll: pay.recharges.findAll },
+    addressOf: (request, named) => actingFor(request, named, 'memberId'),
+  });
+  remittanceOutcomes.register(http.app as never, {
+    ...{ ...common, addressOf, database: async () => world.of('remittance') },
+    findAll: remittances.findAll,
+  });
+  paymentOutcomes.register(http.app as never, {
+    ...{ ...common, addressOf, database: async () => world.of('payment') },
+    findAll: payments.findAll,
   });
   await http.open();
   t.teardown(() => http.close(100));
@@ -101,7 +99,7 @@ test.serial(
     await pay.until(find, { state: 'DONE' });
     // As the pusher does with what it reads from the topic.
     for (const record of await eventsOf(world, 'money', 'recharge-events')) {
-      const { address, letter } = readRechargeLetter(record);
+      const { address, letter } = rechargeOutcomes.readLetter(record);
       pay.mailboxes.push(address, letter);
       pay.mailboxes.push(address, letter);
     }
@@ -149,7 +147,7 @@ test.serial('a failed remittance is told with its reason to a sender who comes b
   for (const claimed of await pay.remittances.claim(10, 1_000))
     await pay.remittances.finish(claimed, { kind: 'REFUSED', reason: 'ACCOUNT_UNKNOWN' });
   const [record] = await eventsOf(world, 'remittance', 'remittance-events');
-  const { address, letter } = readRemittanceLetter(record!);
+  const { address, letter } = remittanceOutcomes.readLetter(record!);
   pay.mailboxes.push(address, letter);
   const told = await early.until(remittanceId);
   t.regex(told, /"state":"FAILED","reason":"ACCOUNT_UNKNOWN"/);
@@ -207,7 +205,7 @@ test.serial(
     const refundId = refund.ok ? refund.refundId : '';
     await carryOn({ kind: 'OK', id: '01a22284-818f-7098-8c5c-8a5294ad9a09' });
     for (const record of await eventsOf(world, 'payment', 'payment-outcomes')) {
-      const { address, letter } = readPaymentLetter(record);
+      const { address, letter } = paymentOutcomes.readLetter(record);
       pay.mailboxes.push(address, letter);
     }
     const told = await live.until(refundId);

@@ -5,14 +5,12 @@
 import { Type } from 'typebox';
 import { groups } from '../../catalog/groups.ts';
 import { topics } from '../../catalog/topics.ts';
-import { createMailboxes } from '../http/mailbox.ts';
-import { startOutcomePusher } from '../platform/outcome-pusher.ts';
 import type { Worker } from '../platform/worker.ts';
 import { registerBooksRoutes } from './books-routes.ts';
 import { callersOf } from './callers.ts';
 import { houseAccounts } from './house.ts';
 import { startFollowing } from './member-consumer.ts';
-import { readRechargeLetter, registerRechargeStreams } from './recharge-push.ts';
+import { rechargeOutcomes } from './recharge-push.ts';
 import { rechargeStore } from './recharges.ts';
 import { registerMoneyRoutes } from './routes.ts';
 
@@ -55,22 +53,17 @@ export const money: Worker<typeof moneyConfig> = {
       timeZone: config.TIME_ZONE,
       dailyLimitMinor: config.MEMBER_DAILY_LIMIT_MINOR,
     });
-    const mailboxes = createMailboxes();
-    registerRechargeStreams(http, {
-      database,
-      recharges: rechargeStore({ database, houseAccount: houseAccounts() }),
-      callers: callersOf({ database, pseudonymKey }),
-      mailboxes,
-      maxClients: config.RECHARGE_MAX_CLIENTS,
-    });
-    return startOutcomePusher({
-      kafka,
-      group: { ...groups.rechargePush, id: `recharge-push-${config.PROCESS_NAME}` },
-      log,
-      mailboxes,
-      parse: readRechargeLetter,
-      onFatal: fail,
-    });
+    const { actingFor } = callersOf({ database, pseudonymKey });
+    return rechargeOutcomes.start(
+      { http, kafka, log, fail },
+      {
+        group: { ...groups.rechargePush, id: `recharge-push-${config.PROCESS_NAME}` },
+        database,
+        findAll: rechargeStore({ database, houseAccount: houseAccounts() }).findAll,
+        addressOf: (request, named) => actingFor(request, named, 'memberId'),
+        maxClients: config.RECHARGE_MAX_CLIENTS,
+      },
+    );
   },
 };
 

@@ -5,14 +5,14 @@ import { metrics } from '../../catalog/metrics.ts';
 import { topics } from '../../catalog/topics.ts';
 import { serviceToken, urlOf } from '../base/config.ts';
 import { counter, gauge } from '../base/metrics.ts';
-import { createMailboxes } from '../http/mailbox.ts';
+import { pseudonym } from '../base/pseudonym.ts';
+import { userOf } from '../http/principals.ts';
 import { consume } from '../kafka/consume.ts';
 import { moveLeaseMs, moveWork } from '../platform/move-sagas.ts';
-import { startOutcomePusher } from '../platform/outcome-pusher.ts';
 import { startSagas } from '../platform/saga-work.ts';
 import type { Worker } from '../platform/worker.ts';
 import { readMemberEvent } from './events.ts';
-import { readPaymentLetter, registerPaymentStreams } from './push.ts';
+import { paymentOutcomes } from './push.ts';
 import { registerPaymentRoutes } from './routes.ts';
 import { paymentStore } from './store.ts';
 
@@ -82,22 +82,17 @@ export const payment: Worker<typeof config> = {
       pseudonymKey: secrets.pseudonymKey,
       onAccepted: (claimed) => (claimed === undefined ? work.wake() : work.begin(claimed)),
     });
-    const mailboxes = createMailboxes();
-    registerPaymentStreams(http, {
-      database,
-      payments,
-      pseudonymKey: secrets.pseudonymKey,
-      mailboxes,
-      maxClients: settings.PAYMENT_MAX_CLIENTS,
-    });
-    const pusher = await startOutcomePusher({
-      kafka,
-      group: { ...groups.paymentPush, id: `payment-push-${settings.PROCESS_NAME}` },
-      log,
-      mailboxes,
-      parse: readPaymentLetter,
-      onFatal: fail,
-    });
+    const pusher = await paymentOutcomes.start(
+      { http, kafka, log, fail },
+      {
+        group: { ...groups.paymentPush, id: `payment-push-${settings.PROCESS_NAME}` },
+        database,
+        findAll: payments.findAll,
+        addressOf: async (request, named) =>
+          pseudonym(secrets.pseudonymKey, userOf(request, named, 'memberId')),
+        maxClients: settings.PAYMENT_MAX_CLIENTS,
+      },
+    );
     return {
       ready: () => work.ready() && following.ready() && pusher.ready(),
       waitingFor: () => 'its partitions',

@@ -5,12 +5,12 @@ import { metrics } from '../../catalog/metrics.ts';
 import { topics } from '../../catalog/topics.ts';
 import { serviceToken, urlOf } from '../base/config.ts';
 import { counter, gauge } from '../base/metrics.ts';
-import { createMailboxes } from '../http/mailbox.ts';
+import { pseudonym } from '../base/pseudonym.ts';
+import { userOf } from '../http/principals.ts';
 import { moveLeaseMs, moveWork } from '../platform/move-sagas.ts';
-import { startOutcomePusher } from '../platform/outcome-pusher.ts';
 import { startSagas } from '../platform/saga-work.ts';
 import type { Worker } from '../platform/worker.ts';
-import { readRemittanceLetter, registerRemittanceStreams } from './push.ts';
+import { remittanceOutcomes } from './push.ts';
 import { registerRemittanceRoutes } from './routes.ts';
 import { remittanceStore } from './store.ts';
 
@@ -80,22 +80,17 @@ export const remittance: Worker<typeof config> = {
       feeMinor: settings.REMITTANCE_FEE_MINOR,
       onAccepted: (claimed) => (claimed === undefined ? work.wake() : work.begin(claimed)),
     });
-    const mailboxes = createMailboxes();
-    registerRemittanceStreams(http, {
-      database,
-      remittances,
-      pseudonymKey: secrets.pseudonymKey,
-      mailboxes,
-      maxClients: settings.REMITTANCE_MAX_CLIENTS,
-    });
-    const pusher = await startOutcomePusher({
-      kafka,
-      group: { ...groups.remittancePush, id: `remittance-push-${settings.PROCESS_NAME}` },
-      log,
-      mailboxes,
-      parse: readRemittanceLetter,
-      onFatal: fail,
-    });
+    const pusher = await remittanceOutcomes.start(
+      { http, kafka, log, fail },
+      {
+        group: { ...groups.remittancePush, id: `remittance-push-${settings.PROCESS_NAME}` },
+        database,
+        findAll: remittances.findAll,
+        addressOf: async (request, named) =>
+          pseudonym(secrets.pseudonymKey, userOf(request, named, 'memberId')),
+        maxClients: settings.REMITTANCE_MAX_CLIENTS,
+      },
+    );
     return {
       ready: () => work.ready() && pusher.ready(),
       waitingFor: () => 'its partitions',
