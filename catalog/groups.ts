@@ -193,6 +193,7 @@ export const groups = {
     description: 'Hears how payouts to merchants ended, and goes on with their settlements.',
     lagSecondsHigh: 30,
     retryDelaysMs: [],
+    logsHandled: true,
   },
   deliveryRiders: {
     id: 'delivery-riders',

@@ -837,13 +837,7 @@ async function carryOut(
     ...amount(10),
   });
   await reconcile(of('banking'), statementOf(books), 'hana');
-  const message = {
-    topic: topics.firmbankingEvents.name,
-    id: taken,
-    body: Buffer.alloc(0),
-    createdAtMs: Date.now(),
-  };
-  await recharges.told({ id: taken, word: { kind: 'EXECUTED', ...amount(10) } }, message);
+  await recharges.told({ id: taken, word: { kind: 'EXECUTED', ...amount(10) } }, endOf(taken));
 
   const receiver = 'u_receiver';
   await setAccount(of('money'), receiver, { currency: 'KRW', state: 'OPEN' });
@@ -941,11 +935,20 @@ async function settle(of: (name: DatabaseName) => Kysely<unknown>, books: BankTr
     const id = await steps[line.state]!();
     await lines.finish(line, { kind: 'OK', id });
     if (line.state === 'PAYOUT')
-      await lines.told({ kind: 'ENDED', firmbankingId: id, done: true, reason: undefined, amountMinor: 97 });
+      await lines.told(
+        { kind: 'ENDED', firmbankingId: id, done: true, reason: undefined, amountMinor: 97 },
+        endOf(id),
+      );
   }
   await reconcile(of('banking'), statementOf(books), 'hana');
   return { settlement, settlementRun: String(runNo), merchant };
 }
+
+/** The message by which a firm banking's end is told. */
+const endOf = (id: string) => ({
+  ...{ topic: topics.firmbankingEvents.name, id },
+  ...{ body: Buffer.alloc(0), createdAtMs: Date.now() },
+});
 
 async function* everything(kafka: Pick<CheckDeps['kafka'], 'admin' | 'read'>, topic: string) {
   for (const { partition, low, high } of await kafka.admin.offsets(topic))

@@ -14,7 +14,8 @@ import { registerMessageRoute } from './worker.ts';
 
 type Scratch = Awaited<ReturnType<typeof scratchDatabases>>;
 let scratch: Scratch;
-let db: Kysely<unknown>;
+type Db = Kysely<unknown>;
+let db: Db;
 
 test.before(async () => {
   scratch = await scratchDatabases('messages');
@@ -71,14 +72,12 @@ test.serial(
   'a message waits in the outbox, is on its topic, and is handled, each in its own database',
   async (t) => {
     const id = `${randomUUID()}-decided`;
-    const [banking, money, remittance] = [
-      scratch.of('banking'),
-      scratch.of('money'),
-      scratch.of('remittance'),
-    ];
+    const [banking, money, remittance, settlement] = (
+      ['banking', 'money', 'remittance', 'settlement'] as const
+    ).map(scratch.of) as [Db, Db, Db, Db];
     t.deepEqual(await find(id), []);
     await produce(banking, record(firmbankingEvents, id, '{}'));
-    const groups = ['money-recharges', 'remittance-ends'];
+    const groups = ['money-recharges', 'remittance-ends', 'settlement-ends'];
     t.like((await find(id))[0], { status: 'waiting', producedBy: 'banking', awaits: groups, handledBy: [] });
     await sql`DELETE FROM muster_outbox`.execute(banking);
     t.like((await find(id))[0], { status: 'processing', producedBy: 'banking', awaits: groups });
@@ -88,6 +87,7 @@ test.serial(
       await handle(remittance, 'remittance-ends', message, { status: 'success', result: 'PASSED_OVER' }),
       1,
     );
+    t.is(await handle(settlement, 'settlement-ends', message), 1);
     t.like((await find(id))[0], { status: 'processing', awaits: ['money-recharges'] });
     t.is(await handle(money, 'money-recharges', message, { status: 'failure', result: 'FAILED' }), 1);
     const [log, ...others] = await find(id);
@@ -106,7 +106,11 @@ test.serial(
           [group, database, processedStatus, result].join(),
         )
         .toSorted(),
-      ['money-recharges,money,failure,FAILED', 'remittance-ends,remittance,success,PASSED_OVER'],
+      [
+        'money-recharges,money,failure,FAILED',
+        'remittance-ends,remittance,success,PASSED_OVER',
+        'settlement-ends,settlement,success,FOLLOWED',
+      ],
     );
     t.true(log!.createdTimestamp <= log!.processedTimestamp!);
 

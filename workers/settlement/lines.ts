@@ -1,10 +1,13 @@
 /** Lines on their way, in SQL: what happens to them in one transaction each, and what people ask of them. */
 import { type Kysely, sql, type Transaction } from 'kysely';
+import { groups } from '../../catalog/groups.ts';
 import { bytesOfUuid, bytesOrNull, uuidOfBytes } from '../base/ids.ts';
 import { type Refused, refuse } from '../base/refusal.ts';
 import { bankDown } from '../platform/due-work.ts';
+import { handledAs } from '../platform/sagas.ts';
 import { databaseNowMs, transaction } from '../store/database.ts';
 import { type OnceCall, once } from '../store/once.ts';
+import { type Handled, handleOnce, type Message } from '../store/queue-log.ts';
 import {
   afterWord,
   type Change,
@@ -75,10 +78,15 @@ export function lineStore({
     finish: ({ lineId, claim }: Line, word: Word): Promise<Change | undefined> =>
       within((trx, now) => apply(trx, now, sql`line_id = ${bytesOfUuid(lineId)}`, claim, word)),
 
-    /** Writes down the end of a firm banking; one that is of no line changes nothing. */
-    told: (word: Word & { readonly kind: 'ENDED' }): Promise<Change | undefined> =>
+    /** Writes down the end of a firm banking, once a message; one that is of no line changes nothing. */
+    told: (word: Word & { readonly kind: 'ENDED' }, message: Message): Promise<Change | undefined> =>
       within((trx, now) =>
-        apply(trx, now, sql`firmbanking_id = ${bytesOfUuid(word.firmbankingId)}`, undefined, word),
+        handleOnce(
+          trx,
+          { group: groups.settlementEnds.id, message, usually: handledAs(undefined) },
+          () => apply(trx, now, sql`firmbanking_id = ${bytesOfUuid(word.firmbankingId)}`, undefined, word),
+          lineHandledAs,
+        ),
       ),
 
     /** Tries a line again that has stopped. */
@@ -123,6 +131,10 @@ export function lineStore({
     },
   };
 }
+
+/** A line that has stopped has failed, for as long as nobody tries it again. */
+const lineHandledAs = (change: Change | undefined): Handled =>
+  change?.next.state === 'STOPPED' ? { status: 'failure', result: 'STOPPED' } : handledAs(change);
 
 async function save(trx: Trx, now: number, before: Line, { next, againInMs }: Change): Promise<void> {
   const dueAt = againInMs === undefined ? null : new Date(now + againInMs);

@@ -169,7 +169,7 @@ async function setUp(t: ExecutionContext) {
     payouts,
     async tell() {
       for (const record of await eventsOf(world, 'banking', 'firmbanking-events'))
-        await lines.told(readPayoutEnd(record));
+        await lines.told(readPayoutEnd(record), record.message);
     },
   };
 }
@@ -299,6 +299,8 @@ test.serial(
       ],
     );
     await start();
+    // While the period is settled, too.
+    t.is((await staff('PUT', path, { rateBasisPoints: 5_000 })).status, 200);
     work();
     sendToBanks();
     const commission = (26_000 * rate + 30_000 * 1_000) / 10_000;
@@ -350,25 +352,28 @@ test.serial(
 test.serial('what is refused stops and says why, and goes on when people try it again', async (t) => {
   const { slips, shop, book, staff, start, until, work, sendToBanks, payouts, banks, bank, gained } =
     await setUp(t);
-  const [closed, frozen, large] = [await shop('SUSPENDED'), await shop(), await shop()];
+  const [suspended, frozen, large] = [await shop('SUSPENDED'), await shop(), await shop()];
+  const closed = await shop('CLOSED');
   await slips.take([
-    await book('PAID', closed, 1_000),
+    await book('PAID', suspended, 1_000),
     await book('PAID', frozen, 2_000),
     // More than a call of the contract.
     await book('PAID', large, 2_000_000),
+    await book('PAID', closed, 3_000),
   ]);
   await banks.setAccount(bank, frozen.accountNumber, { state: 'FROZEN' });
   work();
   sendToBanks();
   await start();
-  t.like(await until(closed, { state: 'STOPPED' }), { reason: 'MERCHANT_SUSPENDED' });
+  t.like(await until(suspended, { state: 'STOPPED' }), { reason: 'MERCHANT_SUSPENDED' });
+  t.like(await until(closed, { state: 'STOPPED' }), { reason: 'MERCHANT_CLOSED' });
   t.regex(String((await until(frozen, { state: 'STOPPED' })).reason), /^PAYOUT_/);
   t.like(await until(large, { state: 'STOPPED' }), { reason: 'LIMIT_CALL' });
   t.deepEqual((await gained())[1], 0, 'nothing is earned yet');
   const stopped = (await staff('GET', '/settlements?state=STOPPED')).json.settlements;
-  t.is(stopped.length, 3);
+  t.is(stopped.length, 4);
 
-  await closed.become('ACTIVE');
+  await suspended.become('ACTIVE');
   await banks.setAccount(bank, frozen.accountNumber, { state: 'NORMAL' });
   const retry = (settlement: { settlementId: string }, key?: string) =>
     staff('POST', `/settlements/${settlement.settlementId}/retry`, undefined, key);
@@ -377,14 +382,16 @@ test.serial('what is refused stops and says why, and goes on when people try it 
     status: 404,
     code: 'MUSTER_SETTLEMENT_UNKNOWN',
   });
-  await until(closed, { state: 'DONE' });
+  await until(suspended, { state: 'DONE' });
   await until(frozen, { state: 'DONE' });
   t.like(await until(large, { state: 'STOPPED' }), { reason: 'LIMIT_CALL' });
-  t.like(await retry((await closed.settled())[0]), { status: 409, code: 'MUSTER_SETTLEMENT_NOT_STOPPED' });
-  t.deepEqual(await payouts(closed), ['EXECUTED 970']);
+  t.like(await until(closed, { state: 'STOPPED' }), { reason: 'MERCHANT_CLOSED' });
+  t.like(await retry((await suspended.settled())[0]), { status: 409, code: 'MUSTER_SETTLEMENT_NOT_STOPPED' });
+  t.deepEqual(await payouts(suspended), ['EXECUTED 970']);
+  t.deepEqual(await payouts(closed), []);
   t.deepEqual(await payouts(frozen), ['REJECTED 1940', 'EXECUTED 1940']);
   t.is(await frozen.atBank(), 1_940);
-  t.deepEqual(await gained(), [2_000_000, 90]);
+  t.deepEqual(await gained(), [2_003_000, 90]);
 });
 
 test.serial("more than the bank's day lets go waits for the next day by itself", async (t) => {
@@ -532,5 +539,43 @@ test.serial(
         lines: lineStore({ database, nextDayMs, clock }),
       };
     }
+  },
+);
+
+test.serial(
+  'how a payout ended is handled once a message, and the queue log says what came of it',
+  async (t) => {
+    const { slips, runs, lines, shop, book, start } = await setUp(t);
+    const one = await shop();
+    await slips.take([await book('PAID', one, 1_000)]);
+    await start();
+    for (const runNo of await runs.claim(1, 20_000)) while (await runs.sumNext(runNo));
+    const step = async (id: string) => {
+      const line = (await lines.claim(100, 20_000)).find(({ merchant }) => merchant === one.account);
+      await lines.finish(line!, { kind: 'OK', id });
+    };
+    const firmbankingId = uuidV7(Date.now());
+    for (const id of [one.accountId, firmbankingId]) await step(id);
+    const end = { kind: 'ENDED', firmbankingId, done: false, reason: 'FROZEN', amountMinor: 970 } as const;
+    const message = {
+      ...{ topic: 'firmbanking-events', id: `${firmbankingId}-decided` },
+      ...{ body: Buffer.from('rejected'), createdAtMs: Date.now() },
+    };
+    t.is((await lines.told(end, message))?.next.state, 'STOPPED');
+    t.is(await lines.told(end, message), undefined, 'twice');
+    await t.throwsAsync(lines.told({ ...end, done: true }, { ...message, body: Buffer.from('executed') }), {
+      code: 'MUSTER_DUPLICATE_ID_OTHER_BODY',
+    });
+    const { rows } = await sql`
+      SELECT queue, processed_status, result FROM queue_log WHERE message_id = ${Buffer.from(message.id)}`.execute(
+      world.of('settlement'),
+    );
+    t.deepEqual(rows, [
+      {
+        queue: 'handled:settlement-ends:firmbanking-events',
+        processed_status: 'failure',
+        result: 'STOPPED',
+      },
+    ]);
   },
 );

@@ -9,6 +9,7 @@ import { counter, gauge } from '../base/metrics.ts';
 import { consume } from '../kafka/consume.ts';
 import { countOpen } from '../platform/due-work.ts';
 import type { Worker } from '../platform/worker.ts';
+import { messageOf } from '../store/queue-log.ts';
 import { readMember, readPayment, readPayoutEnd } from './events.ts';
 import { lineStore } from './lines.ts';
 import { registerSettlementRoutes } from './routes.ts';
@@ -101,7 +102,7 @@ export const settlement: Worker<typeof config> = {
         // A transaction each.
         atOnce: 100,
         async apply(records) {
-          for (const { data } of records) count(await lines.told(data));
+          for (const { data, record } of records) count(await lines.told(data, messageOf(record)));
           work.wake();
           return undefined;
         },
