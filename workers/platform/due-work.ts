@@ -55,12 +55,13 @@ export const putOffMs = 10_000;
 /** How soon somebody is asked whose event does not come. */
 export const eventWithinMs = 5_000;
 
-/** What came of a call that has led nowhere yet, or to what any call can. */
+/** What any call of a saga can come to. */
 export type CallWord =
   /** Done; the id of what was made or found. */
   | { readonly kind: 'OK'; readonly id: string }
   | { readonly kind: 'REFUSED'; readonly reason: string }
   | NoWord;
+/** It has led nowhere yet. */
 export type NoWord =
   /** Not ended yet. */
   | { readonly kind: 'OPEN'; readonly waitsFor: string | undefined }
