@@ -1,5 +1,6 @@
 /** What the tabs are made of. */
 import { useState } from 'preact/hooks';
+import { timeOf } from './format.js';
 import { html } from './html.js';
 import { log } from './log.js';
 import { settings } from './server.js';
@@ -25,7 +26,8 @@ export const Failure = ({ of }) =>
   html`<p class="failure" role="alert"><span aria-hidden="true">✕</span> ${of.message} <${TraceLink} of=${of.traceId} /></p>`;
 
 const marks = { done: '✓', failed: '✕', open: '…' };
-const kindOf = (state) => (state === 'DONE' ? 'done' : state === 'FAILED' ? 'failed' : 'open');
+const kinds = { DONE: 'done', CARRIED: 'done', FAILED: 'failed', STOPPED: 'failed' };
+const kindOf = (state) => kinds[state] ?? 'open';
 
 /** The state of something that takes time, by mark and word. */
 export const State = ({ of, reason }) => html`
@@ -33,6 +35,20 @@ export const State = ({ of, reason }) => html`
 
 /** PAYING_OUT as people say it. */
 const words = (name) => name.toLowerCase().replaceAll('_', ' ');
+
+/** What was asked for, the newest first: `{key, text, state, reason, requestedAt, traceId}`. */
+export const Steps = ({ id, rows, nothing }) => html`
+  <ol id=${id} class="steps" aria-live="polite">
+    ${rows.length === 0 && html`<li class="empty">${nothing}</li>`}
+    ${rows.map(
+      ({ key, text, state, reason, requestedAt, traceId }) => html`
+        <li key=${key}>
+          <span>${text}<br /><span class="took">${timeOf(requestedAt)}</span></span>
+          <${State} of=${state} reason=${reason} />
+          <${TraceLink} of=${traceId} />
+        </li>`,
+    )}
+  </ol>`;
 
 /** Work that a control begins: whether it runs, and what went wrong. */
 export function useAction() {

@@ -1,19 +1,25 @@
 /** Tab Pay: my-pay as its members and its staff see it. */
 import { useCallback, useEffect, useState } from 'preact/hooks';
 import { Bank } from './bank.js';
+import { Buy } from './buy.js';
 import { money, short } from './format.js';
 import { html } from './html.js';
 import { Ledger } from './ledger.js';
 import { log } from './log.js';
 import { Failure } from './parts.js';
-import { learnNames, People, peopleOfThisBrowser, tokenFor } from './people.js';
+import { learnName, learnNames, People, peopleOfThisBrowser, tokenFor } from './people.js';
+import { Sales } from './sales.js';
 import { Send } from './send.js';
 import { follow, operatorToken, pay } from './server.js';
+import { Settlements } from './settlement.js';
 import { UnderWay } from './under-way.js';
 import { Wallet } from './wallet.js';
 
 const lookMs = 2_000;
-const nothing = { account: undefined, entries: [], accounts: [], recharges: [], remittances: [] };
+const nothing = {
+  ...{ account: undefined, entries: [], accounts: [], recharges: [] },
+  ...{ remittances: [], payments: [], settlements: [] },
+};
 
 /** All that a member sees of their own. */
 async function ownOf(me) {
@@ -25,17 +31,24 @@ async function ownOf(me) {
     throw error;
   });
   if (account === undefined) return nothing;
-  const [{ entries }, { accounts }, { recharges }, { remittances }] = await Promise.all([
-    get(`/pay/money/accounts/${me.memberId}/history?limit=8`),
-    get('/pay/banking/accounts'),
-    get('/pay/money/recharges?limit=8'),
-    me.type === 'PERSON' ? get('/pay/remittances?limit=8') : { remittances: [] },
-  ]);
+  const isShop = me.type === 'MERCHANT';
+  const [{ entries }, { accounts }, { recharges }, { payments }, { remittances }, { settlements }] =
+    await Promise.all([
+      get(`/pay/money/accounts/${me.memberId}/history?limit=8`),
+      get('/pay/banking/accounts'),
+      get('/pay/money/recharges?limit=8'),
+      get('/pay/payments?limit=8'),
+      isShop ? { remittances: [] } : get('/pay/remittances?limit=8'),
+      isShop ? get('/pay/settlements?limit=8') : { settlements: [] },
+    ]);
+  for (const { merchant } of isShop ? payments : []) learnName(merchant, me.name);
   return {
     account,
     entries,
     recharges,
+    payments,
     remittances,
+    settlements,
     accounts: accounts.filter(({ state }) => state === 'OPEN'),
   };
 }
@@ -46,11 +59,13 @@ const newestTransfers = async () =>
 /** Tells how what a member asked for has ended, as it is pushed; each is acknowledged. */
 async function followEnds(me, signal, onEnd) {
   const token = await tokenFor(me);
-  const tell = async (path, what, { rechargeId, remittanceId, state, reason, amount }) => {
-    const which = rechargeId ?? remittanceId;
-    const { traceId } = await pay(token, 'GET', `${path}/${which}`).catch(() => ({}));
+  const tell = async (path, what, { state, reason, amount, refundId, ...ids }) => {
+    const which = ids.rechargeId ?? ids.remittanceId ?? ids.paymentId;
+    const { refunds = [], ...asked } = await pay(token, 'GET', `${path}/${which}`).catch(() => ({}));
+    const { traceId } = refunds.find((refund) => refund.refundId === refundId) ?? asked;
     const why = reason === undefined ? '' : ` (${reason})`;
-    log(`Pushed to ${me.name}: ${what} ${short(which)} of ${money(amount)} is ${state}${why}`, traceId);
+    const named = refundId === undefined ? what : `refund of ${what}`;
+    log(`Pushed to ${me.name}: ${named} ${short(which)} of ${money(amount)} is ${state}${why}`, traceId);
     onEnd();
   };
   const listen = (path, what) =>
@@ -60,7 +75,10 @@ async function followEnds(me, signal, onEnd) {
       void tell(path, what, data);
     });
   void listen('/pay/money/recharges', 'recharge');
-  if (me.type === 'PERSON') void listen('/pay/remittances', 'remittance');
+  if (me.type === 'PERSON') {
+    void listen('/pay/remittances', 'remittance');
+    void listen('/pay/payments', 'payment');
+  }
 }
 
 export function Pay({ active }) {
@@ -101,6 +119,8 @@ export function Pay({ active }) {
     setOwn(nothing);
     setMe(who ?? all[0]);
   };
+  const { account, entries, accounts, recharges, remittances, payments, settlements } = own;
+  const isShop = me?.type === 'MERCHANT';
   return html`
     <${People} people=${people} me=${me} onChange=${onChange} />
     ${failure && html`<div class="wide"><${Failure} of=${failure} /></div>`}
@@ -108,13 +128,20 @@ export function Pay({ active }) {
       me &&
       html`
       <div class="column" key="has ${me.memberId}">
-        <${Wallet} me=${me} account=${own.account} entries=${own.entries} />
-        <${UnderWay} recharges=${own.recharges} remittances=${own.remittances} />
+        <${Wallet} me=${me} account=${account} entries=${entries} />
+        <${UnderWay} recharges=${recharges} remittances=${remittances} bought=${isShop ? [] : payments} />
       </div>
       <div class="column" key="does ${me.memberId}">
-        ${me.type === 'PERSON' && html`<${Send} me=${me} people=${people} accounts=${own.accounts} onDone=${look} />`}
-        <${Bank} me=${me} accounts=${own.accounts} onDone=${look} />
-      </div>`
+        ${
+          isShop
+            ? html`<${Sales} me=${me} payments=${payments} onDone=${look} />`
+            : html`
+              <${Send} me=${me} people=${people} accounts=${accounts} onDone=${look} />
+              <${Buy} me=${me} people=${people} accounts=${accounts} onDone=${look} />`
+        }
+        <${Bank} me=${me} accounts=${accounts} onDone=${look} />
+      </div>
+      ${isShop && html`<${Settlements} settlements=${settlements} onDone=${look} />`}`
     }
     <${Ledger} transfers=${transfers} />`;
 }

@@ -1,10 +1,13 @@
 /** What a member has asked for, the newest first, with its state and its trace. */
-import { money, timeOf } from './format.js';
+import { money } from './format.js';
 import { html } from './html.js';
-import { Card, State, TraceLink } from './parts.js';
+import { Card, Steps } from './parts.js';
 import { nameOf } from './people.js';
 
 const longest = 8;
+
+const rechargedFor = (recharge) => (recharge === undefined ? [] : [`${money(recharge)} recharged for it`]);
+const inBrackets = (more) => (more.length > 0 ? ` (${more.join(', ')})` : '');
 
 const rowOfRecharge = ({ rechargeId: key, amount, ...rest }) => ({
   ...{ key, text: `Recharge ${money(amount)}`, ...rest },
@@ -12,30 +15,28 @@ const rowOfRecharge = ({ rechargeId: key, amount, ...rest }) => ({
 
 function rowOfRemittance({ remittanceId: key, amount, fee, receiver, recharge, ...rest }) {
   const to = receiver === undefined ? 'a bank account' : nameOf(receiver);
-  const more = [
-    ...(fee.amountMinor > 0 ? [`fee ${money(fee)}`] : []),
-    ...(recharge === undefined ? [] : [`${money(recharge)} recharged for it`]),
-  ];
-  const text = `Send ${money(amount)} to ${to}${more.length > 0 ? ` (${more.join(', ')})` : ''}`;
-  return { key, text, ...rest };
+  const more = [...(fee.amountMinor > 0 ? [`fee ${money(fee)}`] : []), ...rechargedFor(recharge)];
+  return { key, text: `Send ${money(amount)} to ${to}${inBrackets(more)}`, ...rest };
 }
 
-export function UnderWay({ recharges, remittances }) {
-  const rows = [...recharges.map(rowOfRecharge), ...remittances.map(rowOfRemittance)]
+function rowOfPayment({ paymentId: key, amount, merchant, recharge, refunded, ...rest }) {
+  const more = [
+    ...rechargedFor(recharge),
+    ...(refunded.amountMinor > 0 ? [`${money(refunded)} given back`] : []),
+  ];
+  return { key, text: `Pay ${money(amount)} to ${nameOf(merchant)}${inBrackets(more)}`, ...rest };
+}
+
+export function UnderWay({ recharges, remittances, bought }) {
+  const rows = [
+    ...recharges.map(rowOfRecharge),
+    ...remittances.map(rowOfRemittance),
+    ...bought.map(rowOfPayment),
+  ]
     .toSorted((a, b) => b.requestedAt.localeCompare(a.requestedAt))
     .slice(0, longest);
   return html`
     <${Card} name="under-way" title="Asked for" text="Accepted at once, carried out whatever is down; the end is pushed.">
-      <ol id="under-way" class="steps" aria-live="polite">
-        ${rows.length === 0 && html`<li class="empty">Nothing was asked for yet.</li>`}
-        ${rows.map(
-          ({ key, text, state, reason, requestedAt, traceId }) => html`
-            <li key=${key}>
-              <span>${text}<br /><span class="took">${timeOf(requestedAt)}</span></span>
-              <${State} of=${state} reason=${reason} />
-              <${TraceLink} of=${traceId} />
-            </li>`,
-        )}
-      </ol>
+      <${Steps} id="under-way" rows=${rows} nothing="Nothing was asked for yet." />
     <//>`;
 }
