@@ -236,6 +236,10 @@ test.serial(
     t.deepEqual(await ask(10), good[0]);
     t.like(await ask(11), { status: 409, code: 'MUSTER_IDEMPOTENCY_KEY_REUSED' });
     t.like((await alice.call('GET', alice.path)).json, { balance: won(90) });
+    const ofBob = await bob.call('POST', '/transfers', { to: alice.memberId, amount: won(10) }, 'same');
+    t.is(ofBob.status, 201, 'a key is its caller’s own');
+    t.not(ofBob.json.transferId, good[0]!.json.transferId);
+    t.like((await alice.call('GET', alice.path)).json, { balance: won(100) });
   },
 );
 
