@@ -42,6 +42,7 @@ async function tableOfRoutes(): Promise<string> {
     pseudonymKey: Buffer.alloc(32),
     maxClients: 1,
     timeZone: 'Asia/Seoul',
+    folder: { incoming: '' },
   } as never;
   registerInputRoutes(http.app as never, anything);
   registerStreamRoutes(http.app as never, anything);

@@ -1,7 +1,10 @@
 /** The workers of food delivery as they are, over HTTP and on a database; Kafka is in memory. */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import type { Kysely } from 'kysely';
 import { createRegistry } from './base/metrics.ts';
-import { logging, messages, orders, riders } from './delivery/worker.ts';
+import { logging, messages, orders, photos, riders } from './delivery/worker.ts';
 import { startTestHttp } from './http/testing.ts';
 import { testLog } from './kafka/testing.ts';
 import type { Worker, WorkerDeps } from './platform/worker.ts';
@@ -35,13 +38,15 @@ export async function startDelivery(
     info: (_: string, line: { readonly eventId: string }) => onLine(line),
     child: () => testLog,
   });
+  const folder = await mkdtemp(join(tmpdir(), 'delivery-'));
   const deps = {
-    ...{ config: {}, kafka, http: http.app, metrics: registry, log },
+    config: { UPLOADS_DIRECTORY: folder, MYSQL_DATABASE: 'none' },
+    ...{ kafka, http: http.app, metrics: registry, log },
     ...{ database: async () => db, relayOutbox: async () => relay },
     secrets: { pseudonymKey: Buffer.alloc(32, 7) },
     fail,
   } as unknown as WorkerDeps;
-  const all: readonly Worker[] = [orders, riders, messages, logging];
+  const all = [orders, photos, riders, messages, logging] as unknown as readonly Worker[];
   const running = await Promise.all(all.map((worker) => worker.start(deps)));
   await http.open();
   return {
@@ -52,6 +57,7 @@ export async function startDelivery(
       await Promise.all(running.map((each) => each.stop()));
       await relay.stop();
       await http.close(100);
+      await rm(folder, { recursive: true });
     },
   };
 }

@@ -6,7 +6,8 @@ import { acceptUploads } from '../../workers/http/uploads.ts';
 import { renewPhoto } from '../../workers/platform/photos.ts';
 import { folderStore } from '../../workers/store/files.ts';
 
-const files = await folderStore(process.argv[2]!);
+const files = folderStore(process.argv[2]!);
+await files.ready();
 const http = await startTestHttp({ log: silentLog() });
 http.app.register(async (scope) => {
   const limits = { maxBytes: 10 * 2 ** 20, maxMs: 20_000, atOnce: 20 };

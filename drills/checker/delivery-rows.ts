@@ -18,10 +18,13 @@ export async function deliveryRows(
     `SELECT HEX(item_id) AS itemId, stock FROM ${own}.delivery_item WHERE item_id IN (?)`,
     [ids],
   );
-  const orders = await ask<DeliveryRows['orders'][number]>(
+  type Order = DeliveryRows['orders'][number];
+  const orders = await ask<Omit<Order, 'hasPhoto'> & { photos: number }>(
     `SELECT HEX(order_id) AS id, customer, owner, HEX(item_id) AS itemId, quantity, paid_minor AS paidMinor,
-       refunded_minor AS refundedMinor, district, state, version
-     FROM ${own}.delivery_order WHERE item_id IN (?)`,
+       refunded_minor AS refundedMinor, district, state, version,
+       (SELECT COUNT(*) FROM ${own}.delivery_photo p
+        WHERE p.photo_id = o.photo_id AND p.order_id = o.order_id AND p.stored_at IS NOT NULL) AS photos
+     FROM ${own}.delivery_order o WHERE item_id IN (?)`,
     [ids],
   );
   const theirs = `order_id IN (SELECT order_id FROM ${own}.delivery_order WHERE item_id IN (?))`;
@@ -42,7 +45,10 @@ export async function deliveryRows(
   );
   return {
     stock: new Map(dishes.map(({ itemId, stock }) => [uuid(itemId), stock])),
-    orders: orders.map((row) => ({ ...row, id: uuid(row.id), itemId: uuid(row.itemId) })),
+    orders: orders.map(({ photos, ...row }) => ({
+      ...row,
+      ...{ id: uuid(row.id), itemId: uuid(row.itemId), hasPhoto: Number(photos) === 1 },
+    })),
     changes: changes.map(({ at, ...row }) => ({
       ...row,
       orderId: uuid(row.orderId),

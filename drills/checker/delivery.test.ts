@@ -20,11 +20,11 @@ const rows: DeliveryRows = {
   orders: [
     {
       ...{ id: 'a', customer, owner, itemId: 'noodles', quantity: 2, paidMinor: 20, refundedMinor: 0 },
-      ...{ district: 'east', state: 'DELIVERED', version: 6 },
+      ...{ district: 'east', state: 'DELIVERED', version: 6, hasPhoto: false },
     },
     {
       ...{ id: 'b', customer, owner, itemId: 'noodles', quantity: 1, paidMinor: 10, refundedMinor: 10 },
-      ...{ district: 'east', state: 'CANCELLED', version: 2 },
+      ...{ district: 'east', state: 'CANCELLED', version: 2, hasPhoto: false },
     },
   ],
   changes: [
@@ -144,6 +144,17 @@ test('steps that there are not, that are missing, that are early', (t) => {
   t.deepEqual(findings({}, asked({ step: 'cook', state: 'COOKING', version: 3, owes: 'refused' })), [
     'wrong a-3',
   ]);
+});
+
+test('a refund that was asked for without a photo', (t) => {
+  const refund = { orderId: 'a', version: 7, step: 'requestRefund', state: 'REFUND_REQUESTED', atMs: 2_000 };
+  const found = (hasPhoto: boolean) =>
+    judge({
+      changes: [...rows.changes.slice(0, 6), refund, ...rows.changes.slice(6)],
+      orders: but(rows.orders, 0, { state: 'REFUND_REQUESTED', version: 7, hasPhoto }),
+    }).findings.filter(({ detail }) => detail.includes('photo')).length;
+  t.is(found(true), 0);
+  t.is(found(false), 1);
 });
 
 test('notifications that are missing, twice, out of order, for others, or of nothing', (t) => {

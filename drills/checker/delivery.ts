@@ -62,6 +62,8 @@ export interface DeliveryRows {
     readonly quantity: number;
     readonly paidMinor: number;
     readonly refundedMinor: number;
+    /** Whether the latest refund that was asked for has a photo of this order that is kept. */
+    readonly hasPhoto: boolean;
     readonly district: string;
     readonly state: string;
     readonly version: number;
@@ -202,7 +204,7 @@ function checkSteps({ orders }: DeliveryTold, rows: DeliveryRows): readonly Find
   const findings: Finding[] = [];
   const changesOf = Map.groupBy(rows.changes, ({ orderId }) => orderId);
   const confirmed = new Set(orders.flatMap((one) => (one.confirmed ? one.ids : [])));
-  for (const { id, state, version } of rows.orders) {
+  for (const { id, state, version, hasPhoto } of rows.orders) {
     const changes = changesOf.get(id) ?? [];
     const out = (kind: Finding['kind'], detail: string) => findings.push(found(kind, id, detail));
     let before = '';
@@ -216,6 +218,8 @@ function checkSteps({ orders }: DeliveryTold, rows: DeliveryRows): readonly Find
         out('wrong', `was delivered ${change.atMs - assignedAtMs} ms after it was assigned`);
       before = change.state;
     }
+    if (!hasPhoto && changes.some(({ step }) => step === 'requestRefund'))
+      out('wrong', 'a refund was asked for without a photo');
     if (before !== state || changes.length !== version)
       out('wrong', `is ${state} at version ${version}, and its changes say ${before} at ${changes.length}`);
   }

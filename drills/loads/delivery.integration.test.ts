@@ -5,7 +5,7 @@
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { text } from 'node:stream/consumers';
+import { buffer } from 'node:stream/consumers';
 import test, { type ExecutionContext } from 'ava';
 import { startDelivery } from '../../workers/delivery.fixture.ts';
 import { tokenOf } from '../../workers/http/testing.ts';
@@ -45,7 +45,8 @@ async function judged(
   let number = 0;
   const server = createServer(async (request, response) => {
     const { method, url: path } = request as { method: string; url: string };
-    const body = await text(request);
+    const body = await buffer(request);
+    const type = request.headers['content-type'];
     const key = request.headers['idempotency-key'] as string | undefined;
     const forward = async (more: Record<string, string> = {}): Promise<Answer> => {
       const answer = await fetch(`http://127.0.0.1:${delivery.http.address().port}${path}`, {
@@ -53,10 +54,10 @@ async function judged(
         headers: {
           authorization: request.headers.authorization!,
           ...(key === undefined ? {} : { 'idempotency-key': key }),
-          ...(body === '' ? {} : { 'content-type': 'application/json' }),
+          ...(type === undefined ? {} : { 'content-type': type }),
           ...more,
         },
-        ...(body === '' ? {} : { body }),
+        ...(body.length === 0 ? {} : { body }),
       });
       return { status: answer.status, body: await answer.text() };
     };

@@ -25,7 +25,7 @@ test.before(async () => {
 test.after.always(() => drop?.());
 test.beforeEach(async (t) => {
   t.timeout(300_000);
-  for (const table of ['shop', 'item', 'rider', 'order', 'change'])
+  for (const table of ['shop', 'item', 'rider', 'order', 'change', 'photo'])
     await sql`DELETE FROM ${sql.table(`delivery_${table}`)}`.execute(db);
 });
 
@@ -51,6 +51,13 @@ async function place(
   const placed = await store.place({ customer, itemId, quantity, district }, call());
   if (!placed.ok) throw new Error(placed.refusal.code);
   return { orderId: placed.orderId, customer };
+}
+/** A photo of an order, under the order's own id. */
+async function photograph(orderId: string) {
+  const id = bytesOfUuid(orderId);
+  await sql`
+    INSERT IGNORE INTO delivery_photo (photo_id, order_id, made_at, stored_at)
+    VALUES (${id}, ${id}, ${new Date(nowMs)}, ${new Date(nowMs)})`.execute(db);
 }
 const outcome = (answer: { ok: boolean; refusal?: { code: string } }) =>
   answer.ok ? 'ok' : answer.refusal!.code.replace('MUSTER_', '');
@@ -174,9 +181,10 @@ const stepping = fc
     guided: fc.option(fc.nat(), { freq: 4 }),
     isStranger: fc.integer({ min: 0, max: 9 }).map((n) => n === 0),
     wanted: fc.constantFrom('REFUND', 'REDELIVERY'),
+    isPhotographed: fc.integer({ min: 0, max: 9 }).map((n) => n !== 0),
   })
   .map(
-    ({ nth, guided, isStranger, wanted, ...any }) =>
+    ({ nth, guided, isStranger, wanted, isPhotographed, ...any }) =>
       new Command(`${any.role} ${any.step} #${nth} ${guided} ${isStranger}`, async ({ shop }, model) => {
         const order = model.orders[nth % Math.max(1, model.orders.length)];
         if (order === undefined) return;
@@ -185,15 +193,18 @@ const stepping = fc
         const { step, by: role } = may ?? { step: any.step, by: any.role };
         const own = { customer: order.customer, owner: shop.owner, rider: order.rider }[role];
         const who = isStranger ? 'u_stranger' : (own ?? 'u_nobody');
-        const asked = { step, wanted, complaint: 'cold', rejection: 'no' } as AskedByPeople;
+        const photoId = isPhotographed ? order.id : uuidV7(nowMs);
+        await photograph(order.id);
+        const asked = { step, wanted, complaint: 'cold', photoId, rejection: 'no' } as AskedByPeople;
         const leads = leadsTo(order.state, step, role);
         const isLate = step === 'requestRefund' && nowMs > order.deliveredAtMs + refundWithinMs;
+        const lacksPhoto = step === 'requestRefund' && !isPhotographed;
         const expected =
           isStranger || own === undefined
             ? ['DELIVERY_ORDER_UNKNOWN']
             : leads === undefined
               ? ['STEP_IMPOSSIBLE', 'STEP_NOT_YOURS']
-              : [isLate ? 'REFUND_TOO_LATE' : 'ok'];
+              : [isLate ? 'REFUND_TOO_LATE' : lacksPhoto ? 'PHOTO_UNKNOWN' : 'ok'];
         const once = call();
         const found = await store.step(order.id, { role, who }, asked, once);
         if (!expected.includes(outcome(found)))
@@ -314,7 +325,7 @@ test.serial(
         }));
         await fc.asyncModelRun(() => ({ model, real }), noting);
       }),
-      { numRuns: 30, seed: 20_261_128, endOnFailure: true },
+      { numRuns: 60, seed: 20_261_129, endOnFailure: true },
     );
     t.log(`states seen: ${[...seen].sort().join(' ')}`);
     t.is(seen.size, 13, 'every state was reached');
@@ -361,7 +372,9 @@ test.serial('approved twice at once and cancelled besides, what was paid goes ba
     await drainDue();
     nowMs += 1_000;
     await drainDue();
-    await store.step(orderId, me, { step: 'requestRefund', wanted: 'REFUND', complaint: 'cold' }, call());
+    await photograph(orderId);
+    const complaint = { wanted: 'REFUND', complaint: 'cold', photoId: orderId } as const;
+    await store.step(orderId, me, { step: 'requestRefund', ...complaint }, call());
     const told = await Promise.all([
       store.step(orderId, owner, { step: 'approve' }, call()),
       store.step(orderId, owner, { step: 'approve' }, call()),
@@ -684,7 +697,8 @@ test.serial(
       'ORDER_CHANGED',
     );
     // Once more to the same customer, by the same rider: the old word is not about it.
-    const ask = { step: 'requestRefund', wanted: 'REDELIVERY', complaint: 'cold' } as const;
+    await photograph(orderId);
+    const ask = { step: 'requestRefund', wanted: 'REDELIVERY', complaint: 'cold', photoId: orderId } as const;
     t.is(outcome(await store.step(orderId, me, ask, call())), 'ok');
     for (const step of ['approve', 'cook', 'call'] as const)
       t.is(outcome(await store.step(orderId, owner, { step }, call())), 'ok');

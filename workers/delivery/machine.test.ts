@@ -32,7 +32,7 @@ const order: Order = {
 };
 
 function wish(step: Step): Asked {
-  if (step === 'requestRefund') return { step, wanted: 'REFUND', complaint: 'cold' };
+  if (step === 'requestRefund') return { step, wanted: 'REFUND', complaint: 'cold', photoId: order.orderId };
   if (step === 'reject') return { step, rejection: 'it was hot' };
   if (step === 'dispatch') return { step, rider: 'u_next' };
   return { step };

@@ -208,7 +208,7 @@ export type Asked = { readonly ifVersion?: number } & (
       readonly step: 'requestRefund';
       readonly wanted: Wanted;
       readonly complaint: string;
-      readonly photoId?: string;
+      readonly photoId: string;
     }
   | { readonly step: 'reject'; readonly rejection: string }
   /** `rider`: the free one that is to be the order's; undefined: all are busy. */

@@ -6,6 +6,7 @@ import { errorBody, HttpError, refused } from '../http/errors.ts';
 import { typed } from '../http/typed.ts';
 import { acceptUploads, sendPicture } from '../http/uploads.ts';
 import { renewPhoto } from '../platform/photos.ts';
+import type { FolderStore } from '../store/files.ts';
 import type { PhotoStore } from './photos.ts';
 import { answers, findFor, personOf, tags } from './routes.ts';
 import type { DeliveryStore } from './store.ts';
@@ -15,16 +16,16 @@ export interface PhotoRoutesOptions {
   readonly deliveries: Pick<DeliveryStore, 'find'>;
   readonly pseudonymKey: Buffer;
   /** Where files lie while they come in. */
-  readonly incoming: string;
+  readonly folder: Pick<FolderStore, 'incoming' | 'ready'>;
 }
 
 /** A phone's photo has 3 to 8 MB; uploads of this size at once lie on the disk, not in memory. */
 const limits = { maxBytes: 10 * 2 ** 20, maxMs: 20_000, atOnce: 20 };
 
 export function registerPhotoRoutes(http: FastifyInstance, options: PhotoRoutesOptions): void {
-  const { photos, deliveries, pseudonymKey, incoming } = options;
+  const { photos, deliveries, pseudonymKey, folder } = options;
   http.register(async (scope) => {
-    const uploads = await acceptUploads(scope, { directory: incoming, ...limits });
+    const uploads = await acceptUploads(scope, { directory: folder.incoming, ...limits });
     const app = typed(scope);
 
     app.post(
@@ -50,6 +51,7 @@ export function registerPhotoRoutes(http: FastifyInstance, options: PhotoRoutesO
         // Before a byte is read: who may not send one cannot make us work.
         const may = await photos.mayAdd(orderId, who);
         if (!may.ok) throw refused(may.refusal);
+        await folder.ready();
         const added = await uploads.receive(request, reply, ({ path, sha256 }) =>
           photos.add(orderId, who, sha256, () => renewPhoto(path)),
         );

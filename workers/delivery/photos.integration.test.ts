@@ -1,5 +1,5 @@
 /** Photos of complaints over HTTP, on a real MySQL or MariaDB (MYSQL_*) and a real folder. */
-import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'ava';
@@ -44,10 +44,7 @@ test.before(async (t) => {
     pseudonymKey: key,
     onChanged: () => {},
   });
-  const running = await worker.start({
-    ...{ config: { UPLOADS_DIRECTORY: folder, MYSQL_DATABASE: 'none' }, database, http: http.app },
-    ...{ log: testLog, metrics: createRegistry(), secrets: { pseudonymKey: key } },
-  } as unknown as WorkerDeps<{ UPLOADS_DIRECTORY: string; MYSQL_DATABASE: string }>);
+  const running = await startPhotos(http, folder);
   await http.open();
   url = `http://127.0.0.1:${http.address().port}/delivery`;
   as = callerOf(http, '/delivery');
@@ -58,6 +55,13 @@ test.before(async (t) => {
     await rm(folder, { recursive: true });
   };
 });
+/** The worker, with its files in a folder. */
+const startPhotos = (http: Awaited<ReturnType<typeof startTestHttp>>, folder: string) =>
+  worker.start({
+    ...{ config: { UPLOADS_DIRECTORY: folder, MYSQL_DATABASE: 'none' }, http: http.app },
+    ...{ database: async () => db, log: testLog, metrics: createRegistry() },
+    secrets: { pseudonymKey: key },
+  } as unknown as WorkerDeps<{ UPLOADS_DIRECTORY: string; MYSQL_DATABASE: string }>);
 test.after.always(() => close());
 test.beforeEach((t) => t.timeout(60_000));
 
@@ -86,20 +90,21 @@ async function delivered() {
   return { orderId, customer: customer!, owner: owner!, rider: rider!, who };
 }
 
-async function send(token: string, orderId: string, bytes: Uint8Array, name = 'a.jpg') {
+async function send(token: string, orderId: string, bytes: Uint8Array, name = 'a.jpg', at = url) {
   const body = new FormData();
   body.append('file', new Blob([new Uint8Array(bytes)], { type: 'image/jpeg' }), name);
-  const answer = await fetch(`${url}/orders/${orderId}/photos`, {
+  const answer = await fetch(`${at}/orders/${orderId}/photos`, {
     method: 'POST',
     headers: { authorization: `Bearer ${token}` },
     body,
   });
   // biome-ignore lint/suspicious/noExplicitAny: an answer, or an error
   const json = (await answer.json()) as any;
-  return { status: answer.status, photoId: json.photoId as string, code: json.error?.code as string };
+  const again = answer.headers.get('retry-after');
+  return { status: answer.status, photoId: json.photoId as string, code: json.error?.code as string, again };
 }
-const see = (token: string, orderId: string, photoId: string) =>
-  fetch(`${url}/orders/${orderId}/photos/${photoId}`, { headers: { authorization: `Bearer ${token}` } });
+const see = (token: string, orderId: string, photoId: string, at = url) =>
+  fetch(`${at}/orders/${orderId}/photos/${photoId}`, { headers: { authorization: `Bearer ${token}` } });
 
 const picture = () => noise(64, 48).jpeg({ quality: 90 }).toBuffer();
 const rowsOf = async (orderId: string) => {
@@ -138,6 +143,17 @@ test('a photo goes with a complaint, and who is of the order sees it, made anew'
     t.is((await see(token, orderId, photoId)).status, 404);
     t.is((await see(token, others.orderId, photoId)).status, 404, 'under an order of theirs');
   }
+});
+
+test('a refund without a photo is not asked for, and the answer names what is missing', async (t) => {
+  const { orderId, customer } = await delivered();
+  const answer = await as(customer)('POST', `/orders/${orderId}/refund-request`, {
+    wanted: 'REFUND',
+    complaint: 'cold',
+  });
+  t.is(`${answer.status} ${answer.code}`, '422 MUSTER_VALIDATION');
+  t.is(answer.json.error.details[0].field, 'photoId');
+  t.is((await store.find(orderId))?.state, 'DELIVERED');
 });
 
 test('a photo of another order is none of this one, and nothing changes', async (t) => {
@@ -191,12 +207,11 @@ test('who may not ask for a refund may not send a photo', async (t) => {
   await shift(600_001);
   t.is((await send(one.customer, one.orderId, bytes)).code, 'MUSTER_REFUND_TOO_LATE');
   await shift(0);
-  await as(one.customer)('POST', `/orders/${one.orderId}/refund-request`, {
-    wanted: 'REFUND',
-    complaint: 'x',
-  });
+  const { photoId } = await send(one.customer, one.orderId, bytes);
+  const complaint = { wanted: 'REFUND', complaint: 'x', photoId };
+  await as(one.customer)('POST', `/orders/${one.orderId}/refund-request`, complaint);
   t.is((await send(one.customer, one.orderId, bytes)).code, 'MUSTER_STEP_IMPOSSIBLE');
-  t.is(await rowsOf(one.orderId), 0);
+  t.is(await rowsOf(one.orderId), 1);
 });
 
 test('what is no photo leaves nothing', async (t) => {
@@ -254,6 +269,38 @@ test('a photo whose file could not be kept is none until it is sent again', asyn
   );
 });
 
+test('while the folder of photos is not there, who sends or wants one is told to come again, and nothing ends', async (t) => {
+  const place = join(folder, 'elsewhere');
+  await writeFile(place, 'a file where the folder is to be');
+  const http = await startTestHttp({ processName: 'delivery', log: testLog });
+  const running = await startPhotos(http, place);
+  await http.open();
+  t.teardown(async () => {
+    await running.stop();
+    await http.close(100);
+  });
+  const at = `http://127.0.0.1:${http.address().port}/delivery`;
+  const { orderId, customer } = await delivered();
+  const bytes = await picture();
+  const sent = async () => {
+    const { status, code, again } = await send(customer, orderId, bytes, 'a.jpg', at);
+    return `${status} ${code} ${again}`;
+  };
+  const notNow = '503 MUSTER_FILE_STORE_REFUSES 1';
+  t.is(await sent(), notNow);
+  t.is(await rowsOf(orderId), 0);
+  await rm(place);
+  t.is(await sent(), '201 undefined null');
+  const { photoId } = await send(customer, orderId, bytes, 'a.jpg', at);
+  await rename(place, `${place}-gone`);
+  t.is((await see(customer, orderId, photoId, at)).status, 503, 'not 404: it is not deleted');
+  const other = await picture();
+  t.is((await send(customer, orderId, other, 'a.jpg', at)).status, 503);
+  await rename(`${place}-gone`, place);
+  t.is((await see(customer, orderId, photoId, at)).status, 200);
+  t.is((await send(customer, orderId, other, 'a.jpg', at)).status, 201);
+});
+
 test('after 90 days a photo goes, its file first: a row whose file cannot be removed stays', async (t) => {
   const { orderId, customer } = await delivered();
   const [old, young] = [
@@ -266,7 +313,7 @@ test('after 90 days a photo goes, its file first: a row whose file cannot be rem
   );
   // Its schema here is like the shop's.
   const table = { ...tables.find(({ name }) => name === 'delivery_photo')!, database: 'shop' } as const;
-  const files = await folderStore(folder);
+  const files = folderStore(folder);
   const clean = (store: FileStore) =>
     cleanTable(db, settings.MYSQL_DATABASE, table, new AbortController().signal, () => {}, store);
   const broken = { ...files, remove: async () => Promise.reject(new Error('disk')) };

@@ -69,7 +69,7 @@ export type PhotoStore = ReturnType<typeof photoStore>;
 
 function mayComplain(order: Order | undefined, customer: string, now: number): Done {
   if (order === undefined) return unknownOrder;
-  const complaint = { step: 'requestRefund', wanted: 'REFUND', complaint: '' } as const;
+  const complaint = { step: 'requestRefund', wanted: 'REFUND', complaint: '', photoId: '' } as const;
   const decided = decide(order, { role: 'customer', who: customer }, complaint, now);
   return decided.ok ? { ok: true } : decided;
 }

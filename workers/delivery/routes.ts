@@ -333,7 +333,7 @@ const stepRoutes: readonly {
         version: Type.Optional(version),
         wanted: Type.Enum(['REFUND', 'REDELIVERY']),
         complaint: text(500, 'what is wrong'),
-        photoId: Type.Optional(uuid('as answered by POST …/photos')),
+        photoId: uuid('of what is wrong, as answered by POST …/photos'),
       },
       strict,
     ),

@@ -240,8 +240,8 @@ async function take(trx: Trx, order: Order, by: Asker, asked: Asked, now: number
   const decided = decide(order, by, asked, now);
   if (!decided.ok) return decided;
   const { row, next } = decided;
-  if (asked.step === 'requestRefund' && asked.photoId !== undefined)
-    if ((await photoOf(trx, next.orderId, asked.photoId)) !== 'STORED') return unknownPhoto;
+  if (asked.step === 'requestRefund' && (await photoOf(trx, next.orderId, asked.photoId)) !== 'STORED')
+    return unknownPhoto;
   const id = bytesOfUuid(next.orderId);
   const { numAffectedRows } = await sql`
     UPDATE delivery_order SET state = ${next.state}, version = ${next.version}, rider = ${next.rider ?? null},

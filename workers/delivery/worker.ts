@@ -90,12 +90,16 @@ export const photos: Worker<typeof photoSettings> = {
   produces: [],
   config: photoSettings,
   async start({ config, database, http, log, metrics: registry, secrets }) {
-    const files = await folderStore(config.UPLOADS_DIRECTORY);
+    const files = folderStore(config.UPLOADS_DIRECTORY);
+    // Orders are accepted, cooked and delivered without photos: whoever sends one meanwhile is told to come again.
+    await files
+      .ready()
+      .catch((error: unknown) => log.error('photos cannot be kept for now: their folder refuses', { error }));
     registerPhotoRoutes(http, {
       photos: photoStore({ database, files }),
       deliveries: deliveryStore({ database }),
       pseudonymKey: secrets.pseudonymKey,
-      incoming: files.incoming,
+      folder: files,
     });
     const retention = startRetention({
       db: await database(),

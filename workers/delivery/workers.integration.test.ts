@@ -7,6 +7,7 @@ import { startDelivery } from '../delivery.fixture.ts';
 import { callerOf, tokenOf } from '../http/testing.ts';
 import { eventually } from '../kafka/testing.ts';
 import { brokenNow, checksFrom } from '../platform/checks.fixture.ts';
+import { noise } from '../platform/pictures.fixture.ts';
 import { scratchDatabase } from '../store/database.fixture.ts';
 import { notificationStore } from './notifications.ts';
 import { deliveryChecks } from './promises.ts';
@@ -161,7 +162,11 @@ test.serial(
       'MUSTER_ORDER_CHANGED',
     );
     t.is((await rider('POST', `/orders/${orderId}/deliver`, { version })).json.state, 'DELIVERED');
-    const complaint = { wanted: 'REFUND', complaint: 'cold' };
+    const form = new FormData();
+    form.append('file', new Blob([new Uint8Array(await noise(8, 8).png().toBuffer())]), 'dish.png');
+    const sent = await customer('POST', `/orders/${orderId}/photos`, form);
+    t.is(sent.status, 201);
+    const complaint = { wanted: 'REFUND', complaint: 'cold', photoId: sent.json.photoId };
     t.is(
       (await customer('POST', `/orders/${orderId}/refund-request`, complaint)).json.state,
       'REFUND_REQUESTED',

@@ -39,15 +39,16 @@ let calls = 0;
 export const callerOf =
   (http: Http, path: string) =>
   (token: string) =>
-  async (method: string, below: string, body?: object, key = `key-${++calls}`) => {
+  async (method: string, below: string, body?: object | FormData, key = `key-${++calls}`) => {
+    const isJson = body !== undefined && !(body instanceof FormData);
     const answer = await fetch(`http://127.0.0.1:${http.address().port}${path}${below}`, {
       method,
       headers: {
         authorization: `Bearer ${token}`,
         ...(method === 'GET' || key === '' ? {} : { 'idempotency-key': key }),
-        ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+        ...(isJson ? { 'content-type': 'application/json' } : {}),
       },
-      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+      ...(body === undefined ? {} : { body: isJson ? JSON.stringify(body) : (body as FormData) }),
     });
     const text = await answer.text();
     // biome-ignore lint/suspicious/noExplicitAny: an answer of any route; of one without a body undefined

@@ -1,9 +1,11 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import test, { type ExecutionContext } from 'ava';
 import fc from 'fast-check';
 import { isNotNow, MusterError } from '../base/errors.ts';
+import { onSmallDisk } from '../store/small-disk.fixture.ts';
 import { renewPhoto } from './photos.ts';
 import { inflatingText, noise, png, readJpeg, withSegment } from './pictures.fixture.ts';
 
@@ -226,4 +228,22 @@ test('whatever comes is refused for good or becomes a clean JPEG', async (t) => 
     { numRuns: 300, seed: 20_261_128 },
   );
   t.true(renewed > 30, `${renewed} of 300 were renewed`);
+});
+
+test('a disk that is read-only, full or gone is "not now", ends nothing, and photos go on when it is back', (t) => {
+  const said = onSmallDisk(t, fileURLToPath(new URL('./lost-volume.fixture.ts', import.meta.url)));
+  if (said === undefined) return;
+  const notNow = '503 MUSTER_FILE_STORE_REFUSES 1';
+  t.deepEqual(said, [
+    `read-only at the start: POST ${notNow}`,
+    'writable: GET 404 MUSTER_PHOTO_UNKNOWN null',
+    'writable: POST 200',
+    `full: POST ${notNow}`,
+    'full: GET 200',
+    'with room again: POST 200',
+    `read-only: POST ${notNow}`,
+    'read-only: GET 200',
+    `gone: POST ${notNow}`,
+    `gone: GET ${notNow}`,
+  ]);
 });

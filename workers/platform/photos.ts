@@ -8,6 +8,7 @@ import sharp, { type Metadata } from 'sharp';
 import { createSlots } from '../base/concurrency.ts';
 import { NotNowError } from '../base/errors.ts';
 import { HttpError } from '../http/errors.ts';
+import { translateFileError } from '../store/files.ts';
 
 /** Phones take 50 million. Counted from the header, before anything is decoded. */
 const maxPixels = 51_000_000;
@@ -33,7 +34,7 @@ sharp.unblock({
 /**
  * The photo in a file as a JPEG of at most 1280 pixels a side, upright, in sRGB, without anything else. Throws 422
  * MUSTER_PHOTO_UNREADABLE (no whole JPEG, PNG or WebP), MUSTER_PHOTO_ANIMATED, MUSTER_PHOTO_TOO_LARGE (pixels), and
- * MUSTER_PHOTO_SLOW (not now).
+ * MUSTER_PHOTO_SLOW and MUSTER_FILE_STORE_REFUSES (not now).
  */
 export async function renewPhoto(path: string): Promise<Buffer> {
   let release = decoding.take();
@@ -113,8 +114,10 @@ const unreadable = (cause?: Error) =>
   });
 
 /** libvips tells by text only. */
-function reasonOf(error: Error): Error {
-  if (error instanceof HttpError || 'syscall' in error) return error;
+function reasonOf(error: Error): unknown {
+  if (error instanceof HttpError) return error;
+  // The file was there before: the disk is away.
+  if ('syscall' in error) return translateFileError(error);
   if (/pixel limit/.test(error.message)) return tooLarge();
   if (/^timeout/.test(error.message))
     return new NotNowError('MUSTER_PHOTO_SLOW', 'the photo could not be decoded in time', { cause: error });

@@ -14,11 +14,11 @@ async function aFolder(t: ExecutionContext): Promise<string> {
 
 test('a file is there under its key, whole, after a restart too, until it is removed', async (t) => {
   const folder = await aFolder(t);
-  const store = await folderStore(folder);
+  const store = folderStore(folder);
   t.is(await store.get('a'), undefined);
   await store.put('a', Buffer.from('hello'));
   await store.put('a', Buffer.from('hello'));
-  const again = await folderStore(folder);
+  const again = folderStore(folder);
   t.is((await again.get('a'))?.toString(), 'hello');
   t.deepEqual(await readdir(again.incoming), []);
   await again.remove('a');
@@ -27,7 +27,7 @@ test('a file is there under its key, whole, after a restart too, until it is rem
 });
 
 test('two who put the same file at once both succeed, and whoever reads meanwhile sees all of it or none', async (t) => {
-  const store = await folderStore(await aFolder(t));
+  const store = folderStore(await aFolder(t));
   const bytes = Buffer.alloc(300_000, 'ab');
   const reads: (Buffer | undefined)[] = [];
   let writing = true;
@@ -42,7 +42,7 @@ test('two who put the same file at once both succeed, and whoever reads meanwhil
 });
 
 test('a key is never a path', async (t) => {
-  const store = await folderStore(await aFolder(t));
+  const store = folderStore(await aFolder(t));
   for (const key of ['', '..', '../a', 'a/b', '/a', 'a\0', 'A', '.a', 'a.b', 'x'.repeat(65)])
     for (const work of [store.put(key, Buffer.alloc(1)), store.get(key), store.remove(key)])
       t.is(
@@ -60,7 +60,7 @@ test('what a process that died left half-written goes at the next start, what is
   await writeFile(join(incoming, 'new'), 'a');
   const longAgo = new Date(Date.now() - 2 * 3_600_000);
   await utimes(join(incoming, 'old'), longAgo, longAgo);
-  await folderStore(folder);
+  await folderStore(folder).ready();
   t.deepEqual(await readdir(incoming), ['new']);
 });
 

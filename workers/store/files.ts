@@ -3,11 +3,11 @@
  * under a key does not change: the same key again means the same file again.
  */
 import { randomUUID } from 'node:crypto';
-import { mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
+import { access, mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { MusterError, NotNowError } from '../base/errors.ts';
 
-/** Methods throw MUSTER_FILE_STORE_REFUSES (not now) while there is no room or the disk does not take or give. */
+/** Methods throw MUSTER_FILE_STORE_REFUSES (not now) while there is no room, or the disk does not take or give, or is not there. */
 export interface FileStore {
   /** Durable when it resolves, and whole for whoever reads meanwhile. */
   put(key: string, bytes: Uint8Array): Promise<void>;
@@ -20,18 +20,29 @@ export interface FileStore {
 /** What is still coming in belongs to a request, and none lasts so long. */
 const forgottenAfterMs = 3_600_000;
 
+export interface FolderStore extends FileStore {
+  readonly incoming: string;
+  /** Rejects like the others while `incoming` cannot be written to, as far as is known. */
+  ready(): Promise<void>;
+}
+
 /**
  * Files in a folder that outlives the process. What is not whole yet lies in its folder `incoming`: on the same disk, so that
- * it comes to its place by a rename.
+ * it comes to its place by a rename. The folders are made when they are first needed: whoever starts while the disk is away
+ * still starts. They are made once: when they vanish later, new ones would hide that, and what was kept would seem deleted.
  */
-export async function folderStore(folder: string): Promise<FileStore & { readonly incoming: string }> {
+export function folderStore(folder: string): FolderStore {
   const incoming = join(folder, 'incoming');
   const files = join(folder, 'files');
-  await asNotNow(async () => {
-    await mkdir(incoming, { recursive: true });
-    await mkdir(files, { recursive: true });
-    await removeForgotten(incoming);
-  });
+  let isMade = false;
+  const ready = () =>
+    asNotNow(async () => {
+      if (isMade) return;
+      await mkdir(incoming, { recursive: true });
+      await mkdir(files, { recursive: true });
+      await removeForgotten(incoming);
+      isMade = true;
+    });
   const placeOf = (key: string) => {
     if (!/^[a-z0-9][a-z0-9-]{0,63}$/.test(key))
       throw new MusterError('MUSTER_FILE_KEY', 'a key has 1 to 64 lower-case letters, digits and hyphens');
@@ -39,9 +50,11 @@ export async function folderStore(folder: string): Promise<FileStore & { readonl
   };
   return {
     incoming,
+    ready,
     put: (key, bytes) =>
       asNotNow(async () => {
         const place = placeOf(key);
+        await ready();
         const unfinished = join(incoming, randomUUID());
         try {
           await writeDurably(unfinished, bytes, 'wx');
@@ -53,14 +66,24 @@ export async function folderStore(folder: string): Promise<FileStore & { readonl
       }),
     get: (key) =>
       asNotNow(async () => {
+        const place = placeOf(key);
+        await ready();
         try {
-          return await readFile(placeOf(key));
+          return await readFile(place);
         } catch (error) {
-          if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-          throw error;
+          if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+          // Where the folder is not there either, nothing is known of the file.
+          await access(files);
+          return undefined;
         }
       }),
-    remove: (key) => asNotNow(() => rm(placeOf(key), { force: true })),
+    remove: (key) =>
+      asNotNow(async () => {
+        const place = placeOf(key);
+        await ready();
+        await access(files);
+        await rm(place, { force: true });
+      }),
   };
 }
 
@@ -98,8 +121,11 @@ async function removeForgotten(incoming: string): Promise<void> {
   }
 }
 
-/** No room (the disk's, or a quota's), read-only since an error, an error of the disk, too many open files. */
-const refusals = new Set(['ENOSPC', 'EDQUOT', 'EROFS', 'EIO', 'EMFILE', 'ENFILE', 'ESTALE']);
+/** No room (the disk's, or a quota's), read-only since an error, an error of the disk, too many open files; not there, or not ours. */
+const refusals = new Set([
+  ...['ENOSPC', 'EDQUOT', 'EROFS', 'EIO', 'EMFILE', 'ENFILE', 'ESTALE'],
+  ...['ENOENT', 'ENOTDIR', 'EACCES', 'EPERM'],
+]);
 
 /** MUSTER_FILE_STORE_REFUSES (not now) for what a disk may be able to do later; any other error as it is. */
 export function translateFileError(error: unknown): unknown {

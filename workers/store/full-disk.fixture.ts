@@ -5,7 +5,7 @@ import { isNotNow, type MusterError } from '../base/errors.ts';
 import { folderStore } from './files.ts';
 
 const folder = process.argv[2]!;
-const store = await folderStore(folder);
+const store = folderStore(folder);
 const said: string[] = [];
 const put = async (key: string, bytes: number) => {
   try {

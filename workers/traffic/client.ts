@@ -32,21 +32,23 @@ export function openClient(options: ClientOptions) {
     problems[what] = (problems[what] ?? 0) + 1;
   };
 
+  /** @param body sent as JSON; bytes as they are, and `headers` say what they are */
   async function call(
     method: 'GET' | 'POST' | 'PUT',
     path: string,
-    body?: object,
+    body?: object | Buffer,
     headers: Headers = {},
   ): Promise<Answer> {
+    const isJson = body !== undefined && !Buffer.isBuffer(body);
     const answer = await pool.request({
       method,
       path,
       headers: {
         authorization: `Bearer ${token}`,
-        ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+        ...(isJson ? { 'content-type': 'application/json' } : {}),
         ...headers,
       },
-      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+      ...(body === undefined ? {} : { body: isJson ? JSON.stringify(body) : (body as Buffer) }),
     });
     const text = await answer.body.text();
     return { status: answer.statusCode, json: JSON.parse(text || '{}') as Record<string, unknown> };
@@ -56,7 +58,12 @@ export function openClient(options: ClientOptions) {
    * Sends until there is an answer below 500 other than that the key is in use (an earlier try of ours is still being handled);
    * undefined: there was none in time. `tookMs`: from the first try to the answer.
    */
-  async function insist(path: string, body: object, headers?: Headers, method: 'POST' | 'PUT' = 'POST') {
+  async function insist(
+    path: string,
+    body: object | Buffer,
+    headers?: Headers,
+    method: 'POST' | 'PUT' = 'POST',
+  ) {
     const sentMs = performance.now();
     for (let tries = 1, waitMs = 50; ; tries++, waitMs = Math.min(waitMs * 2, 1_000)) {
       try {

@@ -45,6 +45,18 @@ export interface PeopleOptions {
 
 const plenty = 1_000_000;
 const scarce = 5;
+/** What is wrong with a dish: a PNG of 16 pixels a side, as a form. Small, so that it costs the platform little at any rate. */
+export const photo = {
+  headers: { 'content-type': 'multipart/form-data; boundary=photo' },
+  body: Buffer.concat([
+    Buffer.from('--photo\r\ncontent-disposition: form-data; name="file"; filename="dish.png"\r\n\r\n'),
+    Buffer.from(
+      'iVBORw0KGgoAAAANSUhEUgAAABAAAAAQAgMAAABinRfyAAAACVBMVEXmoDw8bmTw8PDy+jfUAAAACXBIWXMAAAPoAAAD6AG1e1JrAAAAN0lEQVQI12MIBQKG0KyVQGLVqlCGsFWrpjJELeBaypDVwLSSIYuBAZMASYCVgBWDtUEMCA0NBQD1HRllSmFetAAAAABJRU5ErkJggg==',
+      'base64',
+    ),
+    Buffer.from('\r\n--photo--\r\n'),
+  ]),
+};
 /** With the header of a request that is sent once however often it is tried. */
 export const keyed = ({ headers }: Person, key: string = randomUUID()) => ({
   ...headers,

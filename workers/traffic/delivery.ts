@@ -14,6 +14,7 @@ import {
   type People,
   type PeopleOptions,
   type Person,
+  photo,
   type Shown,
 } from './delivery-people.ts';
 import { type Act, type DeliveryStep, type Memory, nextOf, type Plan, plans } from './delivery-plans.ts';
@@ -198,8 +199,14 @@ function openDesk(client: Client, { riders }: People, signal: AbortSignal | unde
   let untilMs = Number.POSITIVE_INFINITY;
   const isOver = () => signal?.aborted === true || performance.now() > untilMs;
 
-  async function send({ isTwice }: Wish, who: Person, path: string, body: object): Promise<readonly Reply[]> {
-    const insist = (headers: Keyed) => client.insist(path, body, headers);
+  async function send(
+    { isTwice }: Wish,
+    who: Person,
+    path: string,
+    body: object | Buffer,
+    more: object = {},
+  ): Promise<readonly Reply[]> {
+    const insist = (headers: Keyed) => client.insist(path, body, { ...headers, ...more });
     const headers = keyed(who, randomUUID());
     return isTwice ? twice(headers, insist) : [await insist(headers)];
   }
@@ -224,13 +231,34 @@ function openDesk(client: Client, { riders }: People, signal: AbortSignal | unde
     return undefined;
   }
 
+  /** What a complaint needs; undefined: it could not be sent. */
+  async function photographed(
+    wish: Wish,
+    orderId: string,
+  ): Promise<{ readonly photoId: string } | undefined> {
+    const path = `/delivery/orders/${orderId}/photos`;
+    const answers = await send(wish, wish.customer, path, photo.body, photo.headers);
+    const ids = new Set(answers.flatMap((one) => (one?.status === 201 ? String(one.json.photoId) : [])));
+    if (ids.size > 1) client.problem('one photo became two');
+    for (const one of answers)
+      if (one !== undefined && one.status !== 201 && one.status !== 409) client.problem(codeOf(one));
+    const [photoId] = ids;
+    return photoId === undefined ? undefined : { photoId };
+  }
+
   async function take(wish: Wish, orderId: string, act: Act, steps: Ordered['steps'][number][]) {
     const { by, step, body, owes } = act;
     const found = by === 'rider' ? await withRider(wish, orderId) : undefined;
     if (by === 'rider' && found === undefined) return;
     const who = found?.rider ?? (by === 'owner' ? wish.dish.owner : wish.customer);
+    const proof = step === 'refund-request' ? await photographed(wish, orderId) : {};
+    if (proof === undefined) return;
     const about = found === undefined ? {} : { version: found.view.version };
-    const answers = await send(wish, who, `/delivery/orders/${orderId}/${step}`, { ...body, ...about });
+    const answers = await send(wish, who, `/delivery/orders/${orderId}/${step}`, {
+      ...body,
+      ...proof,
+      ...about,
+    });
     for (const answer of answers)
       if (answer?.status === 200) {
         const { state, version } = answer.json as unknown as View;
