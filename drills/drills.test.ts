@@ -4,13 +4,14 @@ import { isAlert } from '../alerts/rule.ts';
 import { type Environment, environments } from '../catalog/environments.ts';
 import { placements } from '../stacks/config/topology.ts';
 import type { Drill } from './drill.ts';
-import { drillNamed, drills, outagesIn, payOperations, soak } from './drills.ts';
+import { deliveryCourseIn, drillNamed, drills, outagesIn, payOperations, soak } from './drills.ts';
 import { matrixOf } from './matrix/plan.ts';
 import { procedureNamed } from './runner/procedures.ts';
 
 const { ci } = environments;
 const everythingIn = (environment: Environment): readonly Drill[] => [
   ...drills,
+  ...deliveryCourseIn(environment),
   ...outagesIn(environment),
   ...soak(60, 1, environment),
   ...payOperations(20_000, 1, environment),
@@ -65,6 +66,14 @@ test('a soak of one seed is always the same, has a fault each minute, and ends w
     soak(12, 7, ci).map(({ loadMs }) => loadMs),
     [600_000, 120_000],
   );
+});
+
+test('food delivery’s drill places 2,000 orders and breaks each worker, store and a broker on the way', (t) => {
+  const [course] = deliveryCourseIn(ci);
+  t.true((course!.loadMs / 1_000) * course!.loads.delivery!.rate >= 2_000);
+  const broken = course!.steps.map((step) => ('inject' in step && 'alias' in step.on ? step.on.alias : ''));
+  for (const alias of ['delivery', 'mysql', 'redis']) t.true(broken.includes(alias), alias);
+  t.deepEqual(deliveryCourseIn(environments.prod), []);
 });
 
 test('a drill that there is not is refused with the names of those that there are', (t) => {

@@ -280,6 +280,42 @@ export const drills: readonly Drill[] = [
 
 type Having = Pick<Environment, 'processes'>;
 
+/** Each worker, store and a broker, one after the other; the last with what is left of the others still to do. */
+const courseParts = [
+  'delivery-killed',
+  'mysql-gone-5s',
+  'delivery-frozen-15s',
+  'one-broker-gone-35s',
+  'redis-gone-5s',
+  'delivery-killed',
+];
+
+/** 2,000 orders of dishes, in an environment that has food delivery. */
+export function deliveryCourseIn(environment: Having): readonly Drill[] {
+  const known = casesIn(environment);
+  const parts = courseParts.flatMap((name) => known.find((one) => one.name === name) ?? []);
+  if (parts.length < courseParts.length) return [];
+  let atMs = faultAtMs;
+  const chosen = parts.map((one, nth) => {
+    const begins = { one, atMs, name: `${nth + 1} ${one.name}` };
+    atMs += lastsMs(one);
+    return begins;
+  });
+  const rate = 8;
+  return [
+    {
+      name: 'delivery-course',
+      about:
+        '2,000 dishes are ordered while food delivery, its stores and a broker are killed: each order ends, each change is told once and in order, all riders are free in the end, nothing is early or done twice.',
+      loadMs: Math.max(atMs, (2_000 / rate) * 1_000),
+      loads: { delivery: { rate } },
+      steps: chosen.flatMap(({ one, atMs: beginsMs, name }) => stepsOf(one, beginsMs, name)),
+      cases: chosen.map(({ one, name }) => ({ name, rtoMs: lastsMs(one) })),
+      expect: { rtoMs: 45_000, restarts: 0, deadLetters: 0 },
+    },
+  ];
+}
+
 /** Each store, and each process of ours, away or hindered by itself: the cases of the matrix whose load is all in order. */
 export const outagesIn = (environment: Having): readonly Drill[] =>
   casesIn(environment)
@@ -288,13 +324,14 @@ export const outagesIn = (environment: Having): readonly Drill[] =>
 
 /** The drill or case of the matrix of this name. Throws MUSTER_USAGE with the known names. */
 export function drillNamed(name: string, environment: Having): Drill {
-  const found = drills.find((drill) => drill.name === name);
+  const named = [...drills, ...deliveryCourseIn(environment)];
+  const found = named.find((drill) => drill.name === name);
   if (found !== undefined) return found;
   const one = casesIn(environment).find((other) => other.name === name);
   if (one === undefined)
     throw new MusterError(
       'MUSTER_USAGE',
-      `No drill "${name}"; there are: ${[...drills, ...outagesIn(environment)].map((drill) => drill.name).join(', ')}, soak, pay-operations, matrix, all, outages.`,
+      `No drill "${name}"; there are: ${[...named, ...outagesIn(environment)].map((drill) => drill.name).join(', ')}, soak, pay-operations, matrix, all, outages.`,
     );
   return drillOf(one);
 }

@@ -8,6 +8,9 @@ export interface DeliveryRates {
   readonly rate: number;
 }
 
+/** Of so many orders a second; an order keeps a rider for a second and what it takes to tell. */
+const ridersFor = 3;
+
 export const delivery: Part<DeliveryRates> = {
   groups: [groups.deliveryOrders, groups.deliveryRiders, groups.deliveryMessages, groups.deliveryLog],
   entrance: 'MUSTER_DELIVERY_URL',
@@ -22,6 +25,7 @@ export const delivery: Part<DeliveryRates> = {
         seed,
         retryForMs,
         signal,
+        count: { customers: 6, owners: 2, riders: Math.max(4, ridersFor * rate) },
       },
       { rate, durationMs: loadMs, onProgress: progress.at },
     );

@@ -46,14 +46,17 @@ export function addDrill(program: Command): void {
         )
         .option('--yes-really', 'needed for environment prod'),
     async run({ environment, signal }, options, names) {
-      const [{ drillNamed, drills, outagesIn, payOperations, soak }, { matrixOf, partOf }, { withFaults }] =
-        await Promise.all([
-          import('../../drills/drills.ts'),
-          import('../../drills/matrix/plan.ts'),
-          import('../../drills/faults.ts'),
-        ]);
+      const [
+        { deliveryCourseIn, drillNamed, drills, outagesIn, payOperations, soak },
+        { matrixOf, partOf },
+        { withFaults },
+      ] = await Promise.all([
+        import('../../drills/drills.ts'),
+        import('../../drills/matrix/plan.ts'),
+        import('../../drills/faults.ts'),
+      ]);
       if (names.length === 0 || names[0] === 'list') {
-        say(drillTable([...drills, ...outagesIn(environment)], paint));
+        say(drillTable([...drills, ...deliveryCourseIn(environment), ...outagesIn(environment)], paint));
         return undefined;
       }
       const seed = numberOf('--seed', options.seed ?? String(Date.now() % 2 ** 31));
