@@ -211,6 +211,14 @@ export const groups = {
     lagSecondsHigh: 10,
     retryDelaysMs: [],
   },
+  deliveryPush: {
+    id: 'delivery-push-delivery',
+    topics: [topics.deliveryLogEvents],
+    owner: 'delivery',
+    description: 'Pushes what people are told of their orders to the apps that process delivery holds.',
+    lagSecondsHigh: 10,
+    retryDelaysMs: [],
+  },
   deliveryOrders: {
     id: 'delivery-orders',
     topics: [topics.deliveryEvents],

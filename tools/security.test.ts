@@ -7,6 +7,7 @@ import { createRegistry } from '../workers/base/metrics.ts';
 import { registerRoutes as registerCouponRoutes } from '../workers/coupon/routes.ts';
 import { registerNotificationRoutes, registerRiderRoutes } from '../workers/delivery/people-routes.ts';
 import { registerPhotoRoutes } from '../workers/delivery/photo-routes.ts';
+import { registerNotificationStreams } from '../workers/delivery/push.ts';
 import { registerDeliveryRoutes } from '../workers/delivery/routes.ts';
 import type { Callers } from '../workers/http/principals.ts';
 import { startTestHttp } from '../workers/http/testing.ts';
@@ -65,6 +66,7 @@ async function tableOfRoutes(): Promise<string> {
   registerDeliveryRoutes(http.app as never, anything);
   registerRiderRoutes(http.app as never, anything);
   registerNotificationRoutes(http.app as never, anything);
+  registerNotificationStreams(http.app as never, anything);
   registerPhotoRoutes(http.app as never, anything);
   await http.open();
   await http.close(0);

@@ -40,7 +40,10 @@ export async function startDelivery(
   });
   const folder = await mkdtemp(join(tmpdir(), 'delivery-'));
   const deps = {
-    config: { UPLOADS_DIRECTORY: folder, MYSQL_DATABASE: 'none' },
+    config: {
+      ...{ UPLOADS_DIRECTORY: folder, MYSQL_DATABASE: 'none' },
+      ...{ PROCESS_NAME: 'delivery', DELIVERY_MAX_CLIENTS: 20 },
+    },
     ...{ kafka, http: http.app, metrics: registry, log },
     ...{ database: async () => db, relayOutbox: async () => relay },
     secrets: { pseudonymKey: Buffer.alloc(32, 7) },

@@ -38,6 +38,16 @@ export interface Notification {
   readonly changedAtMs: number;
 }
 
+/** A notification, by what it is about and to whom. */
+export interface Told {
+  readonly orderId: string;
+  readonly version: number;
+  readonly role: PersonRole;
+}
+
+const toldOnce = ({ orderId, version, role }: Told) =>
+  sql`(order_id = ${bytesOfUuid(orderId)} AND version = ${version} AND role = ${role})`;
+
 export type NotificationStore = ReturnType<typeof notificationStore>;
 
 export function notificationStore({ database }: { database(): Promise<Kysely<unknown>> }) {
@@ -68,8 +78,18 @@ export function notificationStore({ database }: { database(): Promise<Kysely<unk
         return records.length;
       }),
 
-    /** What a person has not been shown yet, the first first. */
-    async unshown(person: string, role: PersonRole, limit: number): Promise<readonly Notification[]> {
+    /** What a person has not been shown yet, the first first; with one of theirs, what came after that as well. */
+    async unshown(
+      person: string,
+      role: PersonRole,
+      limit: number,
+      after?: Told,
+    ): Promise<readonly Notification[]> {
+      const later =
+        after === undefined
+          ? sql`FALSE`
+          : sql`no > (SELECT seen.no FROM delivery_notification AS seen
+              WHERE ${toldOnce(after)} AND seen.person = ${person} AND seen.role = ${role})`;
       const { rows } = await sql<{
         no: number | string;
         order_id: Buffer;
@@ -78,13 +98,26 @@ export function notificationStore({ database }: { database(): Promise<Kysely<unk
         changed_at: Date;
       }>`
         SELECT no, order_id, version, state, changed_at FROM delivery_notification
-        WHERE person = ${person} AND role = ${role} AND shown_at IS NULL ORDER BY no LIMIT ${limit}`.execute(
+        WHERE person = ${person} AND role = ${role} AND (shown_at IS NULL OR ${later}) ORDER BY no LIMIT ${limit}`.execute(
         await database(),
       );
       return rows.map(({ no, order_id, version, state, changed_at }) => ({
         ...{ no: Number(no), orderId: uuidOfBytes(order_id), version, state },
         changedAtMs: changed_at.getTime(),
       }));
+    },
+
+    /** These have reached an app of their person; those of others stay as they are. */
+    async markTold(
+      all: readonly { readonly person: string; readonly told: readonly Told[] }[],
+    ): Promise<void> {
+      const theirs = all.flatMap(({ person, told }) =>
+        told.map((one) => sql`(person = ${person} AND ${toldOnce(one)})`),
+      );
+      if (theirs.length === 0) return;
+      await sql`
+        UPDATE delivery_notification SET shown_at = UTC_TIMESTAMP(3)
+        WHERE shown_at IS NULL AND (${sql.join(theirs, sql` OR `)})`.execute(await database());
     },
 
     /** They were shown to their person; those of others stay as they are. */

@@ -9,8 +9,10 @@ import { metrics } from '../../catalog/metrics.ts';
 import { topics } from '../../catalog/topics.ts';
 import { databaseSettings } from '../base/config.ts';
 import { counter, durationHistogram, gauge } from '../base/metrics.ts';
+import { createMailboxes } from '../http/mailbox.ts';
 import { consume, type RecordConsumer } from '../kafka/consume.ts';
 import { startDueWork } from '../platform/due-work.ts';
+import { startPusher } from '../platform/outcomes.ts';
 import type { Started, Worker, WorkerDeps } from '../platform/worker.ts';
 import { folderStore } from '../store/files.ts';
 import { startRetention } from '../store/retention.ts';
@@ -20,6 +22,7 @@ import { notificationStore } from './notifications.ts';
 import { registerNotificationRoutes, registerRiderRoutes } from './people-routes.ts';
 import { registerPhotoRoutes } from './photo-routes.ts';
 import { photoStore } from './photos.ts';
+import { readNotification, registerNotificationStreams } from './push.ts';
 import { registerDeliveryRoutes } from './routes.ts';
 import { shopStore } from './shops.ts';
 import { deliveryStore } from './store.ts';
@@ -159,18 +162,44 @@ export const riders: Worker = {
   },
 };
 
-export const messages: Worker = {
+const messagesSettings = Type.Object({
+  PROCESS_NAME: Type.String({
+    pattern: '^[a-z0-9][a-z0-9-]{0,62}$',
+    description: 'names the group that reads who was notified',
+  }),
+  DELIVERY_MAX_CLIENTS: Type.Integer({
+    minimum: 1,
+    maximum: 100_000,
+    default: 5_000,
+    description: 'event streams and WebSockets of notifications at the same time',
+  }),
+});
+
+export const messages: Worker<typeof messagesSettings> = {
   name: 'delivery-messages',
   database: 'delivery',
-  consumes: [groups.deliveryMessages],
-  produces: [topics.deliveryLogEvents, topics.deliveryOrderEventsDlq],
-  config: Type.Object({}),
-  async start({ database, http, kafka, log, metrics: registry, relayOutbox, secrets, fail }) {
+  consumes: [groups.deliveryMessages, groups.deliveryPush],
+  produces: [topics.deliveryLogEvents, topics.deliveryOrderEventsDlq, topics.deliveryLogEventsDlq],
+  config: messagesSettings,
+  async start({ config, database, http, kafka, log, metrics: registry, relayOutbox, secrets, fail }) {
     const notifications = notificationStore({ database });
     const told = counter(registry, metrics.delivery.notifications);
     const latency = durationHistogram(registry, metrics.delivery.notifyLatency);
     await relayOutbox();
     registerNotificationRoutes(http, { notifications, pseudonymKey: secrets.pseudonymKey });
+    const mailboxes = createMailboxes();
+    registerNotificationStreams(http, {
+      ...{ notifications, pseudonymKey: secrets.pseudonymKey, mailboxes },
+      maxClients: config.DELIVERY_MAX_CLIENTS,
+    });
+    const pusher = await startPusher(
+      { kafka, log, fail },
+      {
+        group: { ...groups.deliveryPush, id: `delivery-push-${config.PROCESS_NAME}` },
+        mailboxes,
+        parse: readNotification,
+      },
+    );
     const consumer = await consume(kafka, {
       group: groups.deliveryMessages,
       log,
@@ -185,7 +214,13 @@ export const messages: Worker = {
         return undefined;
       },
     });
-    return started(consumer);
+    return {
+      ready: () => consumer.ready() && pusher.ready(),
+      waitingFor: () => 'its partitions',
+      async stop() {
+        await Promise.all([consumer.stop(), pusher.stop()]);
+      },
+    };
   },
 };
 

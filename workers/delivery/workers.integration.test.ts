@@ -1,5 +1,5 @@
 /** The workers of food delivery as they are, over HTTP and on a real MySQL or MariaDB (MYSQL_*); Kafka is in memory. */
-import test from 'ava';
+import test, { type ExecutionContext } from 'ava';
 import { type Kysely, sql } from 'kysely';
 import type { DeliveryOrderEvent } from '../../catalog/events/delivery.ts';
 import { bytesOfUuid, uuidV7 } from '../base/ids.ts';
@@ -235,6 +235,96 @@ test.serial(
     ON b.order_id = a.order_id AND b.role = a.role AND b.version > a.version AND b.no < a.no`.execute(db);
     t.deepEqual(behind, [], 'in the order of versions');
     t.log(`${changes} changes, ${told} notifications`);
+  },
+);
+
+/** An app of a person: what it has been told, an id with its message each, in order. */
+async function openApp(t: ExecutionContext, token: string, lastEventId?: string) {
+  const ending = new AbortController();
+  const answer = await fetch(
+    `http://127.0.0.1:${delivery.http.address().port}/delivery/notifications/events`,
+    {
+      headers: {
+        authorization: `Bearer ${token}`,
+        ...(lastEventId === undefined ? {} : { 'last-event-id': lastEventId }),
+      },
+      signal: ending.signal,
+    },
+  );
+  t.teardown(() => ending.abort());
+  const told: { readonly id: string; readonly eventId: string; readonly message: string }[] = [];
+  let isReady = false;
+  void (async () => {
+    let text = '';
+    for await (const chunk of answer.body!.pipeThrough(new TextDecoderStream())) {
+      const blocks = (text + chunk).split('\n\n');
+      text = blocks.pop()!;
+      for (const block of blocks) {
+        isReady ||= block.includes('event: ready');
+        const [, eventId, data] = /^id: (\S+)\nevent: notification\ndata: (.*)$/.exec(block) ?? [];
+        if (eventId === undefined) continue;
+        told.push({ id: eventId.split('.')[0]!, eventId, message: JSON.parse(data!).message });
+      }
+    }
+  })().catch(() => {});
+  await eventually('the stream has begun', () => isReady);
+  return { told, messages: () => told.map(({ message }) => message), end: () => ending.abort() };
+}
+
+test.serial(
+  'what people are told is pushed to their apps in order, and told again until one acknowledges it',
+  async (t) => {
+    const all = await people(5);
+    const [customer, owner, rider] = await Promise.all(
+      (['customer', 'owner', 'rider'] as const).map((role) => tokenOf(role, `${role}-${run}`)),
+    );
+    // The same person in another role has apps of that role.
+    const [app, cooks, rides, namesake] = await Promise.all(
+      [customer!, owner!, rider!, await tokenOf('rider', `customer-${run}`)].map((token) =>
+        openApp(t, token),
+      ),
+    );
+    await all.rider('PUT', '/riders/me', { district: all.district, state: 'FREE' });
+    const orderId = await order(all);
+    await serve(all, orderId);
+    await until(all, orderId, 'DELIVERED');
+    await eventually('all are told', () => app!.told.length >= 6 && rides!.told.length >= 2);
+    t.deepEqual(app!.messages(), [
+      'The order is placed.',
+      'The shop has accepted the order.',
+      'The order is being cooked.',
+      'A rider is being looked for.',
+      'A rider has the order.',
+      'The order is delivered.',
+    ]);
+    t.deepEqual(rides!.messages(), ['A rider has the order.', 'The order is delivered.']);
+    t.is(cooks!.told.length, 3);
+    t.deepEqual(namesake!.told, []);
+    const { sent } = delivery.kafka;
+    const again = sent.filter(({ topic }) => topic === 'delivery-log-events');
+    await (await delivery.kafka.producer('test')).send(again as never);
+
+    const ids = app!.told.map(({ id }) => id);
+    const acks = '/notifications/events/acks';
+    t.is((await all.owner('POST', acks, { ids })).status, 204, 'of another: nothing happens');
+    t.is((await all.customer('POST', acks, { ids: ids.slice(0, 4) })).status, 204);
+    t.is((await all.customer('POST', acks, { ids: [`${orderId}-1-clock`] })).status, 422);
+    t.is((await all.customer('POST', acks, { memberId: 'somebody else', ids })).status, 403);
+    t.deepEqual(app!.messages().length, 6, 'what came again is shown once');
+    app!.end();
+    const back = await openApp(t, customer!);
+    await eventually('it is told again', () => back.told.length >= 2);
+    t.deepEqual(back.messages(), ['A rider has the order.', 'The order is delivered.']);
+    const listed = (await all.customer('GET', '/notifications')).json.notifications;
+    t.is(listed.length, 2, 'what was not shown stays listed');
+    back.end();
+    // Who says what was seen last has seen what was sent before it.
+    const later = await openApp(t, customer!, back.told.at(-1)!.eventId);
+    await eventually('all are shown', async () => {
+      const { notifications } = (await all.customer('GET', '/notifications')).json;
+      return notifications.length === 0;
+    });
+    t.deepEqual(later.told, []);
   },
 );
 

@@ -29,6 +29,8 @@ export interface OutcomeStreamsOptions extends StreamLimits {
   /** Type of the messages, and what their data holds, for people. */
   readonly type: string;
   readonly fields: string;
+  /** Pattern of the ids of messages, without a dot. Default: a UUID. */
+  readonly idPattern?: string;
   readonly mailboxes: Mailboxes;
   /** The address of a caller, or of the member that staff names; throws HttpError. */
   addressOf(request: FastifyRequest, named: string | undefined): Promise<string>;
@@ -38,21 +40,28 @@ export interface OutcomeStreamsOptions extends StreamLimits {
   acknowledge(all: readonly Acknowledged[]): Promise<void>;
 }
 
-const uuid = '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}';
-/** An id, perhaps with the stream on which it was sent. */
-const eventId = Type.String({ pattern: `${uuid}(\\.[0-9a-f]{8})?$` });
-const isEventId = Compile(eventId);
+const uuid = '[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}';
 const memberId = Type.Optional(
   Type.String({ minLength: 1, maxLength: 200, description: 'a member may leave it out' }),
 );
-const query = Type.Object({ memberId, lastEventId: Type.Optional(eventId) });
-const newAcks = Type.Object(
-  { memberId, ids: Type.Array(eventId, { minItems: 1, maxItems: 1_000 }) },
-  { additionalProperties: false },
-);
+
+/** What clients send; an id may have the stream on which it was sent. */
+function shapesOf(idPattern: string) {
+  const eventId = Type.String({ pattern: `^${idPattern}(\\.[0-9a-f]{8})?$` });
+  return {
+    isEventId: Compile(eventId),
+    query: Type.Object({ memberId, lastEventId: Type.Optional(eventId) }),
+    newAcks: Type.Object(
+      { memberId, ids: Type.Array(eventId, { minItems: 1, maxItems: 1_000 }) },
+      { additionalProperties: false },
+    ),
+  };
+}
 
 export function registerOutcomeStreams(http: FastifyInstance, options: OutcomeStreamsOptions): Streams {
-  const { path, tags, callers, what, type, fields, mailboxes } = options;
+  const { path, tags, callers, what, type, fields, idPattern = uuid, mailboxes } = options;
+  const { isEventId, query, newAcks } = shapesOf(idPattern);
+  const title = `${what[0]!.toUpperCase()}${what.slice(1)}`;
   const app = typed(http);
   const acknowledge = groupCommit(
     async (all: readonly Acknowledged[]) => {
@@ -114,7 +123,7 @@ export function registerOutcomeStreams(http: FastifyInstance, options: OutcomeSt
     callers,
     open,
     schema: {
-      summary: `How ${what} ended, live`,
+      summary: `${title}, live`,
       description: `Server-sent events: "ready" when the stream has begun, then "${type}" with ${described} To be acknowledged by POST ${path}/events/acks, or by coming back with Last-Event-ID.`,
       tags,
       querystring: query,
@@ -127,7 +136,7 @@ export function registerOutcomeStreams(http: FastifyInstance, options: OutcomeSt
     callers,
     open,
     schema: {
-      summary: `How ${what} ended, live, over a WebSocket`,
+      summary: `${title}, live, over a WebSocket`,
       description: `To be opened as a WebSocket. Messages are JSON: {"type": "ready"}, then {"type": "${type}", "id": "…", "data": {…}} with ${described} To be acknowledged by {"type": "ack", "ids": ["…"]}.`,
       tags,
       querystring: query,

@@ -9,7 +9,7 @@ export const rechargeOutcomes = outcomesOf({
   path: '/pay/money/recharges',
   tags: ['money'],
   callers: ['customer', 'merchant', 'operator'],
-  what: 'recharges',
+  what: 'how recharges ended',
   type: 'recharge-outcome',
   fields: '{rechargeId, state, reason?, transferId?, amount}',
   table: { table: 'recharge', id: 'recharge_id', address: 'account_id' },

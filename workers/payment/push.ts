@@ -9,7 +9,7 @@ export const paymentOutcomes = outcomesOf({
   path: '/pay/payments',
   tags: ['payment'],
   callers: ['customer', 'operator'],
-  what: 'payments and refunds',
+  what: 'how payments and refunds ended',
   type: 'payment-outcome',
   fields: '{paymentId, refundId?, state, reason?, amount}',
   table: { table: 'slip', id: 'slip_id', address: 'customer' },

@@ -7,7 +7,7 @@ import { trace } from '@opentelemetry/api';
 import type { FastifyInstance } from 'fastify';
 import type { Kysely } from 'kysely';
 import type { ConsumerGroup } from '../../catalog/groups.ts';
-import { createMailboxes, type Letter } from '../http/mailbox.ts';
+import { createMailboxes, type Letter, type Mailboxes } from '../http/mailbox.ts';
 import { type OutcomeStreamsOptions, registerOutcomeStreams } from '../http/outcome-streams.ts';
 import type { StreamLimits, Streams } from '../http/realtime.ts';
 import { consume } from '../kafka/consume.ts';
@@ -73,27 +73,42 @@ export function outcomesOf<Decided, Found>(kind: OutcomeKind<Decided, Found>) {
     ): Promise<Started> {
       const mailboxes = createMailboxes();
       register(http, { ...options, mailboxes });
-      const consumer = await consume(kafka, {
-        group,
-        log,
-        // Under load a fetch brings more.
-        pauseMs: 30,
-        parse: readLetter,
-        async apply(records) {
-          for (const { data, span: process } of records) {
-            const { address, letter } = data;
-            if (!mailboxes.has(address)) continue;
-            inSpan(process, () => {
-              const span = process === undefined ? undefined : tracer.startSpan(`push ${letter.type}`);
-              const clients = mailboxes.push(address, letter);
-              span?.setAttribute('push.clients', clients).end();
-            });
-          }
-          return undefined;
-        },
-        onFatal: fail,
-      });
-      return { ready: consumer.ready, waitingFor: () => 'an assignment of partitions', stop: consumer.stop };
+      return startPusher({ kafka, log, fail }, { group, mailboxes, parse: readLetter });
     },
   };
+}
+
+export interface PusherOptions {
+  readonly group: ConsumerGroup;
+  readonly mailboxes: Mailboxes;
+  /** Understands a record, or throws: to whom it is told, and what. */
+  parse(record: IncomingRecord): { readonly address: string; readonly letter: Letter };
+}
+
+/** From a topic to the clients of this replica. */
+export async function startPusher(
+  { kafka, log, fail }: Pick<WorkerDeps, 'kafka' | 'log' | 'fail'>,
+  { group, mailboxes, parse }: PusherOptions,
+): Promise<Started> {
+  const consumer = await consume(kafka, {
+    group,
+    log,
+    // Under load a fetch brings more.
+    pauseMs: 30,
+    parse,
+    async apply(records) {
+      for (const { data, span: process } of records) {
+        const { address, letter } = data;
+        if (!mailboxes.has(address)) continue;
+        inSpan(process, () => {
+          const span = process === undefined ? undefined : tracer.startSpan(`push ${letter.type}`);
+          const clients = mailboxes.push(address, letter);
+          span?.setAttribute('push.clients', clients).end();
+        });
+      }
+      return undefined;
+    },
+    onFatal: fail,
+  });
+  return { ready: consumer.ready, waitingFor: () => 'an assignment of partitions', stop: consumer.stop };
 }

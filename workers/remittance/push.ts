@@ -9,7 +9,7 @@ export const remittanceOutcomes = outcomesOf({
   path: '/pay/remittances',
   tags: ['remittance'],
   callers: ['customer', 'operator'],
-  what: 'remittances',
+  what: 'how remittances ended',
   type: 'remittance-outcome',
   fields: '{remittanceId, state, reason?, amount, fee}',
   table: { table: 'remittance', id: 'remittance_id', address: 'sender' },
