@@ -13,8 +13,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import sharp from 'sharp';
 import { type BenchOptions, context, optionsOf, say, writeReport } from './common/bench.ts';
+import { formOf, photoOf } from './common/photo.ts';
 
 export async function run({ args, signal, environment }: BenchOptions): Promise<void> {
   const { number } = optionsOf(args);
@@ -65,37 +65,6 @@ export async function run({ args, signal, environment }: BenchOptions): Promise<
     await rm(folder, { recursive: true });
   }
 }
-
-/** A JPEG of 4000 x 3000 of about that size: the noisier, the longer. */
-async function photoOf(megabytes: number, progressive: boolean): Promise<Buffer> {
-  const make = (sigma: number) =>
-    sharp({
-      create: {
-        ...{ width: 4_000, height: 3_000, channels: 3, background: '#808080' },
-        noise: { type: 'gaussian', mean: 128, sigma },
-      },
-    })
-      .jpeg({ quality: 85, progressive })
-      .toBuffer();
-  let [low, high] = [1, 100];
-  let photo = await make(high);
-  while (Math.abs(photo.length / 1e6 - megabytes) > 0.2 && high - low > 0.5) {
-    const middle = (low + high) / 2;
-    photo = await make(middle);
-    if (photo.length / 1e6 > megabytes) high = middle;
-    else low = middle;
-  }
-  return photo;
-}
-
-const formOf = (photo: Buffer) =>
-  Buffer.concat([
-    Buffer.from(
-      '--b\r\ncontent-disposition: form-data; name="file"; filename="a.jpg"\r\ncontent-type: image/jpeg\r\n\r\n',
-    ),
-    photo,
-    Buffer.from('\r\n--b--\r\n'),
-  ]);
 
 /** How long each took, ms, in ascending order. */
 async function send(

@@ -8,9 +8,9 @@ import { type Client, openClient } from '../../workers/traffic/client.ts';
 import { keepPace } from '../../workers/traffic/pace.ts';
 import { type BenchOptions, optionsOf, reportFolder, say } from '../common/bench.ts';
 import { balanced, fillAccounts } from '../common/books.ts';
+import { openScratch, type Scratch } from '../common/scratch.ts';
 import { limits, usage } from '../common/usage.ts';
 import { type RunningWorker, startWorker } from '../common/worker.ts';
-import { openScratch, type Scratch } from './scratch.ts';
 
 /** What was just started compiles its hot code; that is not what is asked here. */
 const warmUpMs = 10_000;
@@ -42,7 +42,7 @@ export async function openStage(options: BenchOptions, report: Record<string, un
   const members = Array.from({ length: number('members', 10_000) }, (_, n) => `bench-${n}`);
   const { secrets } = await ensureSecrets(secretsFile(environment));
   const variables = await hostVariables(environment, secrets);
-  const scratch = await openScratch(variables);
+  const scratch = await openScratch(variables, 'pay', ['money', 'banking', 'remittance']);
   let pay: RunningWorker | undefined;
   try {
     say(`opening accounts for ${members.length} members`);

@@ -1,4 +1,4 @@
-/** Databases of my-pay for one measurement, and what the server did meanwhile. */
+/** Databases for one measurement, and what the server did meanwhile. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Kysely, sql } from 'kysely';
 import type { DatabaseName } from '../../catalog/tables.ts';
@@ -6,14 +6,16 @@ import { databaseSettings, readSettings } from '../../workers/base/config.ts';
 import { databaseOf, openDatabase } from '../../workers/store/database.ts';
 import { foldersOf, migrate } from '../../workers/store/migrate.ts';
 
-const databases = ['money', 'banking', 'remittance'] as const satisfies readonly DatabaseName[];
-
 export type Scratch = Awaited<ReturnType<typeof openScratch>>;
 
-/** Databases of their own on the deployed server, as migrated as the deployed ones. */
-export async function openScratch(variables: Readonly<Record<string, string>>) {
+/** Databases of their own on the deployed server, as migrated as the deployed ones; `bench` is in their names. */
+export async function openScratch(
+  variables: Readonly<Record<string, string>>,
+  bench: string,
+  databases: readonly DatabaseName[],
+) {
   const deployed = readSettings(databaseSettings, variables);
-  const own = { ...deployed, MYSQL_DATABASE: `${deployed.MYSQL_DATABASE}_test_bench_pay` };
+  const own = { ...deployed, MYSQL_DATABASE: `${deployed.MYSQL_DATABASE}_test_bench_${bench}` };
   const server = openDatabase({ settings: deployed, connections: 1, queryTimeoutMs: 60_000 });
   const opened = new Map<DatabaseName, Kysely<unknown>>();
   const drop = async () => {
@@ -27,7 +29,7 @@ export async function openScratch(variables: Readonly<Record<string, string>>) {
     await migrate(settings, () => {}, { folders: foldersOf(name) });
     opened.set(name, openDatabase({ settings, connections: 2, queryTimeoutMs: 60_000 }));
   }
-  const of = (name: (typeof databases)[number]) => opened.get(name)!;
+  const of = (name: DatabaseName) => opened.get(name)!;
   return {
     name: own.MYSQL_DATABASE,
     of,
@@ -40,7 +42,7 @@ export async function openScratch(variables: Readonly<Record<string, string>>) {
       return Object.fromEntries(rows.map(({ Variable_name, Value }) => [Variable_name, Number(Value)]));
     },
     /** Waits until nothing of the table is due any more. */
-    async untilNoneDue(name: (typeof databases)[number], table: string): Promise<void> {
+    async untilNoneDue(name: DatabaseName, table: string): Promise<void> {
       for (const untilMs = performance.now() + 120_000; ; await sleep(200)) {
         const { rows } = await sql<{ n: number }>`
           SELECT COUNT(*) AS n FROM ${sql.table(table)} WHERE due_at IS NOT NULL`.execute(of(name));
