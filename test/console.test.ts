@@ -6,6 +6,7 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { type Browser, chromium, type Page } from 'playwright-core';
+import sharp from 'sharp';
 import { buildTree, isComplete, type JaegerTrace, type TraceNode } from '../environment/trace-tree.ts';
 import { findChromium } from '../tools/png.ts';
 import { eventually } from '../workers/kafka/testing.ts';
@@ -341,6 +342,114 @@ onPage(
   },
 );
 
+const phoneOf = (page: Page, role: 'customer' | 'owner' | 'rider') => ({
+  /** The newest order there stands so. */
+  stands: (state: string) =>
+    page.locator(`#${role} .orders > li:first-child .way[data-state=${state}]`).waitFor(),
+  told: (text: string) => page.locator(`#${role}-told li`, { hasText: text }).first().waitFor(),
+  tap: (text: string) => page.locator(`#${role}`).getByRole('button', { name: text }).first().click(),
+});
+
+/** The three phones, with a shop that nobody else knows. */
+async function openFood(page: Page) {
+  await page.click('#tab-food');
+  await page.click('#open-shop');
+  await page.locator('#customer .menu li').first().waitFor();
+  return {
+    customer: phoneOf(page, 'customer'),
+    owner: phoneOf(page, 'owner'),
+    rider: phoneOf(page, 'rider'),
+  };
+}
+type Phones = Awaited<ReturnType<typeof openFood>>;
+
+/** From the menu to the rider. */
+async function orderDish({ customer, owner }: Phones): Promise<void> {
+  await customer.tap('Order');
+  await owner.stands('PLACED');
+  await owner.tap('Accept');
+  await customer.stands('ACCEPTED');
+  await owner.tap('Cook');
+  await customer.stands('COOKING');
+  await owner.tap('Call a rider');
+}
+
+/** A bowl that is half empty. */
+const bowl = () =>
+  sharp(
+    Buffer.from(`<svg xmlns="http://www.w3.org/2000/svg" width="640" height="400">
+      <rect width="640" height="400" fill="#c9b79c"/><circle cx="320" cy="210" r="165" fill="#33302d"/>
+      <circle cx="320" cy="210" r="145" fill="#f3efe6"/><path d="M175 210a145 145 0 0 0 290 0z" fill="#d9542b"/>
+      <circle cx="280" cy="270" r="26" fill="#f6e3b4"/><circle cx="372" cy="252" r="20" fill="#5f8d4e"/>
+    </svg>`),
+  )
+    .png()
+    .toBuffer();
+
+async function complain(page: Page): Promise<void> {
+  await page.locator('#customer summary').first().click();
+  await page.setInputFiles('#customer [name=photo]', {
+    ...{ name: 'bowl.png', mimeType: 'image/png', buffer: await bowl() },
+  });
+  await page.fill('#customer [name=complaint]', 'Half of it is missing');
+  await phoneOf(page, 'customer').tap('Complain');
+}
+
+onPage(
+  'tab Food: an order goes through all three views, live, and back again with a photo',
+  [laptop, 'light'],
+  async (t, { page, problems }) => {
+    const all = await openFood(page);
+    const { customer, owner, rider } = all;
+    await orderDish(all);
+    // A second after it is the rider's, and nobody has asked for anything.
+    for (const one of [customer, owner, rider]) await one.stands('DELIVERED');
+    for (const one of [customer, owner, rider]) await one.told('The order is delivered.');
+    await complain(page);
+    await owner.stands('REFUND_REQUESTED');
+    await eventually(
+      'the owner sees the photo',
+      async () => (await page.evaluate("document.querySelector('#owner img.photo')?.naturalWidth")) === 640,
+      60_000,
+    );
+    await customer.tap('Order');
+    await owner.stands('PLACED');
+    await customer.told('The order is placed.');
+    await customer.tap('Cancel');
+    await customer.stands('CANCELLED');
+    await owner.tap('Approve');
+    await page.locator('#customer .way[data-state=REFUND_APPROVED]').waitFor();
+    await page.locator('#customer .menu li:first-child', { hasText: '30 left' }).waitFor();
+    await page.locator('#log li', { hasText: 'The owner approves' }).first().waitFor();
+    t.deepEqual(problems, []);
+  },
+);
+
+onPage(
+  'tab Food: without a free rider the customer calls again, and the phones go on when the tab is left and opened again',
+  [laptop, 'dark'],
+  async (t, { page, problems }) => {
+    const all = await openFood(page);
+    const { customer, owner, rider } = all;
+    await page.uncheck('#on-duty');
+    await orderDish(all);
+    await customer.stands('DELIVERY_FAILED');
+    await owner.told('All riders are busy');
+    await page.check('#on-duty');
+    await customer.tap('Call again');
+    await rider.stands('DELIVERED');
+    await customer.told('The order is delivered.');
+    await customer.tap('Order');
+    await owner.stands('PLACED');
+    await page.click('#tab-shop');
+    await page.locator('#rush-form').waitFor();
+    await page.click('#tab-food');
+    await owner.tap('Accept');
+    await customer.told('The shop has accepted the order.');
+    t.deepEqual(problems, []);
+  },
+);
+
 onPage('the tabs go by the keyboard, and say which is open', [laptop, 'dark'], async (t, { page }) => {
   await page.focus('#tab-shop');
   await page.keyboard.press('ArrowRight');
@@ -365,4 +474,11 @@ for (const [name, size, scheme] of [
     await picture(page, name);
     await send(page);
     await fits(t, page, size);
+    const all = await openFood(page);
+    await orderDish(all);
+    await all.rider.stands('DELIVERED');
+    await complain(page);
+    await page.locator('#owner img.photo').waitFor();
+    await fits(t, page, size);
+    await picture(page, name.replace('console', 'console-food'));
   });

@@ -29,7 +29,7 @@ export function whereToLook(
     ]);
   };
   if (environment.processes.list.some(({ name, workers }) => name === 'api' && workers.includes('console')))
-    row('api', 'http', 'console', 'try it: shop, rush, live outcomes, my-pay', '/console');
+    row('api', 'http', 'console', 'try it: shop, rush, live outcomes, my-pay, food delivery', '/console');
   row('api', 'http', 'API', 'how to use it, with examples', '/docs');
   row('pay', 'http', 'my-pay', 'members, money, banks', '/docs');
   row('delivery', 'http', 'food delivery', 'shops, orders, riders', '/docs');

@@ -85,6 +85,8 @@ async function judged(
       district: `run-${run}`,
       seed: 7,
       retryForMs: 30_000,
+      // As many as the load of a drill has at this rate.
+      count: { customers: 6, owners: 2, riders: 24 },
     },
     { rate: 8, durationMs: 8_000 },
   );

@@ -64,12 +64,16 @@ function serviceVariables(
     : { ...urls, SERVICE_TOKEN: settings.secrets[serviceTokenOf(name)]! };
 }
 
-/** Where tab Pay of the console finds my-pay and the banks for trying: nothing where the environment has them not. */
+/** Where tabs Pay and Food of the console find their services: nothing of those that the environment has not. */
 function consoleVariables(environment: Environment): Readonly<Record<string, string>> {
   const [pay, banks] = [urlOfWorker(environment, 'membership'), urlOfWorker(environment, 'bank-stub')];
-  return pay === undefined || banks === undefined
-    ? {}
-    : { CONSOLE_PAY_URL: pay, CONSOLE_BANKS_URL: `${banks}/banks` };
+  const delivery = urlOfWorker(environment, 'delivery-orders');
+  return {
+    ...(pay === undefined || banks === undefined
+      ? {}
+      : { CONSOLE_PAY_URL: pay, CONSOLE_BANKS_URL: `${banks}/banks` }),
+    ...(delivery === undefined ? {} : { CONSOLE_DELIVERY_URL: delivery }),
+  };
 }
 
 export interface WorkerProcessProps {

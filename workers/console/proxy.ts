@@ -2,7 +2,7 @@
  * The way of the page to services that are at other addresses: a page may call its own server only. What it sends goes on as it
  * is, with the token of the person whom it plays, and in the trace that began here.
  */
-import type { Readable } from 'node:stream';
+import { Readable } from 'node:stream';
 import { context, propagation } from '@opentelemetry/api';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { request as send } from 'undici';
@@ -15,15 +15,24 @@ const timeoutMs = 15_000;
 
 /** @param ways by path of ours, where what is below it goes: a base address */
 export function registerProxy(http: FastifyInstance, ways: Readonly<Record<string, string>>): void {
-  for (const [path, baseUrl] of Object.entries(ways))
-    http.route({
-      method: ['GET', 'POST', 'PUT'],
-      url: `${path}/*`,
-      // Who may call is for the other side to say: it gets the token.
-      config: { callers: 'anyone' },
-      schema: { hide: true } as never,
-      handler: (request, reply) => passOn(request, reply, path, baseUrl),
-    });
+  http.register(async (scope) => {
+    // A file goes on as it comes.
+    scope.addContentTypeParser('multipart/form-data', (_request, payload, done) => done(null, payload));
+    for (const [path, baseUrl] of Object.entries(ways))
+      scope.route({
+        method: ['GET', 'POST', 'PUT'],
+        url: `${path}/*`,
+        // Who may call is for the other side to say: it gets the token.
+        config: { callers: 'anyone' },
+        schema: { hide: true } as never,
+        handler: (request, reply) => passOn(request, reply, path, baseUrl),
+      });
+  });
+}
+
+function bodyOf({ body }: FastifyRequest) {
+  if (body === undefined || body === null) return {};
+  return { body: body instanceof Readable ? body : JSON.stringify(body) };
 }
 
 async function passOn(request: FastifyRequest, reply: FastifyReply, path: string, baseUrl: string) {
@@ -45,7 +54,7 @@ async function passOn(request: FastifyRequest, reply: FastifyReply, path: string
     headers,
     headersTimeout: timeoutMs,
     signal: leaving.signal,
-    ...(request.body === undefined || request.body === null ? {} : { body: JSON.stringify(request.body) }),
+    ...bodyOf(request),
   }).catch((cause: unknown) => {
     throw new HttpError(
       503,
@@ -62,6 +71,10 @@ async function passOn(request: FastifyRequest, reply: FastifyReply, path: string
   if (String(type).startsWith('text/event-stream')) noteStream(reply.raw, () => leaving.abort());
   return reply
     .code(answer.statusCode)
-    .headers({ ...(type === undefined ? {} : { 'content-type': type }), 'cache-control': 'no-store' })
+    .headers({
+      ...(type === undefined ? {} : { 'content-type': type }),
+      'cache-control': 'no-store',
+      'x-content-type-options': 'nosniff',
+    })
     .send(answer.statusCode === 204 ? null : body);
 }

@@ -9,8 +9,8 @@ import { worker } from './worker.ts';
 
 const { signingKey, verifyKey } = makeTokenKeys();
 
-/** The console, with my-pay at `payUrl`. */
-async function serve(t: ExecutionContext, payUrl = '') {
+/** The console, with my-pay at `payUrl`, and food delivery at `deliveryUrl`. */
+async function serve(t: ExecutionContext, payUrl = '', deliveryUrl = '') {
   const log = createLog({ process: 'api', level: 'error' });
   const http = await startTestHttp({ log, tokens: undefined });
   t.teardown(() => http.close(100));
@@ -19,6 +19,7 @@ async function serve(t: ExecutionContext, payUrl = '') {
     CONSOLE_JAEGER_URL: '',
     CONSOLE_PAY_URL: payUrl,
     CONSOLE_BANKS_URL: payUrl === '' ? '' : `${payUrl}/banks`,
+    CONSOLE_DELIVERY_URL: deliveryUrl,
     TOKEN_SIGNING_KEY: signingKey,
   };
   await (worker as unknown as Worker).start({ config, http: http.app, log } as never);
@@ -84,7 +85,11 @@ test('the page and all that it is made of is served, and nothing else runs in it
     for (const [, from] of (await answer.text()).matchAll(/from ?["']([^"']+)["']/g))
       todo.push(from!.startsWith('./') ? `/console/${from!.slice(2)}` : imports[from!]);
   }
-  t.true(seen.has('/console/pay.js') && seen.has('/console/modules/preact-hooks.js'));
+  t.true(
+    seen.has('/console/pay.js') &&
+      seen.has('/console/food.js') &&
+      seen.has('/console/modules/preact-hooks.js'),
+  );
 });
 
 test('the address alone leads to the page', async (t) => {
@@ -93,10 +98,11 @@ test('the address alone leads to the page', async (t) => {
   t.is(answer.headers.get('location'), '/console');
 });
 
-test('without my-pay there is neither a tab for it nor a way to it', async (t) => {
+test('without my-pay or food delivery there is neither a tab for it nor a way to it', async (t) => {
   const url = await serve(t);
-  t.like(await (await fetch(`${url}/console/settings`)).json(), { hasPay: false });
+  t.like(await (await fetch(`${url}/console/settings`)).json(), { hasPay: false, hasDelivery: false });
   t.is((await fetch(`${url}/console/pay/members`)).status, 404);
+  t.is((await fetch(`${url}/console/delivery/shops`)).status, 404);
 });
 
 test('what the page sends to my-pay goes on as it is, with the token of whom it plays, and no cookie', async (t) => {
@@ -130,6 +136,29 @@ test('what the page sends to my-pay goes on as it is, with the token of whom it 
   });
   t.is((await ask('/console/pay/money/recharges', {})).status, 403, 'only the page of this server');
   t.is((await fetch(`${url}/console/pay/%2e%2e/metrics`)).status, 404, 'nothing beside it');
+});
+
+test('a file goes on byte by byte, and a picture comes back as what it is', async (t) => {
+  const target = await service(t, ({ method, headers }, body, response) => {
+    if (method === 'GET') {
+      response.writeHead(200, { 'content-type': 'image/jpeg' }).end(Buffer.from([0xff, 0xd8, 0xff]));
+      return;
+    }
+    response.writeHead(201, { 'content-type': 'application/json' });
+    response.end(JSON.stringify({ type: headers['content-type'], body }));
+  });
+  const url = await serve(t, '', target);
+  t.like(await (await fetch(`${url}/console/settings`)).json(), { hasDelivery: true });
+  const photos = `${url}/console/delivery/orders/o/photos`;
+  const sent = '--b\r\ncontent-disposition: form-data; name="file"; filename="a"\r\n\r\nab"{}\r\n--b--\r\n';
+  const type = 'multipart/form-data; boundary=b';
+  const headers = { origin: url, authorization: 'Bearer t', 'content-type': type };
+  const answer = await fetch(photos, { method: 'POST', headers, body: sent });
+  t.deepEqual([answer.status, await answer.json()], [201, { type, body: sent }]);
+  const shown = await fetch(`${photos}/p`);
+  t.is(shown.headers.get('content-type'), 'image/jpeg');
+  t.is(shown.headers.get('x-content-type-options'), 'nosniff');
+  t.deepEqual([...new Uint8Array(await shown.arrayBuffer())], [0xff, 0xd8, 0xff]);
 });
 
 test('events of my-pay reach the page one by one, and end when it leaves', async (t) => {

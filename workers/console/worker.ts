@@ -1,5 +1,5 @@
 /**
- * Worker `console`: a page to try coupons, orders and my-pay on, served beside the API in environments for trying things. Its
+ * Worker `console`: a page to try coupons, orders, my-pay and food delivery on, served beside the API in environments for trying things. Its
  * files are read as they are: Preact and htm are ES modules, so that nothing is built.
  */
 import { createHash } from 'node:crypto';
@@ -23,6 +23,7 @@ const config = Type.Object({
   }),
   CONSOLE_PAY_URL: urlOrNone('base address of my-pay, for tab Pay; empty: there is none'),
   CONSOLE_BANKS_URL: urlOrNone('base address of the banks for trying, for tab Pay'),
+  CONSOLE_DELIVERY_URL: urlOrNone('base address of food delivery, for tab Food; empty: there is none'),
   TOKEN_SIGNING_KEY: tokenSigningKey,
   MUSTER_ENV: Type.String({ description: 'name of the environment, shown on the page' }),
 });
@@ -33,7 +34,11 @@ export const worker: Worker<typeof config> = {
   produces: [],
   config,
   async start({ config, http }) {
-    const { CONSOLE_PAY_URL: payUrl, CONSOLE_BANKS_URL: banksUrl } = config;
+    const {
+      CONSOLE_PAY_URL: payUrl,
+      CONSOLE_BANKS_URL: banksUrl,
+      CONSOLE_DELIVERY_URL: deliveryUrl,
+    } = config;
     await registerPage(http);
     // Who types the address alone wants to see something.
     http.get('/', hidden, (_request, reply) => reply.redirect('/console'));
@@ -41,9 +46,13 @@ export const worker: Worker<typeof config> = {
       environment: config.MUSTER_ENV,
       jaegerUrl: config.CONSOLE_JAEGER_URL,
       hasPay: payUrl !== '',
+      hasDelivery: deliveryUrl !== '',
     }));
     registerTokens(http, config.TOKEN_SIGNING_KEY);
-    if (payUrl !== '') registerProxy(http, { '/console/pay': `${payUrl}/pay`, '/console/banks': banksUrl });
+    registerProxy(http, {
+      ...(payUrl === '' ? {} : { '/console/pay': `${payUrl}/pay`, '/console/banks': banksUrl }),
+      ...(deliveryUrl === '' ? {} : { '/console/delivery': `${deliveryUrl}/delivery` }),
+    });
     return { ready: () => true, stop: async () => {} };
   },
 };

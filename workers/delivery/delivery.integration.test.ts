@@ -178,9 +178,10 @@ const stepping = fc
     nth: fc.nat(),
     step: fc.constantFrom(...steps.filter((step) => step !== 'dispatch')),
     role: fc.constantFrom('customer', 'owner', 'rider'),
-    guided: fc.option(fc.nat(), { freq: 4 }),
+    guided: fc.option(fc.nat(), { freq: 9 }),
     isStranger: fc.integer({ min: 0, max: 9 }).map((n) => n === 0),
-    wanted: fc.constantFrom('REFUND', 'REDELIVERY'),
+    // A dish that comes again is delivered and complained about again; refunds are seldom reached.
+    wanted: fc.constantFrom('REFUND', 'REFUND', 'REDELIVERY'),
     isPhotographed: fc.integer({ min: 0, max: 9 }).map((n) => n !== 0),
   })
   .map(
@@ -257,7 +258,7 @@ const due = fc.constant(
   }),
 );
 
-const passing = fc.constantFrom(1, 400, 999, 1_000, 300_000, 599_999, 600_000).map(
+const passing = fc.constantFrom(1, 400, 999, 1_000, 1_000, 300_000, 600_000).map(
   (ms) =>
     new Command(`${ms} ms pass`, async () => {
       nowMs += ms;

@@ -1,6 +1,7 @@
 /** The console: a shell with tabs. To load it changes nothing. */
 import { render } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
+import { Food } from './food.js';
 import { html } from './html.js';
 import { Log } from './log.js';
 import { Pay } from './pay.js';
@@ -10,6 +11,7 @@ import { Shop } from './shop.js';
 const tabs = [
   { name: 'shop', title: 'Shop', Panel: Shop },
   ...(settings.hasPay ? [{ name: 'pay', title: 'Pay', Panel: Pay }] : []),
+  ...(settings.hasDelivery ? [{ name: 'food', title: 'Food', Panel: Food }] : []),
 ];
 const named = () => tabs.find(({ name }) => `#${name}` === location.hash) ?? tabs[0];
 

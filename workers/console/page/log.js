@@ -26,7 +26,7 @@ export function Log() {
     <${Card} name="log" title="What happened" wide
       text="The newest first; each line leads to its trace, from the request to the push.">
       <ol id="log" class="log">
-        ${shown.length === 0 && html`<li class="empty">Nothing yet: start a rush, place an order, or send money.</li>`}
+        ${shown.length === 0 && html`<li class="empty">Nothing yet: start a rush, place an order, send money, or order a dish.</li>`}
         ${shown.map(
           ({ key, at, text, traceId }) => html`
             <li key=${key}>

@@ -108,11 +108,12 @@ export function Pay({ active }) {
   }, [active, look]);
 
   useEffect(() => {
-    if (me === undefined) return undefined;
+    // A browser has six connections to a server: what is missed meanwhile is told at the next one.
+    if (me === undefined || !active) return undefined;
     const leaving = new AbortController();
     followEnds(me, leaving.signal, look).catch(setFailure);
     return () => leaving.abort();
-  }, [me, look]);
+  }, [active, me, look]);
 
   const onChange = (all, who) => {
     setPeople(all);

@@ -1,20 +1,21 @@
-/** All that the page knows comes from the server that it is from: the public API, and my-pay by way of `/console`. */
+/** All that the page knows comes from the server that it is from: the public API, and others by way of `/console`. */
 
 /** What the page is told of its environment. */
 export const settings = await (await fetch('/console/settings')).json();
 
-/** The parsed answer with its trace id; throws what the API says is wrong, with the trace id too. */
+/** The parsed answer with its trace id; throws what the API says is wrong, with the trace id too. A form is sent as it is. */
 export async function call(method, path, body, { token, ...headers } = {}) {
+  const isJson = body !== undefined && !(body instanceof FormData);
   let response;
   try {
     response = await fetch(path, {
       method,
       headers: {
         ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
-        ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+        ...(isJson ? { 'content-type': 'application/json' } : {}),
         ...headers,
       },
-      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+      ...(body === undefined ? {} : { body: isJson ? JSON.stringify(body) : body }),
     });
   } catch {
     throw new Error('The server cannot be reached. Try again in a moment.');
@@ -61,10 +62,23 @@ export const pay = (token, method, path, body, headers) =>
 /** The same for what is done once. */
 export const payOnce = (token, method, path, body) => pay(token, method, path, body, once());
 
+/** A picture that only a token shows, as an address for `img`. */
+export async function picture(path, token) {
+  const response = await fetch(path, { headers: { authorization: `Bearer ${token}` } });
+  if (!response.ok) throw new Error(String(response.status));
+  const reader = new FileReader();
+  const read = new Promise((resolve, reject) => {
+    reader.onload = () => resolve(reader.result);
+    reader.onerror = () => reject(reader.error);
+  });
+  reader.readAsDataURL(await response.blob());
+  return read;
+}
+
 const againMs = 2_000;
 
 /**
- * Follows an event stream of my-pay until the signal: `onEvent({type, id, data})`. Comes back when it breaks off; what was not
+ * Follows an event stream by way of `/console` until the signal: `onEvent({type, id, data})`. Comes back when it breaks off; what was not
  * acknowledged comes again then.
  */
 export async function follow(path, token, signal, onEvent) {
