@@ -165,7 +165,10 @@ export function openWire(options: WireOptions): Wire {
     async close() {
       closed = true;
       const made = await Promise.allSettled(seeds.values());
-      const all = [...nodes.values(), ...made.flatMap((seed) => (seed.status === 'fulfilled' ? [seed.value] : []))];
+      const all = [
+        ...nodes.values(),
+        ...made.flatMap((seed) => (seed.status === 'fulfilled' ? [seed.value] : [])),
+      ];
       nodes.clear();
       seeds.clear();
       const disconnected = Promise.all(all.map((broker) => broker.disconnect().catch(() => undefined)));
