@@ -133,9 +133,20 @@ test('by hand terraform takes no broker, no ZooKeeper and no volume away, but th
       .filter(({ lifecycle }) => lifecycle?.prevent_destroy === true)
       .map(({ name }) => name.replace('muster-dev-', ''));
   const all = await held(() => false);
-  for (const name of ['kafka-1', 'kafka-2', 'kafka-3', 'zookeeper-1', 'zookeeper-2', 'zookeeper-3', 'mysql-data'])
+  for (const name of [
+    'kafka-1',
+    'kafka-2',
+    'kafka-3',
+    'zookeeper-1',
+    'zookeeper-2',
+    'zookeeper-3',
+    'mysql-data',
+  ])
     t.true(all.includes(name), name);
-  t.true(all.every((name) => /^(kafka|zookeeper)-\d$|-data$|-state$/.test(name)), all.join());
+  t.true(
+    all.every((name) => /^(kafka|zookeeper)-\d$|-data$|-state$/.test(name)),
+    all.join(),
+  );
   t.deepEqual(
     await held((alias) => alias === 'kafka-2'),
     all.filter((alias) => alias !== 'kafka-2'),

@@ -94,7 +94,7 @@ async function serve(t: ExecutionContext, pay: Awaited<ReturnType<typeof startPa
         await remittances.told(readEnd(record), record.message);
         await payments.told(readEnd(record), record.message);
       }
-      for (const record of decided) await lines.told(readPayoutEnd(record));
+      for (const record of decided) await lines.told(readPayoutEnd(record), record.message);
       await slips.take(await paymentEvents());
       await new Promise((resolve) => setTimeout(resolve, 200));
     }
