@@ -14,6 +14,7 @@ import { addDrill } from './verbs/drill.ts';
 import { addEnv } from './verbs/env.ts';
 import { addLogs } from './verbs/logs.ts';
 import { addMap } from './verbs/map.ts';
+import { addOpen } from './verbs/open.ts';
 import { addPlan } from './verbs/plan.ts';
 import { addPromises } from './verbs/promises.ts';
 import { addProveAlerts } from './verbs/prove-alerts.ts';
@@ -55,6 +56,7 @@ for (const add of [
   addPlan,
   addDown,
   addStatus,
+  addOpen,
   addPromises,
   addLogs,
   addTrace,
