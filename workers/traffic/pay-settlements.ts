@@ -42,8 +42,10 @@ export async function settledAll(
   { untilMs, signal }: { readonly untilMs: number; readonly signal: AbortSignal | undefined },
 ): Promise<readonly Settled[]> {
   for (;;) {
+    // Asked first: a run that is not summed up has settlements yet to come.
+    const summed = await allSummed(client);
     const found = await Promise.all(merchants.map((merchant) => settlementsOf(client, merchant)));
-    const known = found.every((each) => each !== undefined);
+    const known = summed && found.every((each) => each !== undefined);
     const all = found.flatMap((each) => each ?? []);
     if ((known && all.every(hasSettled)) || performance.now() > untilMs || signal?.aborted === true)
       return all;
@@ -51,6 +53,14 @@ export async function settledAll(
       if (state === 'STOPPED') await client.insist(`/pay/settlements/${id}/retry`, {}, newKey());
     await sleep(500);
   }
+}
+
+/** Whether the newest runs have all their settlements; false, too, when there was no answer. */
+async function allSummed(client: Client): Promise<boolean> {
+  const answer = await client.call('GET', '/pay/settlements/runs').catch(() => undefined);
+  if (answer?.status !== 200) return false;
+  const { runs } = answer.json as { readonly runs: readonly { readonly summedAt?: string }[] };
+  return runs.every(({ summedAt }) => summedAt !== undefined);
 }
 
 /** Undefined: there was no answer. */
