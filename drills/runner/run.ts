@@ -32,6 +32,7 @@ import {
 } from './judge.ts';
 import { type Attempt, curvesOf, type Disturbance } from './measure.ts';
 import { startProber, watchAlerts, watchAnswers, watchStarts } from './observers.ts';
+import { takePrecedence } from './precedence.ts';
 import { procedureNamed } from './procedures.ts';
 import { valueNow, valuesOver } from './prometheus.ts';
 import type { ProcedureStage } from './stage.ts';
@@ -103,6 +104,8 @@ export async function runDrill(drill: Drill, options: RunDrillOptions): Promise<
       await entrances.close();
       await links?.close();
     });
+    const precedence = await takePrecedence();
+    closing.push(() => precedence.end());
     const load = await startLoad(drill.loads, {
       variables,
       tokenOf: (role, subject) => personToken(environment, role, subject),
@@ -148,6 +151,10 @@ export async function runDrill(drill: Drill, options: RunDrillOptions): Promise<
     load.end();
     const result = await interruptible(load.done, signal);
     const probes = await prober.stop();
+    const waited = await precedence.waited();
+    if (waited !== undefined)
+      event('note', `the load itself waited ${(waited * 100).toFixed(1)} % of the time for a processor`);
+    await precedence.end();
     await faults.healAll();
 
     const firstFaultAtMs = disturbances[0]?.atMs ?? startedAtMs;
