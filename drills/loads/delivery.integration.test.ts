@@ -40,7 +40,7 @@ async function judged(
     forward: (more?: Record<string, string>) => Promise<Answer>,
   ) => Promise<Answer | undefined>,
 ) {
-  t.timeout(240_000);
+  t.timeout(600_000);
   const delivery = await startDelivery(scratch.of('delivery'), (error) => t.fail(error.message));
   let number = 0;
   const server = createServer(async (request, response) => {
@@ -84,7 +84,8 @@ async function judged(
       prefix: `run-${run}-person`,
       district: `run-${run}`,
       seed: 7,
-      retryForMs: 30_000,
+      // Long enough for a machine that has little time for it: whose patience ends is not what is judged.
+      retryForMs: 120_000,
       // As many as the load of a drill has at this rate.
       count: { customers: 6, owners: 2, riders: 24 },
     },
