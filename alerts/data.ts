@@ -3,12 +3,14 @@ import { limits } from '../catalog/alerting.ts';
 import { metrics } from '../catalog/metrics.ts';
 import { at, gone, growing, type RuleGroup, rule } from './rule.ts';
 
-const { mysql, redis, tables } = metrics;
+const { mysql, redis, tables, backup } = metrics;
 const mysqlTarget = '{job="mysql",instance="mysqld-exporter"}';
+const backupTarget = '{job="worker",instance="mysql-backup"}';
 const redisTarget = '{job="redis",instance="redis-exporter"}';
 
 export function dataAlerts(): RuleGroup {
   const lateSeconds = limits.retentionLateHours * 3_600;
+  const backupLateSeconds = limits.backupLateHours * 3_600;
   const room = (schema: string) => `${tables.bytes}{schema="${schema}",table="t",instance="outside"}`;
   const cleaned = (table: string) =>
     `${tables.cleanedTime}{database="shop",table="${table}",instance="outside"}`;
@@ -115,6 +117,98 @@ export function dataAlerts(): RuleGroup {
             },
           ],
           live: { cause: 'mysql stopped' },
+        },
+      }),
+      rule({
+        name: 'BackupBehind',
+        severity: 'page',
+        expr: `max(${backup.atRisk}) > ${limits.backupAtRiskSeconds} or absent(${backup.atRisk})`,
+        for: '2m',
+        summary: 'What was committed for minutes is on the disk of MySQL alone.',
+        meaning: 'If that disk is lost now, so are orders, coupons and money of that time.',
+        firstStep:
+          './muster status, ./muster logs mysql-backup: what keeps the log of MySQL from being followed?',
+        runbook: 'alerts/runbooks/BackupBehind.md',
+        inhibitedBy: ['MysqlDown'],
+        proof: {
+          fires: [
+            {
+              when: 'the log is not followed any more',
+              series: { [`${backup.atRisk}${backupTarget}`]: [at(1, '2m'), growing(1)] },
+              trueFrom: '180s',
+            },
+            {
+              when: 'the process is gone',
+              series: { [`${backup.atRisk}${backupTarget}`]: [at(1, '2m'), gone()] },
+              trueFrom: '2m',
+            },
+          ],
+          staysQuiet: [
+            {
+              when: 'two minutes behind, and a restart of a minute',
+              series: {
+                [`${backup.atRisk}${backupTarget}`]: [
+                  at(1, '2m'),
+                  growing(1, '2m'),
+                  at(1, '1m'),
+                  gone('1m'),
+                  at(1),
+                ],
+              },
+            },
+          ],
+          live: { notLive: 'takes three minutes; WorkerDown is caused by the same fault in 1' },
+        },
+      }),
+      rule({
+        name: 'BackupLate',
+        severity: 'ticket',
+        expr: `time() - max(${backup.baseTime}) > ${backupLateSeconds} or time() - max(${backup.verifiedTime}) > ${backupLateSeconds} or absent(${backup.verifiedTime})`,
+        for: '30m',
+        summary: 'The last backup that was taken, or tried, is too old.',
+        meaning:
+          'A restore takes longer the older its base copy is, and one that nobody has tried may not work.',
+        firstStep: './muster backup verify: does it work, and if not, what does it say?',
+        runbook: 'alerts/runbooks/BackupLate.md',
+        inhibitedBy: ['MysqlDown'],
+        proof: {
+          fires: [
+            {
+              when: 'none is taken any more',
+              step: '5m',
+              series: {
+                [`${backup.baseTime}${backupTarget}`]: [at(0)],
+                [`${backup.verifiedTime}${backupTarget}`]: [growing(1)],
+              },
+              trueFrom: `${limits.backupLateHours * 60 + 5}m`,
+            },
+            {
+              when: 'none could be restored',
+              step: '5m',
+              series: {
+                [`${backup.baseTime}${backupTarget}`]: [growing(1)],
+                [`${backup.verifiedTime}${backupTarget}`]: [at(0)],
+              },
+              trueFrom: `${limits.backupLateHours * 60 + 5}m`,
+            },
+            {
+              when: 'none was ever restored',
+              series: { [`${backup.baseTime}${backupTarget}`]: [growing(1)] },
+              trueFrom: '0s',
+            },
+          ],
+          staysQuiet: [
+            {
+              when: 'one a day, the first tried ten minutes after the start',
+              step: '5m',
+              series: {
+                [`${backup.baseTime}${backupTarget}`]: [at(0, '24h'), at(86_400)],
+                [`${backup.verifiedTime}${backupTarget}`]: [gone('10m'), at(600, '24h'), at(87_000)],
+              },
+              watchedFor: '48h',
+            },
+          ],
+          live: { notLive: `takes ${limits.backupLateHours} hours` },
         },
       }),
       rule({

@@ -53,6 +53,10 @@ export const limits = {
   zookeeperFsyncMs: 100,
   zookeeperOutstanding: 50,
   databaseConnectionRatio: 0.8,
+  /** For how long what was committed may be on one disk alone: the service contract. */
+  backupAtRiskSeconds: 60,
+  /** Since the last base copy, and since one was restored and compared: a day, and room for one that failed. */
+  backupLateHours: 30,
   /** A delivery order in a state that people do not leave; twice the wait for a rider, a delivery and a worker that starts again. */
   deliveryStuckSeconds: 60,
   /** Of the orders that call for a rider. */

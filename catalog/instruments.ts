@@ -357,6 +357,16 @@ export const instruments = {
     ['server'],
   ),
 
+  [metrics.backup.atRisk]: gauge(
+    'For how long what was committed may be on the disk of the database alone; infinite until that is known.',
+  ),
+  [metrics.backup.baseTime]: gauge(
+    'When the newest base copy was taken from which all is there since (Unix time); 0: there is none.',
+  ),
+  [metrics.backup.verifiedTime]: gauge(
+    'When a backup was last restored and found to be what was there (Unix time).',
+  ),
+
   [metrics.process.anonymousMemory]: gauge(
     'Memory of the process without mapped files: what counts against the limit of its container.',
   ),

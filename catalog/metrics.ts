@@ -333,6 +333,12 @@ export const metrics = {
     queries: 'mysql_global_status_queries',
     rowLockWaits: 'mysql_global_status_innodb_row_lock_waits',
   },
+  /** Of the database, by the worker mysql-backup. */
+  backup: {
+    atRisk: 'muster_backup_at_risk_seconds',
+    baseTime: 'muster_backup_base_time_seconds',
+    verifiedTime: 'muster_backup_verified_time_seconds',
+  },
   redis: {
     up: 'redis_up',
     memoryUsed: 'redis_memory_used_bytes',

@@ -1,4 +1,5 @@
 /** Workers: rate, errors and duration of what they handle, and whether their processes and stores are well. */
+import { limits } from '../catalog/alerting.ts';
 import type { Environment } from '../catalog/environments.ts';
 import { metrics } from '../catalog/metrics.ts';
 import {
@@ -14,7 +15,7 @@ import {
 } from './kit.ts';
 import * as signals from './signals.ts';
 
-const { messaging, http, process, mysql, redis } = metrics;
+const { messaging, http, process, mysql, redis, backup } = metrics;
 
 const variable: Variable = {
   name: 'process',
@@ -266,6 +267,29 @@ export const workers = (environment: Environment) =>
                 { expr: `sum(${redis.memoryUsed})`, legend: 'used' },
                 { expr: `sum(${redis.memoryMax})`, legend: 'limit' },
               ],
+            }),
+          ],
+          [
+            series({
+              title: 'Data at risk',
+              description:
+                'For how long what was committed may be on the disk of MySQL alone: its log is kept a second later.',
+              unit: 's',
+              queries: [{ expr: `max(${backup.atRisk})`, legend: 'at risk' }],
+            }),
+            stat({
+              title: 'Age of the last backup',
+              description: 'Since the base copy was taken that a restore would begin with.',
+              expr: `time() - max(${backup.baseTime})`,
+              unit: 's',
+              steps: highIsBad({ yellow: 90_000, red: limits.backupLateHours * 3_600 }),
+            }),
+            stat({
+              title: 'Age of the last trial',
+              description: 'Since a backup was restored and found to be what was there.',
+              expr: `time() - max(${backup.verifiedTime})`,
+              unit: 's',
+              steps: highIsBad({ yellow: 90_000, red: limits.backupLateHours * 3_600 }),
             }),
           ],
         ],

@@ -3,7 +3,13 @@ import { randomBytes } from 'node:crypto';
 import { chmod, mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { askingProcesses } from '../catalog/services.ts';
-import { type SecretName, type Secrets, secretNames, serviceTokenOf } from '../stacks/config/secrets.ts';
+import {
+  hexKeys,
+  type SecretName,
+  type Secrets,
+  secretNames,
+  serviceTokenOf,
+} from '../stacks/config/secrets.ts';
 import { MusterError } from '../workers/base/errors.ts';
 import { makeTokenKeys, type Role, signToken } from '../workers/http/tokens.ts';
 
@@ -33,7 +39,7 @@ const tokens: readonly { readonly name: SecretName; readonly role: Role; readonl
 async function fresh(missing: readonly SecretName[], present: Partial<Secrets>): Promise<Partial<Secrets>> {
   const made: Record<string, string> = {};
   for (const name of missing)
-    made[name] = name === 'pseudonymKey' ? randomBytes(32).toString('hex') : password();
+    made[name] = hexKeys.includes(name) ? randomBytes(32).toString('hex') : password();
   const newKeys = missing.includes('tokenSigningKey') || missing.includes('tokenVerifyKey');
   if (newKeys) {
     const { signingKey, verifyKey } = makeTokenKeys();

@@ -44,6 +44,14 @@ export class DataStack extends EnvironmentStack {
           }),
           path: paths.mysqlVolume,
         },
+        {
+          volume: new Volume(this, 'mysql-log', {
+            host: environment.mysql.host,
+            name: 'mysql-log',
+            component: 'mysql',
+          }),
+          path: paths.mysqlLog,
+        },
       ],
       ports: placementOf(environment, 'mysql').ports,
       stopGraceSeconds: 60,

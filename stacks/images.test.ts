@@ -41,6 +41,7 @@ test('under `build` everything is local, and Grafana and CMAK do not exist', (t)
     'jaeger',
     'victorialogs',
     'haproxy',
+    'mysql-backup',
     'worker',
   ] as const;
   for (const name of names) t.true(imageRef(name, 'build')?.local, name);

@@ -27,6 +27,7 @@ export type ImageName =
   | 'mysqld-exporter'
   | 'redis-exporter'
   | 'haproxy'
+  | 'mysql-backup'
   | 'worker';
 
 /** Images that exist only to build others on. */
@@ -172,6 +173,8 @@ function recipes(source: ImageSource): Recipe[] {
     parent: { image: 'worker-base' },
     files: workerFiles(),
   };
+  // A worker with MariaDB's programs: Debian's under both sources, where MySQL's own image has none for its log.
+  const mysqlBackup: Recipe = { ...worker, image: 'mysql-backup' };
   if (source === 'registry') {
     return [
       {
@@ -189,6 +192,7 @@ function recipes(source: ImageSource): Recipe[] {
         alsoHash: dependencies,
       },
       worker,
+      mysqlBackup,
       {
         image: 'victorialogs',
         version: versions.victorialogs,
@@ -220,6 +224,7 @@ function recipes(source: ImageSource): Recipe[] {
       alsoHash: [String(lock.packages['node_modules/node']?.version), ...dependencies],
     },
     worker,
+    mysqlBackup,
     { image: 'jaeger', version: versions.jaegerImage, parent: base, alsoHash: [versions.jaegerModule] },
     { image: 'victorialogs', version: versions.victorialogs, parent: base },
   ];

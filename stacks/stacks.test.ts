@@ -144,7 +144,7 @@ test('by hand terraform takes no broker, no ZooKeeper and no volume away, but th
   ])
     t.true(all.includes(name), name);
   t.true(
-    all.every((name) => /^(kafka|zookeeper)-\d$|-data$|-state$/.test(name)),
+    all.every((name) => /^(kafka|zookeeper)-\d$|-(data|log|state)$/.test(name)),
     all.join(),
   );
   t.deepEqual(
@@ -318,7 +318,7 @@ test('no broker, ZooKeeper or store knows a topic or a group: one that is added 
   const known = names.filter((name) => /[-_.]/.test(name));
   t.true(known.length > 50);
   const containers = containersOf(await synthesise(settingsOf(dev))).filter(
-    (container) => !isJob(container) && /-(kafka|zookeeper|cmak|mysql|redis)/.test(container.name),
+    (container) => !isJob(container) && /-(kafka|zookeeper|cmak|mysql(?!-backup)|redis)/.test(container.name),
   );
   t.true(containers.length >= 8);
   for (const container of containers) {
@@ -344,6 +344,8 @@ test('brokers and databases keep their data in named volumes', async (t) => {
     ['kafka-1', '/var/lib/kafka/data'],
     ['zookeeper-1', '/data'],
     ['mysql', '/var/lib/mysql'],
+    ['mysql', '/var/lib/mysql-files'],
+    ['mysql-backup', '/var/lib/muster/backups'],
     ['redis', '/data'],
     ['prometheus', '/prometheus'],
   ])
@@ -353,6 +355,21 @@ test('brokers and databases keep their data in named volumes', async (t) => {
       ),
       name,
     );
+});
+
+test('backups of prod are in a folder on the host of MySQL, with the key and the user of backups', async (t) => {
+  const process = named(await synthesise(settingsOf(prod)), 'muster-prod-mysql-backup');
+  t.is(process.provider, 'docker.data');
+  t.deepEqual(
+    process.volumes?.map(({ host_path: from, container_path: to }) => [from, to]),
+    [['/srv/muster/backups', '/var/lib/muster/backups']],
+  );
+  t.true(process.env.includes('BACKUP_MYSQL_USER=backup'));
+  t.true(process.env.some((variable) => variable.startsWith('BACKUP_KEY=')));
+  const others = containersOf(await synthesise(settingsOf(dev))).filter(
+    ({ name }) => !name.endsWith('-backup'),
+  );
+  for (const { name, env } of others) t.false(JSON.stringify(env ?? []).includes('BACKUP_KEY'), name);
 });
 
 test('the provider that the bindings pin is overridden and the state is kept outside the checkout', async (t) => {

@@ -4,6 +4,7 @@ import { Command, Option } from 'commander';
 import { environments } from '../catalog/environments.ts';
 import { describeExits, type Exit, exitCodes } from './exit-codes.ts';
 import { runCommandLine } from './verb.ts';
+import { addBackup } from './verbs/backup.ts';
 import { addBench } from './verbs/bench.ts';
 import { addCapacity } from './verbs/capacity.ts';
 import { addCompletion } from './verbs/completion.ts';
@@ -19,6 +20,7 @@ import { addPlan } from './verbs/plan.ts';
 import { addPromises } from './verbs/promises.ts';
 import { addProveAlerts } from './verbs/prove-alerts.ts';
 import { addRender } from './verbs/render.ts';
+import { addRestore } from './verbs/restore.ts';
 import { addRollingRestart } from './verbs/rolling-restart.ts';
 import { addSimulate } from './verbs/simulate.ts';
 import { addStatus } from './verbs/status.ts';
@@ -68,6 +70,8 @@ for (const add of [
   addToken,
   addTopics,
   addDlq,
+  addBackup,
+  addRestore,
   addDashboards,
   addRender,
   addEnv,

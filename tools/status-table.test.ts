@@ -4,7 +4,14 @@ import { age } from '../drawing/table.ts';
 import type { Container } from '../environment/docker.ts';
 import { containerOf, parseSize } from '../environment/docker.ts';
 import { placements } from '../stacks/config/index.ts';
-import { clusterProblems, partsOf, renderCluster, renderParts } from './status-table.ts';
+import {
+  backupLine,
+  backupProblems,
+  clusterProblems,
+  partsOf,
+  renderCluster,
+  renderParts,
+} from './status-table.ts';
 
 const nowMs = Date.UTC(2026, 10, 21, 4, 30);
 const container = (alias: string, over: Partial<Container> = {}): Container => ({
@@ -146,4 +153,16 @@ test('what docker inspect says becomes what we show', (t) => {
   t.is(shown.health, 'healthy');
   t.deepEqual(shown.publishedPorts, [19_091]);
   t.false(shown.oneShot);
+});
+
+test('the backup: what is at risk, and how old it is; a log that is not kept is a problem', (t) => {
+  const hourAgo = nowMs / 1_000 - 3_600;
+  const well = { atRiskSeconds: 1.2, baseSeconds: hourAgo, verifiedSeconds: hourAgo };
+  t.is(backupLine(well, nowMs), '1 s at risk · base copy 1 h 00 min ago · tried 1 h 00 min ago');
+  t.deepEqual(backupProblems(well), []);
+  const none = { atRiskSeconds: Number.POSITIVE_INFINITY, baseSeconds: 0, verifiedSeconds: 0 };
+  t.is(backupLine(none, nowMs), 'everything at risk · base copy none yet · tried not yet');
+  t.is(backupProblems(none).length, 1);
+  t.is(backupProblems({ ...well, atRiskSeconds: 61 }).length, 1);
+  t.regex(backupProblems(new Error('mysql-backup does not run'))[0]!, /not known: mysql-backup does not run/);
 });

@@ -1,6 +1,8 @@
 /** What `./muster status` prints, from what was found out. Pure. */
+import { limits } from '../catalog/alerting.ts';
 import type { Environment } from '../catalog/environments.ts';
 import { age, painter, plainTable, tableText } from '../drawing/table.ts';
+import type { BackupState } from '../environment/backup.ts';
 import type { Container } from '../environment/docker.ts';
 import type { ClusterState, GroupLag } from '../environment/kafka.ts';
 import { placements } from '../stacks/config/index.ts';
@@ -198,4 +200,21 @@ export function clusterProblems(state: ClusterState): readonly string[] {
     ...(state.offline > 0 ? [`${state.offline} partitions have no leader`] : []),
     ...(state.underReplicated > 0 ? [`${state.underReplicated} partitions are under-replicated`] : []),
   ];
+}
+
+/** How much of the database is on one disk alone, and how old its backup is. */
+export function backupLine(state: BackupState | Error, nowMs: number): string {
+  if (state instanceof Error) return 'not known';
+  const since = (seconds: number, never: string) =>
+    seconds === 0 ? never : `${age(nowMs - seconds * 1_000)} ago`;
+  const risk = Number.isFinite(state.atRiskSeconds) ? age(state.atRiskSeconds * 1_000) : 'everything';
+  return `${risk} at risk · base copy ${since(state.baseSeconds, 'none yet')} · tried ${since(state.verifiedSeconds, 'not yet')}`;
+}
+
+/** What is wrong with the backup now; how old it may be is an alert's to say. */
+export function backupProblems(state: BackupState | Error): readonly string[] {
+  if (state instanceof Error) return [`whether there is a backup is not known: ${state.message}`];
+  return state.atRiskSeconds > limits.backupAtRiskSeconds
+    ? ['the log of MySQL is not backed up: ./muster logs mysql-backup']
+    : [];
 }

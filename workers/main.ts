@@ -97,6 +97,7 @@ const workers: Readonly<Record<string, () => Promise<object>>> = {
       }),
     };
   },
+  'mysql-backup': () => import('./backup/worker.ts'),
   retention: () => import('./retention/worker.ts'),
   traffic: () => import('./traffic/worker.ts'),
   'webhook-stub': () => import('./outside-world/worker.ts'),

@@ -3,7 +3,7 @@ import { parse } from 'yaml';
 import { causes } from '../../catalog/alerting.ts';
 import { type Environment, environments } from '../../catalog/environments.ts';
 import { metrics } from '../../catalog/metrics.ts';
-import { renderMysqlInit, renderMysqlStart, renderRedisConf } from './data.ts';
+import { renderMyCnf, renderMysqlInit, renderMysqlStart, renderRedisConf } from './data.ts';
 import { renderAll } from './index.ts';
 import { brokerMetricNames, renderJmxExporter } from './jmx.ts';
 import { renderServerProperties } from './kafka.ts';
@@ -211,6 +211,17 @@ test('MySQL’s data folder is made whole or not at all', (t) => {
   const script = renderMysqlStart();
   t.true(script.indexOf('rm -rf "$data.new"') < script.indexOf('mv "$data.new" "$data"'));
   t.true(script.includes('exec mysqld'));
+});
+
+test('MySQL has each commit in its log and on the disk before it acks, and no setting of its own is in that log', (t) => {
+  for (const environment of everywhere) {
+    const settings = properties(renderMyCnf(environment));
+    t.is(settings['log-bin'], '/var/lib/mysql-files/binlog');
+    t.is(settings['sync-binlog'], '1');
+    t.is(settings.innodb_flush_log_at_trx_commit, '1');
+  }
+  t.true(renderMysqlInit(secretsToShow).startsWith('SET sql_log_bin = 0;\n'));
+  t.regex(renderMysqlStart(), /--server-id="\$\(cat "\$data\/server-id"\)"/);
 });
 
 test('Redis asks for its password, keeps a log and never evicts', (t) => {

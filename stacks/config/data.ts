@@ -9,15 +9,17 @@ import { containerPorts } from './topology.ts';
 export const mysqlUser = 'muster';
 export const mysqlDatabase = 'muster';
 const exporterUser = 'exporter';
+export const backupUser = 'backup';
 
 function quoted(value: string): string {
   return `'${value.replaceAll('\\', '\\\\').replaceAll("'", "''")}'`;
 }
 
-/** The exporter's own password: derived, so that it is neither the application's nor another secret to keep. */
-export function exporterPassword(secrets: Secrets): string {
-  return createHash('sha256').update(`mysqld-exporter:${secrets.mysqlRootPassword}`).digest('hex');
-}
+/** A user's own password: derived, so that it is neither the application's nor another secret to keep. */
+const derived = (user: string, secrets: Secrets) =>
+  createHash('sha256').update(`${user}:${secrets.mysqlRootPassword}`).digest('hex');
+export const exporterPassword = (secrets: Secrets): string => derived('mysqld-exporter', secrets);
+export const backupPassword = (secrets: Secrets): string => derived('mysql-backup', secrets);
 
 /** my.cnf; only options that MySQL 8.4 and MariaDB 10.11 both know. */
 export function renderMyCnf(environment: Environment): string {
@@ -39,8 +41,16 @@ innodb_buffer_pool_size=${environment.mysql.bufferPoolMiB}M
 innodb_log_file_size=48M
 # An acked commit is on the disk: 1 is the default, said aloud.
 innodb_flush_log_at_trx_commit=1
-# No replica, no binary log.
-skip-log-bin
+# The log that the backup follows, on a disk of its own: rows, in it and on the disk before a commit is acked.
+log-bin=${paths.mysqlLog}/binlog
+binlog-format=ROW
+binlog-checksum=CRC32
+sync-binlog=1
+max-binlog-size=32M
+# The backup lets a file go when it has it. What it has not goes after a day: a full disk helps nobody.
+binlog-expire-logs-seconds=86400
+# The application's user makes triggers; their rows are logged, not they.
+log-bin-trust-function-creators=1
 performance_schema=OFF
 max_connections=150
 # What these need is below the container's open files.
@@ -55,7 +65,11 @@ wait_timeout=600
 export function renderMysqlInit(secrets: Secrets): string {
   const app = `${quoted(mysqlUser)}@'%'`;
   const exporter = `${quoted(exporterUser)}@'%'`;
+  const backup = `${quoted(backupUser)}@'%'`;
+  const ours = [mysqlDatabase, `${mysqlDatabase}\\_%`];
   return `${[
+    // Run at each start and by each server for itself: not for the log.
+    'SET sql_log_bin = 0;',
     `CREATE DATABASE IF NOT EXISTS ${mysqlDatabase} CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;`,
     `CREATE USER IF NOT EXISTS ${app} IDENTIFIED BY ${quoted(secrets.mysqlPassword)};`,
     `ALTER USER ${app} IDENTIFIED BY ${quoted(secrets.mysqlPassword)};`,
@@ -65,6 +79,11 @@ export function renderMysqlInit(secrets: Secrets): string {
     `CREATE USER IF NOT EXISTS ${exporter} IDENTIFIED BY ${quoted(exporterPassword(secrets))};`,
     `ALTER USER ${exporter} IDENTIFIED BY ${quoted(exporterPassword(secrets))};`,
     `GRANT PROCESS, REPLICATION CLIENT ON *.* TO ${exporter};`,
+    `CREATE USER IF NOT EXISTS ${backup} IDENTIFIED BY ${quoted(backupPassword(secrets))};`,
+    `ALTER USER ${backup} IDENTIFIED BY ${quoted(backupPassword(secrets))};`,
+    // MariaDB alone knows the last of them, and reads such a comment.
+    `GRANT RELOAD, PROCESS, REPLICATION SLAVE, REPLICATION CLIENT /*M! , BINLOG ADMIN */ ON *.* TO ${backup};`,
+    ...ours.map((name) => `GRANT SELECT, SHOW VIEW, TRIGGER, EVENT ON \`${name}\`.* TO ${backup};`),
     // mariadb-install-db makes these without a password, and they are good over TCP inside the container.
     `DROP USER IF EXISTS 'root'@'127.0.0.1', 'root'@'::1', 'root'@'mysql';`,
     `ALTER USER 'root'@'localhost' IDENTIFIED BY ${quoted(secrets.mysqlRootPassword)};`,
@@ -86,7 +105,12 @@ if [ ! -d "$data" ]; then
   fi
   mv "$data.new" "$data"
 fi
-exec mysqld --defaults-file=${paths.config}/my.cnf --init-file=${paths.config}/init.sql
+# A log is one server's alone: where data are made or restored anew, or the log is gone, it is another server by its id.
+if [ ! -s "$data/server-id" ] || [ ! -e ${paths.mysqlLog}/binlog.index ]; then
+  echo $((RANDOM * 32768 + RANDOM + 1)) >"$data/server-id.new"
+  mv "$data/server-id.new" "$data/server-id"
+fi
+exec mysqld --defaults-file=${paths.config}/my.cnf --init-file=${paths.config}/init.sql --server-id="$(cat "$data/server-id")"
 `;
 }
 

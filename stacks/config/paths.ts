@@ -10,6 +10,8 @@ export const paths = {
   mysqlVolume: '/var/lib/mysql',
   /** A folder inside the volume: it is made under another name and renamed when complete. */
   mysqlData: '/var/lib/mysql/data',
+  /** A folder that MySQL's own image has, too, and that is its user's: there the log is on a disk of its own. */
+  mysqlLog: '/var/lib/mysql-files',
   redisData: '/data',
   prometheusData: '/prometheus',
   alertmanagerData: '/alertmanager',
@@ -19,4 +21,5 @@ export const paths = {
   logState: '/var/lib/muster/log-follower',
   bankState: '/var/lib/muster/banks',
   uploads: '/var/lib/muster/uploads',
+  backups: '/var/lib/muster/backups',
 } as const;

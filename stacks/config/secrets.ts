@@ -11,6 +11,7 @@ const fixedNames = [
   'cmakSecret',
   'cmakPassword',
   'pseudonymKey',
+  'backupKey',
   // Both halves of the key of the tokens that say who calls, and the tokens of the traffic.
   'tokenSigningKey',
   'tokenVerifyKey',
@@ -20,6 +21,9 @@ const fixedNames = [
   'trafficOwnerToken',
   'trafficRiderToken',
 ] as const;
+
+/** Keys of 32 bytes; the others are passwords and tokens. */
+export const hexKeys: readonly SecretName[] = ['pseudonymKey', 'backupKey'];
 
 type ServiceToken = `serviceToken:${string}`;
 /** Where the token lies by which a process asks others. */
@@ -76,8 +80,9 @@ export function readSecrets(file: string | undefined): Secrets {
   const record = (parsed ?? {}) as Record<string, unknown>;
   const bad = secretNames.filter((name) => typeof record[name] !== 'string' || record[name] === '');
   if (bad.length > 0) throw coded('MUSTER_SECRETS_INCOMPLETE', `${file} lacks ${bad.join(', ')}`);
-  if (!/^[0-9a-f]{64}$/i.test(record.pseudonymKey as string))
-    throw coded('MUSTER_SECRETS_INCOMPLETE', `${file}: pseudonymKey must be 64 hex digits`);
+  for (const name of hexKeys)
+    if (!/^[0-9a-f]{64}$/i.test(record[name] as string))
+      throw coded('MUSTER_SECRETS_INCOMPLETE', `${file}: ${name} must be 64 hex digits`);
   const unsafe = secretNames.filter((name) => /[\s"'\\#]/.test(record[name] as string));
   if (unsafe.length > 0)
     throw coded(

@@ -182,7 +182,7 @@ function unchecked(environment: Environment): Placement[] {
         alias,
         component: 'worker',
         node,
-        host: environment.processes.host,
+        host: spec.host ?? environment.processes.host,
         ports: {
           http:
             chosen === undefined

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { Construct } from 'constructs';
 import type { Environment, ProcessSpec } from '../../catalog/environments.ts';
 import { topics } from '../../catalog/topics.ts';
-import { mysqlDatabase, mysqlUser } from '../config/data.ts';
+import { backupPassword, backupUser, mysqlDatabase, mysqlUser } from '../config/data.ts';
 import { paths } from '../config/paths.ts';
 import { type Secrets, serviceTokenOf, signingVariables, tokenVariables } from '../config/secrets.ts';
 import {
@@ -76,6 +76,38 @@ function consoleVariables(environment: Environment): Readonly<Record<string, str
   };
 }
 
+/** How the backup asks MySQL, and where, by which key and for how long it keeps what it gets. */
+function backupVariables({ backup }: Environment, secrets: Secrets): Record<string, string> {
+  return {
+    BACKUP_DIRECTORY: paths.backups,
+    BACKUP_KEY: secrets.backupKey,
+    BACKUP_MYSQL_USER: backupUser,
+    BACKUP_MYSQL_PASSWORD: backupPassword(secrets),
+    BACKUP_EVERY_HOURS: String(backup.everyHours),
+    BACKUP_KEEP_DAYS: String(backup.keepDays),
+  };
+}
+
+/** Folders of the host that a process has in it. */
+function bindsOf({ environment, settings }: EnvironmentStack, host: string, { workers }: ProcessSpec) {
+  const inbox = {
+    // On this machine beside the state; on a host of its own at the path the guide names.
+    hostPath:
+      hostOf(environment, host).dockerUri === undefined
+        ? join(settings.stateDirectory, 'log-inbox')
+        : paths.logInbox,
+    path: paths.logInbox,
+    readOnly: true,
+  };
+  const { folder } = environment.backup;
+  return [
+    ...(workers.includes('promotion-log') ? [inbox] : []),
+    ...(workers.includes('mysql-backup') && folder !== undefined
+      ? [{ hostPath: folder, path: paths.backups, readOnly: false }]
+      : []),
+  ];
+}
+
 export interface WorkerProcessProps {
   /** `api`, or `api-2` for a second replica. */
   readonly alias: string;
@@ -104,15 +136,19 @@ export class WorkerProcess extends Construct {
         ? paths.bankState
         : spec.workers.includes('delivery-photos')
           ? paths.uploads
-          : undefined;
+          : spec.workers.includes('mysql-backup') && environment.backup.folder === undefined
+            ? paths.backups
+            : undefined;
     const sendsTraffic = spec.workers.includes('traffic');
+    const makesBackups = spec.workers.includes('mysql-backup');
+    const binds = bindsOf(stack, placement.host, spec);
 
     this.container = new Container(this, 'process', {
       alias,
       component: 'worker',
       node: props.node,
       host: placement.host,
-      image: 'worker',
+      image: makesBackups ? 'mysql-backup' : 'worker',
       entrypoint: ['node'],
       command: ['/app/workers/main.ts', ...spec.workers],
       environment: {
@@ -150,6 +186,7 @@ export class WorkerProcess extends Construct {
           : {}),
         ...(statePath === paths.bankState ? { BANK_STATE_DIRECTORY: statePath } : {}),
         ...(statePath === paths.uploads ? { UPLOADS_DIRECTORY: statePath } : {}),
+        ...(makesBackups ? backupVariables(environment, settings.secrets) : {}),
         ...(followsLogs ? { LOG_INBOX_DIRECTORY: paths.logInbox, LOG_STATE_DIRECTORY: paths.logState } : {}),
         ...(sendsTraffic
           ? {
@@ -183,21 +220,7 @@ export class WorkerProcess extends Construct {
               },
             ],
           }),
-      ...(followsLogs
-        ? {
-            binds: [
-              {
-                // On this machine beside the state; on a host of its own at the path the guide names.
-                hostPath:
-                  hostOf(environment, placement.host).dockerUri === undefined
-                    ? join(settings.stateDirectory, 'log-inbox')
-                    : paths.logInbox,
-                path: paths.logInbox,
-                readOnly: true,
-              },
-            ],
-          }
-        : {}),
+      ...(binds.length === 0 ? {} : { binds }),
       ports: placement.ports,
       // Finish what is in hand, commit, close.
       stopGraceSeconds: 30,

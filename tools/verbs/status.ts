@@ -23,6 +23,7 @@ export function addStatus(program: Command): void {
         deployment,
         { promisesOf },
         { promiseLine, promiseProblems },
+        { backupOf },
       ] = await Promise.all([
         import('../../environment/docker.ts'),
         import('../status-table.ts'),
@@ -31,6 +32,7 @@ export function addStatus(program: Command): void {
         import('../deployment.ts'),
         import('../../environment/promises.ts'),
         import('../promise-table.ts'),
+        import('../../environment/backup.ts'),
       ]);
       const containers = await containersOf(environment, signal);
       if (containers.length === 0) {
@@ -41,12 +43,13 @@ export function addStatus(program: Command): void {
       try {
         const images = deployment.imagesOf(containers) ?? 'registry';
         const running = containers.filter(({ state }) => state === 'running');
-        const [memory, ready, cluster, loaded, promises] = await Promise.all([
+        const [memory, ready, cluster, loaded, promises, backup] = await Promise.all([
           memoryUsed(running, signal).catch(() => new Map<string, number>()),
           health.readiness(environment, containers),
           clusterState(environment).catch((error: Error) => error),
           deployment.loadedImages(images),
           promisesOf(environment, containers).catch((error: Error) => error),
+          backupOf(environment, containers).catch((error: Error) => error),
         ]);
         const parts = table.partsOf(environment, containers, {
           memory,
@@ -62,10 +65,14 @@ export function addStatus(program: Command): void {
           ...parts.flatMap(({ problem }) => problem ?? []),
           ...(known ? table.clusterProblems(cluster) : [cluster.message]),
           ...promiseProblems(promises, `./muster --env ${environment.name} promises`),
+          ...table.backupProblems(backup),
         ];
         if (options.json === true) {
           const facts = { environment: environment.name, healthy: problems.length === 0, problems, parts };
-          const told = { promises: promises instanceof Error ? 'not checked' : promises };
+          const told = {
+            promises: promises instanceof Error ? 'not checked' : promises,
+            backup: backup instanceof Error ? 'not known' : backup,
+          };
           const kafkaFacts = known ? { cluster, lag, messagesPerSecond: Object.fromEntries(flow ?? []) } : {};
           sayJson({ ...facts, ...told, ...kafkaFacts });
         } else {
@@ -74,7 +81,8 @@ export function addStatus(program: Command): void {
           say(`${paint('bold', `environment ${environment.name}`)} · images: ${images} · ${summary}\n`);
           say(`${table.renderParts(parts, colour)}\n`);
           if (known) say(table.renderCluster(cluster, lag, flow ?? new Map(), colour));
-          say(`${paint('dim', 'promises      ')}  ${promiseLine(promises)}\n`);
+          say(`${paint('dim', 'promises      ')}  ${promiseLine(promises)}`);
+          say(`${paint('dim', 'backup        ')}  ${table.backupLine(backup, Date.now())}\n`);
           if (problems.length === 0) say(paint('green', 'All is well.'));
           else for (const problem of problems) say(`${paint('red', '✖')} ${problem}`);
         }
