@@ -165,11 +165,11 @@ test.serial(
     await docker('volume', 'rm', `${mysql}-data`);
     const began = performance.now();
     await restoreInPlace(context, 'latest', () => {});
-  t.deepEqual(
-    JSON.parse(await docker('volume', 'inspect', '--format', '{{json .Labels}}', `${mysql}-data`)),
-    { 'muster.component': 'mysql', 'muster.environment': environment.name },
-    'as terraform makes it, or it would make it anew',
-  );
+    t.deepEqual(
+      JSON.parse(await docker('volume', 'inspect', '--format', '{{json .Labels}}', `${mysql}-data`)),
+      { 'muster.component': 'mysql', 'muster.environment': environment.name },
+      'as terraform makes it, or it would make it anew',
+    );
     await createMysql(environment, mysql, `${mysql}-data`);
     await docker('start', mysql);
     await until('MySQL answers on what was restored', answers(mysql));
