@@ -288,7 +288,10 @@ test.serial(
     const orderId = await order(all);
     await serve(all, orderId);
     await until(all, orderId, 'DELIVERED');
-    await eventually('all are told', () => app!.told.length >= 6 && rides!.told.length >= 2);
+    await eventually(
+      'all are told',
+      () => app!.told.length >= 6 && cooks!.told.length >= 3 && rides!.told.length >= 2,
+    );
     t.deepEqual(app!.messages(), [
       'The order is placed.',
       'The shop has accepted the order.',
