@@ -9,6 +9,9 @@ import { type Container, dockerArgs } from './docker.ts';
 
 const alias = 'mysql-backup';
 
+const runningIn = ({ prefix }: Environment, containers: readonly Container[]) =>
+  containers.find(({ name, state }) => name === `${prefix}-${alias}` && state === 'running');
+
 export interface BackupState {
   /** Infinity: not known to be kept at all. */
   readonly atRiskSeconds: number;
@@ -22,8 +25,8 @@ export async function backupOf(
   environment: Environment,
   containers: readonly Container[],
 ): Promise<BackupState> {
-  const container = containers.find(({ name }) => name === `${environment.prefix}-${alias}`);
-  if (container?.state !== 'running') throw new MusterError('MUSTER_BACKUP_UNKNOWN', `${alias} does not run`);
+  const container = runningIn(environment, containers);
+  if (container === undefined) throw new MusterError('MUSTER_BACKUP_UNKNOWN', `${alias} does not run`);
   const { container: port } = placementOf(environment, alias).ports.http!;
   const script = `exec 3<>/dev/tcp/127.0.0.1/${port} && printf 'GET /metrics HTTP/1.0\\r\\n\\r\\n' >&3 && timeout 5 cat <&3`;
   const { stdout } = await run(
@@ -72,8 +75,8 @@ export async function inProcess<T>(
   args: readonly string[],
   options: { readonly signal: AbortSignal; onLine?(line: string): void },
 ): Promise<T> {
-  const container = containers.find(({ name }) => name === `${environment.prefix}-${alias}`);
-  if (container?.state !== 'running')
+  const container = runningIn(environment, containers);
+  if (container === undefined)
     throw new MusterError('MUSTER_BACKUP_UNKNOWN', `${alias} does not run: ./muster up`);
   const command = [
     'exec',

@@ -42,6 +42,9 @@ export interface LogFile {
 const basePattern = /^\d{8}T\d{6}Z$/;
 const logPattern = /^binlog\.\d{6,}$/;
 
+/** A time as a part of names, to the second: 20261129T010203Z. */
+export const timeName = (ms: number): string => new Date(ms).toISOString().replaceAll(/[-:]|\.\d{3}/g, '');
+
 /** Pieces of any size, joined to those of a segment: each is written to the disk by itself. */
 async function* inSegments(pieces: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
   let waiting: Buffer[] = [];
@@ -93,6 +96,11 @@ export function openArchive(folder: string, key: Buffer) {
       return JSON.parse(content.toString()) as T;
     throw new MusterError('MUSTER_BACKUP_CUT', `${name} is empty`);
   }
+  const firstIfThere = <T>(name: string): Promise<T | undefined> =>
+    firstSegment<T>(name).catch((error: NodeJS.ErrnoException) => {
+      if (error.code === 'ENOENT') return undefined;
+      throw error;
+    });
 
   return {
     folder,
@@ -111,8 +119,7 @@ export function openArchive(folder: string, key: Buffer) {
 
     /** Keeps a base copy; `dump` is its content. It is there when all of that has come, and not before. */
     async addBase(manifest: Manifest, dump: AsyncIterable<Buffer>): Promise<string> {
-      const time = new Date(manifest.takenAtMs).toISOString().replaceAll(/[-:]|\.\d{3}/g, '');
-      const name = `base/${time}`;
+      const name = `base/${timeName(manifest.takenAtMs)}`;
       await whole(name, async (writer) => {
         await writer.append(Buffer.from(JSON.stringify(manifest)));
         for await (const piece of inSegments(dump)) await writer.append(piece);
@@ -156,27 +163,13 @@ export function openArchive(folder: string, key: Buffer) {
       readSegments(pathOf(`${logFolder(serverId)}/${file}`), `${logFolder(serverId)}/${file}`, key),
 
     /** Undefined: nothing of this server's log was ever complete. */
-    async head(serverId: number): Promise<Head | undefined> {
-      try {
-        return await firstSegment<Head>(`${logFolder(serverId)}/head`);
-      } catch (error) {
-        if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-        throw error;
-      }
-    },
+    head: (serverId: number) => firstIfThere<Head>(`${logFolder(serverId)}/head`),
 
     setHead: (serverId: number, head: Head) =>
       whole(`${logFolder(serverId)}/head`, (writer) => writer.append(Buffer.from(JSON.stringify(head)))),
 
     /** What was last restored and found to be what was there; undefined: nothing yet. */
-    async verified(): Promise<(Record<string, unknown> & { readonly atMs: number }) | undefined> {
-      try {
-        return await firstSegment('verified');
-      } catch (error) {
-        if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-        throw error;
-      }
-    },
+    verified: () => firstIfThere<Record<string, unknown> & { readonly atMs: number }>('verified'),
 
     noteVerified: (what: object & { readonly atMs: number }) =>
       whole('verified', (writer) => writer.append(Buffer.from(JSON.stringify(what)))),

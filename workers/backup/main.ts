@@ -14,7 +14,7 @@ import { mkdir, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ConfigError, readSettings } from '../base/config.ts';
 import { MusterError } from '../base/errors.ts';
-import { openArchive } from './archive.ts';
+import { openArchive, timeName } from './archive.ts';
 import { takeBase } from './base.ts';
 import { eventWalk } from './binlog.ts';
 import { logContent, planRestore } from './plan.ts';
@@ -108,7 +108,7 @@ async function restoreInto(moment: string, folder: string) {
   const { upTo } = await restore({ archive, plan: made, folder: fresh, shop: settings.MYSQL_DATABASE, tell });
   let aside: string | undefined;
   if ((await readdir(folder)).includes('data')) {
-    aside = `${data}.before-${new Date().toISOString().replaceAll(/[-:]|\.\d{3}/g, '')}`;
+    aside = `${data}.before-${timeName(Date.now())}`;
     await rename(data, aside);
   }
   await rename(fresh, data);

@@ -61,15 +61,17 @@ export const worker: Worker<typeof backupSettings> = {
 
     /** Takes a base copy when it is time, and removes what is too old then. */
     async function copy(): Promise<void> {
-      if (Date.now() - (await newestBaseMs()) > config.BACKUP_EVERY_HOURS * hourMs) {
+      let newestMs = await newestBaseMs();
+      if (Date.now() - newestMs > config.BACKUP_EVERY_HOURS * hourMs) {
         const name = await withSource((source) =>
           takeBase({ source, archive, clientFile, shop: config.MYSQL_DATABASE }),
         );
         log.info('a base copy was taken', { name });
         const gone = await pruneArchive(archive, Date.now() - config.BACKUP_KEEP_DAYS * 24 * hourMs);
         if (gone.length > 0) log.info('old backups were removed', { gone });
+        newestMs = await newestBaseMs();
       }
-      baseTime.set((await newestBaseMs()) / 1_000);
+      baseTime.set(newestMs / 1_000);
     }
 
     /** Restores the newest and compares, when it is time. */
