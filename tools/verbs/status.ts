@@ -81,8 +81,8 @@ export function addStatus(program: Command): void {
           say(`${paint('bold', `environment ${environment.name}`)} · images: ${images} · ${summary}\n`);
           say(`${table.renderParts(parts, colour)}\n`);
           if (known) say(table.renderCluster(cluster, lag, flow ?? new Map(), colour));
-          say(`${paint('dim', 'promises      ')}  ${promiseLine(promises)}`);
-          say(`${paint('dim', 'backup        ')}  ${table.backupLine(backup, Date.now())}\n`);
+          say(`${paint('dim', 'promises     ')}  ${promiseLine(promises)}`);
+          say(`${paint('dim', 'backup       ')}  ${table.backupLine(backup, Date.now())}\n`);
           if (problems.length === 0) say(paint('green', 'All is well.'));
           else for (const problem of problems) say(`${paint('red', '✖')} ${problem}`);
         }
