@@ -64,6 +64,7 @@ const maxQuantity = 1_000;
 export function deliveryStore(on: Database) {
   const { database, clock } = on;
   const within = withinOf(on);
+  const readClock = async (trx: Trx) => clock?.() ?? databaseNowMs(trx);
 
   /** Each in a transaction of its own, after one of them has thrown. */
   async function takeEach(most: number): Promise<readonly DueDone[]> {
@@ -76,7 +77,7 @@ export function deliveryStore(on: Database) {
       try {
         await within(async (trx, atMs) => {
           const [order] = await orderRows(trx, sql`${which} FOR UPDATE SKIP LOCKED`);
-          if (order !== undefined) done.push(await takeOne(trx, order, atMs));
+          if (order !== undefined) done.push(await takeOne(trx, order, atMs, readClock));
         });
       } catch (error) {
         if (isNotNow(error)) throw error;
@@ -142,7 +143,7 @@ export function deliveryStore(on: Database) {
         return await within(async (trx, now) => {
           const due = sql`due_at <= ${new Date(now)} ORDER BY due_at LIMIT ${most} FOR UPDATE SKIP LOCKED`;
           const done: DueDone[] = [];
-          for (const order of await orderRows(trx, due)) done.push(await takeOne(trx, order, now));
+          for (const order of await orderRows(trx, due)) done.push(await takeOne(trx, order, now, readClock));
           return done;
         });
       } catch (error) {
@@ -214,13 +215,19 @@ const unknownPhoto = refuse(422, 'MUSTER_PHOTO_UNKNOWN', 'the request is not val
 const busyRider = refuse(409, 'MUSTER_RIDER_BUSY', 'the rider has an order to deliver first');
 
 /** What is due of an order, whose row the caller has locked. */
-async function takeOne(trx: Trx, order: Order, now: number): Promise<DueDone> {
+async function takeOne(
+  trx: Trx,
+  order: Order,
+  now: number,
+  readClock: (trx: Trx) => Promise<number>,
+): Promise<DueDone> {
   const { orderId } = order;
   const lateMs = now - order.dueAtMs!;
   const free = order.state === 'CALLED' ? await freeRider(trx, order.district) : undefined;
   if (free !== undefined) {
-    // Who was waited for became free after this began: he has it from then on, and a second from then on.
-    const at = Math.max(now, free.changed_at.getTime());
+    // Who was waited for became free after this began: he has it from now on, and a second from now on. His own time may lie far
+    // ahead, when the clock was set back since.
+    const at = free.changed_at.getTime() > now ? await readClock(trx) : now;
     const taken = await take(trx, order, 'clock', { step: 'dispatch', rider: free.rider }, at);
     if (!taken.ok) throw new Error(`order ${orderId}: ${taken.refusal.code}`);
     return { orderId, outcome: 'ASSIGNED', lateMs };
