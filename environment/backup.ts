@@ -6,6 +6,7 @@ import { hostOf, placementOf } from '../stacks/config/topology.ts';
 import { MusterError } from '../workers/base/errors.ts';
 import { run } from './children.ts';
 import { type Container, dockerArgs } from './docker.ts';
+import { getInside } from './inside.ts';
 
 const alias = 'mysql-backup';
 
@@ -28,14 +29,10 @@ export async function backupOf(
   const container = runningIn(environment, containers);
   if (container === undefined) throw new MusterError('MUSTER_BACKUP_UNKNOWN', `${alias} does not run`);
   const { container: port } = placementOf(environment, alias).ports.http!;
-  const script = `exec 3<>/dev/tcp/127.0.0.1/${port} && printf 'GET /metrics HTTP/1.0\\r\\n\\r\\n' >&3 && timeout 5 cat <&3`;
-  const { stdout } = await run(
-    'docker',
-    dockerArgs(container, ['exec', container.id, '/bin/bash', '-c', script]),
-  );
+  const text = (await getInside(container, port, '/metrics'))?.body ?? '';
   const figure = (metric: string): number | undefined => {
-    const text = new RegExp(`^${metric} (\\S+)$`, 'm').exec(stdout)?.[1];
-    return text === undefined ? undefined : text === '+Inf' ? Number.POSITIVE_INFINITY : Number(text);
+    const value = new RegExp(`^${metric} (\\S+)$`, 'm').exec(text)?.[1];
+    return value === undefined ? undefined : value === '+Inf' ? Number.POSITIVE_INFINITY : Number(value);
   };
   const atRiskSeconds = figure(metrics.backup.atRisk);
   if (atRiskSeconds === undefined)

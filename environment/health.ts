@@ -3,8 +3,8 @@ import type { Environment } from '../catalog/environments.ts';
 import { topics } from '../catalog/topics.ts';
 import { placements } from '../stacks/config/index.ts';
 import { reachFromHost } from '../stacks/config/topology.ts';
-import { run } from './children.ts';
-import { type Container, dockerArgs } from './docker.ts';
+import type { Container } from './docker.ts';
+import { getInside } from './inside.ts';
 import { pause } from './interruption.ts';
 import { endOf, kafkaOf } from './kafka.ts';
 
@@ -23,7 +23,7 @@ export async function readiness(
       if (container?.state !== 'running') return [alias, false] as const;
       const ready =
         ports.http?.published === undefined
-          ? await readyInside(container, ports.http!.container)
+          ? (await getInside(container, ports.http!.container, '/readyz'))?.status === 200
           : await readyAt(`http://${reachFromHost(environment, alias, 'http')}/readyz`);
       return [alias, ready] as const;
     }),
@@ -37,16 +37,6 @@ async function readyAt(url: string): Promise<boolean> {
   } catch {
     return false;
   }
-}
-
-async function readyInside(container: Container, port: number): Promise<boolean> {
-  // bash speaks TCP by itself: cheaper than starting a second node in a small container.
-  const script = `exec 3<>/dev/tcp/127.0.0.1/${port} && printf 'GET /readyz HTTP/1.0\\r\\n\\r\\n' >&3 && IFS= read -r -t 3 line <&3 && [[ $line == *' 200 '* ]]`;
-  const result = await run(
-    'docker',
-    dockerArgs(container, ['exec', container.id, '/bin/bash', '-c', script]),
-  );
-  return result.exitCode === 0;
 }
 
 /**

@@ -2,8 +2,8 @@
 import type { Environment } from '../catalog/environments.ts';
 import { placementOf } from '../stacks/config/topology.ts';
 import { MusterError } from '../workers/base/errors.ts';
-import { run } from './children.ts';
-import { type Container, dockerArgs } from './docker.ts';
+import type { Container } from './docker.ts';
+import { getInside } from './inside.ts';
 import { apiToken } from './variables.ts';
 
 /** As GET /promises answers. */
@@ -46,19 +46,8 @@ export async function promisesOf(
   if (container?.state !== 'running') throw unknown('it does not run');
   const token = await apiToken(environment);
   const { container: port } = placementOf(environment, alias).ports.http!;
-  // bash speaks TCP by itself: cheaper than starting a second node in a small container. The token comes by stdin: a command
-  // line is for all to see.
-  const script = `read -r token && exec 3<>/dev/tcp/127.0.0.1/${port} && printf 'GET /promises HTTP/1.0\\r\\nHost: localhost\\r\\nAuthorization: Bearer %s\\r\\n\\r\\n' "$token" >&3 && timeout 5 cat <&3`;
-  const answer = await run(
-    'docker',
-    dockerArgs(container, ['exec', '-i', container.id, '/bin/bash', '-c', script]),
-    {
-      input: `${token}\n`,
-    },
-  );
-  const [head = '', body = ''] = answer.stdout.split(/\r?\n\r?\n/, 2);
-  const status = /^HTTP\/1\.\d (\d{3})/.exec(head)?.[1];
-  if (answer.exitCode !== 0 || status === undefined) throw unknown('it does not answer');
-  if (status !== '200') throw unknown(`it answers ${status}`);
-  return (JSON.parse(body) as { promises: readonly ToldPromise[] }).promises;
+  const answer = await getInside(container, port, '/promises', token);
+  if (answer === undefined) throw unknown('it does not answer');
+  if (answer.status !== 200) throw unknown(`it answers ${answer.status}`);
+  return (JSON.parse(answer.body) as { promises: readonly ToldPromise[] }).promises;
 }
