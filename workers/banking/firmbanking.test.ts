@@ -76,7 +76,7 @@ test('a bank that is down is not called: what was not sent waits, what was sent 
   t.like(stepOf(called(asked, unclear), down), { call: undefined, next: { state: 'IN_DOUBT' } });
 });
 
-test('the gaps between calls grow, and end at five minutes', (t) => {
+test('the gaps between calls grow, and end at a minute', (t) => {
   let one = asked;
   const gaps: number[] = [];
   for (let n = 0; n < 12; n++) {
@@ -90,7 +90,14 @@ test('the gaps between calls grow, and end at five minutes', (t) => {
     gaps.toSorted((a, b) => a - b),
   );
   t.is(gaps[0], 1_000);
-  t.is(gaps.at(-1), 300_000);
+  t.is(gaps.at(-1), 60_000);
+});
+
+test('what the bank does not know is sent again at once, however often it was tried', (t) => {
+  const tried = { ...asked, state: 'IN_DOUBT', mayBeKnown: true, tries: 9 } as const;
+  const { next } = stepOf(tried, up);
+  const unknown = afterCall(next, tried, next.claim, 'ASK', said({ kind: 'UNKNOWN' }));
+  t.like(unknown, { next: { state: 'WAITING', reason: 'BANK_KNOWS_NONE' }, againInMs: 0 });
 });
 
 test('an answer to a claim that was given up counts only when it is the bank’s last word', (t) => {

@@ -8,6 +8,7 @@
  */
 import { type Refused, refuse } from '../base/refusal.ts';
 import type { Outcome } from '../http/outgoing.ts';
+import { gapMs, putOffMs } from '../platform/due-work.ts';
 
 /**
  * `REQUESTED`: accepted, not sent yet. `WAITING`: not with the bank, and to be sent when its time comes (`reason` says what
@@ -73,15 +74,8 @@ export interface Said {
 export const isOpen = ({ state }: Pick<Firmbanking, 'state'>): boolean =>
   (openStates as readonly State[]).includes(state);
 
-/** Gaps between calls about one request: each costs, and a bank in trouble is not helped by more of them. */
-const gapsMs = [1_000, 2_000, 5_000, 10_000, 20_000, 30_000, 60_000, 120_000, 300_000] as const;
-/** When a request is looked at again of which the bank was not called: that costs nothing. */
-export const putOffMs = 10_000;
 /** A bank that answers that it is still at it has our request. */
 const pendingMs = 5_000;
-
-/** How long after its `tries`-th call a request is worked on again. */
-const gapMs = (tries: number): number => gapsMs[Math.min(tries, gapsMs.length) - 1] ?? gapsMs[0];
 
 /**
  * The step of a request whose time has come: also one that is SENT, whose process then died between call and commit.
@@ -143,8 +137,10 @@ export function afterCall(
         : again('WAITING', 'BANK_DOWN', { tries, mayBeKnown: before.mayBeKnown }, putOffMs);
     }
     case 'UNKNOWN':
-      // To a SEND it is no answer.
-      return called === 'ASK' ? again('WAITING', 'BANK_KNOWS_NONE') : again('IN_DOUBT', 'NO_ANSWER');
+      // To an ASK it is an answer, of a bank that is there: it is sent at once. To a SEND it is none.
+      return called === 'ASK'
+        ? again('WAITING', 'BANK_KNOWS_NONE', {}, 0)
+        : again('IN_DOUBT', 'NO_ANSWER');
     case 'PENDING':
       return again('IN_DOUBT', 'BANK_AT_WORK', {}, pendingMs);
     case 'OTHER':

@@ -3,6 +3,7 @@ import { sql } from 'kysely';
 import { bytesOfUuid, uuidOfBytes, uuidV7 } from '../base/ids.ts';
 import { type Refused, refuse } from '../base/refusal.ts';
 import { traceparentNow } from '../base/traceparent.ts';
+import { putOffMs } from '../platform/due-work.ts';
 import { type OnceCall, once } from '../store/once.ts';
 import { appendOutbox } from '../store/outbox.ts';
 import { decidedRecord } from './events.ts';
@@ -13,7 +14,6 @@ import {
   isOpen,
   openStates,
   type Party,
-  putOffMs,
   type RegisteredAccount,
   refusalOf,
   type Said,
