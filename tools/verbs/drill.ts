@@ -39,7 +39,7 @@ export function addDrill(program: Command): void {
         .option('--report <folder>', 'where reports go (default build/drills/<env>/<time>-<name>)')
         .option('--minutes <n>', 'soak: how long (default 60); matrix: as many of its cases as fit')
         .option('--operations <n>', 'pay-operations: how many at least (default 1000)')
-        .option('--part <i/n>', 'matrix: one of n parts, to be run one after the other')
+        .option('--part <i/n>', 'matrix, soak, pay-operations: one of n parts, to be run one after the other')
         .option(
           '--seed <n>',
           'the same seed sends the same messages, and gives soak, pay-operations and matrix the same faults',
@@ -73,11 +73,14 @@ export function addDrill(program: Command): void {
       const chosen = names.flatMap((name) => {
         if (name === 'all') return drills;
         if (name === 'outages') return outagesIn(environment);
-        if (name === 'soak') return soak(minutes ?? 60, seed, environment);
-        if (name === 'pay-operations')
-          return payOperations(numberOf('--operations', options.operations ?? '1000'), seed, environment);
+        const part = partNumbers(options.part);
+        if (name === 'soak') return partOf(soak(minutes ?? 60, seed, environment), ...part);
+        if (name === 'pay-operations') {
+          const operations = numberOf('--operations', options.operations ?? '1000');
+          return partOf(payOperations(operations, seed, environment), ...part);
+        }
         if (name !== 'matrix') return [drillNamed(name, environment)];
-        const legs = partOf(matrixOf(seed, environment, minutes), ...partNumbers(options.part));
+        const legs = partOf(matrixOf(seed, environment, minutes), ...part);
         say(`${planTable(legs, seed, paint)}\n`);
         return legs;
       });
