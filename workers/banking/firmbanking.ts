@@ -138,9 +138,7 @@ export function afterCall(
     }
     case 'UNKNOWN':
       // To an ASK it is an answer, of a bank that is there: it is sent at once. To a SEND it is none.
-      return called === 'ASK'
-        ? again('WAITING', 'BANK_KNOWS_NONE', {}, 0)
-        : again('IN_DOUBT', 'NO_ANSWER');
+      return called === 'ASK' ? again('WAITING', 'BANK_KNOWS_NONE', {}, 0) : again('IN_DOUBT', 'NO_ANSWER');
     case 'PENDING':
       return again('IN_DOUBT', 'BANK_AT_WORK', {}, pendingMs);
     case 'OTHER':

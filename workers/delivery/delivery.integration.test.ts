@@ -480,30 +480,36 @@ test.serial('who is free longest is next, and who says again that he is free kee
   t.deepEqual([(await assigned()).rider, (await assigned()).rider], ['u_a', 'u_c']);
 });
 
-test.serial('a rider who was waited for has the next order from when he was had, and not before', async (t) => {
-  const shop = await openShop(1);
-  const { orderId } = await called(shop);
-  const beganAtMs = nowMs;
-  // As when he was freed while whoever looks for one waited for his row.
-  nowMs += 500;
-  await store.setRider('u_a', 'mapo', 'FREE');
-  const times = [beganAtMs];
-  await deliveryStore({ ...on, clock: () => times.pop() ?? nowMs }).takeDue(10);
-  t.like(await store.find(orderId), { assignedAtMs: nowMs, dueAtMs: nowMs + 1_000 });
-});
+test.serial(
+  'a rider who was waited for has the next order from when he was had, and not before',
+  async (t) => {
+    const shop = await openShop(1);
+    const { orderId } = await called(shop);
+    const beganAtMs = nowMs;
+    // As when he was freed while whoever looks for one waited for his row.
+    nowMs += 500;
+    await store.setRider('u_a', 'mapo', 'FREE');
+    const times = [beganAtMs];
+    await deliveryStore({ ...on, clock: () => times.pop() ?? nowMs }).takeDue(10);
+    t.like(await store.find(orderId), { assignedAtMs: nowMs, dueAtMs: nowMs + 1_000 });
+  },
+);
 
-test.serial('when the clock is set back a rider delivers all the same, a second after he has the order', async (t) => {
-  const shop = await openShop(1);
-  await store.setRider('u_a', 'mapo', 'FREE');
-  nowMs -= 3_600_000;
-  const { orderId } = await called(shop);
-  await drainDue();
-  t.like(await store.find(orderId), { state: 'ASSIGNED', assignedAtMs: nowMs, dueAtMs: nowMs + 1_000 });
-  nowMs += 1_000;
-  await drainDue();
-  t.like(await store.find(orderId), { state: 'DELIVERED' });
-  nowMs += 3_600_000;
-});
+test.serial(
+  'when the clock is set back a rider delivers all the same, a second after he has the order',
+  async (t) => {
+    const shop = await openShop(1);
+    await store.setRider('u_a', 'mapo', 'FREE');
+    nowMs -= 3_600_000;
+    const { orderId } = await called(shop);
+    await drainDue();
+    t.like(await store.find(orderId), { state: 'ASSIGNED', assignedAtMs: nowMs, dueAtMs: nowMs + 1_000 });
+    nowMs += 1_000;
+    await drainDue();
+    t.like(await store.find(orderId), { state: 'DELIVERED' });
+    nowMs += 3_600_000;
+  },
+);
 
 test.serial('stock changes by its owner only, once under a key, and never below nothing', async (t) => {
   const shop = await openShop(3);
