@@ -27,6 +27,6 @@ export async function getInside(
     dockerArgs(container, ['exec', '-i', container.id, '/bin/bash', '-c', script]),
     token === '' ? {} : { input: `${token}\n` },
   );
-  const [, status, body] = /^HTTP\/1\.\d (\d{3})[^]*?\r?\n\r?\n([^]*)$/.exec(stdout) ?? [];
+  const [, status, body] = /^HTTP\/1\.\d (\d{3})[\s\S]*?\r?\n\r?\n([\s\S]*)$/.exec(stdout) ?? [];
   return status === undefined ? undefined : { status: Number(status), body: body ?? '' };
 }
