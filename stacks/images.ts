@@ -80,7 +80,6 @@ export const debianImage = {
  */
 const official = {
   zookeeper: `zookeeper:${versions.zookeeper}`,
-  mysql: 'mysql:8.4.10',
   redis: 'redis:7.2.14-alpine',
   prometheus: 'prom/prometheus:v3.13.2',
   alertmanager: 'prom/alertmanager:v0.28.1',
@@ -91,6 +90,8 @@ const official = {
   haproxy: 'haproxy:2.6.21-alpine',
 } as const;
 
+/** The server of Debian 12, so that one server is tried and backed up under both sources. */
+const officialMariaDb = 'mariadb:10.11.19';
 const officialKafka = `apache/kafka:${versions.kafka}`;
 const officialVictoriaLogs = `victoriametrics/victoria-logs:${versions.victorialogs}`;
 const officialNode = 'node:24.18.0-bookworm-slim';
@@ -173,7 +174,7 @@ function recipes(source: ImageSource): Recipe[] {
     parent: { image: 'worker-base' },
     files: workerFiles(),
   };
-  // A worker with MariaDB's programs: Debian's under both sources, where MySQL's own image has none for its log.
+  // A worker with MariaDB's programs, Debian's under both sources.
   const mysqlBackup: Recipe = { ...worker, image: 'mysql-backup' };
   if (source === 'registry') {
     return [
@@ -193,6 +194,12 @@ function recipes(source: ImageSource): Recipe[] {
       },
       worker,
       mysqlBackup,
+      {
+        image: 'mysql',
+        version: 'mariadb-10.11',
+        parent: { ref: officialMariaDb },
+        dockerfile: 'registry.Dockerfile',
+      },
       {
         image: 'victorialogs',
         version: versions.victorialogs,

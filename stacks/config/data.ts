@@ -1,4 +1,4 @@
-/** Configuration of MySQL (8.4 or MariaDB 10.11: the same files serve both) and of Redis. */
+/** Configuration of MySQL (MariaDB 10.11 under both image sources) and of Redis. */
 import { createHash } from 'node:crypto';
 import type { Environment } from '../../catalog/environments.ts';
 import { paths } from './paths.ts';
@@ -21,9 +21,9 @@ const derived = (user: string, secrets: Secrets) =>
 export const exporterPassword = (secrets: Secrets): string => derived('mysqld-exporter', secrets);
 export const backupPassword = (secrets: Secrets): string => derived('mysql-backup', secrets);
 
-/** my.cnf; only options that MySQL 8.4 and MariaDB 10.11 both know. */
+/** my.cnf. */
 export function renderMyCnf(environment: Environment): string {
-  return `# Rendered from the catalog, do not edit. Only what MySQL 8.4 and MariaDB 10.11 both know.
+  return `# Rendered from the catalog, do not edit.
 [mysqld]
 datadir=${paths.mysqlData}
 socket=/tmp/mysqld.sock
@@ -81,8 +81,7 @@ export function renderMysqlInit(secrets: Secrets): string {
     `GRANT PROCESS, REPLICATION CLIENT ON *.* TO ${exporter};`,
     `CREATE USER IF NOT EXISTS ${backup} IDENTIFIED BY ${quoted(backupPassword(secrets))};`,
     `ALTER USER ${backup} IDENTIFIED BY ${quoted(backupPassword(secrets))};`,
-    // MariaDB alone knows the last of them, and reads such a comment.
-    `GRANT RELOAD, PROCESS, REPLICATION SLAVE, REPLICATION CLIENT /*M! , BINLOG ADMIN */ ON *.* TO ${backup};`,
+    `GRANT RELOAD, PROCESS, REPLICATION SLAVE, REPLICATION CLIENT, BINLOG ADMIN ON *.* TO ${backup};`,
     ...ours.map((name) => `GRANT SELECT, SHOW VIEW, TRIGGER, EVENT ON \`${name}\`.* TO ${backup};`),
     // mariadb-install-db makes these without a password, and they are good over TCP inside the container.
     `DROP USER IF EXISTS 'root'@'127.0.0.1', 'root'@'::1', 'root'@'mysql';`,
@@ -90,7 +89,7 @@ export function renderMysqlInit(secrets: Secrets): string {
   ].join('\n')}\n`;
 }
 
-/** Start script for both servers: makes the data folder once, completely or not at all, then becomes the server. */
+/** Start script: makes the data folder once, completely or not at all, then becomes the server. */
 export function renderMysqlStart(): string {
   return `#!/bin/bash
 # Rendered. Makes the data folder under another name first: a start that was cut off leaves nothing half-made.
@@ -98,12 +97,13 @@ set -eu
 data=${paths.mysqlData}
 if [ ! -d "$data" ]; then
   rm -rf "$data.new"
-  if mysqld --version | grep -qi mariadb; then
-    mariadb-install-db --no-defaults --datadir="$data.new" --auth-root-authentication-method=normal --skip-test-db >/dev/null
-  else
-    mysqld --no-defaults --initialize-insecure --datadir="$data.new"
-  fi
+  mariadb-install-db --no-defaults --datadir="$data.new" --auth-root-authentication-method=normal --skip-test-db >/dev/null
   mv "$data.new" "$data"
+fi
+# Only MySQL has its dictionary there, and MariaDB would break it. Image source registry had MySQL 8.4 once.
+if [ -e "$data/mysql.ibd" ]; then
+  echo "MUSTER_DATA_OF_MYSQL: these data are MySQL 8.4's, and this is MariaDB. Dump them with a container of mysql:8.4.10, then ./muster down --volumes, up, and load the dump" >&2
+  exit 1
 fi
 # A log is one server's alone: where data are made or restored anew, or the log is gone, it is another server by its id.
 if [ ! -s "$data/server-id" ] || [ ! -e ${paths.mysqlLog}/binlog.index ]; then

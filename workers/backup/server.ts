@@ -1,4 +1,4 @@
-/** The server that is backed up, asked as the user of backups. Only MariaDB: MySQL's image has no program for its log. */
+/** The server that is backed up, asked as the user of backups. Only MariaDB, whose programs follow its log and copy it. */
 import { writeFile } from 'node:fs/promises';
 import mysql, { type Connection, type RowDataPacket } from 'mysql2/promise';
 import { type DatabaseName, databases } from '../../catalog/tables.ts';

@@ -1,4 +1,4 @@
-/** MySQL (8.4) or MariaDB (10.11) behind Kysely: one pool a process, deadlines everywhere, transactions that retry. */
+/** MySQL or MariaDB (10.11) behind Kysely: one pool a process, deadlines everywhere, transactions that retry. */
 
 import { Kysely, MysqlDialect, sql, type Transaction } from 'kysely';
 import mysql, { type PoolConnection, type PoolOptions } from 'mysql2';
