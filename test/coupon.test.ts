@@ -10,7 +10,7 @@ import test, { type ExecutionContext } from 'ava';
 import type { CouponResult, OrderBy } from '../catalog/events/coupon.ts';
 import { topics } from '../catalog/topics.ts';
 import { run } from '../environment/children.ts';
-import { containersOf, docker } from '../environment/docker.ts';
+import { containersOf } from '../environment/docker.ts';
 import { findTrace } from '../environment/jaeger.ts';
 import { kafkaOf } from '../environment/kafka.ts';
 import { isComplete } from '../environment/trace-tree.ts';
@@ -24,9 +24,11 @@ import {
   apiToken,
   apiUrl,
   asOperator,
+  crash,
   type Ends,
   endsOf,
   environment,
+  isHealthy,
   recordsSince,
   setting,
 } from './deployed.fixture.ts';
@@ -95,21 +97,9 @@ test.serial('one trace leads from the request of a coupon to the push of its out
   t.pass();
 });
 
-/** Ends a container's process without asking it and starts it again, as a machine does that loses power. */
-async function crash(alias: string): Promise<void> {
-  const container = (await containersOf(environment)).find(
-    ({ name }) => name === `${environment.prefix}-${alias}`,
-  );
-  if (container === undefined) throw new Error(`there is no ${alias}`);
-  await docker(['restart', '--time', '0', container.id]);
-  await eventually(
-    `${alias} is healthy`,
-    async () =>
-      (await containersOf(environment)).some(
-        ({ id, state, health }) => id === container.id && state === 'running' && health === 'healthy',
-      ),
-    patienceMs,
-  );
+async function crashUntilHealthy(alias: string): Promise<void> {
+  await crash(alias);
+  await eventually(`${alias} is healthy`, () => isHealthy(alias), patienceMs);
 }
 
 async function agrees(
@@ -182,10 +172,10 @@ test.serial(
     // MySQL early, so that it is in the rush on a slow machine, too.
     for (const then of ['mysql', 'redis', undefined]) {
       await sleep(3_000);
-      await crash('commerce');
+      await crashUntilHealthy('commerce');
       if (then === undefined) continue;
       await sleep(2_000);
-      await crash(then);
+      await crashUntilHealthy(then);
     }
     const [byUser, byCoupon] = await rushes;
     await agrees(t, byUser, resultTopics);

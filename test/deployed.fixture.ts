@@ -1,5 +1,6 @@
 /** The deployed environment that the end-to-end tests run on, from the variables `./muster test e2e` sets. */
 import { environmentNamed } from '../catalog/environments.ts';
+import { type Container, containersOf, docker } from '../environment/docker.ts';
 import type { IncomingRecord, Kafka } from '../workers/kafka/kafka.ts';
 
 /** A variable of the run; throws when the test is run in another way. */
@@ -34,4 +35,22 @@ export async function recordsSince(
     for await (const chunk of kafka.read(topic, partition, from.get(partition) ?? 0, high))
       records.push(...chunk);
   return records;
+}
+
+/** A container by its name in the environment, e.g. `mysql`. Throws when there is none. */
+export async function containerOf(alias: string): Promise<Container> {
+  const name = `${environment.prefix}-${alias}`;
+  const container = (await containersOf(environment)).find((one) => one.name === name);
+  if (container === undefined) throw new Error(`there is no ${alias}`);
+  return container;
+}
+
+export async function isHealthy(alias: string): Promise<boolean> {
+  const { state, health } = await containerOf(alias);
+  return state === 'running' && health === 'healthy';
+}
+
+/** Kills a container's process without asking it and starts it again, as a machine does that loses power. */
+export async function crash(alias: string): Promise<void> {
+  await docker(['restart', '--time', '0', (await containerOf(alias)).id]);
 }

@@ -7,24 +7,16 @@ import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import test from 'ava';
 import { run } from '../environment/children.ts';
-import { containersOf, docker } from '../environment/docker.ts';
+import { docker } from '../environment/docker.ts';
 import { paths } from '../stacks/config/paths.ts';
 import { eventually } from '../workers/kafka/testing.ts';
-import { environment } from './deployed.fixture.ts';
+import { containerOf, isHealthy } from './deployed.fixture.ts';
 
 const database = 'muster_e2e_acked';
 const client = ['mysql', `--defaults-file=${paths.config}/health.cnf`, '--batch', '--skip-column-names'];
 
-async function mysql() {
-  const found = (await containersOf(environment)).find(({ component }) => component === 'mysql');
-  if (found === undefined) throw new Error('there is no mysql');
-  return found;
-}
-
 const query = async (sql: string) =>
-  (await docker(['exec', (await mysql()).id, ...client, '-e', sql])).trim();
-
-const isHealthy = async () => (await mysql()).health === 'healthy';
+  (await docker(['exec', (await containerOf('mysql')).id, ...client, '-e', sql])).trim();
 
 /** Commits rows one by one until the server is killed under it; the last one that was acked. */
 async function killedWhileCommitting(id: string): Promise<number> {
@@ -62,9 +54,9 @@ async function closeLog(id: string, image: string): Promise<void> {
 }
 
 test.after.always(async () => {
-  const { id, state } = await mysql();
+  const { id, state } = await containerOf('mysql');
   if (state !== 'running') await docker(['start', id]);
-  await eventually('MySQL is healthy', isHealthy, 120_000);
+  await eventually('MySQL is healthy', () => isHealthy('mysql'), 120_000);
   await query(`DROP DATABASE IF EXISTS ${database}`);
 });
 
@@ -73,7 +65,7 @@ test.serial('MySQL that is killed while it stops starts again, with all that it 
   await query(
     `DROP DATABASE IF EXISTS ${database}; CREATE DATABASE ${database}; CREATE TABLE ${database}.acked (id INT PRIMARY KEY)`,
   );
-  const { id, image } = await mysql();
+  const { id, image } = await containerOf('mysql');
   const prepared = async (since: string) =>
     /Found [1-9]\d* prepared transaction/.test((await run('docker', ['logs', '--since', since, id])).stderr);
   let met = false;
@@ -83,7 +75,7 @@ test.serial('MySQL that is killed while it stops starts again, with all that it 
     await closeLog(id, image);
     const since = new Date().toISOString();
     await docker(['start', id]);
-    await eventually('MySQL is healthy again', isHealthy, 120_000);
+    await eventually('MySQL is healthy again', () => isHealthy('mysql'), 120_000);
     t.true(Number(await query(`SELECT MAX(id) FROM ${database}.acked`)) >= acked, 'an acked row is gone');
     met = await prepared(since);
   }

@@ -6,14 +6,24 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import test from 'ava';
 import { topics } from '../catalog/topics.ts';
-import { containersOf, docker } from '../environment/docker.ts';
+import { docker } from '../environment/docker.ts';
 import { findTrace } from '../environment/jaeger.ts';
 import { kafkaOf } from '../environment/kafka.ts';
 import { isComplete } from '../environment/trace-tree.ts';
 import type { IncomingRecord } from '../workers/kafka/kafka.ts';
 import { eventually } from '../workers/kafka/testing.ts';
 import { runOrders } from '../workers/traffic/orders.ts';
-import { apiToken, apiUrl, asOperator, endsOf, environment, recordsSince } from './deployed.fixture.ts';
+import {
+  apiToken,
+  apiUrl,
+  asOperator,
+  containerOf,
+  crash,
+  endsOf,
+  environment,
+  isHealthy,
+  recordsSince,
+} from './deployed.fixture.ts';
 
 const kafka = kafkaOf(environment);
 test.after.always(() => kafka.close());
@@ -159,19 +169,6 @@ test.serial('one trace leads from the payment over order-completed to both of it
   t.pass();
 });
 
-async function containerOf(alias: string): Promise<string> {
-  const container = (await containersOf(environment)).find(
-    ({ name }) => name === `${environment.prefix}-${alias}`,
-  );
-  if (container === undefined) throw new Error(`there is no ${alias}`);
-  return container.id;
-}
-
-/** Kills a container's process without asking it and starts it again, as a machine does that loses power. */
-async function crash(alias: string): Promise<void> {
-  await docker(['restart', '--time', '0', await containerOf(alias)]);
-}
-
 interface Unpaid {
   readonly orderId: string;
   readonly amount: unknown;
@@ -206,13 +203,6 @@ async function payAtLast({ orderId, amount }: Unpaid) {
   }
 }
 
-async function isHealthy(alias: string): Promise<boolean> {
-  const container = (await containersOf(environment)).find(
-    ({ name }) => name === `${environment.prefix}-${alias}`,
-  );
-  return container?.state === 'running' && container.health === 'healthy';
-}
-
 test.serial(
   'orders paid while MySQL and Redis are killed are paid with their events or refused, never half',
   async (t) => {
@@ -235,7 +225,7 @@ test.serial(
     const unpaid = await unpaidOrders(8);
     await sleep(5_000);
     // Frozen first: whatever is sent to it now is under way when it is killed.
-    await docker(['pause', await containerOf('mysql')]);
+    await docker(['pause', (await containerOf('mysql')).id]);
     const paying = Promise.all(unpaid.map(payAtLast));
     await sleep(1_000);
     await crash('mysql');
