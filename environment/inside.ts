@@ -2,13 +2,13 @@
 import { run } from './children.ts';
 import { type Container, dockerArgs } from './docker.ts';
 
-export interface InsideAnswer {
+interface InsideAnswer {
   readonly status: number;
   readonly body: string;
 }
 
 /**
- * GET of a path at a port of the container; undefined: it did not answer within five seconds. Never throws for what the
+ * GET of a path at a port of the container; undefined: there was no whole answer within five seconds. Never throws for what the
  * container does.
  */
 export async function getInside(
@@ -22,11 +22,11 @@ export async function getInside(
   const authorization = token === '' ? '' : 'Authorization: Bearer %s\\r\\n';
   const request = `GET ${path} HTTP/1.0\\r\\nHost: localhost\\r\\n${authorization}\\r\\n`;
   const script = `IFS= read -r token; exec 3<>/dev/tcp/127.0.0.1/${port} && printf '${request}' "$token" >&3 && timeout 5 cat <&3`;
-  const { stdout } = await run(
+  const { stdout, exitCode } = await run(
     'docker',
     dockerArgs(container, ['exec', '-i', container.id, '/bin/bash', '-c', script]),
     token === '' ? {} : { input: `${token}\n` },
   );
   const [, status, body] = /^HTTP\/1\.\d (\d{3})[\s\S]*?\r?\n\r?\n([\s\S]*)$/.exec(stdout) ?? [];
-  return status === undefined ? undefined : { status: Number(status), body: body ?? '' };
+  return exitCode !== 0 || status === undefined ? undefined : { status: Number(status), body: body ?? '' };
 }
