@@ -1,5 +1,5 @@
 /**
- * SQL of the coupons: MySQL 8.4 and MariaDB 10.11. Every time is the database's (UTC_TIMESTAMP): requests are stamped,
+ * SQL of the coupons, for MariaDB 10.11. Every time is the database's (UTC_TIMESTAMP): requests are stamped,
  * validity is judged and latencies are measured by one clock, whatever the hosts' clocks say.
  */
 import { type Kysely, type RawBuilder, sql, type Transaction } from 'kysely';

@@ -14,12 +14,18 @@ export interface Database {
   readonly clock?: () => number;
 }
 
+/** Reads the time, UTC ms. */
+export const clockOf =
+  ({ clock }: Database) =>
+  async (db: Kysely<unknown>): Promise<number> =>
+    clock?.() ?? databaseNowMs(db);
+
 /** Runs work in a transaction, with the time. */
 export const withinOf =
-  ({ database, clock }: Database) =>
+  (on: Database) =>
   // The clock is read before any lock: a request counts from when it came, not from when its turn came.
   async <T>(work: (trx: Trx, now: number) => Promise<T>): Promise<T> =>
-    transaction(await database(), async (trx) => work(trx, clock?.() ?? (await databaseNowMs(trx))));
+    transaction(await on.database(), async (trx) => work(trx, await clockOf(on)(trx)));
 
 export interface Item {
   readonly itemId: string;

@@ -4,7 +4,6 @@ import type { DeliveryEvent } from '../../catalog/events/delivery.ts';
 import { isNotNow } from '../base/errors.ts';
 import { bytesOfUuid, bytesOrNull, uuidOfBytes, uuidV7 } from '../base/ids.ts';
 import { type Refused, refuse } from '../base/refusal.ts';
-import { databaseNowMs } from '../store/database.ts';
 import { type OnceCall, once } from '../store/once.ts';
 import { appendOutbox } from '../store/outbox.ts';
 import { deliveryRecord, orderRecord } from './events.ts';
@@ -21,7 +20,7 @@ import {
   unknownOrder,
   type Wanted,
 } from './machine.ts';
-import { changeStock, type Database, type Done, lockItem, unknownItem, withinOf } from './shops.ts';
+import { changeStock, clockOf, type Database, type Done, lockItem, unknownItem, withinOf } from './shops.ts';
 
 type Db = Kysely<unknown>;
 type Trx = Transaction<unknown>;
@@ -62,14 +61,14 @@ const putOffMs = 30_000;
 const maxQuantity = 1_000;
 
 export function deliveryStore(on: Database) {
-  const { database, clock } = on;
+  const { database } = on;
   const within = withinOf(on);
-  const readClock = async (trx: Trx) => clock?.() ?? databaseNowMs(trx);
+  const readClock = clockOf(on);
 
   /** Each in a transaction of its own, after one of them has thrown. */
   async function takeEach(most: number): Promise<readonly DueDone[]> {
     const db = await database();
-    const now = clock?.() ?? (await databaseNowMs(db));
+    const now = await readClock(db);
     const due = await orderRows(db, sql`due_at <= ${new Date(now)} ORDER BY due_at LIMIT ${most}`);
     const done: DueDone[] = [];
     for (const { orderId, dueAtMs } of due) {
