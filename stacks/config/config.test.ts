@@ -1,3 +1,7 @@
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import test from 'ava';
 import { parse } from 'yaml';
 import { causes } from '../../catalog/alerting.ts';
@@ -8,6 +12,7 @@ import { renderAll } from './index.ts';
 import { brokerMetricNames, renderJmxExporter } from './jmx.ts';
 import { renderServerProperties } from './kafka.ts';
 import { renderAlertmanager, renderPrometheus } from './observability.ts';
+import { paths } from './paths.ts';
 import { readSecrets, secretsToShow } from './secrets.ts';
 import { brokersInside, brokersOutside, placements, zookeeperConnect } from './topology.ts';
 import { renderCmakCluster, renderZooCfg } from './zookeeper.ts';
@@ -222,6 +227,18 @@ test('MySQL has each commit in its log and on the disk before it acks, and no se
   }
   t.true(renderMysqlInit(secretsToShow).startsWith('SET sql_log_bin = 0;\n'));
   t.regex(renderMysqlStart(), /--server-id="\$\(cat "\$data\/server-id"\)"/);
+});
+
+test('MariaDB does not touch data of MySQL 8.4, and says what to do', (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'muster-mysql-start-'));
+  t.teardown(() => rmSync(folder, { recursive: true }));
+  writeFileSync(join(folder, 'mysql.ibd'), '');
+  // Nothing but the place of the data is another here: the script ends before it needs a server.
+  const script = renderMysqlStart().replace(`data=${paths.mysqlData}\n`, `data=${folder}\n`);
+  const { status, stderr } = spawnSync('bash', ['-c', script], { encoding: 'utf8' });
+  t.is(status, 1);
+  t.regex(stderr, /^MUSTER_DATA_OF_MYSQL: .*mysql:8\.4\.10/);
+  t.deepEqual(readdirSync(folder), ['mysql.ibd']);
 });
 
 test('Redis asks for its password, keeps a log and never evicts', (t) => {

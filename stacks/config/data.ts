@@ -21,7 +21,7 @@ const derived = (user: string, secrets: Secrets) =>
 export const exporterPassword = (secrets: Secrets): string => derived('mysqld-exporter', secrets);
 export const backupPassword = (secrets: Secrets): string => derived('mysql-backup', secrets);
 
-/** my.cnf. */
+/** my.cnf of MariaDB. */
 export function renderMyCnf(environment: Environment): string {
   return `# Rendered from the catalog, do not edit.
 [mysqld]
