@@ -4,6 +4,7 @@ import type { DeliveryEvent } from '../../catalog/events/delivery.ts';
 import { isNotNow } from '../base/errors.ts';
 import { bytesOfUuid, bytesOrNull, uuidOfBytes, uuidV7 } from '../base/ids.ts';
 import { type Refused, refuse } from '../base/refusal.ts';
+import { nextDueInMs } from '../store/database.ts';
 import { type OnceCall, once } from '../store/once.ts';
 import { appendOutbox } from '../store/outbox.ts';
 import { deliveryRecord, orderRecord } from './events.ts';
@@ -131,6 +132,8 @@ export function deliveryStore(on: Database) {
           ({ ok }) => ok,
         ),
       ),
+
+    nextInMs: async (): Promise<number> => nextDueInMs(await database(), 'delivery_order', on.clock?.()),
 
     /**
      * Does what is due of up to so many orders: who was called for gets a rider, and of deliveries that have ended (1 s after the

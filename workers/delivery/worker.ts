@@ -27,9 +27,8 @@ import { registerDeliveryRoutes } from './routes.ts';
 import { shopStore } from './shops.ts';
 import { deliveryStore } from './store.ts';
 
-/** Due rows of one transaction, and how often they are looked for: a delivery ends at most so much late. */
+/** Due rows of one transaction. */
 const dueAtOnce = 50;
-const dueEveryMs = 50;
 const countEveryMs = 5_000;
 
 const started = (consumer: RecordConsumer, stop: () => Promise<unknown> = async () => {}): Started => ({
@@ -131,6 +130,7 @@ export const riders: Worker = {
     // What is due is done as it is claimed, in one transaction: nothing can be left half done, so there is nothing to lease.
     const work = startDueWork({
       what: 'deliveries',
+      nextInMs: () => deliveries.nextInMs(),
       claim: async (most) =>
         (await deliveries.takeDue(most)).map((done) => ({ ...done, traceparent: undefined })),
       async work({ orderId, outcome, lateMs, error }) {
@@ -140,7 +140,6 @@ export const riders: Worker = {
           log.error('what is due of an order fails; it is put off', { orderId, error });
       },
       atOnce: dueAtOnce,
-      everyMs: dueEveryMs,
       log,
     });
     const consumer = await consume(kafka, {

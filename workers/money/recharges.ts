@@ -115,7 +115,7 @@ export type RechargeStore = ReturnType<typeof rechargeStore>;
 
 export function rechargeStore(options: RechargeStoreOptions) {
   const { accept, ...moves } = sagas(rechargeKind(options.houseAccount), sagaOptions(options, rechargeRows));
-  const finder = sagaFinder(options.database, rechargeSql);
+  const finder = sagaFinder(options, rechargeSql);
   return {
     ...moves,
     ...finder,

@@ -29,9 +29,8 @@ type Accepted<Name extends string> = (
 export type PaymentStore = ReturnType<typeof paymentStore>;
 
 export function paymentStore(options: SagaStoreOptions) {
-  const { database } = options;
   const { accept, ...moves } = sagas(slipKind, sagaOptions(options, slipRows));
-  const finder = sagaFinder(database, slipSql);
+  const finder = sagaFinder(options, slipSql);
   async function acceptAs<Name extends string>(wish: SlipWish, call: OnceCall): Promise<Accepted<Name>> {
     const { answer, claimed } = await accept(wish, call);
     return { ...answer, claimed } as Accepted<Name>;
@@ -61,6 +60,6 @@ export function paymentStore(options: SagaStoreOptions) {
 
     /** Takes on what membership tells of merchants, unless something newer is known. */
     follow: async (events: readonly MemberEvent[]): Promise<void> =>
-      followMerchants(await database(), 'payment_merchant', events),
+      followMerchants(await options.database(), 'payment_merchant', events),
   };
 }

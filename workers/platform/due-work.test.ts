@@ -14,6 +14,7 @@ function rows(ids: readonly string[], t: { teardown(end: () => Promise<void>): v
   let begun = Promise.withResolvers<void>();
   const work = startDueWork<Row>({
     what: 'rows',
+    nextInMs: async () => (due.length > 0 ? 0 : Number.POSITIVE_INFINITY),
     claim: async (most) => due.splice(0, most).map((id) => ({ id, traceparent: undefined })),
     work({ id }) {
       const step = Promise.withResolvers<void>();
@@ -87,6 +88,7 @@ test('a look that fails is made again', async (t) => {
   const seen = Promise.withResolvers<void>();
   const work = startDueWork<Row>({
     what: 'rows',
+    nextInMs: async () => 0,
     async claim() {
       looks += 1;
       if (looks === 1) throw new Error('the database is away');
@@ -101,6 +103,44 @@ test('a look that fails is made again', async (t) => {
   await seen.promise;
   await work.stop();
   t.true(looks >= 2);
+});
+
+test('what is due later is claimed when its time has come, and not asked for before', async (t) => {
+  const dueAtMs = performance.now() + 60;
+  const asked: string[] = [];
+  const seen = Promise.withResolvers<void>();
+  const work = startDueWork<Row>({
+    what: 'rows',
+    async nextInMs() {
+      asked.push('next');
+      return dueAtMs - performance.now();
+    },
+    async claim() {
+      asked.push('claim');
+      seen.resolve();
+      return [];
+    },
+    async work() {},
+    atOnce: 1,
+    log: testLog,
+    everyMs: 3_600_000,
+  });
+  await seen.promise;
+  await work.stop();
+  t.true(performance.now() >= dueAtMs);
+  t.is(asked.at(-1), 'claim');
+  t.true(asked.length <= 4, asked.join());
+});
+
+test('who is woken while there is no room looks when a step has ended', async (t) => {
+  const { work, due, steps, until } = rows([], t, 1);
+  work.begin({ id: 'mine', traceparent: undefined });
+  await until(1);
+  due.push('a');
+  work.wake();
+  await new Promise((resolve) => setImmediate(resolve));
+  steps.get('mine')!.resolve();
+  t.deepEqual(await until(2), ['mine', 'a']);
 });
 
 test('who stops it waits for the steps that are under way', async (t) => {

@@ -15,6 +15,8 @@ interface Traced {
 export interface DueWorkOptions<Claimed extends Traced> {
   /** For log lines and spans: `recharges`. */
   readonly what: string;
+  /** In how many ms a row is due, at a look without locks: 0 or less, now. */
+  nextInMs(): Promise<number>;
   /** Takes up to so many rows that are due, and commits what is about to be done before it is. */
   claim(most: number): Promise<readonly Claimed[]>;
   /**
@@ -25,7 +27,7 @@ export interface DueWorkOptions<Claimed extends Traced> {
   /** Steps side by side. */
   readonly atOnce: number;
   readonly log: Logger;
-  /** Between two looks when nothing wakes it. Default 300. */
+  /** Between two looks at most, when nothing wakes it before and nothing that it knows of is due before. Default 1,000. */
   readonly everyMs?: number;
 }
 
@@ -98,6 +100,11 @@ async function inTrace({ traceparent }: Traced, name: string, step: () => Promis
 }
 
 const countEveryMs = 5_000;
+/**
+ * From a claim to the look that says when the next row is due: a row may be so much late. What others hold just now is due and
+ * yet not claimed, and who is busy is woken again and again: neither asks without a pause.
+ */
+const pauseMs = 50;
 
 /** Keeps a gauge of how many have not ended, by state, until stopped. While they cannot be counted it stays. */
 export function countOpen<State extends string>(options: {
@@ -124,7 +131,7 @@ export function countOpen<State extends string>(options: {
 
 /** Works on what is due until stopped; several processes may. */
 export function startDueWork<Claimed extends Traced>(options: DueWorkOptions<Claimed>): DueWork<Claimed> {
-  const { what, atOnce, log, everyMs = 300 } = options;
+  const { what, atOnce, log, everyMs = 1_000 } = options;
   const stopping = new AbortController();
   const running = new Set<Promise<void>>();
   let woken = Promise.withResolvers<void>();
@@ -142,22 +149,35 @@ export function startDueWork<Claimed extends Traced>(options: DueWorkOptions<Cla
     running.add(step);
   }
 
+  /** Begins what is due; resolves to when the next look is worth its while, in ms. */
+  async function look(isWoken: boolean): Promise<number> {
+    const free = atOnce - running.size;
+    if (free <= 0) {
+      mayBeMore = true;
+      return everyMs;
+    }
+    // Most looks find nothing: those cost one statement. Who is woken knows that there is something.
+    const inMs = isWoken ? 0 : await options.nextInMs();
+    if (inMs > 0) return Math.max(1, Math.min(inMs, everyMs));
+    const claimed = await options.claim(free);
+    mayBeMore = claimed.length === free;
+    for (const one of claimed) begin(one);
+    return Math.min(everyMs, pauseMs);
+  }
+
   async function run(): Promise<void> {
+    let isWoken = false;
     while (!stopping.signal.aborted) {
       woken = Promise.withResolvers();
-      const free = atOnce - running.size;
+      let waitMs = everyMs;
       try {
-        if (free > 0) {
-          const claimed = await options.claim(free);
-          mayBeMore = claimed.length === free;
-          for (const one of claimed) begin(one);
-        }
+        waitMs = await look(isWoken);
       } catch (error) {
         log.debug('what is due could not be looked at', { what, error });
       }
-      await Promise.race([
-        woken.promise,
-        sleep(everyMs, undefined, { signal: stopping.signal }).catch(() => {}),
+      isWoken = await Promise.race([
+        woken.promise.then(() => true),
+        sleep(waitMs, false, { signal: stopping.signal }).catch(() => false),
       ]);
     }
   }

@@ -1,7 +1,7 @@
 /** Rows of sagas in SQL: a table whose columns are data (sagas.ts says what happens to them). */
 import { type Kysely, type RawBuilder, sql, type Transaction } from 'kysely';
 import { bytesOfUuid, hexOfUuid, uuidOfBytes, uuidV7 } from '../base/ids.ts';
-import { databaseNowMs, transaction } from '../store/database.ts';
+import { databaseNowMs, nextDueInMs, transaction } from '../store/database.ts';
 import { onceRows } from '../store/once.ts';
 import { appendOutbox } from '../store/outbox.ts';
 import type { Begun, Claiming, Found, Saga, SagaOptions, SagaRows } from './sagas.ts';
@@ -47,6 +47,7 @@ export interface SagaSql<One, Own> {
   /** Where the key is one of these. */
   these(ids: readonly string[]): RawBuilder<unknown>;
   readonly key: RawBuilder<unknown>;
+  readonly table: string;
   readonly name: RawBuilder<unknown>;
   readonly open: readonly string[];
 }
@@ -133,7 +134,7 @@ export function sagaSql<One extends Saga, Own, Fixed extends Fields, Changing ex
   });
   const these = (ids: readonly string[]) => sql`${key} IN (${sql.join(ids.map(bytesOfUuid))})`;
 
-  return { rowsOf, find, these, key, name, open: table.open };
+  return { rowsOf, find, these, key, table: table.name, name, open: table.open };
 }
 
 const columnOf = (field: string) => field.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
@@ -198,8 +199,8 @@ export interface Page {
 
 /** What people ask of sagas. */
 export function sagaFinder<One extends Saga, Own>(
-  database: () => Promise<Kysely<unknown>>,
-  { find, these, key, name, open }: SagaSql<One, Own>,
+  { database, clock }: Pick<SagaStoreOptions, 'database' | 'clock'>,
+  { find, these, key, name, table, open }: SagaSql<One, Own>,
 ) {
   const all = async (where: RawBuilder<unknown>) => find(await database(), where);
   return {
@@ -211,6 +212,7 @@ export function sagaFinder<One extends Saga, Own>(
     /** The newest first. */
     page: (where: RawBuilder<unknown>, { before, limit }: Page): Promise<readonly Found<One, Own>[]> =>
       all(sql`${where} AND ${key} < ${bytesOfUuid(before)} ORDER BY ${key} DESC LIMIT ${limit}`),
+    nextInMs: async (): Promise<number> => nextDueInMs(await database(), table, clock?.()),
     /** How many have not ended, by state. */
     async open(): Promise<ReadonlyMap<One['state'], number>> {
       const { rows } = await sql<{ state: One['state']; n: number }>`

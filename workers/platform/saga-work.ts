@@ -13,6 +13,7 @@ import type { WorkerDeps } from './worker.ts';
 
 /** Sagas as they are worked on. */
 export interface SagaStore<One extends Saga, Word> {
+  nextInMs(): Promise<number>;
   claim(most: number, leaseMs: number): Promise<readonly Claimed<One>[]>;
   finish(claimed: Claimed<One>, word: Word): Promise<Change<One> | undefined>;
   told(end: { readonly id: string; readonly word: Word }, message: Message): Promise<Change<One> | undefined>;
@@ -22,7 +23,7 @@ export interface SagaStore<One extends Saga, Word> {
 export interface SagaWorkOptions<One extends Saga, Word> {
   /** For log lines and spans: `remittances`. */
   readonly what: string;
-  readonly sagas: Pick<SagaStore<One, Word>, 'claim' | 'finish'>;
+  readonly sagas: Pick<SagaStore<One, Word>, 'nextInMs' | 'claim' | 'finish'>;
   /** Makes the call that the state stands for. */
   makeCall(one: One): Promise<Word>;
   /** Longer than a call and the commit after it. */
@@ -43,6 +44,7 @@ export function carryOut<One extends Saga, Word>(options: SagaWorkOptions<One, W
   const { what, sagas, leaseMs, atOnce = manyAtOnce, log } = options;
   const work: DueWork<Claimed<One>> = startDueWork<Claimed<One>>({
     what,
+    nextInMs: () => sagas.nextInMs(),
     claim: (most) => sagas.claim(most, leaseMs),
     async work(claimed, stopping) {
       const word = await options.makeCall(claimed.one);

@@ -64,7 +64,7 @@ export type RemittanceStore = ReturnType<typeof remittanceStore>;
 
 export function remittanceStore(options: SagaStoreOptions) {
   const { accept, ...moves } = sagas(remittanceKind, sagaOptions(options, rows.rowsOf));
-  const finder = sagaFinder(options.database, rows);
+  const finder = sagaFinder(options, rows);
   return {
     ...moves,
     ...finder,

@@ -5,7 +5,7 @@ import { bytesOfUuid, bytesOrNull, uuidOfBytes } from '../base/ids.ts';
 import { type Refused, refuse } from '../base/refusal.ts';
 import { bankDown } from '../platform/due-work.ts';
 import { handledAs } from '../platform/sagas.ts';
-import { databaseNowMs, transaction } from '../store/database.ts';
+import { databaseNowMs, nextDueInMs, transaction } from '../store/database.ts';
 import { type OnceCall, once } from '../store/once.ts';
 import { type Handled, handleOnce, type Message } from '../store/queue-log.ts';
 import {
@@ -60,6 +60,8 @@ export function lineStore({
   }
 
   return {
+    nextInMs: async (): Promise<number> => nextDueInMs(await database(), 'settlement_line', clock?.()),
+
     /** Takes lines whose time has come. What is about to be done is in their rows already. */
     claim: (most: number, leaseMs: number): Promise<readonly Line[]> =>
       within(async (trx, now) => {

@@ -1,7 +1,7 @@
 /** Periods and their runs in SQL: a period is closed once, and its slips are summed up, some merchants at a time. */
 import { type Kysely, sql, type Transaction } from 'kysely';
 import { bytesOfUuid, uuidOfBytes, uuidV7 } from '../base/ids.ts';
-import { databaseNowMs, transaction } from '../store/database.ts';
+import { databaseNowMs, nextDueInMs, transaction } from '../store/database.ts';
 import { type OnceCall, once } from '../store/once.ts';
 import { type Band, type Carried, firstState, isOpen, netOf, sumsOf } from './settlement.ts';
 import { type Clock, lockClock } from './slips.ts';
@@ -61,17 +61,26 @@ export function runStore({
     return openNo;
   }
 
+  /** In how many ms the open period is to be closed, at a look without locks. */
+  async function closesInMs(db: Db): Promise<number> {
+    const { rows } = await sql<{ ends_at: Date | null }>`
+      SELECT ends_at FROM settlement_clock WHERE id = 1`.execute(db);
+    return (rows[0]!.ends_at?.getTime() ?? 0) + graceMs - (await nowMs(db));
+  }
+
   return {
+    /** In how many ms there is something to close or to sum up. */
+    async nextInMs(): Promise<number> {
+      const db = await database();
+      return Math.min(await closesInMs(db), await nextDueInMs(db, 'settlement_run', clock?.()));
+    },
+
     /** Closes the open period if its time has come. */
     async closeDue(): Promise<void> {
-      const db = await database();
-      const isDue = ({ endsAtMs }: Clock, now: number) => endsAtMs + graceMs <= now;
-      const { rows } = await sql<{ ends_at: Date | null }>`
-        SELECT ends_at FROM settlement_clock WHERE id = 1`.execute(db);
-      if (!isDue({ openNo: 0, endsAtMs: rows[0]!.ends_at?.getTime() ?? 0 }, await nowMs(db))) return;
+      if ((await closesInMs(await database())) > 0) return;
       await within(async (trx, now) => {
         const open = await lockClock(trx, 'alone');
-        if (isDue(open, now)) await close(trx, open, 'schedule', now);
+        if (open.endsAtMs + graceMs <= now) await close(trx, open, 'schedule', now);
       });
     },
 

@@ -40,6 +40,7 @@ export function carryOut(options: {
     ...how,
     what: 'settlement runs',
     atOnce: 1,
+    nextInMs: () => runs.nextInMs(),
     async claim(most) {
       await runs.closeDue();
       return (await runs.claim(most, leaseMs)).map((runNo) => ({ runNo, traceparent }));
@@ -54,6 +55,7 @@ export function carryOut(options: {
     ...how,
     what: 'settlements',
     atOnce: 32,
+    nextInMs: () => lines.nextInMs(),
     claim: async (most) => (await lines.claim(most, leaseMs)).map((line) => ({ line, traceparent })),
     async work({ line }, stopping) {
       const word = await makeCall(line);

@@ -156,6 +156,18 @@ export async function databaseNowMs(db: Kysely<unknown> | Transaction<unknown>):
   return rows[0]!.now.getTime();
 }
 
+/**
+ * In how many ms the first row of a table is due (its index begins with `due_at`), by the database's clock unless `nowMs` is given;
+ * 0 or less: now, Infinity: none is. A look without locks, and one statement.
+ */
+export async function nextDueInMs(db: Kysely<unknown>, table: string, nowMs?: number): Promise<number> {
+  const now = nowMs === undefined ? sql`UTC_TIMESTAMP(3)` : sql`${new Date(nowMs)}`;
+  const { rows } = await sql<{ us: number | string | null }>`
+    SELECT TIMESTAMPDIFF(MICROSECOND, ${now}, MIN(due_at)) AS us FROM ${sql.table(table)}`.execute(db);
+  const us = rows[0]!.us;
+  return us === null ? Number.POSITIVE_INFINITY : Number(us) / 1_000;
+}
+
 const afterCommit = new WeakMap<object, (() => void)[]>();
 
 /** Runs `hook` once the transaction (of `transaction()` below) has committed; never when it rolls back. */

@@ -99,6 +99,19 @@ test.serial(
 );
 
 test.serial(
+  'a timer that is set in this process fires in its time, however rarely rows are looked for',
+  async (t) => {
+    const sent: OutgoingRecord[] = [];
+    const running = relay(async (records) => void sent.push(...records), { pollMs: 60_000 });
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    await transaction(db, (trx) => setTimer(trx, [{ topic: 'out', key: 'k', value: 'due' }], 50));
+    await until(() => sent.length === 1);
+    await running.stop();
+    t.is(String(sent[0]!.value), 'due');
+  },
+);
+
+test.serial(
   'many records of one transaction share rows, and are published as given, in order per key',
   async (t) => {
     const records = Array.from({ length: 450 }, (_, n) => ({

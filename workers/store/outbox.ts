@@ -26,6 +26,7 @@ import {
   type OutboxRows,
   type OutboxStore,
   takenForMs,
+  wakeForTimer,
   wakeRelays,
 } from './relay.ts';
 
@@ -129,6 +130,7 @@ export async function setTimer<DB>(
   records: readonly OutboxRecord[],
   dueInMs: number,
 ): Promise<string> {
+  onCommit(trx, () => wakeForTimer(dueInMs));
   return insertDue(trx, records, dueInMs);
 }
 

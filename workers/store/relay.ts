@@ -27,6 +27,9 @@ export const takenForMs = 15_000;
 /** Due rows that are being sent; beyond it (Kafka is away) they wait in the database and not in memory. */
 const maxInFlight = 1_000;
 const maxTakenBytes = 4_000_000;
+const defaultPollMs = 1_000;
+/** After a look at rows that are due and that others hold. */
+const heldMs = 200;
 
 /** A record in order. Some may be of one row: they have its id, and come and go together. */
 export interface OrderedRow {
@@ -84,8 +87,8 @@ export interface RelayOptions {
   readonly registry: Registry;
   readonly log: Logger;
   /**
-   * How often rows whose time has come, and timers that were set meanwhile, are looked for at least. Default 200. For rows in
-   * order five times as long: a commit wakes the relay of its own process, so that only those of a dead one are looked for.
+   * How often rows are looked for at least: a commit wakes the relay of its own process, and it knows when the next timer is due, so
+   * that only those of a dead process are found by that. Default 1,000.
    */
   readonly pollMs?: number;
   /** Most rows of one shard in one step. Default 250. */
@@ -101,10 +104,16 @@ export interface Relay {
 
 /** Relays of this process, to be woken by a commit. */
 const orderedLanes = new Set<(shards: readonly number[]) => void>();
+const dueLanes = new Set<(dueInMs: number) => void>();
 
 /** Rows of these shards have committed in this process. */
 export function wakeRelays(shards: readonly number[]): void {
   for (const wake of orderedLanes) wake(shards);
+}
+
+/** A timer was set in this process. */
+export function wakeForTimer(dueInMs: number): void {
+  for (const wake of dueLanes) wake(dueInMs);
 }
 
 /**
@@ -174,15 +183,14 @@ function loop(log: Logger, step: () => Promise<number>): { wake(): void; stop():
 
 // ---- rows in order
 
-function orderedLane({ store, producer, log, pollMs = 200, rowsPerShard = 250 }: RelayOptions): {
+function orderedLane({ store, producer, log, pollMs = defaultPollMs, rowsPerShard = 250 }: RelayOptions): {
   stop(): Promise<void>;
 } {
-  const leftBehindMs = 5 * pollMs;
   const asked = new Set<number>();
   let lastPollMs = Number.NEGATIVE_INFINITY;
   const lane = loop(log, async () => {
     const nowMs = performance.now();
-    const all = nowMs - lastPollMs >= leftBehindMs;
+    const all = nowMs - lastPollMs >= pollMs;
     const wanted = all ? undefined : [...asked];
     asked.clear();
     if (all ? (await store.nextInMs('ordered')) <= 0 : wanted!.length > 0) {
@@ -195,7 +203,7 @@ function orderedLane({ store, producer, log, pollMs = 200, rowsPerShard = 250 }:
       }
     }
     if (all) lastPollMs = nowMs;
-    return asked.size > 0 ? 0 : Math.max(1, leftBehindMs - (performance.now() - lastPollMs));
+    return asked.size > 0 ? 0 : Math.max(1, pollMs - (performance.now() - lastPollMs));
   });
 
   /** Answers shards with more rows, and shards held by others. */
@@ -235,7 +243,7 @@ function dueLane({
   unordered = producer,
   registry,
   log,
-  pollMs = 200,
+  pollMs = defaultPollMs,
 }: RelayOptions): Relay {
   const lateness = durationHistogram(registry, metrics.outbox.timerLateness);
   const inFlight = new Set<Promise<void>>();
@@ -273,7 +281,7 @@ function dueLane({
       rows.takeDue({ rows: room, bytes: maxTakenBytes, forMs: takenForMs }),
     );
     for (const row of taken) publish(row);
-    return taken.length === 0 ? pollMs : 0;
+    return taken.length === 0 ? Math.min(pollMs, heldMs) : 0;
   });
 
   async function removeAcked(): Promise<void> {
@@ -291,9 +299,15 @@ function dueLane({
     return 250;
   });
 
+  // A later one is known by the next look.
+  const wake = (dueInMs: number) => {
+    if (dueInMs < pollMs) taking.wake();
+  };
+  dueLanes.add(wake);
   return {
     publish,
     async stop() {
+      dueLanes.delete(wake);
       await Promise.all([taking.stop(), tidying.stop()]);
       let timer: NodeJS.Timeout | undefined;
       const patience = new Promise((resolve) => {
