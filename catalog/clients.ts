@@ -50,6 +50,8 @@ export const consumerProfile = {
   fetchBytes: { partition: 512 * 1024, request: 4 * 1024 * 1024 },
   /** A broker holds a fetch that finds nothing for so long. */
   maxWaitMs: 500,
+  /** The same, of a group that has found nothing for five seconds. */
+  silentWaitMs: 2_000,
   sessionTimeoutMs: 10_000,
   heartbeatIntervalMs: 3_000,
   rebalanceTimeoutMs: 10_000,

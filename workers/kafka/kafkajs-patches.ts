@@ -1,5 +1,6 @@
 /** Mends what cannot be got round from outside. Imported for its effect wherever a kafkajs client is made. */
 import { createRequire } from 'node:module';
+import { consumerProfile } from '../../catalog/clients.ts';
 import { codecs } from './compression.ts';
 import { decodeRecordSet, hideAborted, maxBatchBytes } from './fetched-records.ts';
 import { type Broker, BrokerClass } from './kafkajs-internals.ts';
@@ -110,17 +111,33 @@ for (const [id, codec] of codecs) {
 }
 
 /**
- * How long a broker holds a fetch that finds nothing. kafkajs has one setting for two things: data ends the wait at once,
+ * How long a broker holds a fetch that finds nothing. kafkajs has one setting for three things: data ends the wait at once,
  * so it may be long, and every empty round costs both sides (ten groups asked three brokers 300 times a second for
- * nothing); but a partition that is resumed waits for the fetch under way. Here the wait is short while something is
- * paused.
+ * nothing); but a partition that is resumed waits for the fetch under way, and so does one whose leader has moved, and whoever
+ * stops or joins. So the wait is short while something is paused, and long when the group has found nothing for a while.
  */
+export function fetchWaitMs(group: {
+  readonly configuredMs: number;
+  readonly minBytes: number;
+  readonly paused: number;
+  /** Since it found something, or failed. */
+  readonly silentMs: number;
+}): number {
+  if (group.paused > 0) return pausedWaitMs;
+  // Who wants many bytes at once has its wait for that.
+  return group.minBytes === 1 && group.silentMs >= silentFromMs ? silentWaitMs : group.configuredMs;
+}
 const pausedWaitMs = 100;
+const silentFromMs = 5_000;
+const { silentWaitMs } = consumerProfile;
 const ConsumerGroup = require('kafkajs/src/consumer/consumerGroup.js') as {
-  prototype: { fetch(this: FetchingGroup, nodeId: number): Promise<readonly unknown[]> };
+  prototype: {
+    fetch(this: FetchingGroup, nodeId: number): Promise<readonly { readonly messages: readonly unknown[] }[]>;
+  };
 };
 interface FetchingGroup {
   maxWaitTime: number;
+  readonly minBytes: number;
   readonly groupId: string;
   readonly logger: { warn(message: string, about: object): void };
   readonly subscriptionState: { paused(): readonly unknown[] };
@@ -129,14 +146,23 @@ interface FetchingGroup {
     readonly brokerPool: { readonly brokers: Readonly<Record<string, Broker>> };
   };
 }
-const configuredWaits = new WeakMap<FetchingGroup, number>();
+const waits = new WeakMap<FetchingGroup, { readonly configuredMs: number; heardMs: number }>();
 const fetchOnce = ConsumerGroup.prototype.fetch;
 ConsumerGroup.prototype.fetch = async function (nodeId) {
-  const configured = configuredWaits.get(this) ?? this.maxWaitTime;
-  configuredWaits.set(this, configured);
-  this.maxWaitTime = this.subscriptionState.paused().length > 0 ? pausedWaitMs : configured;
+  const wait = waits.get(this) ?? { configuredMs: this.maxWaitTime, heardMs: performance.now() };
+  waits.set(this, wait);
+  this.maxWaitTime = fetchWaitMs({
+    ...{ configuredMs: wait.configuredMs, minBytes: this.minBytes },
+    ...{ paused: this.subscriptionState.paused().length, silentMs: performance.now() - wait.heardMs },
+  });
+  const [beganMs, waitMs] = [performance.now(), this.maxWaitTime];
+  let heard = true;
   try {
-    return await fetchOnce.call(this, nodeId);
+    const batches = await fetchOnce.call(this, nodeId);
+    // What comes back empty before its time had an error that kafkajs has dealt with.
+    const isWhole = performance.now() - beganMs > 0.9 * waitMs;
+    heard = !isWhole || batches.some(({ messages }) => messages.length > 0);
+    return batches;
   } catch (error) {
     const { name, broker } = error as { readonly name: string; readonly broker?: string };
     if (name !== 'KafkaJSRequestTimeoutError' || !forget(this.cluster, broker)) throw error;
@@ -145,6 +171,8 @@ ConsumerGroup.prototype.fetch = async function (nodeId) {
       broker,
     });
     return [];
+  } finally {
+    if (heard) wait.heardMs = performance.now();
   }
 };
 
