@@ -307,6 +307,14 @@ test('a request is accepted up to its limits, and the first reason against it is
   t.is(code({}, { usedMinor: 51 }), 'MUSTER_LIMIT_DAY 99 are left of the day');
 });
 
+test('for a member nothing moves between two accounts of ours: it would be booked for them out of nothing', (t) => {
+  const ours = account('a', { owner: 'house' });
+  const code = (other: [string, RegisteredAccount]) =>
+    refusalOf(wish, { ...known, accounts: new Map([ours, other]) })?.refusal.code;
+  t.is(code(account('b', { owner: 'house' })), 'MUSTER_BANK_ACCOUNT_UNKNOWN');
+  t.is(code(account('b')), undefined, 'to the member it is a payout');
+});
+
 test('a contract counts up to the moment at which it expires', (t) => {
   t.is(invalidity(contract, 999), undefined);
   t.is(invalidity(contract, 1_000), 'CONTRACT_EXPIRED');

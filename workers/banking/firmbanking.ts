@@ -195,13 +195,14 @@ export interface Wish {
   readonly toId: string;
   readonly amountMinor: number;
   readonly currency: string;
-  /** Pseudonym of the member on whose behalf it is asked: no other member's account may be in it. */
+  /** Pseudonym of the member on whose behalf it is asked: one account is theirs, and no other member's may be in it. */
   readonly owner?: string | undefined;
 }
 
 /**
  * Whether a request is accepted. The first reason in this order is told: amount, same account, unknown (another member's is
- * unknown, too), closed, payee, owner, contract, currency, limit a call, limit a day (`usedMinor`: of the day so far).
+ * unknown, too, and one of ours in place of the member's), closed, payee, owner, contract, currency, limit a call, limit a day
+ * (`usedMinor`: of the day so far).
  */
 export function refusalOf(
   { fromId, toId, amountMinor, currency, owner }: Wish,
@@ -227,11 +228,16 @@ export function refusalOf(
     ['fromAccountId', accounts.get(fromId)],
     ['toAccountId', accounts.get(toId)],
   ] as const;
+  const unknown = (field: string) =>
+    refuse(404, 'MUSTER_BANK_ACCOUNT_UNKNOWN', 'no such bank account is registered', [
+      { field, reason: 'is not registered' },
+    ]);
   for (const [field, account] of both)
     if (account === undefined || (owner !== undefined && ![owner, house].includes(account.owner)))
-      return refuse(404, 'MUSTER_BANK_ACCOUNT_UNKNOWN', 'no such bank account is registered', [
-        { field, reason: 'is not registered' },
-      ]);
+      return unknown(field);
+  // What is moved for a member is booked for them: between two accounts of ours it would be booked out of nothing.
+  if (owner !== undefined && both.every(([, account]) => account!.owner === house))
+    return unknown('fromAccountId');
   for (const [field, account] of both)
     if (account!.state === 'CLOSED')
       return refuse(409, 'MUSTER_BANK_ACCOUNT_CLOSED', 'the bank account was closed here', [
