@@ -51,6 +51,19 @@ test('an answer that never came is asked for by its id, and sent again only when
   t.like(called(inDoubt, said({ kind: 'EXECUTED' })), { state: 'EXECUTED', decidedBy: 'BANK' });
 });
 
+test('a bank that is at work is asked ever more seldom: each call costs', (t) => {
+  const gaps: (number | undefined)[] = [];
+  let one = asked;
+  for (let calls = 0; calls < 8; calls += 1) {
+    const { next, call } = stepOf(one, up);
+    const after = afterCall(next, one, next.claim, call!, said({ kind: 'PENDING' }))!;
+    t.like(after.next, { state: 'IN_DOUBT', reason: 'BANK_AT_WORK' });
+    gaps.push(after.againInMs);
+    one = after.next;
+  }
+  t.deepEqual(gaps, [5_000, 5_000, 5_000, 10_000, 20_000, 30_000, 60_000, 60_000]);
+});
+
 test('who died between the call and the commit leaves a row of which the bank is asked', (t) => {
   const { next } = stepOf(asked, up);
   t.is(next.state, 'SENT');

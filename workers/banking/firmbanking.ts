@@ -74,7 +74,7 @@ export interface Said {
 export const isOpen = ({ state }: Pick<Firmbanking, 'state'>): boolean =>
   (openStates as readonly State[]).includes(state);
 
-/** A bank that answers that it is still at it has our request. */
+/** A bank that answers that it is still at it has our request: it is not asked sooner, and ever more seldom. */
 const pendingMs = 5_000;
 
 /**
@@ -140,7 +140,7 @@ export function afterCall(
       // To an ASK it is an answer, of a bank that is there: it is sent at once. To a SEND it is none.
       return called === 'ASK' ? again('WAITING', 'BANK_KNOWS_NONE', {}, 0) : again('IN_DOUBT', 'NO_ANSWER');
     case 'PENDING':
-      return again('IN_DOUBT', 'BANK_AT_WORK', {}, pendingMs);
+      return again('IN_DOUBT', 'BANK_AT_WORK', {}, Math.max(pendingMs, gapMs(now.tries)));
     case 'OTHER':
       return again('IN_DOUBT', 'BANK_HAS_ANOTHER');
     case 'UNCLEAR':

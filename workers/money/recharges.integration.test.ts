@@ -90,29 +90,35 @@ test.serial(
   },
 );
 
-test.serial('an account of ours is nobody’s to recharge from: that would make money out of nothing', async (t) => {
-  const { bank, staff, me, work, sendToBanks, until, balance, find } = await setUp(t);
-  // Members know its id: it is the other side of all that they have recharged so far.
-  const { contracts } = (await staff('GET', '/banking/contracts')).json;
-  const { corporateAccountId } = contracts.find((each: { bank: string }) => each.bank === bank);
-  await world.banks.setAccount(bank, '110-0002');
-  const next = await staff('POST', '/banking/accounts', {
-    ofTheHouse: true,
-    bank,
-    accountNumber: '110-0002',
-  });
-  const accountId: string = next.json.accountId;
-  t.is((await staff('PUT', `/banking/contracts/${bank}/corporate-account`, { accountId })).status, 200);
-  const asked = await me('POST', '/money/recharges', { accountId: corporateAccountId, amount: won(10_000) });
-  t.is(asked.status, 202);
-  const { rechargeId } = asked.json;
-  work();
-  sendToBanks();
-  t.like(await until(rechargeId, { state: 'FAILED' }), { reason: 'BANK_ACCOUNT_UNKNOWN' });
-  t.like(await balance(), { balance: won(0) });
-  t.is((await find(rechargeId)).firmbankingId, undefined);
-  t.is(await world.banks.balance(bank, '110-0002'), 0);
-});
+test.serial(
+  'an account of ours is nobody’s to recharge from: that would make money out of nothing',
+  async (t) => {
+    const { bank, staff, me, work, sendToBanks, until, balance, find } = await setUp(t);
+    // Members know its id: it is the other side of all that they have recharged so far.
+    const { contracts } = (await staff('GET', '/banking/contracts')).json;
+    const { corporateAccountId } = contracts.find((each: { bank: string }) => each.bank === bank);
+    await world.banks.setAccount(bank, '110-0002');
+    const next = await staff('POST', '/banking/accounts', {
+      ofTheHouse: true,
+      bank,
+      accountNumber: '110-0002',
+    });
+    const accountId: string = next.json.accountId;
+    t.is((await staff('PUT', `/banking/contracts/${bank}/corporate-account`, { accountId })).status, 200);
+    const asked = await me('POST', '/money/recharges', {
+      accountId: corporateAccountId,
+      amount: won(10_000),
+    });
+    t.is(asked.status, 202);
+    const { rechargeId } = asked.json;
+    work();
+    sendToBanks();
+    t.like(await until(rechargeId, { state: 'FAILED' }), { reason: 'BANK_ACCOUNT_UNKNOWN' });
+    t.like(await balance(), { balance: won(0) });
+    t.is((await find(rechargeId)).firmbankingId, undefined);
+    t.is(await world.banks.balance(bank, '110-0002'), 0);
+  },
+);
 
 test.serial('answers of banking are lost, and it is away: each recharge is taken once', async (t) => {
   const { ask, work, sendToBanks, until, balance, atBank, way, find } = await setUp(t);
