@@ -1,8 +1,11 @@
 /** Banking over HTTP on a real MySQL or MariaDB (MYSQL_*), with banks outside that are processes of their own. */
 import test, { type ExecutionContext } from 'ava';
 import { type Kysely, sql } from 'kysely';
+import { bytesOfUuid } from '../base/ids.ts';
 import { createRegistry } from '../base/metrics.ts';
 import { pseudonym } from '../base/pseudonym.ts';
+import { createOutgoing } from '../http/outgoing.ts';
+import { findThere } from '../http/said.ts';
 import { callerOf, operatorToken, startTestHttp, tokenOf } from '../http/testing.ts';
 import { eventually, testLog } from '../kafka/testing.ts';
 import { countOf, scratchDatabase } from '../store/database.fixture.ts';
@@ -99,6 +102,7 @@ async function setUp(t: ExecutionContext, contract: object = {}) {
   }
   return {
     bank,
+    baseUrl: `http://127.0.0.1:${http.address().port}`,
     membership,
     as,
     staff,
@@ -504,6 +508,34 @@ test.serial('killed between the call and the commit: the bank is asked, and has 
   t.is(history.filter(({ state }: { state: string }) => state === 'SENT').length, 1, 'sent once');
   t.is(await banks.balance(bank, '110-111-0002'), 40);
 });
+
+test.serial(
+  'one that was asked for again and again is found by services, and its last steps are shown',
+  async (t) => {
+    const { bank, ask, baseUrl, find } = await setUp(t);
+    const id = await ask(10);
+    // A bank that was at it for hours.
+    const step = sql`(${bytesOfUuid(id)}, 'IN_DOUBT', ${'R'.repeat(60)}, 'ASK', 'unreadable', UTC_TIMESTAMP(3))`;
+    await sql`
+    INSERT INTO firmbanking_history (firmbanking_id, state, reason, called, outcome, at)
+    VALUES ${sql.join(Array.from({ length: 1_500 }, () => step))}`.execute(db);
+    await sql`
+    INSERT INTO firmbanking_history (firmbanking_id, state, reason, called, outcome, at)
+    VALUES (${bytesOfUuid(id)}, 'WAITING', 'BANK_KNOWS_NONE', 'ASK', '4xx', UTC_TIMESTAMP(3))`.execute(db);
+    const service = createOutgoing({
+      name: `of-${bank}`,
+      baseUrl,
+      token: await tokenOf('service', 'pay'),
+      timeoutMs: 2_000,
+      registry: createRegistry(),
+    });
+    t.like(await findThere(service, '/pay/banking/firmbankings', id), {
+      kind: 'OK',
+      body: { state: 'REQUESTED' },
+    });
+    t.like((await find(id)).history.at(-1), { state: 'WAITING', reason: 'BANK_KNOWS_NONE' });
+  },
+);
 
 test.serial(
   'two workers at once, and a bank that is killed and started meanwhile: each once, books equal',

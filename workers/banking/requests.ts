@@ -139,6 +139,7 @@ export function requestStore(options: StoreOptions) {
       return requestRows(db, sql`firmbanking_id IN (${these}) ORDER BY firmbanking_id DESC`);
     },
 
+    /** The newest, oldest first: as many as an answer has room for that services of ours read (workers/http/outgoing.ts). */
     async stepsOf(firmbankingId: string): Promise<readonly HistoryStep[]> {
       const { rows } = await sql<{
         state: State;
@@ -147,10 +148,10 @@ export function requestStore(options: StoreOptions) {
         outcome: string | null;
         at: Date;
       }>`
-        SELECT state, reason, called, outcome, at FROM firmbanking_history
-        WHERE firmbanking_id = ${bytesOfUuid(firmbankingId)} ORDER BY history_no LIMIT 1000`.execute(
-        await database(),
-      );
+        SELECT state, reason, called, outcome, at FROM (
+          SELECT history_no, state, reason, called, outcome, at FROM firmbanking_history
+          WHERE firmbanking_id = ${bytesOfUuid(firmbankingId)} ORDER BY history_no DESC LIMIT 300
+        ) AS newest ORDER BY history_no`.execute(await database());
       return rows.map(({ state, reason, called, outcome, at }) => ({
         state,
         reason: reason ?? undefined,
