@@ -12,6 +12,7 @@ import { countOf, scratchDatabase } from '../store/database.fixture.ts';
 import { sendWith, serveMembership, spawnBanks, spawnSender } from './banking.fixture.ts';
 import { createBanks } from './banks.ts';
 import { askMembership } from './members.ts';
+import { reconcileDaily } from './reconciliation.ts';
 import { requestStore } from './requests.ts';
 import { registerBankingRoutes } from './routes.ts';
 import { accountStore } from './store.ts';
@@ -603,4 +604,16 @@ test.serial('books that differ are told by their ids, in both directions', async
   t.like(await staff('POST', '/reconciliations', { bank }), { status: 503, code: 'MUSTER_BANK_AWAY' });
   const kept = await sql`SELECT transfer_id FROM bank_difference WHERE bank = ${bank}`.execute(db);
   t.is(kept.rows.length, 4, 'what was found stays until it was looked again');
+});
+
+test.serial('a bank that is gone for good keeps nobody from comparing the books of the others', async (t) => {
+  const [first, second] = [await setUp(t), await setUp(t)];
+  for (const { ask } of [first, second]) await ask(10);
+  // In the order in which they are looked at.
+  const [gone, other] = [first.bank, second.bank].toSorted() as [string, string];
+  const statement = async (bank: string) => (bank === gone ? undefined : { entries: [] });
+  await reconcileDaily({ database: async () => db, banks: { statement }, log: testLog }).stop();
+  const { rows } = await sql<{ bank: string }>`
+    SELECT bank FROM bank_reconciliation WHERE bank IN (${gone}, ${other})`.execute(db);
+  t.deepEqual(rows, [{ bank: other }]);
 });
