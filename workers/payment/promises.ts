@@ -1,7 +1,8 @@
 /** What payments promise, checked in their database and in money's books by questions of their own. */
-import { type Kysely, sql } from 'kysely';
+import { type Kysely, type RawBuilder, sql } from 'kysely';
 import { bytesOfUuid, uuidOfBytes, uuidV7Floor } from '../base/ids.ts';
 import { type Check, type CheckDeps, type ChecksOf, evidenceOf, mostBroken } from '../platform/checks.ts';
+import { behind, dateAt, freshRows } from '../store/fresh.ts';
 import { overdueSagas } from '../store/overdue.ts';
 
 export const paymentChecks: ChecksOf<'payment'> = {
@@ -15,28 +16,23 @@ export const paymentChecks: ChecksOf<'payment'> = {
   'payments-booked': (deps, { limitMs }) => paymentsBooked(deps, limitMs),
 };
 
-/** How far back it begins, and how many slips of one look. */
-const beginBeforeMs = 86_400_000;
-const atOnce = 5_000;
-
 /**
  * Looks again at each payment that has been refunded since the last look, and at what was wrong: what was given back, by its
  * slips and not by the sum that is kept, is not above what was paid.
  */
 function refundsCovered({ database }: CheckDeps): Check {
-  let from: Date | undefined;
+  const refunds = freshRows('decided_at', dateAt);
   const wrong = new Map<string, number>();
   return async () => {
     const db = await database('payment');
     const nowMs = Date.now();
-    from ??= new Date(nowMs - beginBeforeMs);
-    // Decided a moment ago may commit a moment later: the last minute is looked at again.
-    const { rows } = await sql<{ payment_id: Buffer }>`
-      SELECT DISTINCT payment_id FROM slip
-      WHERE state = 'DONE' AND decided_at >= ${from} AND kind = 'REFUND' LIMIT ${atOnce}`.execute(db);
-    if (rows.length === atOnce) throw new Error('it is behind: there are more refunds than it may look at');
+    const { rows } = await sql<{ payment_id: Buffer; at: Date }>`
+      SELECT payment_id, decided_at AS at FROM slip
+      WHERE state = 'DONE' AND kind = 'REFUND' AND ${refunds.next(nowMs)}`.execute(db);
     const before = new Map(wrong);
-    const ids = [...rows.map(({ payment_id }) => payment_id), ...[...before.keys()].map(bytesOfUuid)];
+    const ids = [...new Set([...rows.map(({ payment_id: id }) => uuidOfBytes(id)), ...before.keys()])].map(
+      bytesOfUuid,
+    );
     wrong.clear();
     if (ids.length > 0) {
       const found = await sql<{ id: Buffer }>`
@@ -48,7 +44,9 @@ function refundsCovered({ database }: CheckDeps): Check {
         HAVING SUM(refund.amount_minor) > COALESCE(payment.amount_minor, 0) LIMIT ${mostBroken}`.execute(db);
       for (const { id } of found.rows) wrong.set(uuidOfBytes(id), before.get(uuidOfBytes(id)) ?? nowMs);
     }
-    from = new Date(nowMs - 60_000);
+    // Decided a moment ago may commit a moment later: the last minute is looked at again.
+    const keys = rows.map(({ at }) => at);
+    if (refunds.looked(keys, nowMs - 60_000)) throw behind('refunds');
     return evidenceOf([...wrong].map(([id, sinceMs]) => ({ id, sinceMs })));
   };
 }
@@ -64,6 +62,9 @@ interface Moved {
   readonly currency: string;
   readonly kind: 'PAYMENT' | 'REFUND';
 }
+interface Said extends Moved {
+  readonly at: Date;
+}
 const asText = ({ member, amount, currency, kind }: Moved) => `${kind} ${member} ${amount} ${currency}`;
 
 /**
@@ -71,21 +72,16 @@ const asText = ({ member, amount, currency, kind }: Moved) => `${kind} ${member}
  * is as old as the limit, each once, and whatever was wrong until it is right.
  */
 function paymentsBooked({ database }: CheckDeps, limitMs: number): Check {
-  let from: Date | undefined;
+  const decided = freshRows('decided_at', dateAt);
+  // Its id begins with when it was made, and there is no index on when it was booked.
+  const made = freshRows('transfer_id', firstId);
   const wrong = new Map<string, number>();
   return async () => {
     const [payment, money] = [await database('payment'), await database('money')];
     const nowMs = Date.now();
-    const upTo = new Date(nowMs - limitMs);
-    from ??= new Date(upTo.getTime() - beginBeforeMs);
-    const said = await slips(payment, sql`decided_at >= ${from} AND decided_at < ${upTo}`);
-    // Its id begins with when it was made, and there is no index on when it was booked.
-    const done = await booked(
-      money,
-      sql`transfer_id >= ${firstId(from.getTime())} AND transfer_id < ${firstId(upTo.getTime())}`,
-    );
-    if (said.length === atOnce || done.length === atOnce)
-      throw new Error('it is behind: there are more payments than it may look at');
+    const upToMs = nowMs - limitMs;
+    const said = await slips(payment, decided.next(upToMs));
+    const done = await booked(money, made.next(upToMs));
     const before = new Map(wrong);
     const ids = new Set([...said, ...done].map(({ id }) => uuidOfBytes(id)).concat(...before.keys()));
     wrong.clear();
@@ -99,23 +95,26 @@ function paymentsBooked({ database }: CheckDeps, limitMs: number): Check {
         if (saidOf!.get(id) !== doneOf!.get(id) && wrong.size < mostBroken)
           wrong.set(id, before.get(id) ?? nowMs);
     }
-    from = upTo;
+    const [saidAt, doneIds] = [said.map(({ at }) => at), done.map(({ id }) => id)];
+    const more = [decided.looked(saidAt, upToMs), made.looked(doneIds, upToMs)];
+    if (more.includes(true)) throw behind('payments');
     return evidenceOf([...wrong].map(([id, sinceMs]) => ({ id, sinceMs })));
   };
 }
 
-async function slips(db: Kysely<unknown>, which: ReturnType<typeof sql>): Promise<readonly Moved[]> {
-  const { rows } = await sql<Moved>`
-    SELECT transfer_id AS id, customer AS member, amount_minor AS amount, currency, kind FROM slip
-    WHERE state = 'DONE' AND ${which} LIMIT ${atOnce}`.execute(db);
+async function slips(db: Kysely<unknown>, which: RawBuilder<unknown>): Promise<readonly Said[]> {
+  const { rows } = await sql<Said>`
+    SELECT transfer_id AS id, customer AS member, amount_minor AS amount, currency, kind, decided_at AS at FROM slip
+    WHERE state = 'DONE' AND ${which}`.execute(db);
   return rows;
 }
 
-async function booked(db: Kysely<unknown>, which: ReturnType<typeof sql>): Promise<readonly Moved[]> {
+async function booked(db: Kysely<unknown>, which: RawBuilder<unknown>): Promise<readonly Moved[]> {
   const { rows } = await sql<Moved>`
     SELECT t.transfer_id AS id, IF(t.reason = 'payment', a.account_id, b.account_id) AS member,
       t.amount_minor AS amount, t.currency, UPPER(t.reason) AS kind
-    FROM (SELECT transfer_id, from_no, to_no, amount_minor, currency, reason FROM ledger_transfer WHERE ${which} AND reason IN ('payment', 'refund') LIMIT ${atOnce}) AS t
+    FROM (SELECT transfer_id, from_no, to_no, amount_minor, currency, reason FROM ledger_transfer
+      WHERE reason IN ('payment', 'refund') AND ${which}) AS t
     STRAIGHT_JOIN ledger_account AS a ON a.account_no = t.from_no
     STRAIGHT_JOIN ledger_account AS b ON b.account_no = t.to_no`.execute(db);
   return rows;

@@ -1,7 +1,8 @@
 /** What settlement promises, checked in its database and in those of banking and money, by questions of its own. */
-import { type Kysely, sql } from 'kysely';
+import { type Kysely, type RawBuilder, sql } from 'kysely';
 import { bytesOfUuid, uuidOfBytes } from '../base/ids.ts';
 import { type Check, type CheckDeps, type ChecksOf, evidenceOf, mostBroken } from '../platform/checks.ts';
+import { behind, dateAt, freshRows } from '../store/fresh.ts';
 import { overdueSagas } from '../store/overdue.ts';
 
 export const settlementChecks: ChecksOf<'settlement'> = {
@@ -83,12 +84,9 @@ async function unequal(db: Kysely<unknown>, runNo: number): Promise<readonly { r
   return rows.map(({ merchant }) => ({ id: `${runNo} ${merchant}` }));
 }
 
-/** How far back it begins, and how many of one look. */
-const beginBeforeMs = 86_400_000;
-const atOnce = 5_000;
-
 interface Settled {
   readonly id: string;
+  readonly endedAt: Date;
   readonly merchant: string;
   readonly netMinor: number;
   readonly commissionMinor: number;
@@ -102,16 +100,13 @@ interface Settled {
  * limit, each once, and whatever was wrong until it is right.
  */
 function payoutsLook(database: CheckDeps['database'], limitMs: number): Check {
-  let from: Date | undefined;
+  const ended = freshRows('ended_at', dateAt);
   const wrong = new Map<string, number>();
   return async () => {
     const nowMs = Date.now();
-    const upTo = new Date(nowMs - limitMs);
-    from ??= new Date(upTo.getTime() - beginBeforeMs);
+    const upToMs = nowMs - limitMs;
     const db = await database('settlement');
-    const fresh = await settled(db, sql`ended_at >= ${from} AND ended_at < ${upTo} LIMIT ${atOnce}`);
-    if (fresh.length === atOnce)
-      throw new Error('it is behind: there are more settlements than it may look at');
+    const fresh = await settled(db, ended.next(upToMs));
     const again =
       wrong.size === 0
         ? []
@@ -133,16 +128,18 @@ function payoutsLook(database: CheckDeps['database'], limitMs: number): Check {
               : `commission merchants ${-line.commissionMinor}`));
       if (!(isPaid && isBooked) && wrong.size < mostBroken) wrong.set(line.id, before.get(line.id) ?? nowMs);
     }
-    from = upTo;
+    const endedAt = fresh.map((line) => line.endedAt);
+    if (ended.looked(endedAt, upToMs)) throw behind('settlements');
     return evidenceOf([...wrong].map(([id, sinceMs]) => ({ id, sinceMs })));
   };
 }
 
 const hex = (id: Buffer | null) => id?.toString('hex') ?? '';
 
-async function settled(db: Kysely<unknown>, which: ReturnType<typeof sql>): Promise<readonly Settled[]> {
+async function settled(db: Kysely<unknown>, which: RawBuilder<unknown>): Promise<readonly Settled[]> {
   const { rows } = await sql<{
     id: Buffer;
+    ended_at: Date;
     merchant: string;
     net: number | string;
     commission: number | string;
@@ -150,11 +147,12 @@ async function settled(db: Kysely<unknown>, which: ReturnType<typeof sql>): Prom
     transfer: Buffer | null;
     earning: Buffer | null;
   }>`
-    SELECT line_id AS id, merchant, net_minor AS net, commission_minor + carried_commission_minor AS commission,
+    SELECT line_id AS id, ended_at, merchant, net_minor AS net, commission_minor + carried_commission_minor AS commission,
       firmbanking_id AS firmbanking, transfer_id AS transfer, commission_transfer_id AS earning
     FROM settlement_line WHERE state = 'DONE' AND ${which}`.execute(db);
   return rows.map((row) => ({
     id: uuidOfBytes(row.id),
+    endedAt: row.ended_at,
     merchant: row.merchant,
     netMinor: Number(row.net),
     commissionMinor: Number(row.commission),
