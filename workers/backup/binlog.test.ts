@@ -45,6 +45,22 @@ test('those before a place do not count, and without one there is no place', (t)
   t.is(fromThird.later(), 1);
 });
 
+test('what lies behind the first one after the moment waits for it, whatever a clock that was set back says', (t) => {
+  const ahead = Buffer.concat([
+    Buffer.from([0xfe, 0x62, 0x69, 0x6e]),
+    event(transactionBegins, 100, 23),
+    event(transactionBegins, 3_700, 23),
+    event(transactionBegins, 101, 23),
+    event(transactionBegins, 102, 23),
+  ]);
+  const walk = eventWalk(200_000);
+  t.is(walk.take(ahead), 4 + 42);
+  t.is(walk.later(), 3);
+  const all = eventWalk(undefined);
+  t.is(all.take(ahead), undefined, 'of all there is nothing is left out');
+  t.is(all.later(), 0);
+});
+
 test('positions are compared by the number of their file first', (t) => {
   t.is(nextFile('binlog.000099'), 'binlog.000100');
   t.is(nextFile('binlog.999999'), 'binlog.1000000');

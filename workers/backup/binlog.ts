@@ -22,11 +22,12 @@ export const reaches = (a: LogPosition, b: LogPosition): boolean =>
 
 /**
  * Walks over the events of a file that comes in pieces, and looks at the transactions from place `from` on. `take` gets the next
- * bytes, and answers with the place of the first that began after `stopAtMs` (whole seconds: that is all a log knows), or undefined
- * while there is none. `later`: how many those are by now.
+ * bytes, and answers with the place of the first that began after `stopAtMs` (whole seconds: that is all a log knows; undefined:
+ * never), or undefined while there is none. `later`: how many there are by now from that one on. Those behind it have to wait for it,
+ * also when a clock that was set back says that they began before it.
  */
 export function eventWalk(
-  stopAtMs: number,
+  stopAtMs: number | undefined,
   from = 0,
 ): { take(bytes: Buffer): number | undefined; later(): number } {
   let at = magicBytes;
@@ -46,9 +47,9 @@ export function eventWalk(
           return first;
         }
         const [seconds, type] = [rest.readUInt32LE(next), rest.readUInt8(next + 4)];
-        if (beginning.has(type) && at >= from && seconds * 1_000 > stopAtMs) {
-          first ??= at;
-          later += 1;
+        if (beginning.has(type) && at >= from) {
+          if (seconds * 1_000 > (stopAtMs ?? Number.POSITIVE_INFINITY)) first ??= at;
+          if (first !== undefined) later += 1;
         }
         at += Math.max(headBytes, rest.readUInt32LE(next + 9));
       }

@@ -87,12 +87,13 @@ async function plan(moment: string) {
   let transactions = 0;
   for (const file of made.files) {
     const from = file === made.base.position.file ? made.base.position.position : 0;
-    const [after, all] = [eventWalk(made.toMs, from), eventWalk(Number.NEGATIVE_INFINITY, from)];
+    const [all, after] = [eventWalk(Number.NEGATIVE_INFINITY, from), eventWalk(made.stopAtMs, from)];
     for await (const content of logContent(archive, made, file)) {
-      after.take(content);
       all.take(content);
+      after.take(content);
     }
-    left += after.later();
+    // Once it stops, nothing of the files behind comes in.
+    left += left > 0 ? all.later() : after.later();
     transactions += all.later();
   }
   return { ...made, transactions: transactions - left, leftOut: left };

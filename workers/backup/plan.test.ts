@@ -54,11 +54,13 @@ test('a moment is reached from the newest base before it, with each file of the 
   t.is(latest.base.takenAtMs, 5 * hourMs);
   t.deepEqual(latest.files, ['binlog.000002', 'binlog.000003']);
   t.is(latest.toMs, 9 * hourMs);
+  t.is(latest.stopAtMs, undefined, 'the newest is all there is, whatever the clock of the server said');
   t.is(await textOf(archive.dumpOf(latest.base)), 'all of it');
   t.is(await textOf(logContent(archive, latest, 'binlog.000003')), 'log of 3');
   const earlier = await planRestore(archive, 4 * hourMs);
   t.is(earlier.base.takenAtMs, hourMs);
   t.is(earlier.files.length, 3);
+  t.is(earlier.stopAtMs, 4 * hourMs);
 });
 
 test('a moment before the first base, or later than anything known, is refused', async (t) => {

@@ -11,6 +11,8 @@ export interface Plan {
   readonly head: Head;
   /** The moment to which it brings the data: what was asked for, or all there is. */
   readonly toMs: number;
+  /** What began later is left out; undefined: nothing is, whatever the server's clock said then. */
+  readonly stopAtMs: number | undefined;
 }
 
 /**
@@ -46,7 +48,7 @@ export async function planRestore(archive: Archive, toMs: number | undefined): P
       );
     files.push(file);
   }
-  return { base, files, head, toMs: toMs ?? head.atMs };
+  return { base, files, head, toMs: toMs ?? head.atMs, stopAtMs: toMs };
 }
 
 /**

@@ -100,7 +100,7 @@ async function placeLog(
     const target = await open(join(folder, name), 'wx', 0o600);
     placed.push(name);
     try {
-      const walk = eventWalk(plan.toMs, file === base.position.file ? base.position.position : 0);
+      const walk = eventWalk(plan.stopAtMs, file === base.position.file ? base.position.position : 0);
       let later: number | undefined;
       for await (const content of logContent(archive, plan, file)) {
         later = walk.take(content);
