@@ -5,6 +5,7 @@ import { addVerb, type VerbContext } from '../verb.ts';
 
 interface Listed {
   readonly bases: readonly { readonly name: string; readonly takenAtMs: number; readonly bytes: number }[];
+  readonly damaged: readonly string[];
   readonly lives: readonly {
     readonly head: { readonly atMs: number } | null;
     readonly logs: readonly { readonly bytes: number }[];
@@ -37,6 +38,7 @@ export function addBackup(program: Command): void {
         sayJson(listed);
         return undefined;
       }
+      for (const name of listed.damaged) say(`${name} is damaged: nothing can be restored from it.`);
       if (listed.bases.length === 0) {
         say('There is no backup.');
         return 'failed';

@@ -42,6 +42,8 @@ export interface LogFile {
 const basePattern = /^\d{8}T\d{6}Z$/;
 const logPattern = /^binlog\.\d{6,}$/;
 
+const isDamage = (code: string | undefined) => /^MUSTER_BACKUP_(CUT|MISSING|ALTERED)$/.test(code ?? '');
+
 /** A time as a part of names, to the second: 20261129T010203Z. */
 export const timeName = (ms: number): string => new Date(ms).toISOString().replaceAll(/[-:]|\.\d{3}/g, '');
 
@@ -102,20 +104,31 @@ export function openArchive(folder: string, key: Buffer) {
       throw error;
     });
 
+  async function readBases() {
+    const names = (await listed('base')).filter((name) => basePattern.test(name)).sort();
+    const bases: Base[] = [];
+    const damaged: string[] = [];
+    for (const file of names) {
+      const name = `base/${file}`;
+      try {
+        const { size } = await stat(pathOf(name));
+        bases.push({ ...(await firstSegment<Manifest>(name)), name, bytes: size });
+      } catch (error) {
+        if (!isDamage((error as NodeJS.ErrnoException).code)) throw error;
+        damaged.push(name);
+      }
+    }
+    return { bases, damaged };
+  }
+
   return {
     folder,
 
-    /** Base copies that are complete as far as their names say, oldest first. Those of another key are an error. */
-    async bases(): Promise<readonly Base[]> {
-      const names = (await listed('base')).filter((name) => basePattern.test(name)).sort();
-      return Promise.all(
-        names.map(async (file) => {
-          const name = `base/${file}`;
-          const { size } = await stat(pathOf(name));
-          return { ...(await firstSegment<Manifest>(name)), name, bytes: size };
-        }),
-      );
-    },
+    /** Base copies whose manifest can be read, oldest first. Those of another key are an error. */
+    bases: async (): Promise<readonly Base[]> => (await readBases()).bases,
+
+    /** Names of base copies of which not even the manifest can be read: they count for nothing, and stay to be looked at. */
+    damaged: async (): Promise<readonly string[]> => (await readBases()).damaged,
 
     /** Keeps a base copy; `dump` is its content. It is there when all of that has come, and not before. */
     async addBase(manifest: Manifest, dump: AsyncIterable<Buffer>): Promise<string> {

@@ -2,7 +2,7 @@
  * What people want of backups: `node workers/backup/main.ts <verb>`, with the settings of settings.ts. Each prints one JSON document;
  * steps go to stderr. Exit 0, 1 when it failed (`MUSTER_*: why` on stderr), 64 for a wrong call, 78 for wrong settings.
  *
- *   list                         base copies, and how far the log reaches
+ *   list                         base copies, those that are damaged, and how far the log reaches
  *   create                       takes a base copy now
  *   verify                       restores the newest one and compares it with what the server holds
  *   plan <moment>                what a restore would do, and what it would leave out
@@ -76,7 +76,8 @@ async function list() {
       logs: await archive.logs(serverId),
     })),
   );
-  return { bases, lives: heads, verified: (await archive.verified()) ?? null };
+  const damaged = await archive.damaged();
+  return { bases, damaged, lives: heads, verified: (await archive.verified()) ?? null };
 }
 
 /** A plan, and how many transactions of the log it leaves out. Reads all of the log: what is damaged is named here. */

@@ -63,6 +63,20 @@ test('a moment is reached from the newest base before it, with each file of the 
   t.is(earlier.stopAtMs, 4 * hourMs);
 });
 
+test('a base copy that is damaged at its beginning is passed over and named: the others are as good as before', async (t) => {
+  const archive = await filled(t);
+  const path = join(archive.folder, 'base/19700101T010000Z');
+  const bytes = await readFile(path);
+  bytes[60]! ^= 1;
+  await writeFile(path, bytes);
+  t.deepEqual(await archive.damaged(), ['base/19700101T010000Z']);
+  t.is((await planRestore(archive, undefined)).base.takenAtMs, 5 * hourMs);
+  await t.throwsAsync(planRestore(archive, 4 * hourMs), { code: 'MUSTER_BACKUP_NONE' });
+  await truncate(join(archive.folder, 'base/19700101T050000Z'), 10);
+  t.is((await archive.damaged()).length, 2);
+  await t.throwsAsync(planRestore(archive, undefined), { code: 'MUSTER_BACKUP_NONE' });
+});
+
 test('a moment before the first base, or later than anything known, is refused', async (t) => {
   const archive = await filled(t);
   await t.throwsAsync(planRestore(archive, hourMs - 1), { code: 'MUSTER_BACKUP_NONE' });
