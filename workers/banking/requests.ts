@@ -4,6 +4,7 @@ import { bytesOfUuid, uuidOfBytes, uuidV7 } from '../base/ids.ts';
 import { type Refused, refuse } from '../base/refusal.ts';
 import { traceparentNow } from '../base/traceparent.ts';
 import { putOffMs } from '../platform/due-work.ts';
+import { isDue } from '../store/due.ts';
 import { type OnceCall, once } from '../store/once.ts';
 import { appendOutbox } from '../store/outbox.ts';
 import { decidedRecord } from './events.ts';
@@ -78,11 +79,11 @@ export function requestStore(options: StoreOptions) {
     /** Banks that have a request whose time has come. */
     async banksWithDue(): Promise<readonly string[]> {
       const db = await database();
-      const now = new Date(await nowMs(db));
+      const now = await nowMs(db);
       // The primary key of contracts, then a look at the first due row of each: no row of a bank without a contract is accepted.
       const { rows } = await sql<{ bank: string }>`
         SELECT bank FROM bank_contract AS c
-        WHERE EXISTS (SELECT 1 FROM firmbanking AS f WHERE f.bank = c.bank AND f.due_at <= ${now})`.execute(
+        WHERE EXISTS (SELECT 1 FROM firmbanking AS f WHERE f.bank = c.bank AND ${isDue('f.due_at', now)})`.execute(
         db,
       );
       return rows.map(({ bank }) => bank);
@@ -252,7 +253,7 @@ async function claimWithin(
 ): Promise<{ readonly claimed: readonly Claimed[]; readonly more: boolean }> {
   const rows = await requestRows(
     trx,
-    sql`bank = ${bank} AND due_at <= ${new Date(now)} ORDER BY due_at LIMIT ${most} FOR UPDATE SKIP LOCKED`,
+    sql`bank = ${bank} AND ${isDue('due_at', now)} ORDER BY due_at LIMIT ${most} FOR UPDATE SKIP LOCKED`,
   );
   if (rows.length === 0) return { claimed: [], more: false };
   const contract = await contractOf(trx, bank);

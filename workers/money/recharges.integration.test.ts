@@ -154,6 +154,20 @@ test.serial('killed between the call and the commit: the next asks under the sam
   t.is(await atBank(), 90_000);
 });
 
+test.serial('the clock of the database is set back by a day: nothing waits for a day', async (t) => {
+  const { ask, work, sendToBanks, until, balance, recharges, firmbankings, jump } = await setUp(t);
+  jump(86_400_000);
+  const { rechargeId } = (await ask(10_000)).json;
+  const claimed = (await recharges.claim(100, 20_000)).filter(({ one }) => one.rechargeId === rechargeId);
+  t.is((await firmbankings.ask(claimed[0]!.one)).kind, 'ACCEPTED');
+  // Whoever claimed it dies.
+  jump(-86_400_000);
+  sendToBanks();
+  work();
+  await until(rechargeId, { state: 'DONE' });
+  t.like(await balance(), { balance: won(10_000) });
+});
+
 test.serial(
   'a bank that is down is told as what they wait for, and then each is carried out once',
   async (t) => {

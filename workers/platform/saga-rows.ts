@@ -2,6 +2,7 @@
 import { type Kysely, type RawBuilder, sql, type Transaction } from 'kysely';
 import { bytesOfUuid, hexOfUuid, uuidOfBytes, uuidV7 } from '../base/ids.ts';
 import { databaseNowMs, nextDueInMs, transaction } from '../store/database.ts';
+import { isDue, unlessAhead } from '../store/due.ts';
 import { onceRows } from '../store/once.ts';
 import { appendOutbox } from '../store/outbox.ts';
 import type { Begun, Claiming, Found, Saga, SagaOptions, SagaRows } from './sagas.ts';
@@ -91,7 +92,7 @@ export function sagaSql<One extends Saga, Own, Fixed extends Fields, Changing ex
   const rowsOf = (trx: Trx): SagaRows<One, Own> => ({
     once: onceRows(trx),
     due: (most, nowMs) =>
-      find(trx, sql`due_at <= ${new Date(nowMs)} ORDER BY due_at LIMIT ${most} FOR UPDATE SKIP LOCKED`),
+      find(trx, sql`${isDue('due_at', nowMs)} ORDER BY due_at LIMIT ${most} FOR UPDATE SKIP LOCKED`),
     lock: async (ids) => (ids.length === 0 ? [] : find(trx, sql`${these(ids)} ORDER BY ${key} FOR UPDATE`)),
     async idsBy(column, values) {
       const { rows } = await sql<{ id: Buffer; value: Buffer }>`
@@ -212,7 +213,7 @@ export function sagaFinder<One extends Saga, Own>(
     /** The newest first. */
     page: (where: RawBuilder<unknown>, { before, limit }: Page): Promise<readonly Found<One, Own>[]> =>
       all(sql`${where} AND ${key} < ${bytesOfUuid(before)} ORDER BY ${key} DESC LIMIT ${limit}`),
-    nextInMs: async (): Promise<number> => nextDueInMs(await database(), table, clock?.()),
+    nextInMs: async (): Promise<number> => unlessAhead(await nextDueInMs(await database(), table, clock?.())),
     /** How many have not ended, by state. */
     async open(): Promise<ReadonlyMap<One['state'], number>> {
       const { rows } = await sql<{ state: One['state']; n: number }>`

@@ -2,6 +2,7 @@
 import { type Kysely, sql, type Transaction } from 'kysely';
 import { bytesOfUuid, uuidOfBytes, uuidV7 } from '../base/ids.ts';
 import { databaseNowMs, nextDueInMs, transaction } from '../store/database.ts';
+import { isDue, unlessAhead } from '../store/due.ts';
 import { type OnceCall, once } from '../store/once.ts';
 import { type Band, type Carried, firstState, isOpen, netOf, sumsOf } from './settlement.ts';
 import { type Clock, lockClock } from './slips.ts';
@@ -72,7 +73,8 @@ export function runStore({
     /** In how many ms there is something to close or to sum up. */
     async nextInMs(): Promise<number> {
       const db = await database();
-      return Math.min(await closesInMs(db), await nextDueInMs(db, 'settlement_run', clock?.()));
+      const inMs = unlessAhead(await nextDueInMs(db, 'settlement_run', clock?.()));
+      return Math.min(await closesInMs(db), inMs);
     },
 
     /** Closes the open period if its time has come. */
@@ -109,7 +111,7 @@ export function runStore({
     claim: (most: number, leaseMs: number): Promise<readonly number[]> =>
       within(async (trx, now) => {
         const { rows } = await sql<{ run_no: number }>`
-          SELECT run_no FROM settlement_run WHERE due_at <= ${new Date(now)}
+          SELECT run_no FROM settlement_run WHERE ${isDue('due_at', now)}
           ORDER BY due_at LIMIT ${most} FOR UPDATE SKIP LOCKED`.execute(trx);
         if (rows.length === 0) return [];
         const runs = rows.map(({ run_no }) => run_no);
