@@ -111,6 +111,22 @@ async function eventsOf(memberId: string) {
   return rows.map(({ value }) => JSON.parse(String(value)) as Record<string, unknown>);
 }
 
+test.serial('text that is too long only in its one form is refused, and is nobody’s failure', async (t) => {
+  const { anybody, join } = await serve(t);
+  // One letter, which is two in the one form; and a capital that is two small ones.
+  const [letters, dotted] = ['\u0958'.repeat(101), `${'\u0130'.repeat(130)}@example.org`];
+  for (const [field, value] of [
+    ['name', letters],
+    ['email', dotted],
+  ] as const) {
+    const answer = await anybody('POST', '', kim({ [field]: value }), randomUUID());
+    t.like(answer, { status: 422, code: 'MUSTER_VALIDATION' });
+    t.deepEqual(answer.json.error.details, [{ field, reason: 'is too long' }]);
+  }
+  const minji = await join();
+  t.like(await minji.call('PATCH', minji.path, { district: letters.slice(0, 60) }), { status: 422 });
+});
+
 test.serial(
   'a member is known to themselves and to staff; a service is told nothing that names anybody',
   async (t) => {

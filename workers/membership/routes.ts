@@ -13,7 +13,15 @@ import { members, onlyOf } from '../http/principals.ts';
 import { type Role, signToken } from '../http/tokens.ts';
 import { type TypedHttp, typed } from '../http/typed.ts';
 import { beginGuess } from './guesses.ts';
-import { type Member, type MemberChange, type MemberType, suspended, tidy, unknownMember } from './member.ts';
+import {
+  type Member,
+  type MemberChange,
+  type MemberDetails,
+  type MemberType,
+  suspended,
+  tidy,
+  unknownMember,
+} from './member.ts';
 import { isPassword, keepPassword } from './password.ts';
 import { createMember, findByEmail, findMember, type MembershipTables, saveMember } from './store.ts';
 
@@ -55,6 +63,17 @@ const details = {
   address: text(300, 'street and number'),
   district: text(100, 'the district that the address is in, e.g. Gangnam-gu'),
 };
+
+/** Details in their one form, in which some text is longer than as it was written. Throws 422. */
+function tidied<Details extends Partial<MemberDetails>>(given: Details): Details {
+  const plain = tidy(given);
+  for (const field of Object.keys(details) as (keyof MemberDetails)[])
+    if ([...(plain[field] ?? '')].length > details[field].maxLength!)
+      throw new HttpError(422, 'MUSTER_VALIDATION', 'the body is not valid', [
+        { field, reason: 'is too long' },
+      ]);
+  return plain;
+}
 const memberType = Type.Enum(['PERSON', 'MERCHANT']);
 const uuid = Type.String({ pattern: uuidPattern });
 const memberPath = Type.Object({ memberId: uuid });
@@ -110,10 +129,11 @@ function registerCreate(
     },
     async (request, reply) => {
       const { password, ...member } = request.body;
+      const plain = tidied(member);
       // Without the password: a hash that is quick to make must not tell it, and a repeat changes none.
       const once = onceOf(request, 'membership', pseudonymKey, { asked: ['POST', request.url, member] })!;
       const kept = await keepPassword(password);
-      const created = await createMember(await database(), { ...member, password: kept }, once, {
+      const created = await createMember(await database(), { ...plain, password: kept }, once, {
         pseudonymKey,
         nowMs: Date.now(),
       });
@@ -248,7 +268,7 @@ function registerMember(app: TypedHttp, { database }: MembershipRoutesOptions, c
         response: { 200: memberBody, ...failures },
       },
     },
-    (request) => change(request, request.params.memberId, request.body, 'CHANGED'),
+    (request) => change(request, request.params.memberId, tidied(request.body), 'CHANGED'),
   );
 
   for (const [path, config, state, kind, summary, description] of [
