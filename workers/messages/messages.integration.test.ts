@@ -131,6 +131,20 @@ test.serial(
 );
 
 test.serial(
+  'of many that were decided together each waits in the outbox, until it is on its topic',
+  async (t) => {
+    const remittance = scratch.of('remittance');
+    const ids = Array.from({ length: 300 }, () => `${randomUUID()}-decided`);
+    const long = JSON.stringify({ text: 'x'.repeat(200) });
+    await produce(remittance, ...ids.map((id) => record('remittance-events', id, long)));
+    for (const id of [ids[0]!, ids[150]!, ids.at(-1)!])
+      t.like((await find(id))[0], { status: 'waiting', producedBy: 'remittance' });
+    await sql`DELETE FROM muster_outbox`.execute(remittance);
+    t.like((await find(ids[150]!))[0], { status: 'done' });
+  },
+);
+
+test.serial(
   'produced twice it is one message; with another body it is an error, and nothing of it is kept',
   async (t) => {
     const membership = scratch.of('membership');

@@ -19,7 +19,7 @@ import { MusterError } from '../base/errors.ts';
 import { type Headers, murmur2, type OutgoingRecord } from '../kafka/kafka.ts';
 import { onCommit, transaction } from './database.ts';
 import { logPublished } from './event-log.ts';
-import { logProduced } from './queue-log.ts';
+import { hasQueueLog, logProduced } from './queue-log.ts';
 import {
   type DueRow,
   type OrderedRow,
@@ -84,23 +84,30 @@ function plainRows(records: readonly OutboxRecord[]): readonly RawBuilder<unknow
   });
 }
 
-/** Some rows a shard, each with records in order; `topic` names theirs, for people. */
+/**
+ * Some rows a shard, each with records in order; `topic` names theirs, for people, and `headers` the ids of those of which a queue
+ * log tells whether they wait (its view looks for them there).
+ */
 function packedRows(shards: ReadonlyMap<number, readonly OutboxRecord[]>): readonly RawBuilder<unknown>[] {
   return [...shards].flatMap(([shard, records]) => {
-    const texts: string[][] = [];
+    const rows: { readonly texts: string[]; readonly ids: object[] }[] = [];
     let bytes = Number.POSITIVE_INFINITY;
-    for (const text of encodedRecords(records)) {
-      if (texts.at(-1)?.length === packedRecords || bytes + text.length > packedBytes) {
-        texts.push([]);
+    for (const [index, text] of encodedRecords(records).entries()) {
+      if (rows.at(-1)?.texts.length === packedRecords || bytes + text.length > packedBytes) {
+        rows.push({ texts: [], ids: [] });
         bytes = 0;
       }
-      texts.at(-1)!.push(text);
+      const { texts, ids } = rows.at(-1)!;
+      texts.push(text);
+      const { topic, headers } = records[index]!;
+      if (hasQueueLog(topic)) ids.push({ ce_id: String(headers?.ce_id) });
       bytes += text.length;
     }
     const names = [...new Set(records.map(({ topic }) => topic))].join(',').slice(0, 249);
-    return texts.map(
-      (each) =>
-        sql`(${shard + shardCount}, ${names}, NULL, ${pack(`[${each.join(',')}]`)}, '{}', UTC_TIMESTAMP(3))`,
+    return rows.map(
+      ({ texts, ids }) =>
+        sql`(${shard + shardCount}, ${names}, NULL, ${pack(`[${texts.join(',')}]`)}, ${JSON.stringify(ids)},
+          UTC_TIMESTAMP(3))`,
     );
   });
 }

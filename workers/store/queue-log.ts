@@ -39,6 +39,7 @@ export interface Handled {
 type Kept = Handled & { readonly createdAtMs: number };
 
 const loggedTopics = new Set(allTopics.filter(({ hasQueueLog }) => hasQueueLog).map(({ name }) => name));
+export const hasQueueLog = (topic: string): boolean => loggedTopics.has(topic);
 const producedScope = (topic: string) => `produced:${topic}`;
 const handledScope = (group: string, topic: string) => `handled:${group}:${topic}`;
 
@@ -50,7 +51,7 @@ export async function logProduced<DB, Record extends Omit<OutgoingRecord, 'parti
   trx: Transaction<DB>,
   records: readonly Record[],
 ): Promise<readonly Record[]> {
-  const logged = records.filter(({ topic }) => loggedTopics.has(topic));
+  const logged = records.filter(({ topic }) => hasQueueLog(topic));
   if (logged.length === 0) return records;
   const outcomes = await onceAll(
     onceRows(trx),
