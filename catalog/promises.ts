@@ -222,6 +222,14 @@ const table = {
     limitMs: 120_000,
     periodMs: 10_000,
   },
+  'slips-settled': {
+    capability: 'settlement',
+    promised:
+      'Each payment and refund that is DONE is a slip of settlement, with its merchant and amount, and nothing else is.',
+    ids: 'the payment or refund',
+    limitMs: 120_000,
+    periodMs: 10_000,
+  },
   'settlements-run': {
     capability: 'settlement',
     promised: 'Each period that has ended is closed, and its slips are summed up.',

@@ -271,6 +271,15 @@ const wrongs: Partial<Record<PromiseName, Wrong>> = {
       sql`UPDATE slip SET amount_minor = 111 WHERE slip_id = ${bytesOfUuid(ids.paid)}`.execute(of('payment')),
     told: ({ paid, paidBy }) => ({ check: paidBy, judge: `wrong ${paid}` }),
   },
+  'slips-settled': {
+    does: 'a slip of settlement is of one more than its payment',
+    breaks: ({ of, ids }) =>
+      sql`
+        UPDATE settlement_slip SET amount_minor = amount_minor + 1 WHERE event_id = ${bytesOfUuid(ids.paid)}`.execute(
+        of('settlement'),
+      ),
+    told: ({ paid }) => ({ check: paid, judge: `wrong ${paid}` }),
+  },
   'settlements-run': {
     does: 'a run is not summed up, and nobody goes on with it',
     breaks: ({ of }) =>

@@ -1,11 +1,14 @@
-/** What settlement promises, checked in its database and in those of banking and money, by questions of its own. */
+/** What settlement promises, checked in its database and in those of payment, banking and money, by questions of its own. */
 import { type Kysely, type RawBuilder, sql } from 'kysely';
 import { bytesOfUuid, uuidOfBytes } from '../base/ids.ts';
+import { agreement, type SideRow, sideOf } from '../platform/agreement.ts';
 import { type Check, type CheckDeps, type ChecksOf, evidenceOf, mostBroken } from '../platform/checks.ts';
 import { behind, dateAt, freshRows } from '../store/fresh.ts';
 import { overdueSagas } from '../store/overdue.ts';
 
 export const settlementChecks: ChecksOf<'settlement'> = {
+  'slips-settled': (deps, { limitMs }) => slipsSettled(deps, limitMs),
+
   'settlements-run': ({ database }, { limitMs }) => {
     return async () => evidenceOf(await overdueRuns(await database('settlement'), limitMs));
   },
@@ -25,6 +28,46 @@ export const settlementChecks: ChecksOf<'settlement'> = {
 
   'settlements-paid': ({ database }, { limitMs }) => payoutsLook(database, limitMs),
 };
+
+/** A slip as payment has it, or settlement's copy. */
+interface Slip {
+  readonly id: Buffer;
+  readonly kind: 'PAID' | 'REFUNDED';
+  readonly merchant: string;
+  readonly amount: number | string;
+  readonly currency: string;
+  /** When it was booked. */
+  readonly key: Date;
+}
+const saying = (rows: readonly Slip[]): readonly SideRow<Date>[] =>
+  rows.map(({ id, key, kind, merchant, amount, currency }) => ({
+    id,
+    key,
+    says: `${kind} ${merchant} ${amount} ${currency}`,
+  }));
+
+/** Slips of payment that are DONE, and those of settlement. */
+function slipsSettled({ database }: CheckDeps, limitMs: number): Check {
+  const done = async (which: RawBuilder<unknown>) => {
+    const { rows } = await sql<Slip>`
+      SELECT slip_id AS id, IF(kind = 'PAYMENT', 'PAID', 'REFUNDED') AS kind, merchant, amount_minor AS amount, currency,
+        decided_at AS \`key\`
+      FROM slip WHERE state = 'DONE' AND ${which}`.execute(await database('payment'));
+    return saying(rows);
+  };
+  const taken = async (which: RawBuilder<unknown>) => {
+    const { rows } = await sql<Slip>`
+      SELECT event_id AS id, kind, merchant, amount_minor AS amount, currency, at AS \`key\`
+      FROM settlement_slip WHERE ${which}`.execute(await database('settlement'));
+    return saying(rows);
+  };
+  const by = (column: string) => (ids: readonly Buffer[]) =>
+    sql`${sql.ref(column)} IN (${sql.join([...ids])})`;
+  return agreement('slips', limitMs, [
+    sideOf(freshRows('decided_at', dateAt), done, by('slip_id')),
+    sideOf(freshRows('at', dateAt), taken, by('event_id')),
+  ]);
+}
 
 /** The schedule waits so long for slips that are on their way. */
 const graceMs = 300_000;
