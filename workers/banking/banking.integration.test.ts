@@ -228,6 +228,22 @@ test.serial(
   },
 );
 
+test.serial('an account of ours is no member’s, however its number is written', async (t) => {
+  const { bank, membership, as } = await setUp(t);
+  const memberId = `mallory ${++run}`;
+  membership.states.set(memberId, 'ACTIVE');
+  const me = as(await tokenOf('customer', memberId));
+  for (const accountNumber of ['1101110001', '110-1110001']) {
+    // A bank that reads numbers without their hyphens.
+    await banks.setAccount(bank, accountNumber);
+    for (const how of [{}, { isPayee: true }])
+      t.like(await me('POST', '/accounts', { bank, accountNumber, ...how }), {
+        status: 409,
+        code: 'MUSTER_BANK_ACCOUNT_REGISTERED',
+      });
+  }
+});
+
 test.serial(
   'money of a member moves between their account, or one that they pay to, and our corporate one, by a service that names them',
   async (t) => {

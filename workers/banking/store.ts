@@ -68,14 +68,19 @@ export function accountStore(options: StoreOptions) {
           async (): Promise<{ readonly ok: true; readonly accountId: string } | Refused> => {
             const accountId = uuidV7(now);
             const { owner, bank, accountNumber, currency } = account;
+            const registered = refuse(
+              409,
+              'MUSTER_BANK_ACCOUNT_REGISTERED',
+              'this bank account is registered already',
+            );
+            if (owner !== house && (await isOurs(trx, bank, accountNumber))) return registered;
             await sql`
               INSERT INTO bank_account (account_id, owner, bank, account_number, currency, state, registered_at)
               VALUES (${bytesOfUuid(accountId)}, ${owner}, ${bank}, ${accountNumber}, ${currency}, ${state},
                 ${new Date(now)})
               ON DUPLICATE KEY UPDATE account_id = bank_account.account_id`.execute(trx);
             const [made] = await accountRows(trx, sql`account_id = ${bytesOfUuid(accountId)}`);
-            if (made === undefined)
-              return refuse(409, 'MUSTER_BANK_ACCOUNT_REGISTERED', 'this bank account is registered already');
+            if (made === undefined) return registered;
             const became = { state, owner, bank, currency };
             await remember(trx, { kind: 'ACCOUNT', subject: accountId, became, by, now });
             return { ok: true, accountId };
@@ -211,6 +216,15 @@ export function accountStore(options: StoreOptions) {
       }));
     },
   };
+}
+
+/** A number as a bank may read it: with hyphens or without. */
+const plainNumber = (accountNumber: string) => accountNumber.replaceAll('-', '').toUpperCase();
+
+/** Whether a number is that of an account of ours, however it is written: nobody takes from that, or is paid there. */
+async function isOurs(trx: Trx, bank: string, accountNumber: string): Promise<boolean> {
+  const ours = await accountRows(trx, sql`owner = ${house} AND bank = ${bank} AND state <> 'CLOSED'`);
+  return ours.some((each) => plainNumber(each.accountNumber) === plainNumber(accountNumber));
 }
 
 type Change = {
