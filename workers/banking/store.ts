@@ -223,7 +223,8 @@ const plainNumber = (accountNumber: string) => accountNumber.replaceAll('-', '')
 
 /** Whether a number is that of an account of ours, however it is written: nobody takes from that, or is paid there. */
 async function isOurs(trx: Trx, bank: string, accountNumber: string): Promise<boolean> {
-  const ours = await accountRows(trx, sql`owner = ${house} AND bank = ${bank} AND state <> 'CLOSED'`);
+  // Also one that was closed here: at the bank it is still ours.
+  const ours = await accountRows(trx, sql`owner = ${house} AND bank = ${bank}`);
   return ours.some((each) => plainNumber(each.accountNumber) === plainNumber(accountNumber));
 }
 
