@@ -150,3 +150,11 @@ test('what is old goes with the log that only it needs; the newest base stays, a
   t.deepEqual(await pruneArchive(archive, 40 * hourMs), ['base/19700101T050000Z', 'log/7']);
   t.is((await planRestore(archive, undefined).catch((error) => error)).code, 'MUSTER_BACKUP_MISSING');
 });
+
+test('the log of a base copy stays that was taken while the clock was ahead', async (t) => {
+  const archive = await filled(t);
+  // At hour 6 of a clock that was two hours ahead; the one of hour 5 was taken after it.
+  await baseOf(archive, 7, 6, 'binlog.000001');
+  t.deepEqual(await pruneArchive(archive, 2 * hourMs), ['base/19700101T010000Z']);
+  t.is((await planRestore(archive, undefined)).files.length, 3);
+});

@@ -87,14 +87,17 @@ export async function pruneArchive(archive: Archive, olderThanMs: number): Promi
   const kept = bases.filter((base) => !old.includes(base));
   const gone = old.map(({ name }) => name);
   for (const serverId of await archive.lives()) {
-    const first = kept.find((base) => base.serverId === serverId)?.position;
-    if (first === undefined) {
+    // By the log and not by their names: a copy that was taken while the clock was ahead bears a later one than those after it.
+    const needed = kept
+      .filter((base) => base.serverId === serverId)
+      .map(({ position }) => numberOf(position.file));
+    if (needed.length === 0) {
       // One that no base is of may be the one that goes on right now: its base is still being made.
       const head = await archive.head(serverId);
       if (head !== undefined && head.atMs < olderThanMs) gone.push(`log/${serverId}`);
     } else {
       for (const { file } of await archive.logs(serverId))
-        if (numberOf(file) < numberOf(first.file)) gone.push(`log/${serverId}/${file}`);
+        if (numberOf(file) < Math.min(...needed)) gone.push(`log/${serverId}/${file}`);
     }
   }
   for (const name of gone) await archive.remove(name);
