@@ -29,7 +29,7 @@ function refundsCovered({ database }: CheckDeps): Check {
     const nowMs = Date.now();
     const { rows } = await sql<{ payment_id: Buffer; at: Date }>`
       SELECT payment_id, decided_at AS at FROM slip
-      WHERE state = 'DONE' AND kind = 'REFUND' AND ${refunds.next(nowMs)}`.execute(db);
+      WHERE state = 'DONE' AND kind = 'REFUND' AND ${refunds.next(nowMs, 'and later')}`.execute(db);
     const ids = [...new Set([...rows.map(({ payment_id: id }) => uuidOfBytes(id)), ...wrong.keys()])].map(
       bytesOfUuid,
     );

@@ -5,8 +5,8 @@ import { type RawBuilder, sql } from 'kysely';
 const beginBeforeMs = 86_400_000;
 
 export interface Fresh<Key> {
-  /** A condition with its order and its limit: the next rows before a moment (UTC ms). */
-  next(upToMs: number): RawBuilder<unknown>;
+  /** A condition with its order and its limit: the next rows before a moment (UTC ms), or with all that came later. */
+  next(upToMs: number, andLater?: 'and later'): RawBuilder<unknown>;
   /** The rows of `next` were looked at, by their keys; resolves to whether there may be more of them. */
   looked(keys: readonly Key[], upToMs: number): boolean;
 }
@@ -20,9 +20,10 @@ export function freshRows<Key extends Buffer | Date>(
   const key = sql.ref(column);
   let from: Key | undefined;
   return {
-    next(upToMs) {
+    next(upToMs, andLater) {
       from ??= keyAt(upToMs - beginBeforeMs);
-      return sql`${key} >= ${from} AND ${key} < ${keyAt(upToMs)} ORDER BY ${key} LIMIT ${atOnce}`;
+      const before = andLater === undefined ? sql`AND ${key} < ${keyAt(upToMs)}` : sql``;
+      return sql`${key} >= ${from} ${before} ORDER BY ${key} LIMIT ${atOnce}`;
     },
     looked(keys, upToMs) {
       const more = keys.length === atOnce;
