@@ -42,6 +42,8 @@ export function startSender(options: SenderOptions): Sender {
   const undecided = gauge(registry, metrics.banking.undecided);
   const stopping = new AbortController();
   const lanes = new Map<string, Promise<unknown>>();
+  /** Calls that are under way, by bank. */
+  const calls = new Map<string, Set<Promise<void>>>();
   let woken = Promise.withResolvers<void>();
 
   async function work(claimed: Claimed): Promise<void> {
@@ -60,25 +62,42 @@ export function startSender(options: SenderOptions): Sender {
     });
   }
 
-  /** Until none of the bank's is due. */
+  function begin(bank: string, running: Set<Promise<void>>, claimed: Claimed): void {
+    const call = work(claimed)
+      .catch((error: unknown) => failed(bank, error))
+      .finally(() => running.delete(call));
+    running.add(call);
+  }
+
+  /**
+   * Until none of the bank's is due. A call that the bank leaves hanging takes one place, and the others go on; half of the places
+   * are filled together, or each request would cost a claim of its own.
+   */
   async function lane(bank: string): Promise<void> {
+    const running = calls.get(bank) ?? new Set();
+    calls.set(bank, running);
     for (let more = true; more && !stopping.signal.aborted; ) {
+      while (running.size > atOnce / 2) await Promise.race(running);
       const bankDown = !options.banks.mayCall(bank);
       const taken = await requests.claim(bank, {
         bankDown,
-        most: bankDown ? putOffAtOnce : atOnce,
+        most: bankDown ? putOffAtOnce : atOnce - running.size,
         leaseMs: options.leaseMs,
       });
-      await Promise.all(taken.claimed.map(work));
+      for (const claimed of taken.claimed) begin(bank, running, claimed);
       more = taken.more;
     }
+  }
+
+  function failed(bank: string, error: unknown): void {
+    log.warn('firm bankings could not be worked on', { bank, error });
   }
 
   async function look(): Promise<void> {
     for (const bank of await requests.banksWithDue()) {
       if (lanes.has(bank)) continue;
       const running = lane(bank)
-        .catch((error: unknown) => log.warn('firm bankings could not be worked on', { bank, error }))
+        .catch((error: unknown) => failed(bank, error))
         .finally(() => lanes.delete(bank));
       lanes.set(bank, running);
     }
@@ -120,6 +139,7 @@ export function startSender(options: SenderOptions): Sender {
       stopping.abort();
       await running;
       await Promise.all(lanes.values());
+      await Promise.all([...calls.values()].flatMap((running) => [...running]));
     },
   };
 }
