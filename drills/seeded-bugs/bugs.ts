@@ -536,8 +536,8 @@ export const bugs: readonly SeededBug[] = [
     edits: [
       {
         file: relay,
-        find: 'await send(producer, records, orderedDeadlineMs);',
-        put: 'await send(producer, records.filter(() => Math.random() >= 0.05), orderedDeadlineMs);',
+        find: 'return send(producer, records, resting',
+        put: 'return send(producer, records.filter(() => Math.random() >= 0.05), resting',
       },
     ],
     caughtAs: ['untold'],

@@ -5,7 +5,13 @@ import { NotNowError } from '../base/errors.ts';
 import { createRegistry } from '../base/metrics.ts';
 import type { OutgoingRecord } from '../kafka/kafka.ts';
 import { testLog } from '../kafka/testing.ts';
-import { type DueRow, type OutboxStore, type RelayOptions, startOutboxRelay } from './relay.ts';
+import {
+  type DueRow,
+  type OrderedRow,
+  type OutboxStore,
+  type RelayOptions,
+  startOutboxRelay,
+} from './relay.ts';
 
 /** Due rows with a clock of their own: `free` says whose time has come. */
 function memoryStore(rows: readonly DueRow[], free: (row: DueRow) => boolean) {
@@ -101,6 +107,44 @@ test('a row that cannot be sent holds up no other, and is the only one that stay
   await until(() => left.size === 1);
   await running.stop();
   t.deepEqual([...left.keys()], ['2']);
+});
+
+test('a topic that cannot be written holds up no other: its shard stays, the others go out and go on', async (t) => {
+  const left = new Map<string, OrderedRow>();
+  const add = (id: string, shard: number, topic: string) =>
+    left.set(id, { shard, id, record: { topic, key: id, value: id } });
+  const store: OutboxStore = {
+    transaction: (work) =>
+      work({
+        lockShards: async (wanted) => wanted ?? [0, 1],
+        heads: async (shards) => ({
+          rows: [...left.values()].filter(({ shard }) => shards.includes(shard)),
+          more: [],
+        }),
+        removeOrdered: async (rows) => rows.forEach(({ id }) => void left.delete(id)),
+        takeDue: async () => [],
+      }),
+    nextInMs: async (lane) => (lane === 'ordered' && left.size > 0 ? 0 : Number.POSITIVE_INFINITY),
+    removeDue: async () => {},
+    backlog: async () => ({ pending: left.size, oldestAgeSeconds: 0 }),
+  };
+  const sent: string[] = [];
+  let isThere = false;
+  const running = relay(store, async (records) => {
+    if (!isThere && records.some(({ topic }) => topic === 'nowhere')) throw tooLate();
+    sent.push(...records.map(({ value }) => String(value)));
+  });
+  add('1', 0, 'nowhere');
+  add('2', 1, 'out');
+  await until(() => sent.includes('2'));
+  add('3', 0, 'nowhere');
+  add('4', 1, 'out');
+  await until(() => sent.includes('4'));
+  t.deepEqual([...left.keys()], ['1', '3']);
+  isThere = true;
+  await until(() => left.size === 0);
+  await running.stop();
+  t.deepEqual(sent, ['2', '4', '1', '3'], 'each once, and in order');
 });
 
 test('a timer that is known goes out when it is due, and not when the next look comes round', async (t) => {

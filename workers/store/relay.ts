@@ -22,6 +22,9 @@ import { type MessageSpan, startLaterSend } from '../kafka/tracing-kafka.ts';
 /** Below the silence after which the server cuts a transaction off, by far. */
 const orderedDeadlineMs = 20_000;
 const dueDeadlineMs = 10_000;
+/** A shard that could not be sent while others could is left alone for so long, and then has this long: the others wait meanwhile. */
+const restMs = 5_000;
+const triedAgainMs = 2_000;
 /** How long a due row is left alone by others once somebody publishes it: its send has ended by then. */
 export const takenForMs = 15_000;
 /** Due rows that are being sent; beyond it (Kafka is away) they wait in the database and not in memory. */
@@ -187,6 +190,8 @@ function orderedLane({ store, producer, log, pollMs = defaultPollMs, rowsPerShar
   stop(): Promise<void>;
 } {
   const asked = new Set<number>();
+  /** Shards that could not be sent while others could, and until when they are left alone. */
+  const resting = new Map<number, number>();
   let lastPollMs = Number.NEGATIVE_INFINITY;
   const lane = loop(log, async () => {
     const nowMs = performance.now();
@@ -206,19 +211,41 @@ function orderedLane({ store, producer, log, pollMs = defaultPollMs, rowsPerShar
     return asked.size > 0 ? 0 : Math.max(1, pollMs - (performance.now() - lastPollMs));
   });
 
-  /** Answers shards with more rows, and shards held by others. */
+  /** Answers shards with more rows, and shards held by others. Rejects when none could be sent of what there is. */
   async function publishHeads(wanted: readonly number[] | undefined) {
-    return store.transaction(async (rows) => {
-      const held = await rows.lockShards(wanted);
-      const missed = (wanted ?? []).filter((shard) => !held.includes(shard));
-      if (held.length === 0) return { more: [], missed };
+    const { failed, sent, more, missed } = await store.transaction(async (rows) => {
+      const nowMs = performance.now();
+      const locked = await rows.lockShards(wanted);
+      const missed = (wanted ?? []).filter((shard) => !locked.includes(shard));
+      const held = locked.filter((shard) => (resting.get(shard) ?? nowMs) <= nowMs);
+      const nothing = { failed: [], sent: [], more: [], missed };
+      if (held.length === 0) return nothing;
       const { rows: heads, more } = await rows.heads(held, rowsPerShard);
-      if (heads.length === 0) return { more: [], missed };
-      const records = heads.map(({ record }) => record);
-      await send(producer, records, orderedDeadlineMs);
-      await rows.removeOrdered(heads);
-      return { more, missed };
+      if (heads.length === 0) return nothing;
+      // By itself each: of a topic that cannot be written only its own shards wait.
+      const shards = [...Map.groupBy(heads, ({ shard }) => shard)];
+      const ends = await Promise.allSettled(
+        shards.map(([shard, own]) => {
+          const records = own.map(({ record }) => record);
+          return send(producer, records, resting.has(shard) ? triedAgainMs : orderedDeadlineMs);
+        }),
+      );
+      const sent = shards.filter((_, index) => ends[index]!.status === 'fulfilled');
+      const failed = shards.filter(([shard]) => !sent.some(([other]) => other === shard));
+      if (sent.length === 0) throw (ends[0] as PromiseRejectedResult).reason;
+      await rows.removeOrdered(sent.flatMap(([, own]) => own));
+      return { failed, sent, more: more.filter((shard) => sent.some(([other]) => other === shard)), missed };
     });
+    for (const [shard] of sent) resting.delete(shard);
+    for (const [shard, own] of failed) {
+      if (!resting.has(shard))
+        log.warn('records of one shard of the outbox could not be published; trying again', {
+          shard,
+          topics: [...new Set(own.map(({ record }) => record.topic))],
+        });
+      resting.set(shard, performance.now() + restMs);
+    }
+    return { more, missed };
   }
 
   const wake = (shards: readonly number[]) => {
