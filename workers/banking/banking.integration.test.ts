@@ -228,6 +228,22 @@ test.serial(
   },
 );
 
+test.serial('who has registered hundreds of accounts sees the newest', async (t) => {
+  const { bank, membership, as } = await setUp(t);
+  const memberId = `nina ${++run}`;
+  membership.states.set(memberId, 'ACTIVE');
+  await sql`
+    INSERT INTO bank_account (account_id, owner, bank, account_number, currency, state, registered_at)
+    SELECT UNHEX(LPAD(HEX(seq), 32, '0')), ${pseudonym(pseudonymKey, memberId)}, ${bank}, CONCAT('330-', seq), 'KRW', 'PAYEE',
+      UTC_TIMESTAMP(3) FROM seq_1_to_200`.execute(db);
+  await banks.setAccount(bank, '330-9999');
+  const me = as(await tokenOf('customer', memberId));
+  const { accountId } = (await me('POST', '/accounts', { bank, accountNumber: '330-9999' })).json;
+  const { accounts } = (await me('GET', '/accounts')).json;
+  t.is(accounts.length, 200);
+  t.like(accounts.at(-1), { accountId, accountNumber: '****9999' });
+});
+
 test.serial('an account of ours is no member’s, however its number is written', async (t) => {
   const { bank, membership, as } = await setUp(t);
   const memberId = `mallory ${++run}`;

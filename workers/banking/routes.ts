@@ -191,7 +191,7 @@ function registerAccounts(
       config: all,
       schema: {
         summary: "A member's registered bank accounts, closed ones too",
-        description: 'Oldest first. A service may name the member by its pseudonym.',
+        description: 'The newest 200, oldest first. A service may name the member by its pseudonym.',
         tags,
         querystring: Type.Object({ memberId: Type.Optional(memberId) }),
         response: { 200: Type.Object({ accounts: Type.Array(accountBody) }), 403: errorBody, ...failures },

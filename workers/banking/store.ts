@@ -116,8 +116,11 @@ export function accountStore(options: StoreOptions) {
         ),
       ),
 
+    /** The newest 200, oldest first. */
     accountsOf: async (owner: string): Promise<readonly Account[]> =>
-      accountRows(await database(), sql`owner = ${owner} ORDER BY account_id LIMIT 200`),
+      (
+        await accountRows(await database(), sql`owner = ${owner} ORDER BY account_id DESC LIMIT 200`)
+      ).toReversed(),
 
     findAccount: async (accountId: string): Promise<Account | undefined> =>
       (await accountRows(await database(), sql`account_id = ${bytesOfUuid(accountId)}`))[0],
