@@ -228,6 +228,14 @@ test.serial(
   },
 );
 
+test.serial('a leap second is no moment that we could keep: it is refused', async (t) => {
+  const { setContract, staff } = await setUp(t);
+  const leap = '2016-12-31T23:59:60Z';
+  t.like(await setContract({ expiresAt: leap }), { status: 422, code: 'MUSTER_VALIDATION' });
+  t.like(await staff('GET', `/fees?from=${leap}&to=${leap}`), { status: 422, code: 'MUSTER_VALIDATION' });
+  t.is((await setContract({ expiresAt: '2100-12-31T23:59:59.999+09:00' })).status, 200);
+});
+
 test.serial('who has registered hundreds of accounts sees the newest', async (t) => {
   const { bank, membership, as } = await setUp(t);
   const memberId = `nina ${++run}`;

@@ -9,6 +9,7 @@ import { isPseudonym, pseudonym } from '../base/pseudonym.ts';
 import { type Refused, refuse } from '../base/refusal.ts';
 import { errorBody, failures, HttpError, inUse, refused } from '../http/errors.ts';
 import { idempotencyKey, onceOf } from '../http/idempotent.ts';
+import { moment } from '../http/moment.ts';
 import { members, onlyOf, userOf } from '../http/principals.ts';
 import { type TypedHttp, typed } from '../http/typed.ts';
 import type { Banks } from './banks.ts';
@@ -42,7 +43,6 @@ const bankName = Type.String({
   description: 'the bank, as its contract names it',
 });
 const memberId = Type.String({ minLength: 1, maxLength: 200, description: 'a member may leave it out' });
-const date = (description: string) => Type.String({ format: 'date-time', description });
 const amountMinor = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER });
 
 const accountBody = Type.Object({
@@ -74,7 +74,7 @@ const firmbankingBody = Type.Object({
 
 const contractFields = {
   state: Type.Enum(['ACTIVE', 'SUSPENDED']),
-  expiresAt: date('from then on the bank is not called for anything new'),
+  expiresAt: moment('from then on the bank is not called for anything new'),
   fee: money,
   callLimitMinor: amountMinor,
   dayLimitMinor: amountMinor,
@@ -507,7 +507,7 @@ function registerBooks(app: TypedHttp, { accounts, banks, database }: BankingRou
       schema: {
         summary: 'Fees of executed calls in a period, by bank',
         tags,
-        querystring: Type.Object({ from: date('executed then or later'), to: date('executed before') }),
+        querystring: Type.Object({ from: moment('executed then or later'), to: moment('executed before') }),
         response: {
           200: Type.Object({
             fees: Type.Array(Type.Object({ bank: Type.String(), calls: Type.Integer(), fees: money })),

@@ -192,4 +192,4 @@ function registerTransfers(app: TypedHttp, { database }: BooksRoutesOptions): vo
   );
 }
 
-const date = Type.String({ pattern: '^\\d{4}-\\d{2}-\\d{2}$', description: 'YYYY-MM-DD' });
+const date = Type.String({ pattern: '^[1-9]\\d{3}-\\d{2}-\\d{2}$', description: 'YYYY-MM-DD' });

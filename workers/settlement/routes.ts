@@ -6,6 +6,7 @@ import { uuidPattern } from '../../catalog/events/uuid.ts';
 import { pseudonym } from '../base/pseudonym.ts';
 import { errorBody, failures, HttpError, refused } from '../http/errors.ts';
 import { idempotencyKey, onceOf } from '../http/idempotent.ts';
+import { moment } from '../http/moment.ts';
 import { userOf } from '../http/principals.ts';
 import { type TypedHttp, typed } from '../http/typed.ts';
 import type { LineFound, LineStore } from './lines.ts';
@@ -205,9 +206,7 @@ function registerCommissions(app: TypedHttp, { slips, pseudonymKey }: Settlement
         body: Type.Object(
           {
             rateBasisPoints: basisPoints,
-            from: Type.Optional(
-              Type.String({ format: 'date-time', description: 'not in the past; left out: from now on' }),
-            ),
+            from: Type.Optional(moment('not in the past; left out: from now on')),
           },
           { additionalProperties: false },
         ),
