@@ -1,13 +1,15 @@
 /**
  * Food delivery: orders from placed to delivered at a rate, how late the clock and notifications are, and photos beside it.
  *
- * `./muster bench delivery -- [--rate=200] [--seconds=30] [--riders=600] [--photos=50] [--megabytes=5] [--at-once=10]`
+ * `./muster bench delivery -- [--rate=200] [--seconds=30] [--riders=1000] [--photos=50] [--megabytes=5] [--at-once=10]`
  *
  * Runs on the deployed stores and brokers, in a database of its own; a process of this machine stands for process `delivery`, whose
  * deployed one is stopped meanwhile, as is the traffic, in good time, so that nothing of theirs is under way. Clients speak HTTP: a
  * customer places an order, its owner accepts, cooks and calls; the clock does the rest. Figures are differences of times that the
  * database has written, of orders placed after the warm-up. `lateMs` is from when a delivery had lasted its second until the order has
- * taken it, so both topics are in it. Photos are sent for orders that were delivered, so many at a time, when all else has ended.
+ * taken it, so both topics are in it. A rider is busy for a second and for what the clock is late; there are riders for five seconds
+ * of the rate, and an order that finds none of them is a failure. Photos are sent for orders that were delivered, so many at a time,
+ * when all else has ended.
  */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { loadavg, tmpdir } from 'node:os';
@@ -31,6 +33,8 @@ const warmUpMs = 10_000;
 /** What people have begun ends in so long. */
 const endsWithinMs = 15_000;
 const [dishes, customers, districts] = [40, 50, 6];
+/** So long the riders last who are not free again. */
+const ridersLastSeconds = 5;
 /** As many owners as dishes. */
 const stock = 1_000_000;
 
@@ -56,9 +60,10 @@ export async function run(options: BenchOptions): Promise<void> {
     });
     const tokenOf = (role: Role, subject: string) =>
       signToken(secrets.tokenSigningKey, { role, subject, ttlMs: 3_600_000 });
-    const town = await openTown(delivery.url, { riders: number('riders', 600), tokenOf, signal });
+    const rate = number('rate', 200);
+    const riders = number('riders', ridersLastSeconds * rate);
+    const town = await openTown(delivery.url, { riders, tokenOf, signal });
     try {
-      const rate = number('rate', 200);
       const forMs = number('seconds', 30) * 1_000;
       say(`${rate} orders a second, ${forMs / 1_000} s`);
       await town.order(rate, warmUpMs);
@@ -77,11 +82,16 @@ export async function run(options: BenchOptions): Promise<void> {
         loadBefore: loadavg()[0],
         rate,
         placed,
+        riders,
         ...orders,
         ...limits(before, after, placed),
         photoMs: photos,
         problems: town.problems,
       });
+      if (orders.withoutRider > 0)
+        throw new Error(
+          `${orders.withoutRider} orders found none of ${riders} riders free: the clock was late`,
+        );
     } finally {
       await town.close();
     }

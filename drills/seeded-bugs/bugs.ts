@@ -189,9 +189,9 @@ export const bugs: readonly SeededBug[] = [
     about: 'one rider in five is not free again after a delivery',
     edits: [
       {
-        file: 'workers/delivery/store.ts',
-        find: "  if (row.rider === 'frees')",
-        put: "  if (row.rider === 'frees' && Math.random() > 0.2)",
+        file: 'workers/delivery/steps.ts',
+        find: '({ row }) => row.rider !== undefined)',
+        put: "({ row }) => row.rider === 'takes' || (row.rider === 'frees' && Math.random() > 0.2))",
       },
     ],
     caughtAs: ['lost'],
@@ -203,8 +203,8 @@ export const bugs: readonly SeededBug[] = [
     edits: [
       {
         file: 'workers/delivery/notifications.ts',
-        find: 'if (tells.length === 0) continue;',
-        put: 'if (tells.length === 0 || Math.random() < 0.1) continue;',
+        find: '({ tells }) => tells.length > 0)',
+        put: '({ tells }) => tells.length > 0 && Math.random() >= 0.1)',
       },
     ],
     caughtAs: ['untold'],
@@ -215,9 +215,9 @@ export const bugs: readonly SeededBug[] = [
     about: 'what is called off does not go back on the menu',
     edits: [
       {
-        file: 'workers/delivery/store.ts',
-        find: '  if (row.givesBack) await changeStock(trx, next.itemId, next.quantity);\n',
-        put: '',
+        file: 'workers/delivery/steps.ts',
+        find: '({ row }) => row.givesBack)',
+        put: '() => false)',
       },
     ],
     caughtAs: ['ledger'],

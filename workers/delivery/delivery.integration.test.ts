@@ -2,7 +2,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import test from 'ava';
 import fc from 'fast-check';
-import { type Kysely, sql } from 'kysely';
+import { type Kysely, sql, type Transaction } from 'kysely';
+import type { DeliveryEvent } from '../../catalog/events/delivery.ts';
 import type { DatabaseSettings } from '../base/config.ts';
 import { isNotNow } from '../base/errors.ts';
 import { bytesOfUuid, uuidV7 } from '../base/ids.ts';
@@ -70,12 +71,14 @@ async function called(shop: { owner: string; itemId: string }, options: Paramete
     await store.step(placed.orderId, owner, { step }, call());
   return placed;
 }
-/** Does what is due, one after another; what is told of deliveries is heard at once. */
-async function drainDue() {
+const hear = async (word: DeliveryEvent) => (await store.hear([word]))[0];
+/** Does what is due, so many at once; what is told of deliveries is heard at once. */
+async function drainDue(most = 1) {
   for (;;) {
-    const [done] = await store.takeDue(1);
-    if (done === undefined) return;
-    if (done.told !== undefined) equal(await store.hear(done.told), 'TAKEN', 'hear');
+    const done = await store.takeDue(most);
+    if (done.length === 0) return;
+    const words = done.flatMap(({ told }) => (told === undefined ? [] : [told]));
+    for (const heard of await store.hear(words)) equal(heard, 'TAKEN', 'hear');
   }
 }
 
@@ -156,70 +159,99 @@ const equal = (found: unknown, expected: unknown, what: string) => {
 const districts = ['mapo', 'jongno'] as const;
 const refundWithinMs = 600_000;
 
+/** Some who order in the same moment: it is as if one came after the other. */
 const placing = fc
-  .record({ quantity: fc.integer({ min: 1, max: 4 }), district: fc.constantFrom(...districts) })
+  .array(fc.record({ quantity: fc.integer({ min: 1, max: 4 }), district: fc.constantFrom(...districts) }), {
+    minLength: 1,
+    maxLength: 3,
+  })
   .map(
-    ({ quantity, district }) =>
-      new Command(`place ${quantity} ${district}`, async ({ shop }, model) => {
-        const customer = `u_customer_${++run}`;
-        const placed = await store.place({ customer, itemId: shop.itemId, quantity, district }, call());
-        equal(outcome(placed), model.stock >= quantity ? 'ok' : 'OUT_OF_STOCK', 'place');
-        if (!placed.ok) return;
-        model.stock -= quantity;
-        const state = 'PLACED';
-        const more = { rider: undefined, wanted: undefined, dueAtMs: undefined, deliveredAtMs: 0 };
-        model.orders.push({ id: placed.orderId, customer, district, quantity, state, ...more });
+    (wishes) =>
+      new Command(`place ${JSON.stringify(wishes)}`, async ({ shop }, model) => {
+        const asked = wishes.map((wish) => ({
+          ...{ customer: `u_customer_${++run}`, itemId: shop.itemId, ...wish },
+        }));
+        const answers = await Promise.all(asked.map((wish) => store.place(wish, call())));
+        for (const [index, { customer, quantity, district }] of asked.entries()) {
+          const placed = answers[index]!;
+          equal(outcome(placed), model.stock >= quantity ? 'ok' : 'OUT_OF_STOCK', 'place');
+          if (!placed.ok) continue;
+          model.stock -= quantity;
+          const state = 'PLACED';
+          const more = { rider: undefined, wanted: undefined, dueAtMs: undefined, deliveredAtMs: 0 };
+          model.orders.push({ id: placed.orderId, customer, district, quantity, state, ...more });
+        }
       }),
   );
 
 /** A step that somebody takes: mostly one that is possible, else any, sometimes by a stranger; and again under its key. */
-const stepping = fc
-  .record({
-    nth: fc.nat(),
-    step: fc.constantFrom(...steps.filter((step) => step !== 'dispatch')),
-    role: fc.constantFrom('customer', 'owner', 'rider'),
-    guided: fc.option(fc.nat(), { freq: 9 }),
-    isStranger: fc.integer({ min: 0, max: 9 }).map((n) => n === 0),
-    // A dish that comes again is delivered and complained about again; refunds are seldom reached.
-    wanted: fc.constantFrom('REFUND', 'REFUND', 'REDELIVERY'),
-    isPhotographed: fc.integer({ min: 0, max: 9 }).map((n) => n !== 0),
-  })
-  .map(
-    ({ nth, guided, isStranger, wanted, isPhotographed, ...any }) =>
-      new Command(`${any.role} ${any.step} #${nth} ${guided} ${isStranger}`, async ({ shop }, model) => {
-        const order = model.orders[nth % Math.max(1, model.orders.length)];
-        if (order === undefined) return;
-        const mays = possible(order.state);
-        const may = guided === null ? undefined : mays[guided % Math.max(1, mays.length)];
-        const { step, by: role } = may ?? { step: any.step, by: any.role };
-        const own = { customer: order.customer, owner: shop.owner, rider: order.rider }[role];
-        const who = isStranger ? 'u_stranger' : (own ?? 'u_nobody');
-        const photoId = isPhotographed ? order.id : uuidV7(nowMs);
-        await photograph(order.id);
-        const asked = { step, wanted, complaint: 'cold', photoId, rejection: 'no' } as AskedByPeople;
-        const leads = leadsTo(order.state, step, role);
-        const isLate = step === 'requestRefund' && nowMs > order.deliveredAtMs + refundWithinMs;
-        const lacksPhoto = step === 'requestRefund' && !isPhotographed;
-        const expected =
-          isStranger || own === undefined
-            ? ['DELIVERY_ORDER_UNKNOWN']
-            : leads === undefined
-              ? ['STEP_IMPOSSIBLE', 'STEP_NOT_YOURS']
-              : [isLate ? 'REFUND_TOO_LATE' : lacksPhoto ? 'PHOTO_UNKNOWN' : 'ok'];
-        const once = call();
-        const found = await store.step(order.id, { role, who }, asked, once);
-        if (!expected.includes(outcome(found)))
-          throw new Error(`${order.state} ${role} ${step}: ${outcome(found)}, not ${expected}`);
-        if (found.ok) equal(await store.step(order.id, { role, who }, asked, once), found, 'again');
-        if (!found.ok) return;
-        change(
-          model,
-          order,
-          leads!.length === 1 ? leads![0]! : order.wanted === 'REFUND' ? 'REFUND_APPROVED' : 'REDELIVERY',
-        );
-        if (step === 'requestRefund') order.wanted = wanted;
-      }),
-  );
+const wishedStep = fc.record({
+  nth: fc.nat(),
+  step: fc.constantFrom(...steps.filter((step) => step !== 'dispatch')),
+  role: fc.constantFrom('customer', 'owner', 'rider'),
+  guided: fc.option(fc.nat(), { freq: 9 }),
+  isStranger: fc.integer({ min: 0, max: 9 }).map((n) => n === 0),
+  // A dish that comes again is delivered and complained about again; refunds are seldom reached.
+  wanted: fc.constantFrom('REFUND', 'REFUND', 'REDELIVERY'),
+  isPhotographed: fc.integer({ min: 0, max: 9 }).map((n) => n !== 0),
+});
+type WishedStep = typeof wishedStep extends fc.Arbitrary<infer One> ? One : never;
+
+/** Who asks for what of which order, as it is before anything is asked for. */
+function askOf(
+  { nth, guided, isStranger, wanted, isPhotographed, ...any }: WishedStep,
+  real: Real,
+  model: Model,
+) {
+  const order = model.orders[nth % Math.max(1, model.orders.length)];
+  if (order === undefined) return [];
+  const mays = possible(order.state);
+  const may = guided === null ? undefined : mays[guided % Math.max(1, mays.length)];
+  const { step, by: role } = may ?? { step: any.step, by: any.role };
+  const own = { customer: order.customer, owner: real.shop.owner, rider: order.rider }[role];
+  const who = isStranger ? 'u_stranger' : (own ?? 'u_nobody');
+  const photoId = isPhotographed ? order.id : uuidV7(nowMs);
+  const asked = { step, wanted, complaint: 'cold', photoId, rejection: 'no' } as AskedByPeople;
+  return [{ order, role, who, asked, wanted, isParty: who === own, isPhotographed, once: call() }];
+}
+type AskOf = ReturnType<typeof askOf>[number];
+const ask = ({ order, role, who, asked, once }: AskOf) => store.step(order.id, { role, who }, asked, once);
+
+/** Whether it is what the rules say of the order as it is by then, and what the order is after that. */
+function judge({ order, role, asked, wanted, isParty, isPhotographed }: AskOf, answer: string, model: Model) {
+  const { step } = asked;
+  const leads = leadsTo(order.state, step, role);
+  const isLate = step === 'requestRefund' && nowMs > order.deliveredAtMs + refundWithinMs;
+  const lacksPhoto = step === 'requestRefund' && !isPhotographed;
+  const expected = !isParty
+    ? ['DELIVERY_ORDER_UNKNOWN']
+    : leads === undefined
+      ? ['STEP_IMPOSSIBLE', 'STEP_NOT_YOURS']
+      : [isLate ? 'REFUND_TOO_LATE' : lacksPhoto ? 'PHOTO_UNKNOWN' : 'ok'];
+  if (!expected.includes(answer))
+    throw new Error(`${order.state} ${role} ${step}: ${answer}, not ${expected}`);
+  if (answer !== 'ok') return;
+  const approved = order.wanted === 'REFUND' ? 'REFUND_APPROVED' : 'REDELIVERY';
+  change(model, order, leads!.length === 1 ? leads![0]! : approved);
+  if (step === 'requestRefund') order.wanted = wanted;
+}
+
+/** Some who ask in the same moment, perhaps for the same order: it is as if one came after the other. */
+const stepping = fc.array(wishedStep, { minLength: 1, maxLength: 4 }).map(
+  (wished) =>
+    new Command(`steps ${JSON.stringify(wished)}`, async (real, model) => {
+      const asks = wished.flatMap((one) => askOf(one, real, model));
+      for (const { order } of asks) await photograph(order.id);
+      const answers = await Promise.all(asks.map(ask));
+      for (const [index, one] of asks.entries()) judge(one, outcome(answers[index]!), model);
+      const done = asks.filter((_, index) => answers[index]!.ok);
+      equal(
+        await Promise.all(done.map(ask)),
+        answers.filter(({ ok }) => ok),
+        'again',
+      );
+    }),
+);
 
 function change(model: Model, order: ModelOrder, state: State) {
   order.state = state;
@@ -238,24 +270,27 @@ const freeOf = ({ free }: Model, district: string) =>
     .sort((a, b) => a.sinceMs - b.sinceMs || (a.rider < b.rider ? -1 : 1))
     .map(({ rider }) => rider);
 
-/** The clock takes all that is due, the oldest first. */
-const due = fc.constant(
-  new Command('due', async (_, model) => {
-    await drainDue();
-    const isDue = ({ dueAtMs }: ModelOrder) => dueAtMs !== undefined && dueAtMs <= nowMs;
-    const sooner = (a: ModelOrder, b: ModelOrder) => a.dueAtMs! - b.dueAtMs! || (a.id < b.id ? -1 : 1);
-    for (const order of model.orders.filter(isDue).sort(sooner)) {
-      if (order.state !== 'CALLED') {
-        change(model, order, 'DELIVERED');
-        continue;
+/** The clock takes all that is due, the oldest first, so many at once: a rider who is freed by that is for those after them. */
+const due = fc.constantFrom(1, 3, 50).map(
+  (most) =>
+    new Command(`due, ${most} at once`, async (_, model) => {
+      await drainDue(most);
+      const isDue = ({ dueAtMs }: ModelOrder) => dueAtMs !== undefined && dueAtMs <= nowMs;
+      const sooner = (a: ModelOrder, b: ModelOrder) => a.dueAtMs! - b.dueAtMs! || (a.id < b.id ? -1 : 1);
+      for (;;) {
+        const some = model.orders.filter(isDue).sort(sooner).slice(0, most);
+        if (some.length === 0) return;
+        const ends = some.filter(({ state }) => state !== 'CALLED');
+        for (const order of some.filter(({ state }) => state === 'CALLED')) {
+          const [next] = freeOf(model, order.district);
+          model.free = model.free.filter(({ rider }) => rider !== next);
+          order.state = next === undefined ? 'DELIVERY_FAILED' : 'ASSIGNED';
+          order.dueAtMs = next === undefined ? undefined : nowMs + 1_000;
+          if (next !== undefined) order.rider = next;
+        }
+        for (const order of ends) change(model, order, 'DELIVERED');
       }
-      const [next] = freeOf(model, order.district);
-      model.free = model.free.filter(({ rider }) => rider !== next);
-      order.state = next === undefined ? 'DELIVERY_FAILED' : 'ASSIGNED';
-      order.dueAtMs = next === undefined ? undefined : nowMs + 1_000;
-      if (next !== undefined) order.rider = next;
-    }
-  }),
+    }),
 );
 
 const passing = fc.constantFrom(1, 400, 999, 1_000, 1_000, 300_000, 600_000).map(
@@ -304,7 +339,7 @@ test.serial(
     const seen = new Set<State>();
     const commands = fc.commands(
       // Many steps and few of the others: an order takes six to be delivered.
-      [placing, stepping, stepping, stepping, stepping, stepping, stepping, due, due, passing, duty],
+      [placing, stepping, stepping, stepping, stepping, due, due, passing, duty],
       { maxCommands: 150, size: 'max' },
     );
     await fc.assert(
@@ -396,7 +431,7 @@ test.serial(
     await store.setRider(`u_rider_${++run}`, 'jongno', 'FREE');
     for (let each = 0; each < 40; each++) await called(shop);
     const found = await Promise.all(Array.from({ length: 5 }, () => store.takeDue(100)));
-    for (const { told } of found.flat()) if (told !== undefined) t.is(await store.hear(told), 'TAKEN');
+    for (const { told } of found.flat()) if (told !== undefined) t.is(await hear(told), 'TAKEN');
     await drainDue();
     const states = async () =>
       (
@@ -420,7 +455,7 @@ test.serial(
       'each is told once',
     );
     const words = taken.map(({ told }) => told!);
-    const heard = await Promise.all([...words, ...words].map((word) => store.hear(word)));
+    const heard = await Promise.all([...words, ...words].map(hear));
     t.deepEqual(
       [heard.filter((each) => each === 'TAKEN').length, heard.filter((each) => each === 'STALE').length],
       [10, 10],
@@ -449,7 +484,7 @@ test.serial(
       nowMs += 1_000;
       const told = (await store.takeDue(10))[0]!.told!;
       const [byClock, byRider] = await Promise.all([
-        store.hear(told),
+        hear(told),
         store.step(orderId, { role: 'rider', who: rider }, { step: 'deliver' }, call()),
         store.setRider(rider, 'mapo', each % 2 === 0 ? 'OFF' : 'FREE'),
       ]);
@@ -543,7 +578,7 @@ test.serial(
     const cutting = setInterval(cut, 150);
     t.teardown(() => clearInterval(cutting));
     /** Asks until there is an answer, each time under the same key. */
-    async function ask<T>(question: () => Promise<T>): Promise<T> {
+    async function insist<T>(question: () => Promise<T>): Promise<T> {
       for (;;) {
         try {
           return await question();
@@ -558,8 +593,8 @@ test.serial(
     const looking = Promise.all(
       Array.from({ length: 3 }, async () => {
         while (!until.isOver)
-          for (const { told } of await ask(() => live.takeDue(10)))
-            if (told !== undefined && (await ask(() => live.hear(told))) === 'TAKEN') {
+          for (const { told } of await insist(() => live.takeDue(10)))
+            if (told !== undefined && (await insist(() => live.hear([told])))[0] === 'TAKEN') {
               const { deliveredAtMs, assignedAtMs } = (await store.find(told.orderId))!;
               if (told.status === 'succeeded' && deliveredAtMs! < assignedAtMs! + 1_000) early += 1;
             }
@@ -570,12 +605,12 @@ test.serial(
       const customer = `u_customer_${++run}`;
       const key = call();
       const wish = { customer, itemId: shop.itemId, quantity: 1, district: 'mapo' };
-      const placed = await ask(() => live.place(wish, key));
+      const placed = await insist(() => live.place(wish, key));
       if (!placed.ok) throw new Error(placed.refusal.code);
       const { orderId } = placed;
       for (const step of ['accept', 'cook', 'call'] as const) {
         const once = call();
-        t.is(outcome(await ask(() => live.step(orderId, owner, { step }, once))), 'ok');
+        t.is(outcome(await insist(() => live.step(orderId, owner, { step }, once))), 'ok');
       }
       for (;;) {
         const found = await store.find(orderId);
@@ -585,7 +620,7 @@ test.serial(
           // One of four gives up, the others call again.
           const step = each % 4 === 0 ? 'cancel' : 'callAgain';
           const once = call();
-          t.is(outcome(await ask(() => live.step(orderId, me, { step }, once))), 'ok');
+          t.is(outcome(await insist(() => live.step(orderId, me, { step }, once))), 'ok');
           if (step === 'cancel') return;
         }
         await sleep(50);
@@ -694,9 +729,9 @@ test.serial(
     const owner = { role: 'owner', who: shop.owner } as const;
     await drainDue();
     const word = { eventId: 'x', orderId, version: 5, status: 'succeeded' } as const;
-    t.is(await store.hear(word), 'EARLY');
-    t.is(await store.hear({ ...word, orderId: uuidV7(nowMs) }), 'UNKNOWN');
-    t.is(await store.hear({ ...word, status: 'failed' }), 'STALE');
+    t.is(await hear(word), 'EARLY');
+    t.is(await hear({ ...word, orderId: uuidV7(nowMs) }), 'UNKNOWN');
+    t.is(await hear({ ...word, status: 'failed' }), 'STALE');
     nowMs += 1_000;
     t.is((await store.takeDue(10)).length, 1);
     t.deepEqual(await store.takeDue(10), []);
@@ -708,7 +743,7 @@ test.serial(
       outcome(await store.step(orderId, rider, { step: 'deliver', ifVersion: 5 }, call())),
       'ORDER_CHANGED',
     );
-    t.is(await store.hear(word), 'TAKEN');
+    t.is(await hear(word), 'TAKEN');
     t.is(
       outcome(await store.step(orderId, rider, { step: 'deliver', ifVersion: 6 }, call())),
       'ORDER_CHANGED',
@@ -722,7 +757,208 @@ test.serial(
     await drainDue();
     nowMs += 1_000;
     t.is((await store.find(orderId))?.state, 'ASSIGNED');
-    t.is(await store.hear(word), 'STALE');
+    t.is(await hear(word), 'STALE');
     t.is((await store.find(orderId))?.state, 'ASSIGNED');
   },
 );
+
+// ---- what shares a transaction
+
+const codes = (answers: readonly PromiseSettledResult<{ ok: boolean; refusal?: { code: string } }>[]) =>
+  answers.map((answer) => (answer.status === 'fulfilled' ? outcome(answer.value) : 'rejected'));
+const versionsOf = async (orderId: string) => {
+  const { rows } = await sql<{ version: number; state: string }>`
+    SELECT version, state FROM delivery_change WHERE order_id = ${bytesOfUuid(orderId)} ORDER BY version`.execute(
+    db,
+  );
+  return rows.map(({ version, state }) => `${version} ${state}`);
+};
+
+test.serial(
+  'who comes in the same moment shares a transaction: steps of one order follow each other, and the last dish is for the first',
+  async (t) => {
+    await sql`DELETE FROM muster_outbox`.execute(db);
+    const shop = await openShop(3);
+    const owner = { role: 'owner', who: shop.owner } as const;
+    const wish = { customer: 'u_customer', itemId: shop.itemId, district: 'mapo' };
+    const key = call();
+    const placed = await Promise.all([
+      store.place({ ...wish, quantity: 2 }, key),
+      store.place({ ...wish, quantity: 2 }, call()),
+      store.place({ ...wish, quantity: 2 }, key),
+      store.place({ ...wish, itemId: uuidV7(nowMs), quantity: 1 }, call()),
+      store.place({ ...wish, quantity: 1 }, call()),
+    ]);
+    t.deepEqual(placed.map(outcome), ['ok', 'OUT_OF_STOCK', 'ok', 'ITEM_UNKNOWN', 'ok']);
+    t.deepEqual(placed[0], placed[2], 'one order under one key');
+    t.is(await shop.left(), 0);
+
+    const [first, second] = [placed[0], placed[4]].map((one) => (one?.ok ? one.orderId : ''));
+    const once = call();
+    const told = await Promise.all([
+      store.step(first!, owner, { step: 'accept' }, once),
+      store.step(second!, { role: 'customer', who: 'u_customer' }, { step: 'cancel' }, call()),
+      store.step(first!, owner, { step: 'accept' }, call()),
+      store.step(first!, owner, { step: 'accept' }, once),
+      store.step(first!, owner, { step: 'cook', ifVersion: 2 }, call()),
+      store.step(first!, { role: 'customer', who: 'u_customer' }, { step: 'cancel' }, call()),
+      store.step(first!, owner, { step: 'call' }, call()),
+      store.step(second!, owner, { step: 'accept' }, call()),
+      store.step(uuidV7(nowMs), owner, { step: 'accept' }, call()),
+    ]);
+    t.deepEqual(told.map(outcome), [
+      'ok',
+      'ok',
+      'STEP_IMPOSSIBLE',
+      'ok',
+      'ok',
+      'STEP_IMPOSSIBLE',
+      'ok',
+      'STEP_IMPOSSIBLE',
+      'DELIVERY_ORDER_UNKNOWN',
+    ]);
+    t.deepEqual(told[0], told[3]);
+    t.deepEqual(await versionsOf(first!), ['1 PLACED', '2 ACCEPTED', '3 COOKING', '4 CALLED']);
+    t.is(await shop.left(), 1);
+    const events = (await outboxRecords(db)).map(({ value }) => JSON.parse(String(value)));
+    t.deepEqual(
+      events.filter(({ orderId }) => orderId === first).map(({ version }) => version),
+      [1, 2, 3, 4],
+      'told in their order',
+    );
+    t.deepEqual(await contradictions(3), []);
+  },
+);
+
+test.serial('one that always throws fails alone, and its key is not used up', async (t) => {
+  const shop = await openShop(10);
+  const owner = { role: 'owner', who: shop.owner } as const;
+  const [bad, ...good] = await Promise.all(Array.from({ length: 4 }, () => place(shop.itemId)));
+  await sql`
+    INSERT INTO delivery_change (order_id, version, step, state, changed_at)
+    SELECT order_id, 2, 'x', 'X', changed_at FROM delivery_order WHERE order_id = ${bytesOfUuid(bad!.orderId)}`.execute(
+    db,
+  );
+  const once = call();
+  const accept = ({ orderId }: { orderId: string }, key = call()) =>
+    store.step(orderId, owner, { step: 'accept' }, key);
+  t.deepEqual(codes(await Promise.allSettled([accept(bad!, once), ...good.map((each) => accept(each))])), [
+    'rejected',
+    'ok',
+    'ok',
+    'ok',
+  ]);
+  await sql`DELETE FROM delivery_change WHERE state = 'X'`.execute(db);
+  t.is(outcome(await accept(bad!, once)), 'ok');
+  t.deepEqual(await contradictions(10), []);
+});
+
+/** A transaction that has an order's row, until it is let go. */
+async function holding(orderId: string) {
+  const letGo = Promise.withResolvers<void>();
+  const held = Promise.withResolvers<Transaction<unknown>>();
+  const lock = (trx: Transaction<unknown>, id: string) =>
+    sql`SELECT state FROM delivery_order WHERE order_id = ${bytesOfUuid(id)} FOR UPDATE`.execute(trx);
+  const ended = db.transaction().execute(async (trx) => {
+    // What has written most is not the one that is given up in a deadlock.
+    for (let each = 0; each < 50; each++)
+      await sql`INSERT INTO test_effect (id, n) VALUES (${`${orderId} ${each}`}, 1)`.execute(trx);
+    await lock(trx, orderId);
+    held.resolve(trx);
+    await letGo.promise;
+  });
+  const trx = await held.promise;
+  return {
+    also: (id: string) => lock(trx, id),
+    async letGo() {
+      letGo.resolve();
+      await ended;
+    },
+  };
+}
+
+test.serial(
+  'one that waits for a lock waits alone: those that came with it, and those after it, are done meanwhile',
+  async (t) => {
+    const shop = await openShop(10);
+    const owner = { role: 'owner', who: shop.owner } as const;
+    const [held, beside, later] = await Promise.all(Array.from({ length: 3 }, () => place(shop.itemId)));
+    const holder = await holding(held!.orderId);
+    let isDone = false;
+    const waiting = store.step(held!.orderId, owner, { step: 'accept' }, call()).finally(() => {
+      isDone = true;
+    });
+    t.is(outcome(await store.step(beside!.orderId, owner, { step: 'accept' }, call())), 'ok');
+    t.is(outcome(await store.step(later!.orderId, owner, { step: 'accept' }, call())), 'ok');
+    t.false(isDone);
+    await holder.letGo();
+    t.is(outcome(await waiting), 'ok');
+    t.deepEqual(await contradictions(10), []);
+  },
+);
+
+test.serial('a deadlock of a group with somebody else leaves each of its steps taken, once', async (t) => {
+  const shop = await openShop(10);
+  const owner = { role: 'owner', who: shop.owner } as const;
+  const placed = await Promise.all(Array.from({ length: 4 }, () => place(shop.itemId)));
+  const ids = placed.map(({ orderId }) => orderId).sort();
+  const holder = await holding(ids.at(-1)!);
+  const told = Promise.all(ids.map((id) => store.step(id, owner, { step: 'accept' }, call())));
+  // The group has all but the last one by then, for which it waits.
+  await sleep(200);
+  await holder.also(ids[0]!);
+  await holder.letGo();
+  t.deepEqual((await told).map(outcome), ['ok', 'ok', 'ok', 'ok']);
+  for (const id of ids) t.deepEqual(await versionsOf(id), ['1 PLACED', '2 ACCEPTED']);
+  t.deepEqual(await contradictions(10), []);
+});
+
+test.serial('who asks in time is in time, however long others are at it', async (t) => {
+  const shop = await openShop(10);
+  await store.setRider('u_rider', 'mapo', 'FREE');
+  const { orderId, customer } = await called(shop);
+  const other = await place(shop.itemId);
+  await drainDue();
+  nowMs += 1_000;
+  await drainDue();
+  await photograph(orderId);
+  const holder = await holding(other.orderId);
+  nowMs += refundWithinMs;
+  const before = store.step(other.orderId, { role: 'owner', who: shop.owner }, { step: 'accept' }, call());
+  await sleep(50);
+  const me = { role: 'customer', who: customer } as const;
+  const refund = { step: 'requestRefund', wanted: 'REFUND', complaint: 'cold', photoId: orderId } as const;
+  const inTime = store.step(orderId, me, refund, call());
+  nowMs += 1;
+  const late = store.step(orderId, me, refund, call());
+  await holder.letGo();
+  t.is(outcome(await before), 'ok');
+  t.is(outcome(await inTime), 'ok');
+  t.is(outcome(await late), 'STEP_IMPOSSIBLE', 'it was asked for');
+  t.like(await store.find(orderId), { state: 'REFUND_REQUESTED', changedAtMs: nowMs - 1 });
+});
+
+test.serial('words on deliveries that come together count as one after the other would', async (t) => {
+  const shop = await openShop(10);
+  const orders: string[] = [];
+  for (let each = 0; each < 3; each++) {
+    await store.setRider(`u_rider_${++run}`, 'mapo', 'FREE');
+    orders.push((await called(shop)).orderId);
+  }
+  await drainDue();
+  nowMs += 1_000;
+  const words = (await store.takeDue(10)).map(({ told }) => told!);
+  t.is(words.length, 3);
+  const [a, b] = words as [DeliveryEvent, DeliveryEvent];
+  const unknown = { ...a, orderId: uuidV7(nowMs) };
+  t.deepEqual(await store.hear([a, unknown, a, { ...b, version: 4 }, b, { ...b, status: 'failed' }]), [
+    'TAKEN',
+    'UNKNOWN',
+    'STALE',
+    'STALE',
+    'TAKEN',
+    'STALE',
+  ]);
+  t.deepEqual(await store.hear([]), []);
+  t.deepEqual(await contradictions(10), []);
+});

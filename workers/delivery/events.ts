@@ -21,8 +21,12 @@ export const readLogEvent = eventReader(deliveryLogEvent, 'MUSTER_EVENT_INVALID'
 const completed: readonly State[] = ['DELIVERED', 'REFUND_REQUESTED', 'REFUND_REJECTED'];
 const failed: readonly State[] = ['DELIVERY_FAILED', 'CANCELLED', 'REFUND_APPROVED'];
 
-/** The order as a step has left it, for those who deliver and those who notify. */
-export function orderRecord(order: Order, tells: Row['tells']): OutgoingRecord {
+/** The order as a step has left it, for those who deliver and those who notify. `traceparent`: of who asked for it. */
+export function orderRecord(
+  order: Order,
+  tells: Row['tells'],
+  traceparent: string | undefined,
+): OutgoingRecord {
   const { orderId, version, state, changedAtMs } = order;
   const eventId = `${orderId}-${version}`;
   const data: DeliveryOrderEvent = {
@@ -41,7 +45,8 @@ export function orderRecord(order: Order, tells: Row['tells']): OutgoingRecord {
   };
   const { name: topic, event } = topics.deliveryOrderEvents;
   const { customer } = order;
-  return recordOf(topic, event.type, `customer:${customer}`, eventId, orderId, changedAtMs, data);
+  const record = recordOf(topic, event.type, `customer:${customer}`, eventId, orderId, changedAtMs, data);
+  return traceparent === undefined ? record : { ...record, headers: { ...record.headers, traceparent } };
 }
 
 /** How the delivery ended that the order is in. */

@@ -257,8 +257,8 @@ export const toldOf = (order: Order, tells: Row['tells']) =>
     return userId === undefined ? [] : [{ role, userId }];
   });
 
-/** Who is told that an order was placed. */
-export const placedTells = ['customer', 'owner'] as const satisfies Row['tells'];
+/** How an order begins, as a step is written down. */
+export const placing = { step: 'place', tells: ['customer', 'owner'] } as const;
 
 /** The version at which the order's delivery began, which a rider who leaves does not change. */
 export const deliveryVersion = ({ state, version }: Pick<Order, 'state' | 'version'>): number =>

@@ -1,5 +1,5 @@
 /** Notifications: one a change of an order and a person who is to be told of it, kept until it is shown. */
-import { type Kysely, sql } from 'kysely';
+import { type Kysely, sql, type Transaction } from 'kysely';
 import type { DeliveryOrderEvent } from '../../catalog/events/delivery.ts';
 import { bytesOfUuid, uuidOfBytes } from '../base/ids.ts';
 import { transaction } from '../store/database.ts';
@@ -48,6 +48,38 @@ export interface Told {
 const toldOnce = ({ orderId, version, role }: Told) =>
   sql`(order_id = ${bytesOfUuid(orderId)} AND version = ${version} AND role = ${role})`;
 
+const toldBefore = new Error('some of them were told before');
+
+/**
+ * Notifies of changes, some a statement: of those there must be none that was told before, unless it is the only one. Resolves to how
+ * many people were told.
+ */
+async function tell(
+  trx: Transaction<unknown>,
+  statements: readonly (readonly DeliveryOrderEvent[])[],
+): Promise<number> {
+  const fresh: DeliveryOrderEvent[] = [];
+  for (const events of statements) {
+    const rows = events.flatMap(({ orderId, version, tells, state, at }) =>
+      tells.map(
+        ({ role, userId }) =>
+          sql`(${bytesOfUuid(orderId)}, ${version}, ${role}, ${userId}, ${state}, ${new Date(at)}, UTC_TIMESTAMP(3))`,
+      ),
+    );
+    const { numAffectedRows } = await sql`
+      INSERT IGNORE INTO delivery_notification (order_id, version, role, person, state, changed_at, made_at)
+      VALUES ${sql.join(rows)}`.execute(trx);
+    // Which of several it was the statement does not say.
+    if (events.length > 1 && Number(numAffectedRows) < rows.length) throw toldBefore;
+    if (numAffectedRows !== 0n) fresh.push(...events);
+  }
+  const records = fresh.flatMap((event) =>
+    event.tells.map((told) => logRecord(event, told, textOf(event.state))),
+  );
+  await appendOutbox(trx, records);
+  return records.length;
+}
+
 export type NotificationStore = ReturnType<typeof notificationStore>;
 
 export function notificationStore({ database }: { database(): Promise<Kysely<unknown>> }) {
@@ -56,27 +88,22 @@ export function notificationStore({ database }: { database(): Promise<Kysely<unk
      * Notifies of changes, of each once, in the order given, and writes the log event of each notification with it. Resolves to how
      * many people were told of changes that had not come before.
      */
-    notify: async (events: readonly DeliveryOrderEvent[]): Promise<number> =>
-      transaction(await database(), async (trx) => {
-        const fresh: DeliveryOrderEvent[] = [];
-        for (const event of events) {
-          const { orderId, version, tells, state, at } = event;
-          if (tells.length === 0) continue;
-          const rows = tells.map(
-            ({ role, userId }) =>
-              sql`(${bytesOfUuid(orderId)}, ${version}, ${role}, ${userId}, ${state}, ${new Date(at)}, UTC_TIMESTAMP(3))`,
-          );
-          const { numAffectedRows } = await sql`
-            INSERT IGNORE INTO delivery_notification (order_id, version, role, person, state, changed_at, made_at)
-            VALUES ${sql.join(rows)}`.execute(trx);
-          if (numAffectedRows !== 0n) fresh.push(event);
-        }
-        const records = fresh.flatMap((event) =>
-          event.tells.map((told) => logRecord(event, told, textOf(event.state))),
+    async notify(all: readonly DeliveryOrderEvent[]): Promise<number> {
+      const events = all.filter(({ tells }) => tells.length > 0);
+      if (events.length === 0) return 0;
+      const db = await database();
+      try {
+        return await transaction(db, (trx) => tell(trx, [events]));
+      } catch (error) {
+        if (error !== toldBefore) throw error;
+        return transaction(db, (trx) =>
+          tell(
+            trx,
+            Array.from(events, (event) => [event]),
+          ),
         );
-        await appendOutbox(trx, records);
-        return records.length;
-      }),
+      }
+    },
 
     /** What a person has not been shown yet, the first first; with one of theirs, what came after that as well. */
     async unshown(

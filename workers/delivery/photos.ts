@@ -5,7 +5,7 @@ import { type Refused, refuse } from '../base/refusal.ts';
 import type { FileStore } from '../store/files.ts';
 import { decide, type Order, unknownOrder } from './machine.ts';
 import { type Database, type Done, withinOf } from './shops.ts';
-import { orderRows, photoOf } from './store.ts';
+import { orderRows, photoOf } from './steps.ts';
 
 /** Of an order: enough for who takes a bad one first, and no place to keep files in. */
 const mostOfOrder = 5;

@@ -24,8 +24,11 @@ export const clockOf =
 export const withinOf =
   (on: Database) =>
   // The clock is read before any lock: a request counts from when it came, not from when its turn came.
-  async <T>(work: (trx: Trx, now: number) => Promise<T>): Promise<T> =>
-    transaction(await on.database(), async (trx) => work(trx, await clockOf(on)(trx)));
+  async <T>(
+    work: (trx: Trx, now: number) => Promise<T>,
+    options?: Parameters<typeof transaction>[2],
+  ): Promise<T> =>
+    transaction(await on.database(), async (trx) => work(trx, await clockOf(on)(trx)), options);
 
 export interface Item {
   readonly itemId: string;
@@ -86,14 +89,14 @@ export function shopStore(on: Database) {
           trx,
           call,
           async (): Promise<Done> => {
-            const item = await lockItem(trx, itemId);
+            const item = (await lockItems(trx, [itemId])).get(itemId);
             if (item === undefined || item.owner !== owner) return unknownItem;
             const stock = item.stock + quantity;
             if (stock < 0 || stock > maxStock)
               return refuse(409, 'MUSTER_STOCK_INVALID', 'there cannot be that many', [
                 { field: 'quantity', reason: `there are ${item.stock}, and may be 0 to ${maxStock}` },
               ]);
-            await changeStock(trx, itemId, quantity);
+            await changeStock(trx, [{ itemId, by: quantity }]);
             return { ok: true };
           },
           ({ ok }) => ok,
@@ -127,10 +130,24 @@ export function shopStore(on: Database) {
 const unknownShop = refuse(404, 'MUSTER_SHOP_UNKNOWN', 'you have no such shop');
 export const unknownItem = refuse(404, 'MUSTER_ITEM_UNKNOWN', 'there is no such dish');
 
-export async function changeStock(trx: Trx, itemId: string, by: number): Promise<void> {
-  await sql`UPDATE delivery_item SET stock = stock + ${by} WHERE item_id = ${bytesOfUuid(itemId)}`.execute(
-    trx,
-  );
+/** By what a column is: the value for each. */
+export const cases = (column: string, values: readonly (readonly [when: unknown, then: unknown])[]) =>
+  sql`CASE ${sql.ref(column)} ${sql.join(
+    values.map(([when, then]) => sql`WHEN ${when} THEN ${then}`),
+    sql` `,
+  )} END`;
+
+export async function changeStock(
+  trx: Trx,
+  changes: readonly { readonly itemId: string; readonly by: number }[],
+): Promise<void> {
+  if (changes.length === 0) return;
+  const sums = new Map<string, number>();
+  for (const { itemId, by } of changes) sums.set(itemId, (sums.get(itemId) ?? 0) + by);
+  const by = [...sums].map(([itemId, sum]) => [bytesOfUuid(itemId), sum] as const);
+  await sql`
+    UPDATE delivery_item SET stock = stock + ${cases('item_id', by)}
+    WHERE item_id IN (${sql.join(by.map(([id]) => id))})`.execute(trx);
 }
 
 interface ItemRow {
@@ -148,15 +165,14 @@ const itemOf = ({ item_id, name, price_minor, currency, stock }: ItemRow): Item 
   stock: Number(stock),
 });
 
-/** The dish, locked, with its shop's owner; undefined: there is none. */
-export async function lockItem(trx: Trx, itemId: string) {
+/** Those dishes that there are, locked in the order of their ids, with their shop's owner. */
+export async function lockItems(trx: Trx, ids: readonly string[]) {
   // Of the shop nothing is locked: dishes of one shop do not wait for each other.
   const { rows } = await sql<ItemRow & { shop_id: Buffer; owner: string }>`
     SELECT item_id, name, price_minor, currency, stock, shop_id,
       (SELECT owner FROM delivery_shop s WHERE s.shop_id = i.shop_id) AS owner
-    FROM delivery_item i WHERE item_id = ${bytesOfUuid(itemId)} FOR UPDATE`.execute(trx);
-  const [row] = rows;
-  return row === undefined
-    ? undefined
-    : { ...itemOf(row), shopId: uuidOfBytes(row.shop_id), owner: row.owner };
+    FROM delivery_item i WHERE item_id IN (${sql.join([...new Set(ids)].map(bytesOfUuid))})
+    ORDER BY item_id FOR UPDATE`.execute(trx);
+  const items = rows.map((row) => ({ ...itemOf(row), shopId: uuidOfBytes(row.shop_id), owner: row.owner }));
+  return new Map(items.map((item) => [item.itemId, item]));
 }

@@ -1,29 +1,30 @@
-/** Riders and delivery orders: what happens to them, in one transaction each, and what people ask of them. */
-import { type Kysely, sql, type Transaction } from 'kysely';
+/**
+ * Riders and delivery orders: what happens to them, and what people ask of them. What comes while a transaction runs shares the next.
+ * Locks are taken in one order (keys, orders, riders, dishes), so two transactions that need the same rows do not wait in a circle.
+ */
+import { sql, type Transaction } from 'kysely';
 import type { DeliveryEvent } from '../../catalog/events/delivery.ts';
 import { isNotNow } from '../base/errors.ts';
-import { bytesOfUuid, bytesOrNull, uuidOfBytes, uuidV7 } from '../base/ids.ts';
+import { bytesOfUuid, uuidV7 } from '../base/ids.ts';
 import { type Refused, refuse } from '../base/refusal.ts';
+import { traceparentNow } from '../base/traceparent.ts';
 import { nextDueInMs } from '../store/database.ts';
-import { type OnceCall, once } from '../store/once.ts';
+import { inGroups } from '../store/group-commit.ts';
+import { type GroupedCall, type OnceCall, onceAll, onceRows } from '../store/once.ts';
 import { appendOutbox } from '../store/outbox.ts';
-import { deliveryRecord, orderRecord } from './events.ts';
+import { deliveryRecord } from './events.ts';
 import {
   type Asked,
   type Asker,
-  decide,
   deliveryVersion,
   type Order,
   openStates,
-  placedTells,
-  type Row,
+  placing,
   type State,
-  unknownOrder,
-  type Wanted,
 } from './machine.ts';
-import { changeStock, clockOf, type Database, type Done, lockItem, unknownItem, withinOf } from './shops.ts';
+import { changeStock, clockOf, type Database, type Done, lockItems, unknownItem, withinOf } from './shops.ts';
+import { type Ask, lockOrders, orderRows, type Taken, take, write } from './steps.ts';
 
-type Db = Kysely<unknown>;
 type Trx = Transaction<unknown>;
 
 export interface Wish {
@@ -36,7 +37,6 @@ export interface Wish {
 }
 
 export type Placed = { readonly ok: true; readonly orderId: string } | Refused;
-type Taken = { readonly ok: true; readonly row: Row; readonly order: Order } | Refused;
 /** What was done about an order whose time had come; `lateMs` after that. */
 export interface DueDone {
   readonly orderId: string;
@@ -55,6 +55,16 @@ type Stepped = { readonly ok: true; readonly state: State; readonly version: num
 /** What people ask for; what is due is the clock's. */
 export type AskedByPeople = Exclude<Asked, { step: 'dispatch' }>;
 
+/** What came from a person. */
+interface Came extends Pick<Ask, 'traceparent'> {
+  /** By the clock of this process that nobody sets. */
+  readonly cameMs: number;
+}
+interface Placing extends GroupedCall<Placed>, Wish, Came {
+  readonly orderId: string;
+}
+interface Stepping extends OnceCall, Omit<Ask, 'atMs'>, Came {}
+
 /** What is told of a delivery is told again after this, until the order has taken it. */
 const tellAgainMs = 10_000;
 /** An order that throws waits this long, so that those behind it do not. */
@@ -65,6 +75,46 @@ export function deliveryStore(on: Database) {
   const { database } = on;
   const within = withinOf(on);
   const readClock = clockOf(on);
+
+  /** For how long something waits. */
+  const passed = on.clock ?? (() => performance.now());
+  const came = () => ({ cameMs: passed(), traceparent: traceparentNow() });
+
+  /**
+   * Work of calls that share a transaction, each once under its key; a refusal uses no key up. `atMs`: when a call came, by the
+   * database's clock. It counts from then on, not from when it had waited for others.
+   */
+  function onceInGroups<T extends Done, Call extends GroupedCall<T> & Came>(
+    work: (trx: Trx, first: readonly Call[], atMs: (call: Call) => number) => Promise<readonly T[]>,
+  ): (call: Call) => Promise<T> {
+    const grouped = inGroups((calls: readonly Call[]) => {
+      const beganMs = passed();
+      return within(
+        (trx, now) =>
+          onceAll<T, Call>(
+            onceRows(trx),
+            calls,
+            (first) => work(trx, first, ({ cameMs }) => Math.ceil(now - (beganMs - cameMs))),
+            ({ ok }) => ok,
+          ),
+        // Of several the one that waits for a lock goes on waiting alone.
+        calls.length === 1 ? {} : { attempts: 1 },
+      );
+    });
+    return async (call) => {
+      const outcome = await grouped(call);
+      if ('error' in outcome) throw outcome.error;
+      return outcome.answer;
+    };
+  }
+  const placeInGroups = onceInGroups(placeAll);
+  const stepInGroups = onceInGroups(async (trx, first: readonly Stepping[], atMs) => {
+    const asks = first.map((each) => ({ ...each, atMs: atMs(each) }));
+    return (await take(trx, await lockOrders(trx, asks), asks)).map(
+      (taken): Stepped =>
+        taken.ok ? { ok: true, state: taken.order.state, version: taken.order.version } : taken,
+    );
+  });
 
   /** Each in a transaction of its own, after one of them has thrown. */
   async function takeEach(most: number): Promise<readonly DueDone[]> {
@@ -77,7 +127,7 @@ export function deliveryStore(on: Database) {
       try {
         await within(async (trx, atMs) => {
           const [order] = await orderRows(trx, sql`${which} FOR UPDATE SKIP LOCKED`);
-          if (order !== undefined) done.push(await takeOne(trx, order, atMs, readClock));
+          if (order !== undefined) done.push(...(await takeAll(trx, [order], atMs, readClock)));
         });
       } catch (error) {
         if (isNotNow(error)) throw error;
@@ -107,31 +157,15 @@ export function deliveryStore(on: Database) {
       }),
 
     /** Places an order, which takes its stock and is taken as paid; durable when it resolves. */
-    place: (wish: Wish, call: OnceCall): Promise<Placed> =>
-      within((trx, now) =>
-        once(
-          trx,
-          call,
-          () => place(trx, wish, now),
-          ({ ok }) => ok,
-        ),
-      ),
+    place(wish: Wish, call: OnceCall): Promise<Placed> {
+      const orderId = uuidV7(on.clock?.() ?? Date.now());
+      const expected = { ok: true, orderId } as const;
+      return placeInGroups({ ...call, ...wish, orderId, expected, ...came() });
+    },
 
     /** Takes a step of a person. Under one key it is taken once. */
     step: (orderId: string, by: Asker, asked: AskedByPeople, call: OnceCall): Promise<Stepped> =>
-      within((trx, now) =>
-        once(
-          trx,
-          call,
-          async (): Promise<Stepped> => {
-            const [order] = await orderRows(trx, sql`order_id = ${bytesOfUuid(orderId)} FOR UPDATE`);
-            if (order === undefined) return unknownOrder;
-            const taken = await take(trx, order, by, asked, now);
-            return taken.ok ? { ok: true, state: taken.order.state, version: taken.order.version } : taken;
-          },
-          ({ ok }) => ok,
-        ),
-      ),
+      stepInGroups({ ...call, orderId, by, asked, ...came() }),
 
     nextInMs: async (): Promise<number> => nextDueInMs(await database(), 'delivery_order', on.clock?.()),
 
@@ -144,9 +178,7 @@ export function deliveryStore(on: Database) {
       try {
         return await within(async (trx, now) => {
           const due = sql`due_at <= ${new Date(now)} ORDER BY due_at LIMIT ${most} FOR UPDATE SKIP LOCKED`;
-          const done: DueDone[] = [];
-          for (const order of await orderRows(trx, due)) done.push(await takeOne(trx, order, now, readClock));
-          return done;
+          return takeAll(trx, await orderRows(trx, due), now, readClock);
         });
       } catch (error) {
         if (isNotNow(error)) throw error;
@@ -154,18 +186,26 @@ export function deliveryStore(on: Database) {
       }
     },
 
-    /** The order takes what is told of its delivery, at the version that this is about and no other. */
-    hear: ({ orderId, version, status }: DeliveryEvent): Promise<Heard> =>
-      within(async (trx, now) => {
-        const [order] = await orderRows(trx, sql`order_id = ${bytesOfUuid(orderId)} FOR UPDATE`);
-        if (order === undefined) return 'UNKNOWN';
-        if (deliveryVersion(order) !== version) return 'STALE';
-        const asked: Asked =
-          status === 'succeeded' ? { step: 'deliver' } : { step: 'dispatch', rider: undefined };
-        const taken = await take(trx, order, 'clock', asked, now);
-        if (taken.ok) return 'TAKEN';
-        return taken.refusal.code === 'MUSTER_STEP_TOO_EARLY' ? 'EARLY' : 'STALE';
-      }),
+    /** Orders take what is told of their deliveries, at the version that it is about and no other. */
+    async hear(events: readonly DeliveryEvent[]): Promise<readonly Heard[]> {
+      if (events.length === 0) return [];
+      return within(async (trx, now) => {
+        const orders = await lockOrders(trx, events);
+        const asks = events.map(({ orderId, version, status }): Ask => {
+          const order = orders.get(orderId);
+          // What is about another delivery is about no version of the order.
+          const ifVersion = order !== undefined && deliveryVersion(order) === version ? order.version : 0;
+          const asked =
+            status === 'succeeded'
+              ? { step: 'deliver' as const }
+              : { step: 'dispatch' as const, rider: undefined };
+          return { orderId, by: 'clock', asked: { ...asked, ifVersion }, atMs: now };
+        });
+        return (await take(trx, orders, asks)).map((taken) =>
+          taken.ok ? 'TAKEN' : (heardAs.get(taken.refusal.code) ?? 'STALE'),
+        );
+      });
+    },
 
     async find(orderId: string): Promise<Order | undefined> {
       const [order] = await orderRows(await database(), sql`order_id = ${bytesOfUuid(orderId)}`);
@@ -211,202 +251,119 @@ export function deliveryStore(on: Database) {
 
 export type DeliveryStore = ReturnType<typeof deliveryStore>;
 
-const unknownPhoto = refuse(422, 'MUSTER_PHOTO_UNKNOWN', 'the request is not valid', [
-  { field: 'photoId', reason: 'is no photo of this order' },
-]);
 const busyRider = refuse(409, 'MUSTER_RIDER_BUSY', 'the rider has an order to deliver first');
 
-/** What is due of an order, whose row the caller has locked. */
-async function takeOne(
+const heardAs: ReadonlyMap<string, Heard> = new Map([
+  ['MUSTER_DELIVERY_ORDER_UNKNOWN', 'UNKNOWN'],
+  ['MUSTER_STEP_TOO_EARLY', 'EARLY'],
+]);
+
+/** What is due of orders, whose rows the caller has locked. */
+async function takeAll(
   trx: Trx,
-  order: Order,
+  due: readonly Order[],
   now: number,
   readClock: (trx: Trx) => Promise<number>,
-): Promise<DueDone> {
-  const { orderId } = order;
-  const lateMs = now - order.dueAtMs!;
-  const free = order.state === 'CALLED' ? await freeRider(trx, order.district) : undefined;
-  if (free !== undefined) {
-    // Who was waited for became free after this began: he has it from now on, and a second from now on. His own time may lie far
-    // ahead, when the clock was set back since.
-    const at = free.changed_at.getTime() > now ? await readClock(trx) : now;
-    const taken = await take(trx, order, 'clock', { step: 'dispatch', rider: free.rider }, at);
-    if (!taken.ok) throw new Error(`order ${orderId}: ${taken.refusal.code}`);
-    return { orderId, outcome: 'ASSIGNED', lateMs };
-  }
-  const status = order.state === 'CALLED' ? 'failed' : 'succeeded';
-  const { record, event: told } = deliveryRecord(order, status, now);
-  await sql`
-    UPDATE delivery_order SET due_at = ${new Date(now + tellAgainMs)} WHERE order_id = ${bytesOfUuid(orderId)}`.execute(
-    trx,
+): Promise<readonly DueDone[]> {
+  const called = Map.groupBy(
+    due.filter(({ state }) => state === 'CALLED'),
+    ({ district }) => district,
   );
-  await appendOutbox(trx, [record]);
-  return { orderId, outcome: status === 'failed' ? 'TOLD_FAILED' : 'TOLD_SUCCEEDED', lateMs, told };
-}
-
-/** The order after a step, with all that goes with it; the caller has locked its row. */
-async function take(trx: Trx, order: Order, by: Asker, asked: Asked, now: number): Promise<Taken> {
-  const decided = decide(order, by, asked, now);
-  if (!decided.ok) return decided;
-  const { row, next } = decided;
-  if (asked.step === 'requestRefund' && (await photoOf(trx, next.orderId, asked.photoId)) !== 'STORED')
-    return unknownPhoto;
-  const id = bytesOfUuid(next.orderId);
-  const { numAffectedRows } = await sql`
-    UPDATE delivery_order SET state = ${next.state}, version = ${next.version}, rider = ${next.rider ?? null},
-      refunded_minor = ${next.refundedMinor}, assigned_at = ${dateOr(next.assignedAtMs)},
-      delivered_at = ${dateOr(next.deliveredAtMs)}, due_at = ${dateOr(next.dueAtMs)}, wanted = ${next.wanted ?? null},
-      complaint = ${next.complaint ?? null}, photo_id = ${bytesOrNull(next.photoId)}, rejection = ${next.rejection ?? null},
-      changed_at = ${new Date(next.changedAtMs)}
-    WHERE order_id = ${id} AND version = ${order.version}`.execute(trx);
-  if (numAffectedRows !== 1n) throw new Error(`order ${next.orderId} changed under its lock`);
-  await noteChange(trx, next, row.step, row.tells);
-  if (row.givesBack) await changeStock(trx, next.itemId, next.quantity);
-  const at = new Date(next.changedAtMs);
-  if (row.rider === 'takes')
+  const riders = new Map<string, FreeRider>();
+  for (const district of [...called.keys()].sort()) {
+    const waiting = called.get(district)!;
+    for (const [index, free] of (await freeRiders(trx, district, waiting.length)).entries())
+      riders.set(waiting[index]!.orderId, free);
+  }
+  // Who was waited for became free after this began: he has his order from now on, and a second from now on. His own time may lie far
+  // ahead, when the clock was set back since.
+  const isLater = [...riders.values()].some(({ changed_at }) => changed_at.getTime() > now);
+  const atMs = isLater ? await readClock(trx) : now;
+  const dispatched = await take(
+    trx,
+    new Map(due.map((order) => [order.orderId, order])),
+    Array.from(riders, ([orderId, { rider }]): Ask => {
+      return { orderId, by: 'clock', asked: { step: 'dispatch', rider }, atMs };
+    }),
+  );
+  for (const taken of dispatched) if (!taken.ok) throw new Error(`dispatch: ${taken.refusal.code}`);
+  const words = new Map(
+    due
+      .filter(({ orderId }) => !riders.has(orderId))
+      .map((order) => [
+        order.orderId,
+        deliveryRecord(order, order.state === 'CALLED' ? 'failed' : 'succeeded', now),
+      ]),
+  );
+  if (words.size > 0) {
     await sql`
-      UPDATE delivery_rider SET state = 'BUSY', order_id = ${id}, changed_at = ${at} WHERE rider = ${next.rider}`.execute(
+      UPDATE delivery_order SET due_at = ${new Date(now + tellAgainMs)}
+      WHERE order_id IN (${sql.join([...words.keys()].map(bytesOfUuid))})`.execute(trx);
+    await appendOutbox(
       trx,
+      [...words.values()].map(({ record }) => record),
     );
-  if (row.rider === 'frees')
-    await sql`
-      UPDATE delivery_rider SET state = 'FREE', order_id = NULL, changed_at = ${at} WHERE order_id = ${id}`.execute(
-      trx,
-    );
-  return { ok: true, row, order: next };
+  }
+  return due.map(({ orderId, dueAtMs }): DueDone => {
+    const lateMs = now - dueAtMs!;
+    const told = words.get(orderId)?.event;
+    if (told === undefined) return { orderId, outcome: 'ASSIGNED', lateMs };
+    return { orderId, outcome: told.status === 'failed' ? 'TOLD_FAILED' : 'TOLD_SUCCEEDED', lateMs, told };
+  });
 }
 
-async function place(trx: Trx, { customer, itemId, quantity, district }: Wish, now: number): Promise<Placed> {
-  const item = await lockItem(trx, itemId);
-  if (item === undefined) return unknownItem;
-  const { price, owner, shopId } = item;
-  const paidMinor = price.amountMinor * quantity;
-  if (quantity > maxQuantity || !Number.isSafeInteger(paidMinor))
-    return refuse(422, 'MUSTER_ORDER_TOO_LARGE', 'the order is too large', [
-      { field: 'quantity', reason: `is at most ${maxQuantity}, and the amount one that can be counted` },
-    ]);
-  if (item.stock < quantity)
-    return refuse(409, 'MUSTER_OUT_OF_STOCK', 'there is not enough of the dish', [
-      { field: 'quantity', reason: `there are ${item.stock}` },
-    ]);
-  await changeStock(trx, itemId, -quantity);
-  const orderId = uuidV7(now);
-  const order: Order = {
-    ...{
-      orderId,
-      customer,
-      owner,
-      rider: undefined,
-      shopId,
-      itemId,
-      itemName: item.name,
-      quantity,
-      paidMinor,
-    },
-    ...{ refundedMinor: 0, currency: price.currency, district, state: 'PLACED', version: 1 },
-    ...{ assignedAtMs: undefined, deliveredAtMs: undefined, dueAtMs: undefined },
-    ...{
-      wanted: undefined,
-      complaint: undefined,
-      photoId: undefined,
-      rejection: undefined,
-      changedAtMs: now,
-    },
-  };
-  await sql`
-    INSERT INTO delivery_order (order_id, customer, owner, shop_id, item_id, quantity, paid_minor, refunded_minor, currency,
-      district, state, version, changed_at)
-    VALUES (${bytesOfUuid(orderId)}, ${customer}, ${owner}, ${bytesOfUuid(shopId)}, ${bytesOfUuid(itemId)}, ${quantity},
-      ${paidMinor}, 0, ${price.currency}, ${district}, 'PLACED', 1, ${new Date(now)})`.execute(trx);
-  await noteChange(trx, order, 'place', placedTells);
-  return { ok: true, orderId };
-}
-
-/** The change, and its event. */
-async function noteChange(trx: Trx, order: Order, step: string, tells: Row['tells']): Promise<void> {
-  const { orderId, version, state, changedAtMs } = order;
-  await sql`
-    INSERT INTO delivery_change (order_id, version, step, state, changed_at)
-    VALUES (${bytesOfUuid(orderId)}, ${version}, ${step}, ${state}, ${new Date(changedAtMs)})`.execute(trx);
-  await appendOutbox(trx, [orderRecord(order, tells)]);
-}
-
-/** Who has waited longest. Waits for one that is just being taken: a rider is not busy before that is committed. */
-async function freeRider(
+/** Those that come for the first time, one after the other: the dish is there for the first of them. */
+async function placeAll(
   trx: Trx,
-  district: string,
-): Promise<{ readonly rider: string; readonly changed_at: Date } | undefined> {
-  const { rows } = await sql<{ rider: string; changed_at: Date }>`
+  asked: readonly Placing[],
+  atMs: (wish: Placing) => number,
+): Promise<readonly Placed[]> {
+  const items = await lockItems(
+    trx,
+    asked.map(({ itemId }) => itemId),
+  );
+  const taken: Taken[] = [];
+  const placed = asked.map((wish): Placed => {
+    const item = items.get(wish.itemId);
+    if (item === undefined) return unknownItem;
+    const { orderId, quantity, itemId, customer, district, traceparent } = wish;
+    const { price, owner, shopId, stock } = item;
+    const paidMinor = price.amountMinor * quantity;
+    if (quantity > maxQuantity || !Number.isSafeInteger(paidMinor))
+      return refuse(422, 'MUSTER_ORDER_TOO_LARGE', 'the order is too large', [
+        { field: 'quantity', reason: `is at most ${maxQuantity}, and the amount one that can be counted` },
+      ]);
+    if (stock < quantity)
+      return refuse(409, 'MUSTER_OUT_OF_STOCK', 'there is not enough of the dish', [
+        { field: 'quantity', reason: `there are ${stock}` },
+      ]);
+    items.set(itemId, { ...item, stock: stock - quantity });
+    const order: Order = {
+      ...{ orderId, customer, owner, rider: undefined, shopId, itemId, itemName: item.name, quantity },
+      ...{ paidMinor, refundedMinor: 0, currency: price.currency, district, state: 'PLACED', version: 1 },
+      ...{ assignedAtMs: undefined, deliveredAtMs: undefined, dueAtMs: undefined, wanted: undefined },
+      ...{ complaint: undefined, photoId: undefined, rejection: undefined, changedAtMs: atMs(wish) },
+    };
+    taken.push({ ok: true, row: placing, order, traceparent });
+    return { ok: true, orderId };
+  });
+  await changeStock(
+    trx,
+    taken.map(({ order: { itemId, quantity } }) => ({ itemId, by: -quantity })),
+  );
+  await write(trx, taken);
+  return placed;
+}
+
+interface FreeRider {
+  readonly rider: string;
+  readonly changed_at: Date;
+}
+
+/** Those who have waited longest. Waits for one who is just being taken: a rider is not busy before that is committed. */
+async function freeRiders(trx: Trx, district: string, most: number): Promise<readonly FreeRider[]> {
+  const { rows } = await sql<FreeRider>`
     SELECT rider, changed_at FROM delivery_rider WHERE district = ${district} AND state = 'FREE'
-    ORDER BY changed_at, rider LIMIT 1 FOR UPDATE`.execute(trx);
-  return rows[0];
-}
-
-const dateOr = (ms: number | undefined) => (ms === undefined ? null : new Date(ms));
-
-/** Whether a photo is an order's, and has its file. */
-export async function photoOf(
-  db: Db | Trx,
-  orderId: string,
-  photoId: string,
-): Promise<'COMING' | 'STORED' | undefined> {
-  const { rows } = await sql<{ state: 'COMING' | 'STORED' }>`
-    SELECT IF(stored_at IS NULL, 'COMING', 'STORED') AS state FROM delivery_photo
-    WHERE photo_id = ${bytesOfUuid(photoId)} AND order_id = ${bytesOfUuid(orderId)}`.execute(db);
-  return rows[0]?.state;
-}
-
-export async function orderRows(db: Db | Trx, where: ReturnType<typeof sql>): Promise<readonly Order[]> {
-  const { rows } = await sql<{
-    order_id: Buffer;
-    customer: string;
-    owner: string;
-    rider: string | null;
-    shop_id: Buffer;
-    item_id: Buffer;
-    item_name: string;
-    quantity: number;
-    paid_minor: number | string;
-    refunded_minor: number | string;
-    currency: string;
-    district: string;
-    state: State;
-    version: number;
-    assigned_at: Date | null;
-    delivered_at: Date | null;
-    due_at: Date | null;
-    wanted: Wanted | null;
-    complaint: string | null;
-    photo_id: Buffer | null;
-    rejection: string | null;
-    changed_at: Date;
-  }>`
-    SELECT order_id, customer, owner, rider, shop_id, item_id,
-      (SELECT name FROM delivery_item i WHERE i.item_id = delivery_order.item_id) AS item_name, quantity, paid_minor, refunded_minor, currency, district, state,
-      version, assigned_at, delivered_at, due_at, wanted, complaint, photo_id, rejection, changed_at
-    FROM delivery_order WHERE ${where}`.execute(db);
-  return rows.map((row) => ({
-    orderId: uuidOfBytes(row.order_id),
-    customer: row.customer,
-    owner: row.owner,
-    rider: row.rider ?? undefined,
-    shopId: uuidOfBytes(row.shop_id),
-    itemId: uuidOfBytes(row.item_id),
-    itemName: row.item_name,
-    quantity: row.quantity,
-    paidMinor: Number(row.paid_minor),
-    refundedMinor: Number(row.refunded_minor),
-    currency: row.currency,
-    district: row.district,
-    state: row.state,
-    version: row.version,
-    assignedAtMs: row.assigned_at?.getTime(),
-    deliveredAtMs: row.delivered_at?.getTime(),
-    dueAtMs: row.due_at?.getTime(),
-    wanted: row.wanted ?? undefined,
-    complaint: row.complaint ?? undefined,
-    photoId: row.photo_id === null ? undefined : uuidOfBytes(row.photo_id),
-    rejection: row.rejection ?? undefined,
-    changedAtMs: row.changed_at.getTime(),
-  }));
+    ORDER BY changed_at, rider LIMIT ${most} FOR UPDATE`.execute(trx);
+  return rows;
 }

@@ -61,14 +61,15 @@ export const orders: Worker = {
       log,
       onFatal: fail,
       parse: readDeliveryEvent,
-      // A transaction each.
+      // Their orders are locked together.
       atOnce: 100,
       async apply(records) {
-        for (const { data } of records) {
-          const outcome = await deliveries.hear(data);
+        const outcomes = await deliveries.hear(records.map(({ data }) => data));
+        for (const [index, outcome] of outcomes.entries()) {
           heard.inc({ outcome });
-          if (outcome === 'TAKEN')
-            changes.inc({ state: data.status === 'succeeded' ? 'DELIVERED' : 'DELIVERY_FAILED' });
+          if (outcome !== 'TAKEN') continue;
+          const { status } = records[index]!.data;
+          changes.inc({ state: status === 'succeeded' ? 'DELIVERED' : 'DELIVERY_FAILED' });
         }
         return undefined;
       },
@@ -204,8 +205,6 @@ export const messages: Worker<typeof messagesSettings> = {
       log,
       onFatal: fail,
       parse: readOrderEvent,
-      // A statement each.
-      atOnce: 100,
       async apply(records) {
         told.inc(await notifications.notify(records.map(({ data }) => data)));
         for (const { data, span } of records)

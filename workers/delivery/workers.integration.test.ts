@@ -1,5 +1,6 @@
 /** The workers of food delivery as they are, over HTTP and on a real MySQL or MariaDB (MYSQL_*); Kafka is in memory. */
 import test, { type ExecutionContext } from 'ava';
+import fc from 'fast-check';
 import { type Kysely, sql } from 'kysely';
 import type { DeliveryOrderEvent } from '../../catalog/events/delivery.ts';
 import { bytesOfUuid, uuidV7 } from '../base/ids.ts';
@@ -406,5 +407,49 @@ test.serial(
       60,
     );
     t.is((await notifications.unshown(person('c'), 'customer', 200)).length, 30);
+  },
+);
+
+test.serial(
+  'however changes come together, again and mixed with new ones: each is told once, those of an order in order',
+  async (t) => {
+    const person = (name: string) => `u_${name.padEnd(22, '0')}`;
+    const { notify, unshown } = notificationStore({ database: async () => db });
+    let no = 0;
+    // How far each batch begins behind the end of the one before, and how many changes it has.
+    const batch = fc.record({ back: fc.nat({ max: 4 }), length: fc.integer({ min: 1, max: 6 }) });
+    await fc.assert(
+      fc.asyncProperty(fc.array(batch, { minLength: 1, maxLength: 6 }), async (batches) => {
+        const orderId = uuidV7(Date.now());
+        const customer = person(`c${++no}`);
+        const change = (version: number): DeliveryOrderEvent => ({
+          ...{
+            eventId: `${orderId}-${version}`,
+            orderId,
+            version,
+            userId: customer,
+            name: 'Udon',
+            quantity: 1,
+          },
+          ...{ price: 1, currency: 'KRW', status: 'created', state: 'PLACED', at: new Date().toISOString() },
+          tells: [
+            { role: 'customer', userId: customer },
+            { role: 'owner', userId: person('o') },
+          ],
+        });
+        let last = 0;
+        let told = 0;
+        for (const { back, length } of batches) {
+          const first = Math.max(1, last + 1 - back);
+          told += await notify(Array.from({ length }, (_, each) => change(first + each)));
+          last = Math.max(last, first + length - 1);
+        }
+        const versions = (await unshown(customer, 'customer', 200)).map(({ version }) => version);
+        if (told !== 2 * last || versions.join() !== Array.from({ length: last }, (_, v) => v + 1).join())
+          throw new Error(`told ${told} of ${2 * last}: ${versions}`);
+      }),
+      { numRuns: 40 },
+    );
+    t.is(await notify([]), 0);
   },
 );

@@ -6,11 +6,10 @@
  * What differs (columns, states, decisions, events) is the capability's. Rows come and go through a port; saga-rows.ts says it
  * in SQL.
  */
-import { isNotNow } from '../base/errors.ts';
 import type { Refused } from '../base/refusal.ts';
 import { traceparentNow } from '../base/traceparent.ts';
 import type { OutgoingRecord } from '../kafka/kafka.ts';
-import { groupCommit } from '../store/group-commit.ts';
+import { inGroups } from '../store/group-commit.ts';
 import { type OnceCall, type OnceRows, onceAll } from '../store/once.ts';
 import { type Handled, handleAllOnce, type Message } from '../store/queue-log.ts';
 import { bankDown } from './due-work.ts';
@@ -135,34 +134,6 @@ export const handledAs = (change: { readonly next: Pick<Saga, 'state'> } | undef
   status: change?.next.state === 'FAILED' ? 'failure' : 'success',
   result: change?.next.state ?? 'PASSED_OVER',
 });
-
-const groups = { most: 250, waiting: 5_000 };
-
-/** A group takes as long as its statements, so those that come meanwhile are the next. */
-function inGroups<In, Out>(
-  run: (calls: readonly In[]) => Promise<readonly Out[]>,
-): (call: In) => Promise<Out> {
-  type Done = { readonly value: Out } | { readonly reason: unknown };
-  const alone = (call: In): Promise<Done> =>
-    run([call]).then(
-      (values) => ({ value: values[0] as Out }),
-      (reason: unknown) => ({ reason }),
-    );
-  const grouped = groupCommit<In, Done>(async (calls) => {
-    try {
-      return (await run(calls)).map((value) => ({ value }));
-    } catch (error) {
-      if (isNotNow(error) || calls.length === 1) throw error;
-      // What the database does not take of one must not hold the others up.
-      return Promise.all(calls.map(alone));
-    }
-  }, groups);
-  return async (call) => {
-    const done = await grouped(call);
-    if ('reason' in done) throw done.reason;
-    return done.value;
-  };
-}
 
 /** Writes rows as they are from now on; of those that have ended also what that means to others. */
 async function saveAll<One extends Saga, Own, Wish, Word, Told, Rows extends SagaRows<One, Own>>(

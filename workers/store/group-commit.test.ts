@@ -1,5 +1,6 @@
 import test from 'ava';
-import { groupCommit } from './group-commit.ts';
+import { NotNowError } from '../base/errors.ts';
+import { groupCommit, inGroups } from './group-commit.ts';
 
 test('what comes while a run goes on is done by the next run, in order, each call with its own answer', async (t) => {
   const runs: number[][] = [];
@@ -77,4 +78,44 @@ test('beyond the limit a call is refused at once', async (t) => {
     ['fulfilled', 'fulfilled', 'rejected'],
   );
   t.like((results[2] as PromiseRejectedResult).reason, { code: 'MUSTER_OVERLOADED' });
+});
+
+test('what fails together is tried one by one, and what comes after it does not wait for that', async (t) => {
+  const runs: string[] = [];
+  const slow = Promise.withResolvers<void>();
+  const upper = inGroups(async (calls: readonly string[]) => {
+    runs.push(calls.join(' '));
+    if (calls.length > 1 && calls.includes('bad')) throw new Error('one of them');
+    if (calls.includes('slow')) await slow.promise;
+    if (calls.includes('bad')) throw new Error('bad');
+    return calls.map((call) => call.toUpperCase());
+  });
+  const [a, bad, last] = ['a', 'bad', 'slow'].map(upper);
+  t.is(await a, 'A');
+  await t.throwsAsync(bad!, { message: 'bad' });
+  t.is(await upper('next'), 'NEXT');
+  slow.resolve();
+  t.is(await last, 'SLOW');
+  t.deepEqual(runs, ['a bad slow', 'a', 'bad', 'slow', 'next']);
+});
+
+test('locks take a run apart, a database that is away does not', async (t) => {
+  const refuses = (errno: number) =>
+    new NotNowError('MUSTER_DATABASE_REFUSES', 'not now', { cause: Object.assign(new Error(), { errno }) });
+  for (const [error, expected] of [
+    [refuses(1_213), [1, 2]],
+    [refuses(1_205), [1, 2]],
+    [refuses(1_021), ['not now', 'not now']],
+    [new NotNowError('MUSTER_DATABASE_DOWN', 'away'), ['away', 'away']],
+  ] as const) {
+    const echo = inGroups(async (calls: readonly number[]) => {
+      if (calls.length > 1) throw error;
+      return calls;
+    });
+    const results = await Promise.allSettled([1, 2].map(echo));
+    t.deepEqual(
+      results.map((each): unknown => (each.status === 'fulfilled' ? each.value : each.reason.message)),
+      [...expected],
+    );
+  }
 });

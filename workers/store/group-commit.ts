@@ -3,7 +3,8 @@
  * disk then carry many calls, and rows that all of them need (the stock of a best-seller) are locked once for all.
  */
 import { context, ROOT_CONTEXT } from '@opentelemetry/api';
-import { NotNowError } from '../base/errors.ts';
+import { isNotNow, NotNowError } from '../base/errors.ts';
+import { isLockConflict } from './database-errors.ts';
 
 export interface GroupCommitOptions {
   /** Most calls of one run. */
@@ -69,4 +70,29 @@ export function groupCommit<In, Out>(
       // A run belongs to many requests: not to the trace of the one that happened to start it.
       setImmediate(() => context.with(ROOT_CONTEXT, work));
     });
+}
+
+/**
+ * Group commit of what is a transaction. One that fails is taken apart: each of its calls runs by itself, and the runs that follow
+ * do not wait for that. So neither what is wrong with one nor a lock that it waits for fails the others. While the database is away
+ * nothing is taken apart.
+ */
+export function inGroups<In, Out>(
+  run: (calls: readonly In[]) => Promise<readonly Out[]>,
+): (call: In) => Promise<Out> {
+  const grouped = groupCommit<In, { readonly value: Out } | 'alone'>(
+    async (calls) => {
+      try {
+        return (await run(calls)).map((value) => ({ value }));
+      } catch (error) {
+        if (calls.length === 1 || (isNotNow(error) && !isLockConflict(error))) throw error;
+        return calls.map(() => 'alone' as const);
+      }
+    },
+    { most: 250, waiting: 5_000 },
+  );
+  return async (call) => {
+    const done = await grouped(call);
+    return done === 'alone' ? (await run([call]))[0]! : done.value;
+  };
 }
