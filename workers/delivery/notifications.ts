@@ -92,17 +92,12 @@ export function notificationStore({ database }: { database(): Promise<Kysely<unk
       const events = all.filter(({ tells }) => tells.length > 0);
       if (events.length === 0) return 0;
       const db = await database();
-      try {
-        return await transaction(db, (trx) => tell(trx, [events]));
-      } catch (error) {
+      const inStatements = (some: readonly (readonly DeliveryOrderEvent[])[]) =>
+        transaction(db, (trx) => tell(trx, some));
+      return inStatements([events]).catch((error: unknown) => {
         if (error !== toldBefore) throw error;
-        return transaction(db, (trx) =>
-          tell(
-            trx,
-            Array.from(events, (event) => [event]),
-          ),
-        );
-      }
+        return inStatements(events.map((event) => [event]));
+      });
     },
 
     /** What a person has not been shown yet, the first first; with one of theirs, what came after that as well. */

@@ -38,6 +38,7 @@ export interface Taken extends Pick<Ask, 'traceparent'> {
   readonly row: Pick<Row, 'givesBack' | 'rider' | 'tells'> & { readonly step: string };
   readonly order: Order;
 }
+
 const unknownPhoto = refuse(422, 'MUSTER_PHOTO_UNKNOWN', 'the request is not valid', [
   { field: 'photoId', reason: 'is no photo of this order' },
 ]);
@@ -120,21 +121,32 @@ async function saveOrders(trx: Trx, orders: readonly Order[]): Promise<void> {
 }
 
 async function moveRiders(trx: Trx, taken: readonly Taken[]): Promise<void> {
-  const moved = taken.filter(({ row }) => row.rider !== undefined);
+  const moved = taken
+    .filter(({ row }) => row.rider !== undefined)
+    .map(({ row, order }) => {
+      const [id, takes] = [bytesOfUuid(order.orderId), row.rider === 'takes'];
+      const state = takes ? 'BUSY' : 'FREE';
+      return {
+        rider: order.rider,
+        state,
+        at: new Date(order.changedAtMs),
+        had: takes ? null : id,
+        has: takes ? id : null,
+      };
+    });
   if (moved.length === 0) return;
-  const by = (value: (one: Taken) => unknown) =>
+  const by = (what: 'state' | 'at' | 'has') =>
     cases(
       'rider',
-      moved.map((one) => [one.order.rider, value(one)]),
+      moved.map((one) => [one.rider, one[what]]),
     );
-  const ids = moved.map(({ order }) => bytesOfUuid(order.orderId));
+  const each = moved.map(({ rider, had }) => sql`(rider = ${rider} AND order_id <=> ${had})`);
+  // By their names alone: who is free is no business of others.
   const { numAffectedRows } = await sql`
-    UPDATE delivery_rider SET state = ${by(({ row }) => (row.rider === 'takes' ? 'BUSY' : 'FREE'))},
-      changed_at = ${by(({ order }) => new Date(order.changedAtMs))},
-      order_id = ${by(({ row, order }) => (row.rider === 'takes' ? bytesOfUuid(order.orderId) : null))}
-    WHERE rider IN (${sql.join(moved.map(({ order }) => order.rider))})
-      AND (order_id IS NULL OR order_id IN (${sql.join(ids)}))`.execute(trx);
-  if (Number(numAffectedRows) !== moved.length) throw new Error('a rider is with another order');
+    UPDATE delivery_rider FORCE INDEX (PRIMARY) SET state = ${by('state')}, changed_at = ${by('at')}, order_id = ${by('has')}
+    WHERE ${sql.join(each, sql` OR `)}`.execute(trx);
+  if (Number(numAffectedRows) !== moved.length)
+    throw new Error('a rider has changed under the lock of his order');
 }
 
 const dateOr = (ms: number | undefined) => (ms === undefined ? null : new Date(ms));
@@ -151,7 +163,7 @@ export async function photoOf(
   return rows[0]?.state;
 }
 
-/** In the order of their ids: two transactions never wait for each other. */
+/** Those that there are, locked in the order of their ids: two transactions do not wait in a circle. */
 export async function lockOrders(
   trx: Trx,
   of: readonly { readonly orderId: string }[],

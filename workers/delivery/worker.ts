@@ -29,6 +29,8 @@ import { deliveryStore } from './store.ts';
 
 /** Due rows of one transaction. */
 const dueAtOnce = 50;
+/** Between two fetches of a partition, so that under load records come together and share a transaction. */
+const pauseMs = 30;
 const countEveryMs = 5_000;
 
 const started = (consumer: RecordConsumer, stop: () => Promise<unknown> = async () => {}): Started => ({
@@ -63,6 +65,7 @@ export const orders: Worker = {
       parse: readDeliveryEvent,
       // Their orders are locked together.
       atOnce: 100,
+      pauseMs,
       async apply(records) {
         const outcomes = await deliveries.hear(records.map(({ data }) => data));
         for (const [index, outcome] of outcomes.entries()) {
@@ -148,6 +151,7 @@ export const riders: Worker = {
       log,
       onFatal: fail,
       parse: readOrderEvent,
+      pauseMs,
       // The order's row says that it is called for: the event says that it is time to look.
       async apply(records) {
         if (records.some(({ data }) => data.state === 'CALLED')) work.wake();
@@ -205,6 +209,7 @@ export const messages: Worker<typeof messagesSettings> = {
       log,
       onFatal: fail,
       parse: readOrderEvent,
+      pauseMs,
       async apply(records) {
         told.inc(await notifications.notify(records.map(({ data }) => data)));
         for (const { data, span } of records)
