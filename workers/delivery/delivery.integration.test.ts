@@ -33,6 +33,8 @@ test.beforeEach(async (t) => {
 /** Its clock is the test's. */
 const on = { database: async () => db, clock: () => nowMs };
 const store = { ...shopStore(on), ...deliveryStore(on) };
+/** Another process: what is asked of both at once shares no transaction. */
+const beside = deliveryStore(on);
 const call = (key = `key-${++run}`) => ({ scope: 'delivery:test', key, body: key });
 const priceMinor = 9_000;
 
@@ -373,14 +375,28 @@ test.serial(
   async (t) => {
     const shop = await openShop(200);
     let cancelled = 0;
-    for (let each = 0; each < 200; each++) {
-      const { orderId, customer } = await place(shop.itemId);
-      const told = await Promise.all([
-        store.step(orderId, { role: 'customer', who: customer }, { step: 'cancel' }, call()),
-        store.step(orderId, { role: 'owner', who: shop.owner }, { step: 'accept' }, call()),
+    // One by one, and groups of the same orders.
+    for (const many of [...Array.from({ length: 60 }, () => 1), 20, 20, 100]) {
+      const placed = await Promise.all(Array.from({ length: many }, () => place(shop.itemId)));
+      const [cancels, accepts] = await Promise.all([
+        Promise.all(
+          placed.map(({ orderId, customer: who }) =>
+            store.step(orderId, { role: 'customer', who }, { step: 'cancel' }, call()),
+          ),
+        ),
+        Promise.all(
+          placed
+            .toReversed()
+            .map(({ orderId }) =>
+              beside.step(orderId, { role: 'owner', who: shop.owner }, { step: 'accept' }, call()),
+            ),
+        ),
       ]);
-      t.deepEqual(told.map(outcome).sort(), ['STEP_IMPOSSIBLE', 'ok']);
-      if (told[0].ok) cancelled += 1;
+      for (const [index, accept] of accepts.toReversed().entries()) {
+        const told = [cancels[index]!, accept];
+        t.deepEqual(told.map(outcome).sort(), ['STEP_IMPOSSIBLE', 'ok']);
+        if (told[0]!.ok) cancelled += 1;
+      }
     }
     t.is(await shop.left(), cancelled);
     t.log(`${cancelled} of 200 were cancelled`);
@@ -391,7 +407,9 @@ test.serial(
 test.serial('of many who order the last ones at once as many get one as there are', async (t) => {
   const shop = await openShop(10);
   const wish = { customer: 'u_customer', itemId: shop.itemId, quantity: 1, district: 'mapo' };
-  const told = await Promise.all(Array.from({ length: 60 }, () => store.place(wish, call())));
+  const told = await Promise.all(
+    Array.from({ length: 60 }, (_, each) => (each % 2 === 0 ? store : beside).place(wish, call())),
+  );
   t.is(told.filter(({ ok }) => ok).length, 10);
   t.true(told.every((each) => ['ok', 'OUT_OF_STOCK'].includes(outcome(each))));
   t.is(await shop.left(), 0);
@@ -413,9 +431,9 @@ test.serial('approved twice at once and cancelled besides, what was paid goes ba
     await store.step(orderId, me, { step: 'requestRefund', ...complaint }, call());
     const told = await Promise.all([
       store.step(orderId, owner, { step: 'approve' }, call()),
-      store.step(orderId, owner, { step: 'approve' }, call()),
+      beside.step(orderId, owner, { step: 'approve' }, call()),
       store.step(orderId, owner, { step: 'reject', rejection: 'no' }, call()),
-      store.step(orderId, me, { step: 'cancel' }, call()),
+      beside.step(orderId, me, { step: 'cancel' }, call()),
     ]);
     t.is(told.filter(({ ok }) => ok).length, 1);
   }
@@ -882,13 +900,13 @@ test.serial(
   async (t) => {
     const shop = await openShop(10);
     const owner = { role: 'owner', who: shop.owner } as const;
-    const [held, beside, later] = await Promise.all(Array.from({ length: 3 }, () => place(shop.itemId)));
+    const [held, second, later] = await Promise.all(Array.from({ length: 3 }, () => place(shop.itemId)));
     const holder = await holding(held!.orderId);
     let isDone = false;
     const waiting = store.step(held!.orderId, owner, { step: 'accept' }, call()).finally(() => {
       isDone = true;
     });
-    t.is(outcome(await store.step(beside!.orderId, owner, { step: 'accept' }, call())), 'ok');
+    t.is(outcome(await store.step(second!.orderId, owner, { step: 'accept' }, call())), 'ok');
     t.is(outcome(await store.step(later!.orderId, owner, { step: 'accept' }, call())), 'ok');
     t.false(isDone);
     await holder.letGo();

@@ -421,7 +421,7 @@ test.serial(
     await fc.assert(
       fc.asyncProperty(fc.array(batch, { minLength: 1, maxLength: 6 }), async (batches) => {
         const orderId = uuidV7(Date.now());
-        const customer = person(`c${++no}`);
+        const customer = person(`c${++no}-`);
         const change = (version: number): DeliveryOrderEvent => ({
           ...{
             eventId: `${orderId}-${version}`,
