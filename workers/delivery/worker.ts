@@ -27,8 +27,8 @@ import { registerDeliveryRoutes } from './routes.ts';
 import { shopStore } from './shops.ts';
 import { deliveryStore } from './store.ts';
 
-/** Due rows of one transaction. */
-const dueAtOnce = 50;
+/** Most orders of one transaction of the clock, and of words on deliveries: they are locked until its end. */
+const atOnce = 200;
 /** Between two fetches of a partition, so that under load records come together and share a transaction. */
 const pauseMs = 30;
 const countEveryMs = 5_000;
@@ -63,8 +63,7 @@ export const orders: Worker = {
       log,
       onFatal: fail,
       parse: readDeliveryEvent,
-      // Their orders are locked together.
-      atOnce: 100,
+      atOnce,
       pauseMs,
       async apply(records) {
         const outcomes = await deliveries.hear(records.map(({ data }) => data));
@@ -143,7 +142,7 @@ export const riders: Worker = {
         if (outcome === 'PUT_OFF')
           log.error('what is due of an order fails; it is put off', { orderId, error });
       },
-      atOnce: dueAtOnce,
+      atOnce,
       log,
     });
     const consumer = await consume(kafka, {
