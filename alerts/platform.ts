@@ -42,6 +42,7 @@ export function platformAlerts(environment: Environment): RuleGroup {
           { cause: 'ZooKeeperNoLeader', where: { label: 'job', value: 'zookeeper' } },
           { cause: 'MysqlDown', where: { label: 'job', value: 'mysql' } },
           { cause: 'RedisDown', where: { label: 'job', value: 'redis' } },
+          { cause: 'GatewayDown', where: { label: 'job', value: 'gateway' } },
         ],
         proof: {
           fires: [
@@ -97,6 +98,34 @@ export function platformAlerts(environment: Environment): RuleGroup {
             },
           ],
           live: { cause: 'worker stopped' },
+        },
+      }),
+      rule({
+        name: 'GatewayDown',
+        severity: 'page',
+        expr: `${prometheus.up}{job="gateway"} == 0`,
+        for: '30s',
+        summary: 'The gateway does not answer.',
+        meaning:
+          'Nobody reaches the API, my-pay or food delivery, however well they are. What was accepted is worked on.',
+        firstStep: './muster status, ./muster logs gateway.',
+        runbook: 'alerts/runbooks/GatewayDown.md',
+        proof: {
+          fires: [
+            {
+              when: 'it is gone',
+              series: { [up('gateway', 'gateway')]: [at(1, '2m'), at(0)] },
+              trueFrom: '2m',
+              alerts: [{ job: 'gateway', instance: 'gateway' }],
+            },
+          ],
+          staysQuiet: [
+            {
+              when: 'it is replaced within 15 s',
+              series: { [up('gateway', 'gateway')]: [at(1, '2m'), at(0, '15s'), at(1)] },
+            },
+          ],
+          live: { cause: 'gateway stopped' },
         },
       }),
       rule({

@@ -86,6 +86,7 @@ export type LiveCause =
   | 'failing webhook'
   | 'mysql stopped'
   | 'redis stopped'
+  | 'gateway stopped'
   | 'alertmanager stopped'
   | 'jaeger stopped'
   | 'exporter stopped'

@@ -10,6 +10,7 @@ const jobs = [
   'kafka',
   'zookeeper',
   'worker',
+  'gateway',
   'mysql',
   'redis',
   'jaeger',

@@ -13,6 +13,7 @@ export const causes = {
   ZooKeeperDown: 'those that name it',
   MysqlDown: 'those that name it',
   RedisDown: 'those that name it',
+  GatewayDown: 'those that name it',
   OfflineLogDir: 'those that name it',
 } as const;
 

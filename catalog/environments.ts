@@ -57,10 +57,32 @@ export interface ProcessSpec {
    * until the process is busy, then as V8 likes.
    */
   readonly semiSpaceMiB?: number;
-  /** Host port of the process's HTTP server (API, /metrics, /healthz, /readyz); unset: not published. */
+  /** Port of the gateway by which people and programs reach its HTTP server; unset: the gateway does not know it. */
+  readonly gatewayPort?: number;
+  /** Host port of its HTTP server itself, for what has no gateway before it; unset: not published. */
   readonly publishedPort?: number;
   /** Settings of its workers beyond what every process gets. */
   readonly env?: Readonly<Record<string, string>>;
+}
+
+/** What the gateway lets through. */
+export interface GatewayLimits {
+  /** Connections at the same time; those above wait. Each takes two open files. */
+  readonly connections: number;
+  /** The same, of one address; more are closed. */
+  readonly connectionsEach: number;
+  /** Memory for what is on its way, in pieces of 16 KiB; who finds none waits. */
+  readonly buffers: number;
+  /** Requests of one address in ten seconds; more are answered 429. */
+  readonly requestsEachIn10s: number;
+  /** Of the body, as far as the request says it; a process has limits of its own for what comes in pieces. */
+  readonly bodyBytes: number;
+  /** From the first byte of a request to the last of its headers, and of its body or the first 16 KiB of that. */
+  readonly requestMs: number;
+  /** Without a byte either way: of an answer that is waited for, and of a stream. Longer than the sign of life of streams. */
+  readonly silenceMs: number;
+  /** A connection of a client between two requests. */
+  readonly idleMs: number;
 }
 
 export interface Environment {
@@ -68,7 +90,7 @@ export interface Environment {
   /** Prefix of every container, network and volume: two environments on one engine never meet. */
   readonly prefix: string;
   readonly hosts: Readonly<Record<string, DockerHost>>;
-  /** Names, beside those of its hosts, under which people reach the services (a gateway's), and whose pages may call them. */
+  /** Names, beside those of its hosts, under which people reach the services, and whose pages may call them. */
   readonly hostNames: readonly string[];
   /** The site's identity provider, whose tokens say who calls; unset: tokens by the environment's own key (`./muster token`). */
   readonly siteTokens?: { readonly jwksUrl: string; readonly issuer: string; readonly audience: string };
@@ -157,6 +179,8 @@ export interface Environment {
     /** Room for its data: at nine tenths of it the oldest days go early. */
     readonly dataDiskBytes: number;
   };
+  /** Before the processes that people and programs call (`gatewayPort`). */
+  readonly gateway: { readonly host: string; readonly size: Size; readonly limits: GatewayLimits };
   /** Small exporters (MySQL, Redis). */
   readonly exporters: { readonly host: string; readonly size: Size };
   readonly processes: { readonly host: string; readonly list: readonly ProcessSpec[] };
@@ -171,6 +195,9 @@ const watching = {
   LAG_TOPICS_EXCLUDE: '^(__|test[.]|bench[.])',
   LAG_GROUPS_EXCLUDE: '^(test[.]|bench[.]|muster-dlq-replay$)',
 };
+/** One photo, and what is around it in a form. */
+const bodyBytes = 11 * 2 ** 20;
+const gatewayWaits = { requestMs: 10_000, silenceMs: 120_000, idleMs: 65_000 };
 const loopback: DockerHost = { address: '127.0.0.1', bindIp: '127.0.0.1' };
 
 /** `dev` and `ci` differ in name, ports and a few numbers; `portBase` keeps their published ports apart. */
@@ -260,6 +287,19 @@ function laptop(
       retentionDays: 3,
       dataDiskBytes: 2e9,
     },
+    gateway: {
+      host,
+      size: { memoryMiB: 96 },
+      // All programs of this machine have one address.
+      limits: {
+        connections: 7_500,
+        connectionsEach: 7_000,
+        buffers: 1_000,
+        requestsEachIn10s: 60_000,
+        bodyBytes,
+        ...gatewayWaits,
+      },
+    },
     exporters: { host, size: { memoryMiB: 64 } },
     processes: {
       host,
@@ -275,9 +315,9 @@ function laptop(
             'console',
           ],
           size: { memoryMiB: 384 },
-          replicas: 1,
+          replicas: 2,
           semiSpaceMiB: 16,
-          publishedPort: port(80),
+          gatewayPort: port(80),
           env: { CONSOLE_JAEGER_URL: `http://127.0.0.1:${port(16)}` },
         },
         // State is about 0.5 KB a purchase and 0.15 KB an act for 11 and 17 minutes: 300 MiB at ten times the design load.
@@ -316,7 +356,7 @@ function laptop(
           size: { memoryMiB: 256 },
           replicas: 1,
           semiSpaceMiB: 4,
-          publishedPort: port(82),
+          gatewayPort: port(82),
           // A heap a thread of the C library's would each keep the 16 MiB of a password's hash (172 MB measured, 131 with one).
           env: { MALLOC_ARENA_MAX: '1' },
         },
@@ -332,7 +372,7 @@ function laptop(
           // Two photos that are decoded whole take up to 128 MiB of it.
           size: { memoryMiB: 384 },
           replicas: 1,
-          publishedPort: port(83),
+          gatewayPort: port(83),
           // Else the C library keeps what photos were decoded in: 568 MB after some that are decoded whole, 215 with these.
           env: { MALLOC_ARENA_MAX: '1', MALLOC_MMAP_THRESHOLD_: '131072' },
         },
@@ -355,8 +395,9 @@ function laptop(
 }
 
 /**
- * `prod` spreads over eight hosts with the sizes of the service contract: Kafka 3 x (4 cores, 8 GB),
- * ZooKeeper (CMAK on the first) 3 x (2 cores, 4 GB), the message services 2 cores and 2 GB; their stores have a host of their own.
+ * `prod` spreads over nine hosts with the sizes of the service contract: Kafka 3 x (4 cores, 8 GB),
+ * ZooKeeper (CMAK on the first) 3 x (2 cores, 4 GB), the message services 2 cores and 2 GB; their stores have a host of their own,
+ * and so have the gateway and the API behind it.
  * Host names and addresses are the site's own: edit them here.
  */
 function production(): Environment {
@@ -377,8 +418,9 @@ function production(): Environment {
       'zookeeper-3': remote('zookeeper-3', 23),
       services: remote('services', 31),
       data: remote('data', 32),
+      edge: remote('edge', 33),
     },
-    // The gateway and the identity provider are the site's own: edit them here.
+    // Names and the identity provider are the site's own: edit them here.
     hostNames: ['api.muster.internal'],
     siteTokens: {
       jwksUrl: 'https://login.muster.internal/.well-known/jwks.json',
@@ -446,6 +488,18 @@ function production(): Environment {
       retentionDays: 30,
       dataDiskBytes: 20e9,
     },
+    gateway: {
+      host: 'edge',
+      size: { memoryMiB: 128, cpus: 1 },
+      limits: {
+        connections: 7_500,
+        connectionsEach: 2_000,
+        buffers: 2_000,
+        requestsEachIn10s: 20_000,
+        bodyBytes,
+        ...gatewayWaits,
+      },
+    },
     exporters: { host: 'data', size: { memoryMiB: 64 } },
     processes: {
       host: 'services',
@@ -453,10 +507,11 @@ function production(): Environment {
         {
           name: 'api',
           workers: ['promotion-api', 'promotion-analysis', 'outside-api', 'order-api', 'coupon-api'],
+          host: 'edge',
           size: { memoryMiB: 320, cpus: 1 },
-          replicas: 1,
+          replicas: 2,
           semiSpaceMiB: 8,
-          publishedPort: 8080,
+          gatewayPort: 8080,
         },
         { name: 'promotion', workers: ['promotion-join'], size: { memoryMiB: 640, cpus: 1 }, replicas: 1 },
         {

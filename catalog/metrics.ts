@@ -353,6 +353,16 @@ export const metrics = {
     /** Label type. */
     dataBytes: 'vl_data_size_bytes',
   },
+  /** Of HAProxy: label `proxy` is the process behind it, of an entrance with `-in` after it. */
+  gateway: {
+    /** Label `code`: 2xx, 4xx. */
+    responses: 'haproxy_frontend_http_responses_total',
+    sessions: 'haproxy_frontend_current_sessions',
+    ready: 'haproxy_backend_active_servers',
+    /** Sent to the same replica, or to another one. */
+    retries: 'haproxy_backend_retry_warnings_total',
+    redispatches: 'haproxy_backend_redispatch_warnings_total',
+  },
   jaeger: {
     receiverRefused: 'otelcol_receiver_refused_spans_total',
     receiverFailed: 'otelcol_receiver_failed_spans_total',

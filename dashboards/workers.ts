@@ -15,7 +15,7 @@ import {
 } from './kit.ts';
 import * as signals from './signals.ts';
 
-const { messaging, http, process, mysql, redis, backup } = metrics;
+const { messaging, http, process, mysql, redis, backup, gateway } = metrics;
 
 const variable: Variable = {
   name: 'process',
@@ -177,6 +177,61 @@ export const workers = (environment: Environment) =>
                   expr: quantile(0.99, http.requestDuration, 'http_route', chosen),
                   legend: '{{http_route}}',
                   exemplars: true,
+                },
+              ],
+            }),
+          ],
+        ],
+      },
+      {
+        question: 'Does everybody get through the gateway?',
+        lines: [
+          [
+            series({
+              title: 'Answers at the gateway',
+              description:
+                'Answers a second by entrance. 4xx beyond those of the processes: a wrong Host, too many requests, too slow, too long. 5xx: nobody was there.',
+              unit: 'reqps',
+              stacked: true,
+              queries: [
+                {
+                  expr: rate(gateway.responses, 'proxy, code', '{proxy!="metrics"}'),
+                  legend: '{{proxy}} {{code}}',
+                },
+              ],
+            }),
+            series({
+              title: 'Ready behind it',
+              description: 'Replicas that say they are ready. At 0 requests go to those that are alive.',
+              unit: 'none',
+              queries: [
+                {
+                  expr: `max by (proxy) (${gateway.ready}{proxy!~"clients|.*-alive"})`,
+                  legend: '{{proxy}}',
+                },
+              ],
+            }),
+            series({
+              title: 'Tried again',
+              description:
+                'Requests a second that did not arrive, or whose replica ended: sent again, to the same one or to another.',
+              unit: 'reqps',
+              queries: [
+                { expr: rate(gateway.retries, 'proxy', '{proxy!~"clients|.*-alive"}'), legend: '{{proxy}}' },
+                {
+                  expr: rate(gateway.redispatches, 'proxy', '{proxy!~"clients|.*-alive"}'),
+                  legend: '{{proxy}}, to another one',
+                },
+              ],
+            }),
+            series({
+              title: 'Connections',
+              description: 'Open ones of clients, streams included.',
+              unit: 'none',
+              queries: [
+                {
+                  expr: `sum by (proxy) (${gateway.sessions}{proxy!="metrics"})`,
+                  legend: '{{proxy}}',
                 },
               ],
             }),

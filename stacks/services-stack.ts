@@ -1,13 +1,41 @@
-/** `<env>-services`: the worker processes of the environment. */
+/** `<env>-services`: the worker processes of the environment, and the gateway before those that people and programs call. */
 import type { Construct } from 'constructs';
-import { processReplicas } from './config/topology.ts';
+import { gatewayConfig, gatewayOf, renderGateway } from './config/gateway.ts';
+import { containerPorts, placementOf, processReplicas } from './config/topology.ts';
+import { answersHttp, Container } from './constructs/container.ts';
 import { EnvironmentStack, type EnvironmentStackProps } from './constructs/environment-stack.ts';
 import { WorkerProcess } from './constructs/worker-process.ts';
 
 export class ServicesStack extends EnvironmentStack {
   constructor(scope: Construct, id: string, props: EnvironmentStackProps) {
     super(scope, id, props);
-    for (const { alias, node, spec } of processReplicas(this.environment))
-      new WorkerProcess(this, alias, { alias, node, spec });
+    const processes = processReplicas(this.environment).map((replica) => ({
+      ...replica,
+      process: new WorkerProcess(this, replica.alias, replica),
+    }));
+    this.addGateway(
+      processes.flatMap(({ spec, process }) => (spec.gatewayPort === undefined ? [] : [process])),
+    );
+  }
+
+  /** After the processes behind it: one that published a port of its own before has let it go then. */
+  private addGateway(behind: readonly WorkerProcess[]): void {
+    const { environment } = this;
+    const { gateway } = environment;
+    new Container(this, 'gateway', {
+      alias: 'gateway',
+      component: 'gateway',
+      host: gateway.host,
+      image: 'haproxy',
+      entrypoint: ['haproxy'],
+      command: ['-db', '-f', gatewayConfig],
+      size: gateway.size,
+      files: { [gatewayConfig]: renderGateway(gatewayOf(environment)) },
+      ports: placementOf(environment, 'gateway').ports,
+      stopGraceSeconds: 5,
+      health: answersHttp(containerPorts.gatewayMetrics, '/healthz'),
+      waitMs: 60_000,
+      dependsOn: behind.map(({ container }) => container.resource),
+    });
   }
 }

@@ -176,7 +176,7 @@ test('prod publishes on the hosts’ own addresses, each broker on its own host'
   const hosts = new Set(
     [...stacks.values()].flatMap(({ provider }) => provider.docker.map(({ host }) => host)),
   );
-  t.is(hosts.size, 8);
+  t.is(hosts.size, 9);
 });
 
 test('prod has the sizes of the service contract', async (t) => {
@@ -456,7 +456,11 @@ test('only the processes of console and membership can make tokens; prod counts 
       .filter(({ env }) => env?.some((line) => line.includes(text)))
       .map(({ name }) => name);
   const near = await synthesise(settingsOf(dev));
-  t.deepEqual(has(secretsToShow.tokenSigningKey)(near), ['muster-dev-api', 'muster-dev-pay']);
+  t.deepEqual(has(secretsToShow.tokenSigningKey)(near), [
+    'muster-dev-api',
+    'muster-dev-api-2',
+    'muster-dev-pay',
+  ]);
   t.deepEqual(has(secretsToShow.trafficToken)(near), ['muster-dev-traffic']);
   t.deepEqual(has(secretsToShow.trafficStaffToken)(near), ['muster-dev-traffic']);
   t.deepEqual(has(secretsToShow.trafficRiderToken)(near), ['muster-dev-traffic']);
@@ -467,13 +471,59 @@ test('only the processes of console and membership can make tokens; prod counts 
   const api = named(far, 'muster-prod-api').env;
   t.true(api.includes(`TOKEN_JWKS_URL=${prod.siteTokens!.jwksUrl}`));
   t.false(api.some((line) => line.startsWith('TOKEN_VERIFY_KEY')));
-  t.true(api.includes('HTTP_ALLOWED_HOSTS=api,services.muster.internal,api.muster.internal'));
+  t.true(api.includes('HTTP_ALLOWED_HOSTS=api,edge.muster.internal,api.muster.internal'));
+});
+
+test('people reach processes by the gateway: it has their ports, and they publish none of their own', async (t) => {
+  for (const environment of [dev, ci, prod]) {
+    const stacks = await synthesise(settingsOf(environment));
+    const of = (alias: string) => named(stacks, `${environment.prefix}-${alias}`);
+    const gateway = of('gateway');
+    const behind = environment.processes.list.filter(({ gatewayPort }) => gatewayPort !== undefined);
+    t.true(behind.some(({ name }) => name === 'api'));
+    const config = gateway.upload!.find(({ file }) => file.endsWith('haproxy.cfg'))!.content;
+    for (const { name, gatewayPort, replicas } of behind) {
+      t.true(
+        gateway.ports!.some(({ internal, external }) => internal === gatewayPort && external === gatewayPort),
+      );
+      t.regex(config, new RegExp(`bind :${gatewayPort}$`, 'm'));
+      for (const alias of [name, ...(replicas > 1 ? [`${name}-2`] : [])]) {
+        t.regex(config, new RegExp(`server ${alias} \\S+:\\d+ check `));
+        t.false(
+          (of(alias).ports ?? []).some(({ external }) => external === gatewayPort),
+          alias,
+        );
+        t.like(variables(stacks, of(alias).name), { HTTP_BEHIND_GATEWAY: 'true', DRAIN_NOTICE_MS: '2000' });
+      }
+    }
+    t.is(behind.find(({ name }) => name === 'api')!.replicas, 2);
+    t.true(
+      gateway.depends_on!.some((name) => name.includes('api-2')),
+      'ports are free when it starts',
+    );
+  }
+});
+
+test('what plays people calls at the gateway, and its name is known there and behind it', async (t) => {
+  const stacks = await synthesise(settingsOf(dev));
+  t.like(variables(stacks, 'muster-dev-traffic'), {
+    TRAFFIC_API_URL: 'http://gateway:19080',
+    TRAFFIC_PAY_URL: 'http://gateway:19082',
+    TRAFFIC_DELIVERY_URL: 'http://gateway:19083',
+    TRAFFIC_BANKS_URL: 'http://outside-world:8080',
+  });
+  t.is(variables(stacks, 'muster-dev-api-2').HTTP_ALLOWED_HOSTS, 'api-2,127.0.0.1,gateway');
+  t.is(variables(stacks, 'muster-dev-pay').MEMBERSHIP_URL, 'http://pay:8080');
+  t.regex(
+    named(stacks, 'muster-dev-gateway').upload![0]!.content,
+    /acl host-known .* localhost gateway 127\.0\.0\.1$/m,
+  );
 });
 
 test('a process that asks other services gets their addresses and a token of its own, others neither', async (t) => {
   const [first] = dev.processes.list;
-  const asking = { ...first!, name: 'asking', workers: ['banking'], publishedPort: 19_990 };
-  const asked = { ...first!, name: 'asked', workers: ['membership'], publishedPort: 19_991 };
+  const asking = { ...first!, name: 'asking', workers: ['banking'], gatewayPort: 19_990 };
+  const asked = { ...first!, name: 'asked', workers: ['membership'], gatewayPort: 19_991 };
   const list = [...dev.processes.list.filter(({ name }) => name !== 'pay'), asking, asked];
   const stacks = await synthesise({
     ...settingsOf({ ...dev, processes: { ...dev.processes, list } }),

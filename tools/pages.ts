@@ -38,17 +38,17 @@ export function pagesOf(
   return [
     ...(hasConsole
       ? page(
+          'gateway',
           'api',
-          'http',
           'console',
           'console',
           'try it: shop, rush, live outcomes, my-pay, food delivery',
           '/console',
         )
       : []),
-    ...page('api', 'http', 'api', 'API', 'how to use it, with examples', '/docs'),
-    ...page('pay', 'http', 'pay', 'my-pay', 'members, money, banks', '/docs'),
-    ...page('delivery', 'http', 'delivery', 'food delivery', 'shops, orders, riders', '/docs'),
+    ...page('gateway', 'api', 'api', 'API', 'how to use it, with examples', '/docs'),
+    ...page('gateway', 'pay', 'pay', 'my-pay', 'members, money, banks', '/docs'),
+    ...page('gateway', 'delivery', 'delivery', 'food delivery', 'shops, orders, riders', '/docs'),
     ...page('grafana', 'http', 'grafana', 'Grafana', `admin, password: grafanaPassword in ${secrets}`),
     ...page(
       'prometheus',

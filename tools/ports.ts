@@ -19,6 +19,7 @@ export interface PublishedPort {
 /** Fields of catalog/environments.ts whose name is not simply `<component>.publishedPort`. */
 function settingOf(component: string, part: string, node: number, name: string): string {
   if (component === 'kafka') return `kafka.nodes[${node - 1}].externalPort`;
+  if (component === 'gateway') return `gatewayPort of process "${name}"`;
   if (component === 'worker') return `publishedPort of process "${part}"`;
   if (component === 'jaeger' && name === 'otlpHttp') return 'jaeger.otlpPublishedPort';
   return `${component}.publishedPort`;

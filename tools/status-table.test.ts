@@ -50,7 +50,8 @@ test('every part is shown with state, health, age, memory and address, and is ok
   t.true(parts.every(({ ok }) => ok));
   t.is(parts.length, all.length);
   const text = renderParts(parts, false);
-  t.regex(text, /● +api +running +healthy +1 min +100 +256 +http:\/\/127\.0\.0\.1:19080/);
+  t.regex(text, /● +api +running +healthy +1 min +100 +256/);
+  t.regex(text, /● +gateway .*http:\/\/127\.0\.0\.1:19080 /);
   t.regex(text, /kafka-1 .*127\.0\.0\.1:19091/);
 });
 

@@ -21,7 +21,7 @@ export interface Part {
   readonly problem: string | undefined;
 }
 
-const web = new Set(['prometheus', 'alertmanager', 'grafana', 'cmak', 'jaeger', 'victorialogs', 'api']);
+const web = new Set(['prometheus', 'alertmanager', 'grafana', 'cmak', 'jaeger', 'victorialogs', 'gateway']);
 
 /**
  * Every part that the environment should have, and jobs that failed. A part that its image source cannot provide

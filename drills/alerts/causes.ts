@@ -92,6 +92,12 @@ const table = {
     begin: (stage) => stop(stage, processOf(stage.environment, 'lag')),
   },
 
+  'gateway stopped': {
+    does: 'the gateway stopped',
+    wave: 2,
+    begin: (stage) => stop(stage, 'gateway'),
+  },
+
   /** Not named by an alert: for the short proof, in which lag must be measured on. */
   'log follower stopped': {
     does: 'the process that follows log files stopped',

@@ -19,7 +19,7 @@ test('clients are sent to proxies, which lose what they are told to and say how 
     ...environments.ci,
     processes: {
       ...processes,
-      list: processes.list.map((spec) => (spec.name === 'api' ? { ...spec, publishedPort: port } : spec)),
+      list: processes.list.map((spec) => (spec.name === 'api' ? { ...spec, gatewayPort: port } : spec)),
     },
   };
   const variables = { KAFKA_BROKERS: 'the brokers', MUSTER_API_URL: 'the api', MYSQL_HOST: 'the database' };

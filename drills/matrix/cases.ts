@@ -5,6 +5,7 @@
  * and nothing that is in order becomes a dead letter.
  */
 import { type Environment, environments } from '../../catalog/environments.ts';
+import { aliasesOf } from '../../stacks/config/topology.ts';
 import type { Drill, DrillStep, Target } from '../drill.ts';
 import type { Fault } from '../faults.ts';
 import type { Loads } from '../loads/index.ts';
@@ -51,7 +52,13 @@ const workers = environments.ci.processes.list
   .filter(({ workers: own }) => !own.includes('webhook-stub') && !own.includes('traffic'))
   .map(({ name }): [string, Part] => [
     name,
-    { about: `The process ${name}`, on: alias(name), breaks: workerBreaks, backWithinMs: 25_000 },
+    {
+      about: `The process ${name}`,
+      // All replicas: with one of two left people would notice nothing (`test/gateway.test.ts`).
+      on: alias(...aliasesOf(environments.ci, name)),
+      breaks: workerBreaks,
+      backWithinMs: 25_000,
+    },
   ]);
 
 export const targets: Readonly<Record<string, Part>> = {

@@ -6,6 +6,10 @@
  * Everything else that is lost on the way is answered 502, and the caller decides.
  */
 
+import type { Environment, GatewayLimits } from '../../catalog/environments.ts';
+import { paths } from './paths.ts';
+import { containerPorts, hostOf, placementOf, processReplicas, reach, reachParts } from './topology.ts';
+
 /** Where people and programs reach the replicas of a process. */
 export interface Entrance {
   /** Name of the process. */
@@ -18,25 +22,6 @@ export interface Entrance {
     /** `address:port` */
     readonly address: string;
   }[];
-}
-
-export interface GatewayLimits {
-  /** Connections at the same time; those above wait. */
-  readonly connections: number;
-  /** The same, of one address; more are closed. */
-  readonly connectionsEach: number;
-  /** Memory for what is on its way, in pieces of 16 KiB; who finds none waits. */
-  readonly buffers: number;
-  /** Requests of one address in ten seconds; more are answered 429. */
-  readonly requestsEachIn10s: number;
-  /** Of the body, as far as the request says it; a process has limits of its own for what comes in pieces. */
-  readonly bodyBytes: number;
-  /** From the first byte of a request to the last of its headers, and of its body or the first 16 KiB of that. */
-  readonly requestMs: number;
-  /** Without a byte either way: of an answer that is waited for, and of a stream. Longer than the sign of life of streams. */
-  readonly silenceMs: number;
-  /** A connection of a client between two requests. */
-  readonly idleMs: number;
 }
 
 export interface Gateway {
@@ -74,6 +59,38 @@ const errors: Readonly<Record<number, string>> = {
     'the process has not answered in time: it is not known whether the request took place. With an Idempotency-Key it can be sent again',
   ),
 };
+
+/** Where its configuration goes inside the container. */
+export const gatewayConfig = `${paths.config}/haproxy.cfg`;
+
+/** The gateway of an environment: an entrance for each process that people and programs call. */
+export function gatewayOf(environment: Environment): Gateway {
+  const { ports } = placementOf(environment, 'gateway');
+  const replicas = processReplicas(environment);
+  return {
+    entrances: environment.processes.list
+      .filter(({ gatewayPort }) => gatewayPort !== undefined)
+      .map(({ name }) => ({
+        process: name,
+        port: ports[name]!.container,
+        replicas: replicas
+          .filter(({ spec }) => spec.name === name)
+          .map(({ alias }) => ({ alias, address: reach(environment, alias, 'http') })),
+      })),
+    hostNames: gatewayNames(environment),
+    limits: environment.gateway.limits,
+    metricsPort: containerPorts.gatewayMetrics,
+  };
+}
+
+/** Names and addresses under which the gateway is reached: in containers, from other hosts, and by people. */
+export const gatewayNames = (environment: Environment): readonly string[] => [
+  ...new Set([
+    reachParts(environment, 'gateway', 'metrics').address,
+    hostOf(environment, environment.gateway.host).address,
+    ...environment.hostNames,
+  ]),
+];
 
 /** haproxy.cfg */
 export function renderGateway({ entrances, hostNames, limits, metricsPort }: Gateway): string {

@@ -8,6 +8,7 @@ import {
   renderMysqlStart,
   renderRedisConf,
 } from './data.ts';
+import { gatewayOf, renderGateway } from './gateway.ts';
 import { renderJavaSecurity } from './java.ts';
 import { renderJmxExporter } from './jmx.ts';
 import { renderKafkaLog4j, renderServerProperties } from './kafka.ts';
@@ -52,5 +53,6 @@ export function renderAll(environment: Environment): Map<string, string> {
     ['grafana/provisioning/dashboards/muster.yml', renderGrafanaDashboards()],
     ['jaeger/jaeger.yaml', renderJaeger(environment)],
     ['jaeger/jaeger-ui.json', renderJaegerUi(environment)],
+    ['gateway/haproxy.cfg', renderGateway(gatewayOf(environment))],
   ]);
 }

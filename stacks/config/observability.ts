@@ -59,6 +59,11 @@ export function renderPrometheus(environment: Environment): string {
           job_name: 'worker',
           static_configs: targets('worker', 'http', (alias) => ({ process: workersOf.get(alias)!.name })),
         },
+        {
+          job_name: 'gateway',
+          params: { scope: ['frontend', 'backend', 'server'] },
+          static_configs: targets('gateway', 'metrics'),
+        },
         { job_name: 'mysql', static_configs: targets('mysqld-exporter', 'metrics') },
         { job_name: 'redis', static_configs: targets('redis-exporter', 'metrics') },
         { job_name: 'victorialogs', static_configs: targets('victorialogs', 'http') },

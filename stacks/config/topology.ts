@@ -27,6 +27,7 @@ export type Component =
   | 'grafana'
   | 'jaeger'
   | 'victorialogs'
+  | 'gateway'
   | 'worker';
 
 /** A port of a container; `published` is its port on the host, undefined when it stays inside the network. */
@@ -69,6 +70,7 @@ export const containerPorts = {
   victorialogs: 9428,
   otlpGrpc: 4317,
   otlpHttp: 4318,
+  gatewayMetrics: 8404,
   workerHttp: 8080,
 } as const;
 
@@ -176,6 +178,14 @@ function unchecked(environment: Environment): Placement[] {
     single('victorialogs', environment.victorialogs.host, {
       http: open(port.victorialogs, environment.victorialogs.publishedPort),
     }),
+    single('gateway', environment.gateway.host, {
+      ...Object.fromEntries(
+        environment.processes.list.flatMap(({ name, gatewayPort }) =>
+          gatewayPort === undefined ? [] : [[name, open(gatewayPort, gatewayPort)]],
+        ),
+      ),
+      metrics: fabric(port.gatewayMetrics),
+    }),
     ...processReplicas(environment).map(({ alias, node, spec }, index): Placement => {
       const chosen = node === 1 ? spec.publishedPort : undefined;
       return {
@@ -274,9 +284,15 @@ export function reachFromHost(environment: Environment, alias: string, portName:
   return `${hostOf(environment, placement.host).address}:${published}`;
 }
 
+/** Placement and port by which people and programs reach a process: the gateway's, where that is before it. */
+function entranceOf(environment: Environment, process: string): readonly [alias: string, portName: string] {
+  const spec = environment.processes.list.find(({ name }) => name === process);
+  return spec?.gatewayPort === undefined ? [process, 'http'] : ['gateway', process];
+}
+
 /** Base address of a process for people and programs on the host. Throws MUSTER_PORT_UNKNOWN when it has none there. */
 export function urlFromHost(environment: Environment, process: string): string {
-  return `http://${reachFromHost(environment, process, 'http')}`;
+  return `http://${reachFromHost(environment, ...entranceOf(environment, process))}`;
 }
 
 /** Comma list of the brokers for clients in containers (INTERNAL listener). */
@@ -300,9 +316,20 @@ export function zookeeperConnect(environment: Environment): string {
 
 /** Base address of the process that has a worker, of its first replica; undefined where the environment has none. */
 export function urlOfWorker(environment: Environment, worker: string): string | undefined {
-  const replica = processReplicas(environment).find(({ spec }) => spec.workers.includes(worker));
-  return replica === undefined ? undefined : `http://${reach(environment, replica.alias, 'http')}`;
+  const process = processOf(environment, worker);
+  return process === undefined ? undefined : `http://${reach(environment, process, 'http')}`;
 }
+
+/** The same for people and what plays them: by the gateway, where that is before it. */
+export function entranceOfWorker(environment: Environment, worker: string): string | undefined {
+  const process = processOf(environment, worker);
+  return process === undefined
+    ? undefined
+    : `http://${reach(environment, ...entranceOf(environment, process))}`;
+}
+
+const processOf = (environment: Environment, worker: string): string | undefined =>
+  environment.processes.list.find(({ workers }) => workers.includes(worker))?.name;
 
 /**
  * <WORKER>_URL of each worker that a process asks (`catalog/services.ts`).

@@ -4,11 +4,13 @@ import { Construct } from 'constructs';
 import type { Environment, ProcessSpec } from '../../catalog/environments.ts';
 import { topics } from '../../catalog/topics.ts';
 import { backupPassword, backupUser, mysqlDatabase, mysqlUser } from '../config/data.ts';
+import { gatewayNames } from '../config/gateway.ts';
 import { paths } from '../config/paths.ts';
 import { type Secrets, serviceTokenOf, signingVariables, tokenVariables } from '../config/secrets.ts';
 import {
   brokersInside,
   containerPorts,
+  entranceOfWorker,
   hostOf,
   placementOf,
   reach,
@@ -34,7 +36,7 @@ export function mysqlVariables(stack: EnvironmentStack): Record<string, string> 
 
 /** Where the traffic finds my-pay and its banks, in an environment that has both. */
 function payTraffic(environment: Environment, token: string): Record<string, string> {
-  const [pay, banks] = ['membership', 'bank-stub'].map((worker) => urlOfWorker(environment, worker));
+  const [pay, banks] = ['membership', 'bank-stub'].map((worker) => entranceOfWorker(environment, worker));
   return pay === undefined || banks === undefined
     ? {}
     : { TRAFFIC_PAY_URL: pay, TRAFFIC_BANKS_URL: banks, TRAFFIC_STAFF_TOKEN: token };
@@ -42,7 +44,7 @@ function payTraffic(environment: Environment, token: string): Record<string, str
 
 /** Where the traffic finds food delivery, and the people whom it plays there, in an environment that has it. */
 function deliveryTraffic(environment: Environment, secrets: Secrets): Record<string, string> {
-  const url = urlOfWorker(environment, 'delivery-orders');
+  const url = entranceOfWorker(environment, 'delivery-orders');
   return url === undefined
     ? {}
     : {
@@ -108,6 +110,9 @@ function bindsOf({ environment, settings }: EnvironmentStack, host: string, { wo
   ];
 }
 
+/** The gateway notices within 700 ms that a process is not ready any more (`stacks/config/gateway.ts`), on a busy host a little later. */
+const drainNoticeMs = 2_000;
+
 export interface WorkerProcessProps {
   /** `api`, or `api-2` for a second replica. */
   readonly alias: string;
@@ -141,6 +146,7 @@ export class WorkerProcess extends Construct {
             : undefined;
     const sendsTraffic = spec.workers.includes('traffic');
     const makesBackups = spec.workers.includes('mysql-backup');
+    const isBehindGateway = spec.gatewayPort !== undefined;
     const binds = bindsOf(stack, placement.host, spec);
 
     this.container = new Container(this, 'process', {
@@ -172,9 +178,13 @@ export class WorkerProcess extends Construct {
         HTTP_HOST: '0.0.0.0',
         HTTP_PORT: String(containerPorts.workerHttp),
         HTTP_ALLOWED_HOSTS: [
-          ...new Set([alias, hostOf(environment, placement.host).address]),
-          ...environment.hostNames,
+          ...new Set([
+            alias,
+            hostOf(environment, placement.host).address,
+            ...(isBehindGateway ? gatewayNames(environment) : environment.hostNames),
+          ]),
         ].join(','),
+        ...(isBehindGateway ? { HTTP_BEHIND_GATEWAY: 'true', DRAIN_NOTICE_MS: String(drainNoticeMs) } : {}),
         TIME_ZONE: environment.timeZone,
         PSEUDONYM_KEY: settings.secrets.pseudonymKey,
         ...tokenVariables(environment, settings.secrets),
@@ -190,7 +200,7 @@ export class WorkerProcess extends Construct {
         ...(followsLogs ? { LOG_INBOX_DIRECTORY: paths.logInbox, LOG_STATE_DIRECTORY: paths.logState } : {}),
         ...(sendsTraffic
           ? {
-              TRAFFIC_API_URL: `http://${reach(environment, 'api', 'http')}`,
+              TRAFFIC_API_URL: entranceOfWorker(environment, 'promotion-api')!,
               TRAFFIC_TOKEN: settings.secrets.trafficToken,
               ...payTraffic(environment, settings.secrets.trafficStaffToken),
               ...deliveryTraffic(environment, settings.secrets),
