@@ -27,6 +27,7 @@ import { describeTaken, portHolders, publishedPorts, takenPorts } from './ports.
 import { ensureTerraform, knownTerraformConfigFile, terraformConfigFile } from './provider.ts';
 import { renderEverything, writeRendered } from './render.ts';
 import { applyRolling } from './rolling.ts';
+import { applyReplicas } from './rolling-replicas.ts';
 import {
   applyStack,
   destroyStack,
@@ -247,15 +248,13 @@ export async function bringUp(environment: Environment, options: UpOptions): Pro
       task: (context, task) =>
         task.newListr(
           stackTasks(context.stacks, 'forwards', context.failures, async (stack, tell, say) => {
+            const { variables } = context;
+            const options = { environment, variables, signal, tell: say, onProgress: tell };
             const result = stack.name.endsWith('-kafka')
-              ? await applyRolling(stack, {
-                  environment,
-                  variables: context.variables,
-                  signal,
-                  tell: say,
-                  onProgress: tell,
-                })
-              : await applyStack(stack, context.variables, signal, tell);
+              ? await applyRolling(stack, options)
+              : stack.name.endsWith('-services')
+                ? await applyReplicas(stack, options)
+                : await applyStack(stack, variables, signal, tell);
             context.touched += result.added + result.changed + result.removed;
             return result;
           }),

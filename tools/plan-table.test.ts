@@ -20,6 +20,9 @@ test('a plan says what is replaced and what people notice of it, and leaves out 
       change('topics', 'delete', 'create'),
       change('mysql', 'delete', 'create'),
       change('api', 'delete', 'create'),
+      change('api-2', 'delete', 'create'),
+      change('pay', 'delete', 'create'),
+      change('gateway', 'delete', 'create'),
       change('promotion', 'delete', 'create'),
       change('jaeger', 'update'),
       change('volume mysql-data', 'delete'),
@@ -33,6 +36,9 @@ test('a plan says what is replaced and what people notice of it, and leaves out 
       'topics run again',
       'mysql replaced',
       'api replaced',
+      'api-2 replaced',
+      'pay replaced',
+      'gateway replaced',
       'promotion replaced',
       'jaeger changed in place',
       'volume mysql-data removed',
@@ -41,7 +47,10 @@ test('a plan says what is replaced and what people notice of it, and leaves out 
   const notice = Object.fromEntries(steps.map(({ name, notice: says }) => [name, says]));
   t.regex(notice['kafka-2']!, /one after the other/);
   t.regex(notice.mysql!, /503/);
-  t.regex(notice.api!, /requests fail/);
+  t.regex(notice.api!, /no request fails/);
+  t.regex(notice['api-2']!, /no request fails/);
+  t.regex(notice.pay!, /requests fail/);
+  t.regex(notice.gateway!, /nobody is answered/);
   t.regex(notice.promotion!, /waits/);
   t.is(notice.topics, undefined);
   t.regex(notice['volume mysql-data']!, /gone/);

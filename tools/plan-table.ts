@@ -22,13 +22,15 @@ function noticeOf(name: string, environment: Environment, isEnsembleMoved: boole
     return 'one after the other: no request fails, some take up to 3 s';
   if (name === 'mysql')
     return 'orders, coupons and my-pay answer 503 for some seconds; nothing accepted is lost';
+  if (name === 'gateway') return 'nobody is answered for some seconds';
   if (name === 'redis') return 'rankings stand still and nobody can log in for some seconds';
   const process = environment.processes.list.find(
     (one) => name.replace(/-\d+$/, '') === one.name || name === one.name,
   );
   if (process === undefined) return 'it is not watched, or seen, for some seconds';
-  return process.publishedPort === undefined
-    ? 'its work waits for some seconds'
+  if (process.gatewayPort === undefined) return 'its work waits for some seconds';
+  return process.replicas > 1
+    ? 'one after the other: no request fails'
     : 'its requests fail for some seconds, until the new one is ready';
 }
 

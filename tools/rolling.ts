@@ -23,7 +23,7 @@ import {
 
 /** A node that has to be replaced. */
 export interface Node {
-  /** `kafka-2` */
+  /** `kafka-2`, `api` */
   readonly alias: string;
   /** Terraform's name of it. */
   readonly address: string;
@@ -153,7 +153,7 @@ export async function applyRolling(stack: StackInfo, options: RollOptions): Prom
 }
 
 /** Says what a change that does not work leads to, and the way out. */
-function stopped(environment: Environment, alias: string, error: unknown): unknown {
+export function stopped(environment: Environment, alias: string, error: unknown): unknown {
   if ((error as { code?: unknown }).code !== 'MUSTER_DEPLOY') return error;
   const flag = environmentFlag(environment);
   return new MusterError(

@@ -1,0 +1,26 @@
+import test from 'ava';
+import { environments } from '../catalog/environments.ts';
+import { rolledReplicas } from './rolling-replicas.ts';
+import type { PlannedChange } from './terraform.ts';
+
+const { dev } = environments;
+const change = (name: string, ...actions: PlannedChange['actions']): PlannedChange => ({
+  address: `docker_container.${name}`,
+  name,
+  actions,
+  files: { before: '', after: '' },
+});
+const rolled = (changes: readonly PlannedChange[], ready: Readonly<Record<string, boolean>> = {}) =>
+  rolledReplicas(changes, dev, new Map(Object.entries(ready))).map(({ alias }) => alias);
+
+test('replicas that are replaced go one after the other, the one that is not ready first; all the rest is no part of it', (t) => {
+  const all = ['api', 'api-2', 'pay', 'promotion', 'gateway'].map((name) => change(name, 'delete', 'create'));
+  t.deepEqual(rolled(all, { api: true, 'api-2': true }), ['api', 'api-2']);
+  t.deepEqual(rolled(all, { api: true, 'api-2': false }), ['api-2', 'api']);
+});
+
+test('what is only made, or stays, is not rolled', (t) => {
+  t.deepEqual(rolled([change('api', 'create'), change('api-2', 'create')]), []);
+  t.deepEqual(rolled([change('api', 'no-op'), change('api-2', 'delete')]), []);
+  t.deepEqual(rolled([change('api', 'no-op'), change('api-2', 'delete', 'create')]), ['api-2']);
+});

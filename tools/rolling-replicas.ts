@@ -1,0 +1,84 @@
+/**
+ * A change of our processes, rolled out so that people notice nothing where that can be: of a process with replicas behind the
+ * gateway one goes after the other. The one that goes says first that it is not ready, so that the gateway sends nobody there;
+ * the next one goes when its successor is ready and the gateway has seen it. A change that cannot work stops at the first.
+ */
+import type { Environment } from '../catalog/environments.ts';
+import { containersOf } from '../environment/docker.ts';
+import { readiness } from '../environment/health.ts';
+import { pause } from '../environment/interruption.ts';
+import { processReplicas } from '../stacks/config/topology.ts';
+import { MusterError } from '../workers/base/errors.ts';
+import { type Node, type RollOptions, stopped } from './rolling.ts';
+import { applyStack, type PlannedChange, planStack, type StackInfo, type StackResult } from './terraform.ts';
+
+/** Replicas behind the gateway that a plan replaces, in the order of the roll: those that are not ready go first, at no cost. */
+export function rolledReplicas(
+  changes: readonly PlannedChange[],
+  environment: Environment,
+  ready: ReadonlyMap<string, boolean>,
+): readonly Node[] {
+  const rolled = new Set(
+    processReplicas(environment)
+      .filter(({ spec }) => spec.gatewayPort !== undefined && spec.replicas > 1)
+      .map(({ alias }) => alias),
+  );
+  const rank = ({ alias }: Node) => (ready.get(alias) === true ? 1 : 0);
+  return changes
+    .filter(
+      ({ name, actions }) => rolled.has(name) && actions.includes('delete') && actions.includes('create'),
+    )
+    .map(({ name, address }) => ({ alias: name, address }))
+    .sort((a, b) => rank(a) - rank(b) || (a.alias < b.alias ? -1 : 1));
+}
+
+/** It asks every half a second. */
+const gatewayNoticesMs = 2_000;
+const readyWithinMs = 2 * 60_000;
+
+/**
+ * Applies the stack of our processes, replicas one after the other, then all the rest. Cut off, it goes on where it was the next
+ * time. Throws MUSTER_DEPLOY, MUSTER_ROLL_STOPPED, MUSTER_INTERRUPTED.
+ */
+export async function applyReplicas(stack: StackInfo, options: RollOptions): Promise<StackResult> {
+  const { environment, variables, signal, tell, onProgress } = options;
+  const plan = await planStack(stack, variables, signal);
+  const nodes = rolledReplicas(
+    plan.changes,
+    environment,
+    await readiness(environment, await containersOf(environment, signal)),
+  );
+  if (nodes.length === 0) return applyStack(stack, variables, signal, onProgress, { plan });
+  const results: StackResult[] = [];
+  for (const [index, { alias, address }] of nodes.entries()) {
+    const where = `${index + 1} of ${nodes.length}, ${alias}`;
+    tell(`rolling ${where}: replacing`);
+    try {
+      results.push(await applyStack(stack, variables, signal, () => {}, { targets: [address] }));
+      await untilReady(options, alias, where);
+    } catch (error) {
+      throw stopped(environment, alias, error);
+    }
+    await pause(gatewayNoticesMs, signal);
+  }
+  results.push(await applyStack(stack, variables, signal, onProgress));
+  const sum = (of: keyof StackResult) => results.reduce((total, result) => total + result[of], 0);
+  return { added: sum('added'), changed: sum('changed'), removed: sum('removed') };
+}
+
+async function untilReady(
+  { environment, signal, tell }: RollOptions,
+  alias: string,
+  where: string,
+): Promise<void> {
+  tell(`rolling ${where}: waiting until it is ready`);
+  for (const untilMs = Date.now() + readyWithinMs; ; await pause(500, signal)) {
+    const ready = await readiness(environment, await containersOf(environment, signal));
+    if (ready.get(alias) === true) return;
+    if (Date.now() > untilMs)
+      throw new MusterError(
+        'MUSTER_DEPLOY',
+        `${alias} was not ready within ${readyWithinMs / 60_000} minutes`,
+      );
+  }
+}
