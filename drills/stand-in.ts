@@ -42,33 +42,28 @@ export const standInOf = (container: string) => `${container}-stand-in`;
 /** Name of the container that keeps its small disk. */
 export const diskKeeperOf = (container: string) => `${standInOf(container)}-disk`;
 
-/** Arguments of docker that put a stand-in in the place of a container, and those that take it away again, in order. */
-export function standInSteps(
-  name: string,
-  { Config, HostConfig, Mounts }: Settings,
-  networks: readonly { readonly name: string; readonly aliases: readonly string[] }[],
-  options: { readonly graceMs: number; readonly disk?: SmallDisk },
-): { readonly steps: readonly (readonly string[])[]; readonly heal: readonly (readonly string[])[] } {
-  const standIn = standInOf(name);
-  const image = `muster/stand-in:${name}`;
-  const { disk } = options;
-  const keeper = diskKeeperOf(name);
-  const grace = ['--time', String(Math.ceil(options.graceMs / 1_000))];
-  const [first, ...others] = networks;
+export interface Likeness {
+  readonly name: string;
+  readonly hostname: string;
+  readonly image: string;
+  readonly networks: readonly { readonly name: string; readonly aliases: readonly string[] }[];
+  /** Default: those of the container. */
+  readonly mounts?: readonly string[];
+  readonly ports?: readonly string[];
+  readonly env?: readonly string[];
+  /** Beyond that of the container, in bytes. */
+  readonly moreMemory?: number;
+}
 
-  const own = Mounts.find(({ Destination }) => Destination === disk?.path);
-  const mounts = Mounts.map(({ Type, Name, Source, Destination, RW }) => {
-    const source = Destination === disk?.path ? keeper : (Name ?? Source);
-    return `type=${Type},source=${source},target=${Destination}${RW ? '' : ',readonly'}`;
-  });
-  const ports = Object.entries(HostConfig.PortBindings ?? {}).flatMap(([port, bindings]) =>
-    (bindings ?? []).map(({ HostIp, HostPort }) => `${HostIp}:${HostPort}:${port}`),
-  );
+/** Arguments of docker that create a container with the limits and disks of another one. At most one network can be given. */
+export function creationLike(
+  { Config, HostConfig, Mounts }: Settings,
+  { name, hostname, image, networks, mounts, ports = [], env = [], moreMemory = 0 }: Likeness,
+): string[] {
   // Zero: no limit.
-  const memory = HostConfig.Memory === 0 ? '0' : String(HostConfig.Memory + (disk?.bytes ?? 0));
-  const each = (option: string, values: readonly string[]) => values.flatMap((value) => [option, value]);
-  const create = [
-    ...['create', '--name', standIn, '--hostname', Config.Hostname],
+  const memory = HostConfig.Memory === 0 ? '0' : String(HostConfig.Memory + moreMemory);
+  return [
+    ...['create', '--name', name, '--hostname', hostname],
     ...['--restart', HostConfig.RestartPolicy.Name || 'no'],
     ...['--memory', memory, '--memory-swap', memory],
     ...(HostConfig.NanoCpus > 0 ? ['--cpus', String(HostConfig.NanoCpus / 1e9)] : []),
@@ -84,11 +79,58 @@ export function standInSteps(
       '--log-opt',
       Object.entries(HostConfig.LogConfig.Config ?? {}).map(([key, value]) => `${key}=${value}`),
     ),
-    ...(first === undefined ? [] : ['--network', first.name, ...each('--network-alias', first.aliases)]),
+    ...networks.flatMap((network) => [
+      '--network',
+      network.name,
+      ...each('--network-alias', network.aliases),
+    ]),
+    ...each('--env', env),
     ...each('--publish', ports),
-    ...each('--mount', mounts),
+    ...each('--mount', mounts ?? Mounts.map((mount) => mountLike(mount))),
     image,
   ];
+}
+
+const each = (option: string, values: readonly string[]) => values.flatMap((value) => [option, value]);
+
+const mountLike = (
+  { Type, Name, Source, Destination, RW }: Settings['Mounts'][number],
+  source = Name ?? Source,
+) => `type=${Type},source=${source},target=${Destination}${RW ? '' : ',readonly'}`;
+
+/** Arguments of docker that put a stand-in in the place of a container, and those that take it away again, in order. */
+export function standInSteps(
+  name: string,
+  { Config, HostConfig, Mounts }: Settings,
+  networks: readonly { readonly name: string; readonly aliases: readonly string[] }[],
+  options: { readonly graceMs: number; readonly disk?: SmallDisk },
+): { readonly steps: readonly (readonly string[])[]; readonly heal: readonly (readonly string[])[] } {
+  const standIn = standInOf(name);
+  const image = `muster/stand-in:${name}`;
+  const { disk } = options;
+  const keeper = diskKeeperOf(name);
+  const grace = ['--time', String(Math.ceil(options.graceMs / 1_000))];
+  const [first, ...others] = networks;
+
+  const own = Mounts.find(({ Destination }) => Destination === disk?.path);
+  const mounts = Mounts.map((mount) =>
+    mountLike(mount, mount.Destination === disk?.path ? keeper : undefined),
+  );
+  const ports = Object.entries(HostConfig.PortBindings ?? {}).flatMap(([port, bindings]) =>
+    (bindings ?? []).map(({ HostIp, HostPort }) => `${HostIp}:${HostPort}:${port}`),
+  );
+  const create = creationLike(
+    { Config, HostConfig, Mounts },
+    {
+      name: standIn,
+      hostname: Config.Hostname,
+      image,
+      networks: first === undefined ? [] : [first],
+      mounts,
+      ports,
+      moreMemory: disk?.bytes ?? 0,
+    },
+  );
   return {
     steps: [
       // Takes over command, variables, labels, health check and the files that were put into the container.

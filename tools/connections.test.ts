@@ -2,7 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import test from 'ava';
-import { environments } from '../catalog/environments.ts';
+import { type Environment, environments } from '../catalog/environments.ts';
 import { checkout } from '../environment/paths.ts';
 import { renderMyCnf } from '../stacks/config/data.ts';
 import { mostConnections } from '../workers/platform/process.ts';
@@ -19,11 +19,12 @@ test('all pools of all processes full, the database has connections left', async
   for (const [, path] of main.matchAll(/import\('\.(\/[^']*worker\.ts)'\)/g))
     for (const one of Object.values((await import(join(checkout, 'workers', path!))) as object))
       if ('name' in one && 'start' in one) workers.set(one.name, one as Worker);
-  for (const environment of Object.values(environments)) {
+  for (const environment of Object.values<Environment>(environments)) {
     const allowed = Number(/^max_connections=(\d+)$/m.exec(renderMyCnf(environment))![1]);
     const all = environment.processes.list
-      .map(({ replicas, workers: names }) => ({
-        replicas,
+      .map(({ replicas, gatewayPort, workers: names }) => ({
+        // While the only one of its kind is replaced it has a reserve.
+        replicas: gatewayPort === undefined ? replicas : Math.max(replicas, 2),
         workers: names
           .flatMap((name) => workers.get(name) ?? [])
           .filter(({ name, kafkaOnly }) => kafkaOnly !== true && !asksNone.includes(name)),

@@ -47,6 +47,7 @@ async function until(what: string, holds: () => boolean | Promise<boolean>) {
 
 interface Running {
   readonly port: number;
+  readonly controlPort: number;
   readonly url: string;
   /** State of each server by its name, as HAProxy's own metrics say. */
   states(): Promise<Map<string, string>>;
@@ -63,7 +64,7 @@ async function gateway(
   other: Partial<GatewayLimits> = {},
 ): Promise<Running> {
   const haproxy = await needProgram(['haproxy'], ['haproxy'], advice, () => {});
-  const [port, metricsPort] = [await freePort(), await freePort()];
+  const [port, metricsPort, controlPort] = [await freePort(), await freePort(), await freePort()];
   const text = renderGateway({
     entrances: [
       {
@@ -75,6 +76,7 @@ async function gateway(
     hostNames: ['shop.example'],
     limits: { ...limits, ...other },
     metricsPort,
+    controlPort,
   });
   const folder = await mkdtemp(join(tmpdir(), 'muster-gateway-'));
   const file = join(folder, 'haproxy.cfg');
@@ -98,13 +100,13 @@ async function gateway(
       () => false,
     ),
   );
-  return { port, url: `http://127.0.0.1:${port}`, states, lines };
+  return { port, controlPort, url: `http://127.0.0.1:${port}`, states, lines };
 }
 
 type Handler = (request: IncomingMessage, response: ServerResponse) => void;
 
 /** A small server; what it is asked beside what the gateway asks goes to `handler`, and is counted. */
-async function server(t: ExecutionContext, handler: Handler) {
+async function server(t: ExecutionContext, handler: Handler, port = 0) {
   const seen: string[] = [];
   const http = createServer((ask, answer) => {
     if (ask.url === '/readyz' || ask.url === '/healthz') {
@@ -114,7 +116,7 @@ async function server(t: ExecutionContext, handler: Handler) {
     seen.push(`${ask.method} ${ask.url}`);
     handler(ask, answer);
   });
-  http.listen(0, '127.0.0.1');
+  http.listen(port, '127.0.0.1');
   await once(http, 'listening');
   t.teardown(() => {
     http.close();
@@ -205,6 +207,25 @@ test('a process that says it is not ready, goes on for its notice, drains and en
   going = false;
   await Promise.all(load);
   t.deepEqual(Object.keys(outcomes).sort(), ['200 {"by":"api"}', '200 {"by":"api-2"}']);
+});
+
+test('a reserve that the gateway is told of takes the requests of the only replica, until that is back', async (t) => {
+  const first = await server(t, says('first'));
+  const reserve = await server(t, says('reserve'));
+  const gate = await gateway(t, { api: first.port });
+  const tell = (command: string) => raw(gate.controlPort, (socket) => socket.write(`${command}\n`));
+  const asked = async () => (await fetch(gate.url, { method: 'POST', body: 'once' })).text();
+  t.is(await asked(), 'first');
+  t.regex(await tell(`set server api/api-reserve addr 127.0.0.1 port ${reserve.port}`), /changed/);
+  t.is((await tell('set server api/api-reserve state ready')).trim(), '');
+  first.http.close();
+  first.http.closeAllConnections();
+  for (let count = 0; count < 20; count += 1) t.is(await asked(), 'reserve');
+  const next = await server(t, says('next'), first.port);
+  await until('it is back', async () => (await gate.states()).get('api') === 'UP');
+  await tell('set server api/api-reserve state maint');
+  for (let count = 0; count < 5; count += 1) t.is(await asked(), 'next');
+  t.is(next.seen.length, 5);
 });
 
 test('what was never sent goes to another replica, whatever it is', async (t) => {

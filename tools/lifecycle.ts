@@ -27,7 +27,7 @@ import { describeTaken, portHolders, publishedPorts, takenPorts } from './ports.
 import { ensureTerraform, knownTerraformConfigFile, terraformConfigFile } from './provider.ts';
 import { renderEverything, writeRendered } from './render.ts';
 import { applyRolling } from './rolling.ts';
-import { applyReplicas } from './rolling-replicas.ts';
+import { applyProcesses } from './rolling-processes.ts';
 import {
   applyStack,
   destroyStack,
@@ -253,7 +253,7 @@ export async function bringUp(environment: Environment, options: UpOptions): Pro
             const result = stack.name.endsWith('-kafka')
               ? await applyRolling(stack, options)
               : stack.name.endsWith('-services')
-                ? await applyReplicas(stack, options)
+                ? await applyProcesses(stack, options)
                 : await applyStack(stack, variables, signal, tell);
             context.touched += result.added + result.changed + result.removed;
             return result;

@@ -49,7 +49,7 @@ test('a plan says what is replaced and what people notice of it, and leaves out 
   t.regex(notice.mysql!, /503/);
   t.regex(notice.api!, /no request fails/);
   t.regex(notice['api-2']!, /no request fails/);
-  t.regex(notice.pay!, /requests fail/);
+  t.regex(notice.pay!, /no request fails/);
   t.regex(notice.gateway!, /nobody is answered/);
   t.regex(notice.promotion!, /waits/);
   t.is(notice.topics, undefined);

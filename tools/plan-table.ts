@@ -28,10 +28,9 @@ function noticeOf(name: string, environment: Environment, isEnsembleMoved: boole
     (one) => name.replace(/-\d+$/, '') === one.name || name === one.name,
   );
   if (process === undefined) return 'it is not watched, or seen, for some seconds';
-  if (process.gatewayPort === undefined) return 'its work waits for some seconds';
-  return process.replicas > 1
-    ? 'one after the other: no request fails'
-    : 'its requests fail for some seconds, until the new one is ready';
+  return process.gatewayPort === undefined
+    ? 'its work waits for some seconds'
+    : 'one after the other: no request fails';
 }
 
 /** Steps of a plan in the order of its changes; what stays as it is is left out. */

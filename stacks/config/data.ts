@@ -52,7 +52,7 @@ binlog-expire-logs-seconds=86400
 # The application's user makes triggers; their rows are logged, not they.
 log-bin-trust-function-creators=1
 performance_schema=OFF
-max_connections=150
+max_connections=240
 # What these need is below the container's open files.
 table_open_cache=1024
 open_files_limit=8192

@@ -31,6 +31,8 @@ export interface Gateway {
   readonly limits: GatewayLimits;
   /** Of its own metrics (/metrics) and of the question whether it runs (/healthz). */
   readonly metricsPort: number;
+  /** On the loopback of its container: where a reserve is told to it. */
+  readonly controlPort: number;
 }
 
 /** How often a replica is asked whether it is ready, and how soon it is believed that it is not. */
@@ -60,6 +62,9 @@ const errors: Readonly<Record<number, string>> = {
   ),
 };
 
+/** Name of what stands in for the only replica of a process while that is replaced. */
+export const reserveOf = (process: string): string => `${process}-reserve`;
+
 /** Where its configuration goes inside the container. */
 export const gatewayConfig = `${paths.config}/haproxy.cfg`;
 
@@ -80,6 +85,7 @@ export function gatewayOf(environment: Environment): Gateway {
     hostNames: gatewayNames(environment),
     limits: environment.gateway.limits,
     metricsPort: containerPorts.gatewayMetrics,
+    controlPort: containerPorts.gatewayControl,
   };
 }
 
@@ -93,10 +99,11 @@ export const gatewayNames = (environment: Environment): readonly string[] => [
 ];
 
 /** haproxy.cfg */
-export function renderGateway({ entrances, hostNames, limits, metricsPort }: Gateway): string {
+export function renderGateway({ entrances, hostNames, limits, metricsPort, controlPort }: Gateway): string {
   const lines = [
     'global',
     '    log stdout format raw local0 info',
+    `    stats socket ipv4@127.0.0.1:${controlPort} level admin`,
     `    maxconn ${limits.connections}`,
     // One a processor would be 64 on a large host, with a pool of memory each.
     '    nbthread 2',
@@ -212,6 +219,8 @@ function backend({ process, replicas }: Entrance): string[] {
       ({ alias, address }) =>
         `    server ${alias}-unready ${address} backup track ${process}-alive/${alias} ${found}`,
     ),
+    // Nobody, until a copy takes the place of the only replica for a moment (`tools/reserve.ts`).
+    ...(replicas.length === 1 ? [`    server ${reserveOf(process)} 127.0.0.1:1 check disabled`] : []),
     '',
     `backend ${process}-alive`,
     ...check('/healthz'),

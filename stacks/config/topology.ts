@@ -71,6 +71,8 @@ export const containerPorts = {
   otlpGrpc: 4317,
   otlpHttp: 4318,
   gatewayMetrics: 8404,
+  /** On the loopback of its container. */
+  gatewayControl: 8405,
   workerHttp: 8080,
 } as const;
 

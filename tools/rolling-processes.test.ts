@@ -1,6 +1,6 @@
 import test from 'ava';
 import { environments } from '../catalog/environments.ts';
-import { rolledReplicas } from './rolling-replicas.ts';
+import { rolledProcesses } from './rolling-processes.ts';
 import type { PlannedChange } from './terraform.ts';
 
 const { dev } = environments;
@@ -11,12 +11,12 @@ const change = (name: string, ...actions: PlannedChange['actions']): PlannedChan
   files: { before: '', after: '' },
 });
 const rolled = (changes: readonly PlannedChange[], ready: Readonly<Record<string, boolean>> = {}) =>
-  rolledReplicas(changes, dev, new Map(Object.entries(ready))).map(({ alias }) => alias);
+  rolledProcesses(changes, dev, new Map(Object.entries(ready))).map(({ alias }) => alias);
 
-test('replicas that are replaced go one after the other, the one that is not ready first; all the rest is no part of it', (t) => {
+test('what is behind the gateway goes one after the other, what is not ready first; all the rest is no part of it', (t) => {
   const all = ['api', 'api-2', 'pay', 'promotion', 'gateway'].map((name) => change(name, 'delete', 'create'));
-  t.deepEqual(rolled(all, { api: true, 'api-2': true }), ['api', 'api-2']);
-  t.deepEqual(rolled(all, { api: true, 'api-2': false }), ['api-2', 'api']);
+  t.deepEqual(rolled(all, { api: true, 'api-2': true }), ['pay', 'api', 'api-2']);
+  t.deepEqual(rolled(all, { api: true, 'api-2': false, pay: true }), ['api-2', 'api', 'pay']);
 });
 
 test('what is only made, or stays, is not rolled', (t) => {
