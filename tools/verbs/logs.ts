@@ -11,6 +11,7 @@ import { type Container, containersOf, dockerArgs } from '../../environment/dock
 import { throwIfInterrupted } from '../../environment/interruption.ts';
 import { isTraceId, traceById } from '../../environment/jaeger.ts';
 import { queryLogs } from '../../environment/log-store.ts';
+import { aliasesOf } from '../../stacks/config/index.ts';
 import { MusterError } from '../../workers/base/errors.ts';
 import { afterLast, type LogLine, mergeByTime, parseLine, showLine } from '../log-merge.ts';
 import { isAskedFor, isCopy, type LogFilter, levels, lineOfRow, logsQl, momentMs } from '../log-query.ts';
@@ -217,7 +218,7 @@ async function periodOf(
   }
 }
 
-/** Containers by component or by name without the prefix. Throws MUSTER_USAGE, MUSTER_NOT_UP. */
+/** Containers by component, by name without the prefix, or by process: all its replicas. Throws MUSTER_USAGE, MUSTER_NOT_UP. */
 function choose(
   all: readonly Container[],
   wanted: readonly string[],
@@ -236,7 +237,8 @@ function choose(
     throw usage(`No component "${want}" in ${name}; there are: ${known}.`);
   }
   if (wanted.length === 0) return all;
-  return all.filter((container) => wanted.includes(container.component) || wanted.includes(short(container)));
+  const names = wanted.flatMap((want) => [want, ...aliasesOf(context.environment, want)]);
+  return all.filter((container) => names.includes(container.component) || names.includes(short(container)));
 }
 
 /** How long a line may wait for an older one of another container. */
