@@ -9,17 +9,11 @@ import { WorkerProcess } from './constructs/worker-process.ts';
 export class ServicesStack extends EnvironmentStack {
   constructor(scope: Construct, id: string, props: EnvironmentStackProps) {
     super(scope, id, props);
-    const processes = processReplicas(this.environment).map((replica) => ({
-      ...replica,
-      process: new WorkerProcess(this, replica.alias, replica),
-    }));
-    this.addGateway(
-      processes.flatMap(({ spec, process }) => (spec.gatewayPort === undefined ? [] : [process])),
-    );
+    for (const replica of processReplicas(this.environment)) new WorkerProcess(this, replica.alias, replica);
+    this.addGateway();
   }
 
-  /** After the processes behind it: one that published a port of its own before has let it go then. */
-  private addGateway(behind: readonly WorkerProcess[]): void {
+  private addGateway(): void {
     const { environment } = this;
     const { gateway } = environment;
     new Container(this, 'gateway', {
@@ -35,7 +29,6 @@ export class ServicesStack extends EnvironmentStack {
       stopGraceSeconds: 5,
       health: answersHttp(containerPorts.gatewayMetrics, '/healthz'),
       waitMs: 60_000,
-      dependsOn: behind.map(({ container }) => container.resource),
     });
   }
 }

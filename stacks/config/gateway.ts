@@ -200,8 +200,8 @@ function frontend(
  * process that waits for a part of what it needs still does the rest, and says what is missing better than we can.
  */
 function backend({ process, replicas }: Entrance): string[] {
-  // Two servers of one name have one address.
-  const found = 'resolvers engine resolve-prefer ipv4 resolve-opts allow-dup-ip init-addr libc,none';
+  // Two servers of one name have one address. Names are asked for when it runs: at its start it would wait for one that there is not.
+  const found = 'resolvers engine resolve-prefer ipv4 resolve-opts allow-dup-ip init-addr none';
   // By its own name: an address may be another container's after a restart of both, and that one refuses the name.
   const check = (path: string) => [
     '    option httpchk',
