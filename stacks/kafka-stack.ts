@@ -1,6 +1,8 @@
-/** `<env>-kafka`: network, ZooKeeper ensemble, brokers, CMAK, topics. */
+/** `<env>-kafka`: network, ZooKeeper ensemble, brokers, what they are told while they run, CMAK, topics. */
 import type { Construct } from 'constructs';
 import { allTopics, replicaAssignment, topicConfig } from '../catalog/topics.ts';
+import { renderLiveSettings } from './config/kafka.ts';
+import { paths } from './config/paths.ts';
 import { brokersInside, placementOf, zookeeperConnect } from './config/topology.ts';
 import { cmakSeedScript, renderCmakCluster } from './config/zookeeper.ts';
 import { answersHttp, Container, Network, OneShotJob } from './constructs/container.ts';
@@ -22,6 +24,24 @@ export class KafkaStack extends EnvironmentStack {
     const quorum = zookeeper.members.map(({ resource }) => resource);
     const kafka = new KafkaCluster(this, 'kafka', { dependsOn: quorum });
 
+    const brokers = kafka.brokers.map(({ resource }) => resource);
+
+    const liveSettings = renderLiveSettings(environment);
+    const liveFile = `${paths.config}/live.properties`;
+    const told = new OneShotJob(this, 'live-settings', {
+      alias: 'live-settings',
+      component: 'live-settings',
+      host: environment.processes.host,
+      image: 'worker',
+      entrypoint: ['node'],
+      command: ['/app/workers/live-settings/main.ts', liveFile],
+      environment: { KAFKA_BROKERS: brokersInside(environment) },
+      files: { [liveFile]: liveSettings },
+      size: { memoryMiB: 192 },
+      content: liveSettings,
+      dependsOn: brokers,
+    });
+
     new OneShotJob(this, 'topics', {
       alias: 'topics',
       component: 'topics',
@@ -38,7 +58,8 @@ export class KafkaStack extends EnvironmentStack {
         assignment: replicaAssignment(topic, environment),
         config: topicConfig(topic, environment),
       })),
-      dependsOn: kafka.brokers.map(({ resource }) => resource),
+      // Topics made by hand take what they do not say themselves from the brokers.
+      dependsOn: [...brokers, told.resource],
     });
 
     if (this.settings.image('cmak') !== undefined) this.addCmak(quorum);

@@ -73,3 +73,26 @@ test('a plan that moves the ensemble says that its members are replaced together
   t.regex(moved!.notice!, /together/);
   t.regex(broker!.notice!, /one after the other/);
 });
+
+test('a plan says which settings change while all brokers run, and from what to what', (t) => {
+  const job = change('live-settings', 'delete', 'create');
+  const file = (...lines: string[]) => ['# why', ...lines].join('\n');
+  const [step] = stepsOf(
+    [
+      {
+        ...job,
+        files: {
+          before: file('log.retention.ms=5', 'num.io.threads=4', 'min.insync.replicas=2'),
+          after: file('log.retention.ms=6', 'min.insync.replicas=2', 'message.max.bytes=9'),
+        },
+      },
+    ],
+    dev,
+  );
+  t.is(step!.change, 'run again');
+  t.is(
+    step!.notice,
+    'nothing; changed while all brokers run: log.retention.ms 5 -> 6, num.io.threads 4 -> as Kafka has it, message.max.bytes=9',
+  );
+  t.is(stepsOf([job], dev)[0]!.notice, undefined);
+});

@@ -12,7 +12,26 @@ export interface PlannedStep {
   readonly notice: string | undefined;
 }
 
-const jobs = new Set(['topics', 'migrations', 'cmak-seed']);
+const jobs = new Set(['topics', 'live-settings', 'migrations', 'cmak-seed']);
+
+/** Of a job that runs again, what it changes while everything runs; undefined: no file of it says. */
+function changedLive({ files }: PlannedChange): string | undefined {
+  const [before, after] = [settingsIn(files.before), settingsIn(files.after)];
+  const names = [...new Set([...before.keys(), ...after.keys()])].filter(
+    (name) => before.get(name) !== after.get(name),
+  );
+  if (names.length === 0) return undefined;
+  const each = names.map((name) => {
+    const [from, to] = [before.get(name), after.get(name)];
+    if (from === undefined) return `${name}=${to}`;
+    return `${name} ${from} -> ${to ?? 'as Kafka has it'}`;
+  });
+  return `nothing; changed while all brokers run: ${each.join(', ')}`;
+}
+
+/** Lines of a properties file. */
+const settingsIn = (text: string): ReadonlyMap<string, string> =>
+  new Map([...text.matchAll(/^([a-z][\w.-]*)=(.*)$/gm)].map(([, name = '', value = '']) => [name, value]));
 
 /** By component, while it is replaced. */
 function noticeOf(name: string, environment: Environment, isEnsembleMoved: boolean): string | undefined {
@@ -36,10 +55,11 @@ function noticeOf(name: string, environment: Environment, isEnsembleMoved: boole
 /** Steps of a plan in the order of its changes; what stays as it is is left out. */
 export function stepsOf(changes: readonly PlannedChange[], environment: Environment): readonly PlannedStep[] {
   const isEnsembleMoved = movesEnsemble(changes);
-  return changes.flatMap(({ name, actions }): PlannedStep[] => {
+  return changes.flatMap((change): PlannedStep[] => {
+    const { name, actions } = change;
     if (actions.includes('delete') && actions.includes('create'))
       return jobs.has(name)
-        ? [{ name, change: 'run again', notice: undefined }]
+        ? [{ name, change: 'run again', notice: changedLive(change) }]
         : [{ name, change: 'replaced', notice: noticeOf(name, environment, isEnsembleMoved) }];
     if (actions.includes('delete'))
       return [

@@ -5,12 +5,12 @@ import { join } from 'node:path';
 import test from 'ava';
 import { parse } from 'yaml';
 import { causes } from '../../catalog/alerting.ts';
-import { type Environment, environments } from '../../catalog/environments.ts';
+import { type Environment, environments, type KafkaNode } from '../../catalog/environments.ts';
 import { metrics } from '../../catalog/metrics.ts';
 import { renderMyCnf, renderMysqlInit, renderMysqlStart, renderRedisConf } from './data.ts';
 import { renderAll } from './index.ts';
 import { brokerMetricNames, renderJmxExporter } from './jmx.ts';
-import { renderServerProperties } from './kafka.ts';
+import { renderLiveSettings, renderServerProperties } from './kafka.ts';
 import { renderAlertmanager, renderPrometheus } from './observability.ts';
 import { paths } from './paths.ts';
 import { readSecrets, secretsToShow } from './secrets.ts';
@@ -29,15 +29,19 @@ function properties(text: string): Record<string, string> {
   );
 }
 
+/** Its file, and what all are told while they run. */
+const told = (environment: Environment, node: KafkaNode) =>
+  `${renderServerProperties(environment, node)}\n${renderLiveSettings(environment)}`;
+
 test('every setting of a broker has its reason on the line above', (t) => {
-  const lines = renderServerProperties(dev, dev.kafka.nodes[0]).trim().split('\n');
+  const lines = told(dev, dev.kafka.nodes[0]).trim().split('\n');
   const settings = lines.flatMap((line, index) => (/^[a-z.]+=/.test(line) ? [index] : []));
   t.true(settings.length > 20);
   for (const index of settings) t.regex(lines[index - 1]!, /^# .{10,}/, lines[index]);
 });
 
 test('no setting of a broker is given twice', (t) => {
-  const keys = renderServerProperties(prod, prod.kafka.nodes[0])
+  const keys = told(prod, prod.kafka.nodes[0])
     .split('\n')
     .filter((line) => /^[a-z]/.test(line))
     .map((line) => line.split('=')[0]);
@@ -46,7 +50,7 @@ test('no setting of a broker is given twice', (t) => {
 
 test('brokers are safe: two copies before an ack, no unclean leaders, no topics by accident', (t) => {
   for (const environment of everywhere) {
-    const settings = properties(renderServerProperties(environment, environment.kafka.nodes[1]));
+    const settings = properties(told(environment, environment.kafka.nodes[1]));
     t.is(settings['min.insync.replicas'], '2');
     t.is(settings['unclean.leader.election.enable'], 'false');
     t.is(settings['auto.create.topics.enable'], 'false');
@@ -54,6 +58,20 @@ test('brokers are safe: two copies before an ack, no unclean leaders, no topics 
     t.is(settings['transaction.state.log.min.isr'], '2');
     t.is(settings['zookeeper.session.timeout.ms'], String(environment.kafka.zookeeperSessionTimeoutMs));
     t.is(settings['broker.rack'], environment.kafka.nodes[1].rack);
+  }
+});
+
+test('what Kafka can change while it runs is in no broker’s file, so that its change replaces none', (t) => {
+  for (const environment of everywhere) {
+    const live = properties(renderLiveSettings(environment));
+    t.is(live['num.replica.fetchers'], '4');
+    for (const node of environment.kafka.nodes) {
+      const file = properties(renderServerProperties(environment, node));
+      t.deepEqual(
+        Object.keys(live).filter((key) => key in file),
+        [],
+      );
+    }
   }
 });
 

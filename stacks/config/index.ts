@@ -11,7 +11,7 @@ import {
 import { gatewayOf, renderGateway } from './gateway.ts';
 import { renderJavaSecurity } from './java.ts';
 import { renderJmxExporter } from './jmx.ts';
-import { renderKafkaLog4j, renderServerProperties } from './kafka.ts';
+import { renderKafkaLog4j, renderLiveSettings, renderServerProperties } from './kafka.ts';
 import {
   renderAlertmanager,
   renderGrafanaDashboards,
@@ -34,6 +34,7 @@ export function renderAll(environment: Environment): Map<string, string> {
     ...environment.kafka.nodes.map(
       (node) => [`kafka/server-${node.id}.properties`, renderServerProperties(environment, node)] as const,
     ),
+    ['kafka/live.properties', renderLiveSettings(environment)],
     ['java.security', renderJavaSecurity()],
     ['kafka/log4j.properties', renderKafkaLog4j()],
     ['kafka/jmx-exporter.yml', renderJmxExporter()],

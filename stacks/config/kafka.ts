@@ -1,4 +1,4 @@
-/** server.properties, log4j.properties and the JMX exporter's whitelist of a broker in ZooKeeper mode. */
+/** server.properties, live.properties and log4j.properties of brokers in ZooKeeper mode. */
 import { type Environment, type KafkaNode, spansHosts } from '../../catalog/environments.ts';
 import { paths } from './paths.ts';
 import { placementOf, reach, reachFromHost, zookeeperConnect } from './topology.ts';
@@ -12,26 +12,57 @@ interface Setting {
   readonly because: string;
 }
 
-/** server.properties of one broker: a comment above every line says why it is there. */
+/**
+ * Settings that Kafka can change while it runs, for all brokers at once (update mode "cluster-wide" in its documentation): those that
+ * we set, and those that people reach for. None of them is in a broker's file, whose change replaces the broker; the job
+ * live-settings tells Kafka of them. Only log.cleaner.dedupe.buffer.size stays in the file: it is taken from the heap at start,
+ * and another heap needs a restart anyway.
+ */
+const live: ReadonlySet<string> = new Set([
+  'background.threads',
+  'compression.type',
+  'log.cleaner.io.max.bytes.per.second',
+  'log.cleaner.threads',
+  'log.retention.bytes',
+  'log.retention.ms',
+  'log.roll.ms',
+  'log.segment.bytes',
+  'max.connection.creation.rate',
+  'max.connections',
+  'max.connections.per.ip',
+  'message.max.bytes',
+  'min.insync.replicas',
+  'num.io.threads',
+  'num.network.threads',
+  'num.recovery.threads.per.data.dir',
+  'num.replica.fetchers',
+  'unclean.leader.election.enable',
+]);
+
+/** server.properties of one broker, without what is live: a comment above every line says why it is there. */
 export function renderServerProperties(environment: Environment, node: KafkaNode): string {
-  const { kafka, zookeeper } = environment;
-  const least = 2 * zookeeper.tickTimeMs;
-  const most = 20 * zookeeper.tickTimeMs;
-  if (kafka.zookeeperSessionTimeoutMs < least || kafka.zookeeperSessionTimeoutMs > most)
-    throw Object.assign(
-      new Error(
-        `MUSTER_SESSION_TIMEOUT_OUT_OF_RANGE: ${environment.name}: ZooKeeper with a tick of ${zookeeper.tickTimeMs} ms grants sessions of ${least} to ${most} ms, not ${kafka.zookeeperSessionTimeoutMs} ms`,
-      ),
-      { code: 'MUSTER_SESSION_TIMEOUT_OUT_OF_RANGE' },
-    );
+  const settings = [...nodeSettings(environment, node), ...clusterSettings(environment)];
+  const body = bodyOf(settings.filter(({ key }) => !live.has(key)));
+  return `# Broker ${node.id} of ${environment.name}: rendered from the catalog, do not edit.\n\n${body}`;
+}
+
+/** live.properties: what is changed while brokers run, in the same form. */
+export function renderLiveSettings(environment: Environment): string {
+  const body = bodyOf(clusterSettings(environment).filter(({ key }) => live.has(key)));
+  return `# What all brokers of ${environment.name} are told while they run: rendered from the catalog, do not edit.\n\n${body}`;
+}
+
+const bodyOf = (settings: readonly Setting[]): string =>
+  settings.map(({ key, value, because }) => `# ${because}\n${key}=${value}\n`).join('\n');
+
+/** What differs between brokers. */
+function nodeSettings(environment: Environment, node: KafkaNode): readonly Setting[] {
   const alias = `kafka-${node.id}`;
   const { ports } = placementOf(environment, alias);
-  const cores = kafka.size.cpus ?? 2;
   const where = spansHosts(environment)
     ? 'The environment spans hosts: both are advertised at the host’s address and published port.'
     : 'INTERNAL is advertised by its alias on the container network, EXTERNAL on the host.';
-
-  const settings: readonly Setting[] = [
+  return [
     { key: 'broker.id', value: node.id, because: 'Fixed, so that a replaced container is the same broker.' },
     {
       key: 'broker.rack',
@@ -48,6 +79,24 @@ export function renderServerProperties(environment: Environment, node: KafkaNode
       value: `INTERNAL://${reach(environment, alias, 'internal')},EXTERNAL://${reachFromHost(environment, alias, 'external')}`,
       because: where,
     },
+  ];
+}
+
+/** What all brokers share. */
+function clusterSettings(environment: Environment): readonly Setting[] {
+  const { kafka, zookeeper } = environment;
+  const least = 2 * zookeeper.tickTimeMs;
+  const most = 20 * zookeeper.tickTimeMs;
+  if (kafka.zookeeperSessionTimeoutMs < least || kafka.zookeeperSessionTimeoutMs > most)
+    throw Object.assign(
+      new Error(
+        `MUSTER_SESSION_TIMEOUT_OUT_OF_RANGE: ${environment.name}: ZooKeeper with a tick of ${zookeeper.tickTimeMs} ms grants sessions of ${least} to ${most} ms, not ${kafka.zookeeperSessionTimeoutMs} ms`,
+      ),
+      { code: 'MUSTER_SESSION_TIMEOUT_OUT_OF_RANGE' },
+    );
+  const cores = kafka.size.cpus ?? 2;
+
+  return [
     {
       key: 'listener.security.protocol.map',
       value: 'INTERNAL:PLAINTEXT,EXTERNAL:PLAINTEXT',
@@ -183,8 +232,6 @@ export function renderServerProperties(environment: Environment, node: KafkaNode
       because: 'Old segments leave within a minute of their time (default 5 minutes).',
     },
   ];
-  const body = settings.map(({ key, value, because }) => `# ${because}\n${key}=${value}\n`).join('\n');
-  return `# Broker ${node.id} of ${environment.name}: rendered from the catalog, do not edit.\n\n${body}`;
 }
 
 /**

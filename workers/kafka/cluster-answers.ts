@@ -38,35 +38,68 @@ export function readTopology(body: FlexibleReader) {
   return { brokers, topics };
 }
 
-export function readSettings(body: FlexibleReader): Map<string, Record<string, string>> {
-  const settings = new Map<string, Record<string, string>>();
+/** Where the value in effect comes from, as far as anybody here asks. */
+const sources = { 2: 'broker', 3: 'cluster', 4: 'file', 5: 'default' } as const;
+
+export interface DescribedSetting {
+  /** Empty, too, for what Kafka keeps to itself: passwords, and names that it does not know. */
+  readonly value: string;
+  /** `broker`: set for this one alone; `cluster`: for all at once; both while it runs. */
+  readonly source: (typeof sources)[keyof typeof sources] | 'other';
+  /** What its file or the default says, when synonyms were asked for. */
+  readonly fallback: string | undefined;
+}
+
+export interface DescribedResource {
+  readonly error: number;
+  readonly message: string;
+  readonly name: string;
+  readonly settings: ReadonlyMap<string, DescribedSetting>;
+}
+
+const sourceOf = (code: number) => sources[code as keyof typeof sources] ?? 'other';
+
+export function readResources(body: FlexibleReader): readonly DescribedResource[] {
   body.int32();
-  for (let i = body.length(); i > 0; i--) {
+  return Array.from({ length: body.length() }, () => {
     const error = body.int16();
-    body.skipString();
+    const message = body.string();
     body.int8();
-    const topic = body.string();
-    const values: Record<string, string> = {};
+    const name = body.string();
+    const settings = new Map<string, DescribedSetting>();
     for (let j = body.length(); j > 0; j--) {
-      const name = body.string();
-      values[name] = body.string();
+      const setting = body.string();
+      const value = body.string();
       body.bool();
-      body.int8();
+      const source = sourceOf(body.int8());
       body.bool();
+      let fallback: string | undefined;
       for (let k = body.length(); k > 0; k--) {
         body.skipString();
-        body.skipString();
-        body.int8();
+        const other = body.string();
+        const from = sourceOf(body.int8());
         body.end();
+        if (from === 'file' || from === 'default') fallback ??= other;
       }
       body.int8();
       body.skipString();
       body.end();
+      settings.set(setting, { value, source, fallback });
     }
     body.end();
-    if (error === 0) settings.set(topic, values);
-  }
-  return settings;
+    return { error, message, name, settings };
+  });
+}
+
+export function readSettings(body: FlexibleReader): Map<string, Record<string, string>> {
+  return new Map(
+    readResources(body)
+      .filter(({ error }) => error === 0)
+      .map(({ name, settings }) => [
+        name,
+        Object.fromEntries([...settings].map(([setting, { value }]) => [setting, value])),
+      ]),
+  );
 }
 
 export function readDescriptions(body: FlexibleReader): GroupDescription[] {

@@ -13,6 +13,7 @@ export const apis = {
   describeGroups: { key: 15, version: 5, name: 'DescribeGroups' },
   listGroups: { key: 16, version: 4, name: 'ListGroups' },
   describeConfigs: { key: 32, version: 4, name: 'DescribeConfigs' },
+  incrementalAlterConfigs: { key: 44, version: 1, name: 'IncrementalAlterConfigs' },
 } as const;
 type Api = (typeof apis)[keyof typeof apis];
 

@@ -1,0 +1,35 @@
+/**
+ * One-shot: `node workers/live-settings/main.ts <file>` with KAFKA_BROKERS. Changes settings of running brokers to what the file
+ * says, and prints what it does. Exit 0 also when there is nothing to do, 1 when Kafka refuses, 64 for a wrong call.
+ */
+import { readFileSync } from 'node:fs';
+import { openBrokerAdmin } from '../kafka/broker-admin.ts';
+import { applySettings } from './apply.ts';
+import { readProperties } from './plan.ts';
+
+const usage = 'usage: KAFKA_BROKERS=host:port,... node workers/live-settings/main.ts <live.properties>';
+
+async function main(): Promise<number> {
+  const [file, ...more] = process.argv.slice(2);
+  const brokers = process.env.KAFKA_BROKERS?.split(',').filter((address) => address !== '') ?? [];
+  if (file === undefined || more.length > 0 || brokers.length === 0) {
+    console.error(usage);
+    return 64;
+  }
+  const wanted = readProperties(readFileSync(file, 'utf8'));
+  const admin = await openBrokerAdmin({ brokers, clientId: 'muster-live-settings' });
+  try {
+    await applySettings(admin, wanted, (line) => console.log(line));
+  } finally {
+    await admin.close();
+  }
+  return 0;
+}
+
+try {
+  process.exitCode = await main();
+} catch (error) {
+  const { code, message } = error as { code?: string; message: string };
+  console.error(code === undefined ? message : `${code}: ${message}`);
+  process.exitCode = 1;
+}
