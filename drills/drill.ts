@@ -3,6 +3,7 @@ import type { Verdict } from './checker/verdict.ts';
 import type { Fault } from './faults.ts';
 import type { LinkFault } from './links/proxy.ts';
 import type { Loads } from './loads/index.ts';
+import type { RequestCount } from './runner/requests.ts';
 
 /** Times are ms from the begin of the load. Without `healAfterMs` a fault stays until the load is over. */
 export type DrillStep =
@@ -35,6 +36,8 @@ export interface Drill {
   /** One sentence: what breaks, and what must not. */
   readonly about: string;
   readonly loadMs: number;
+  /** Unset: the load lasts for `loadMs`. Set: until so long after the last step is over, and `loadMs` is the most. */
+  readonly afterMs?: number;
   /** What is sent meanwhile, by part (loads/index.ts). */
   readonly loads: Loads;
   readonly steps: readonly DrillStep[];
@@ -55,6 +58,16 @@ export interface Drill {
     readonly sessionsLost?: number;
     /** Of the time from sending to ack, over the whole load. */
     readonly p99Ms?: number;
+    /**
+     * Of one that changes what runs. Each try is a request, as of clients that ask once, and is counted by class before, while and
+     * after the steps.
+     */
+    readonly requests?: {
+      /** Of all of them together, while; `as before`: no more than twice what it was before, or 100 ms more. Unset: any. */
+      readonly p99Ms?: number | 'as before';
+      /** Classes of which some may fail with 503, for so long without a pause; unset: none fails. */
+      readonly mayAnswer503?: { readonly classes: readonly string[]; readonly forMs: number };
+    };
     /** Processes that may have ended beside those that a step ends itself. Unset: any number. */
     readonly restarts?: number;
     /** Records that may have been put aside beside those that the load sends for that. Unset: any number. */
@@ -123,6 +136,8 @@ export interface DrillReport {
   readonly deadLettersOwed: number;
   /** Of a drill with several. */
   readonly cases?: readonly CaseReport[];
+  /** Of one that changes what runs. */
+  readonly requests?: readonly RequestCount[];
   readonly latencyMs: { readonly p50: number; readonly p99: number; readonly max: number };
   readonly verdicts: readonly Verdict[];
   /** Expectations with what was measured. */

@@ -4,13 +4,14 @@ import { isAlert } from '../alerts/rule.ts';
 import { type Environment, environments } from '../catalog/environments.ts';
 import { placements } from '../stacks/config/topology.ts';
 import type { Drill } from './drill.ts';
-import { deliveryCourseIn, drillNamed, drills, outagesIn, payOperations, soak } from './drills.ts';
+import { changeDrills, deliveryCourseIn, drillNamed, drills, outagesIn, payOperations, soak } from './drills.ts';
 import { matrixOf } from './matrix/plan.ts';
 import { procedureNamed } from './runner/procedures.ts';
 
 const { ci } = environments;
 const everythingIn = (environment: Environment): readonly Drill[] => [
   ...drills,
+  ...changeDrills,
   ...deliveryCourseIn(environment),
   ...outagesIn(environment),
   ...soak(60, 1, environment),

@@ -2,6 +2,7 @@
 import type { Environment } from '../catalog/environments.ts';
 import { MusterError } from '../workers/base/errors.ts';
 import { seededRandom } from '../workers/traffic/generate.ts';
+import { type Change, changes } from './changes/changes.ts';
 import type { Drill, Target } from './drill.ts';
 import type { Fault } from './faults.ts';
 import { casesIn, drillOf, lastsMs, loadsOf, stepsOf, variants } from './matrix/cases.ts';
@@ -278,6 +279,27 @@ export const drills: readonly Drill[] = [
   },
 ];
 
+/** Long enough for a p99 of before and after. */
+const aroundMs = 25_000;
+
+/** A second deployment under a load of everything, some 200 requests a second in all, and the way back. */
+function changeDrill({ name, what, withinMs, expect, stops }: Change): Drill {
+  const { rtoMs, ...requests } = expect;
+  const end = stops === true ? 'it stops at its first node, the platform serves on, and undoing works' : 'and the way back';
+  return {
+    name,
+    about: `A deployment with ${what}, under a load of everything; ${end}.`,
+    loadMs: withinMs,
+    afterMs: aroundMs,
+    loads: { ...loadsOf('all', withinMs), promotion: { rate: 150 } },
+    steps: [{ atMs: aroundMs, procedure: name }],
+    // Workers that are replaced take their partitions over, and what is in their memory.
+    expect: { rtoMs, answersMs: 30_000, deadLetters: 0, requests },
+  };
+}
+
+export const changeDrills: readonly Drill[] = changes.map(changeDrill);
+
 type Having = Pick<Environment, 'processes'>;
 
 /** Each worker, store and a broker, one after the other; the last with what is left of the others still to do. */
@@ -325,14 +347,14 @@ export const outagesIn = (environment: Having): readonly Drill[] =>
 
 /** The drill or case of the matrix of this name. Throws MUSTER_USAGE with the known names. */
 export function drillNamed(name: string, environment: Having): Drill {
-  const named = [...drills, ...deliveryCourseIn(environment)];
+  const named = [...drills, ...changeDrills, ...deliveryCourseIn(environment)];
   const found = named.find((drill) => drill.name === name);
   if (found !== undefined) return found;
   const one = casesIn(environment).find((other) => other.name === name);
   if (one === undefined)
     throw new MusterError(
       'MUSTER_USAGE',
-      `No drill "${name}"; there are: ${[...named, ...outagesIn(environment)].map((drill) => drill.name).join(', ')}, soak, pay-operations, matrix, all, outages.`,
+      `No drill "${name}"; there are: ${[...named, ...outagesIn(environment)].map((drill) => drill.name).join(', ')}, soak, pay-operations, matrix, all, changes, outages.`,
     );
   return drillOf(one);
 }

@@ -67,6 +67,29 @@ export function summaryTable(
   return [tableText(out), ...details].join('\n');
 }
 
+/** What clients saw of changes, by class and phase. */
+export function requestTable(reports: readonly { readonly report: DrillReport }[], paint: Paint): string {
+  const all = reports.flatMap(({ report }) =>
+    (report.requests ?? []).map((count) => ({ drill: report.drill, ...count })),
+  );
+  if (all.length === 0) return '';
+  const out = plainTable(['drill', '', 'requests', 'sent', 'failed', 'why', 'p50', 'p99'], [3, 4, 6, 7], paint);
+  for (const { drill, phase, of, sent, failed, problems, p50Ms, p99Ms } of all)
+    out.push([
+      of === 'all' && phase === 'before' ? drill : '',
+      of === 'all' ? phase : '',
+      of,
+      sent,
+      failed === 0 ? 0 : paint('red', String(failed)),
+      Object.entries(problems)
+        .map(([problem, count]) => `${count} ${problem}`)
+        .join(', '),
+      `${Math.round(p50Ms)} ms`,
+      `${Math.round(p99Ms)} ms`,
+    ]);
+  return `\n\n${tableText(out)}`;
+}
+
 /** What a matrix will do, with its minutes. */
 export function planTable(legs: readonly Drill[], seed: number, paint: Paint): string {
   const out = plainTable(

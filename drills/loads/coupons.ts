@@ -14,7 +14,7 @@ const requestsEach = 2;
 
 export const coupons: Part<CouponRates> = {
   groups: [groups.couponIssue, groups.couponRequest],
-  async start(rates, { entrances, variables, person, loadMs, retryForMs, signal }) {
+  async start(rates, { entrances, variables, person, loadMs, closing, retryForMs, signal }) {
     const progress = followProgress('coupons accepted');
     const acceptedBy = new Map<string, number>();
     const rate = rates.rate / orderBys.length;
@@ -32,6 +32,7 @@ export const coupons: Part<CouponRates> = {
           userPrefix: `${person}-${orderBy}`,
           retryForMs,
           answersWithinMs: retryForMs,
+          closing,
           signal,
           onProgress({ accepted }) {
             acceptedBy.set(orderBy, accepted);

@@ -14,7 +14,7 @@ const ridersFor = 3;
 export const delivery: Part<DeliveryRates> = {
   groups: [groups.deliveryOrders, groups.deliveryRiders, groups.deliveryMessages, groups.deliveryLog],
   entrance: 'MUSTER_DELIVERY_URL',
-  async start({ rate }, { variables, tokenOf, run, person, seed, loadMs, retryForMs, signal }) {
+  async start({ rate }, { variables, tokenOf, run, person, seed, loadMs, closing, retryForMs, signal }) {
     const progress = followProgress('steps of deliveries');
     const all = runDelivery(
       {
@@ -27,7 +27,7 @@ export const delivery: Part<DeliveryRates> = {
         signal,
         count: { customers: 6, owners: 2, riders: Math.max(4, ridersFor * rate) },
       },
-      { rate, durationMs: loadMs, onProgress: progress.at },
+      { rate, durationMs: loadMs, closing, onProgress: progress.at },
     );
     return { progress, done: all.then(seenOf), told: async () => ({ delivery: await all }) };
   },

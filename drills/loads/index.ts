@@ -40,6 +40,8 @@ export interface LoadResult {
 export interface RunningLoad {
   /** Parts that were asked for, and for which the environment has no entrance. */
   readonly leftOut: readonly string[];
+  /** Before their time is over, parts that have one begin nothing new. */
+  close(): void;
   /** Ends the parts that do not end by themselves. */
   end(): void;
   readonly done: Promise<LoadResult>;
@@ -59,7 +61,7 @@ const namesOf = (loads: Loads) =>
 const card = '4111111111111111';
 
 /** Marks where outputs end, and begins. */
-export async function startLoad(loads: Loads, stage: Omit<LoadStage, 'person'>): Promise<RunningLoad> {
+export async function startLoad(loads: Loads, stage: Omit<LoadStage, 'person' | 'closing'>): Promise<RunningLoad> {
   const { variables, run, signal } = stage;
   const person = `${run}-person`;
   const asked = namesOf(loads);
@@ -68,10 +70,11 @@ export async function startLoad(loads: Loads, stage: Omit<LoadStage, 'person'>):
     return entrance === undefined || variables[entrance] !== undefined;
   });
   const check = await beginCheck({ subjects: chosen, variables, run, personal: [person, card], signal });
+  const closing = new AbortController();
   const running: RunningPart[] = [];
   for (const name of chosen) {
     const { start } = parts[name] as Part<unknown>;
-    running.push(await start(loads[name], { ...stage, person }));
+    running.push(await start(loads[name], { ...stage, person, closing: closing.signal }));
   }
   const done = Promise.all(running.map((part) => part.done)).then((seen) =>
     resultOf(
@@ -84,6 +87,7 @@ export async function startLoad(loads: Loads, stage: Omit<LoadStage, 'person'>):
   done.catch(() => undefined);
   return {
     leftOut: asked.filter((name) => !chosen.includes(name)),
+    close: () => closing.abort(),
     end() {
       for (const part of running) part.end?.();
     },

@@ -18,6 +18,8 @@ export interface LoadStage {
   readonly person: string;
   readonly seed: number;
   readonly loadMs: number;
+  /** A part that has `loadMs` begins nothing new after it. */
+  readonly closing?: AbortSignal | undefined;
   /** How long a message without an ack is tried again, and an outcome waited for; longer than any fault. */
   readonly retryForMs: number;
   readonly signal: AbortSignal;

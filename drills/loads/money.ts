@@ -10,13 +10,14 @@ export interface MoneyRates {
 export const money: Part<MoneyRates> = {
   groups: [],
   entrance: 'MUSTER_PAY_URL',
-  async start({ rate }, { variables, person, loadMs, retryForMs, signal }) {
+  async start({ rate }, { variables, person, loadMs, closing, retryForMs, signal }) {
     const progress = followProgress('amounts booked');
     const all = runMoney({
       payUrl: variables.MUSTER_PAY_URL!,
       token: variables.MUSTER_API_TOKEN!,
       rate,
       durationMs: loadMs,
+      closing,
       memberPrefix: person,
       retryForMs,
       signal,

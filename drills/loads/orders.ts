@@ -15,17 +15,22 @@ const customers = 100;
 
 export const orders: Part<OrderRates> = {
   groups: [groups.orderRanking, groups.outsideEvents],
-  async start({ rate }, { entrances, variables, run, person, seed, loadMs, retryForMs, signal }) {
+  async start({ rate }, { entrances, variables, run, person, seed, loadMs, closing, retryForMs, signal }) {
     const { apiUrl } = entrances;
     const token = variables.MUSTER_API_TOKEN!;
     const progress = followProgress('orders paid');
-    const shopIsOpen = AbortSignal.any([signal, AbortSignal.timeout(loadMs)]);
+    const shopIsOpen = AbortSignal.any([
+      signal,
+      AbortSignal.timeout(loadMs),
+      ...(closing === undefined ? [] : [closing]),
+    ]);
     const all = Promise.all([
       runOrders({
         apiUrl,
         token,
         rate,
         durationMs: loadMs,
+        closing,
         products: 8,
         stock: stockOfProducts,
         userPrefix: person,

@@ -13,7 +13,7 @@ const banks = ['drill-one', 'drill-two'];
 export const pay: Part<PayRates> = {
   groups: [],
   entrance: 'MUSTER_PAY_URL',
-  async start({ rate }, { variables, person, seed, loadMs, retryForMs, signal }) {
+  async start({ rate }, { variables, person, seed, loadMs, closing, retryForMs, signal }) {
     const world = await openPay({
       payUrl: variables.MUSTER_PAY_URL!,
       outsideUrl: variables.MUSTER_OUTSIDE_WORLD_URL!,
@@ -26,7 +26,7 @@ export const pay: Part<PayRates> = {
     });
     const progress = followProgress('pay accepted');
     const all = world
-      .run({ rate, durationMs: loadMs, misbehave: true, onProgress: progress.at })
+      .run({ rate, durationMs: loadMs, closing, misbehave: true, onProgress: progress.at })
       .finally(world.close);
     return { progress, done: all.then(seenOf), told: async () => ({ pay: await all }) };
   },

@@ -26,6 +26,14 @@ test('text of a report is shown as text, wherever it stands', (t) => {
   t.true(html.includes('&lt;img src=x onerror=&quot;alert(1)&quot;&gt;'));
 });
 
+test('what clients saw of a change is on the page, by class and phase', (t) => {
+  const count = { phase: 'while', of: 'orders', sent: 1_234, failed: 5, p50Ms: 3, p99Ms: 45 } as const;
+  const html = renderReport({ ...passedReport, requests: [{ ...count, problems: { 503: 4, [evil]: 1 } }] });
+  t.regex(html, /while<.*orders<.*1,234<.*5<.*4 503, 1 &lt;img.*45 ms/s);
+  t.false(html.includes('<img'));
+  t.false(renderReport(passedReport).includes('each try counted'));
+});
+
 test('every finding is on the page, with the command that shows its trace', (t) => {
   const html = renderReport(failedReport);
   for (const { id, traceId } of foundOut) {

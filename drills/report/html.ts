@@ -26,6 +26,7 @@ export function renderReport(
     '<h2>What happened</h2>',
     strip(report, timeline),
     targets(report),
+    requests(report),
     alerts(report),
     findings(report),
     log(report),
@@ -394,6 +395,18 @@ function targets(report: DrillReport): string {
       `<tr><td class="t ${met ? 'good' : 'bad'}">${met ? '✔ met' : '✖ missed'}</td><td>${escapeHtml(name)}</td><td class="t">${escapeHtml(pretty(target))}</td><td><b>${escapeHtml(measured)}</b></td></tr>`,
   );
   return `<h2>Targets</h2>${table(['', 'what', 'target', 'measured'], rows)}`;
+}
+
+/** What clients saw of a change, who ask once. */
+function requests(report: DrillReport): string {
+  if (report.requests === undefined) return '';
+  const rows = report.requests.map(({ phase, of, sent, failed, problems, p50Ms, p99Ms }) => {
+    const why = Object.entries(problems).map(([problem, times]) => `${times} ${problem}`);
+    const name = of === 'all' ? '<b>all</b>' : escapeHtml(of);
+    return `<tr><td>${escapeHtml(phase)}</td><td>${name}</td><td class="n">${number(sent)}</td><td class="n ${failed === 0 ? '' : 'bad'}">${number(failed)}</td><td>${escapeHtml(why.join(', '))}</td><td class="n">${milliseconds(p50Ms)}</td><td class="n">${milliseconds(p99Ms)}</td></tr>`;
+  });
+  const head = ['', 'requests', 'n:sent', 'n:failed', 'why', 'n:p50', 'n:p99'];
+  return `<h2>Requests before, while and after the change, each try counted</h2>${table(head, rows)}`;
 }
 
 function alerts(report: DrillReport): string {

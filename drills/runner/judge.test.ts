@@ -230,3 +230,69 @@ test('only a page that the drill expects is its detection, whatever else pages m
     ['page: BrokersMissing'],
   );
 });
+
+/** A change from the tenth second to the thirtieth, with an order and a purchase every 100 ms. */
+function changedSeen(
+  requests: NonNullable<Drill['expect']['requests']>,
+  requestAt: (sentAtMs: number, of: string) => { readonly tookMs: number; readonly problem?: string },
+): Seen {
+  return {
+    ...seen,
+    drill: { ...drill, expect: { rtoMs: 5_000, requests } },
+    requests: {
+      changed: { fromMs: begin + 10_000, untilMs: begin + 30_000 },
+      seen: Array.from({ length: 600 }, (_, index) => begin + index * 100).flatMap((sentAtMs) =>
+        ['orders', 'purchases'].map((of) => ({ of, sentAtMs, ...requestAt(sentAtMs - begin, of) })),
+      ),
+    },
+  };
+}
+const failedRequests = 'requests that failed, each try counted';
+const p99 = 'p99 of requests while it was changed';
+
+test('a change that nobody notices is as promised, with its requests by class and phase', (t) => {
+  const report = judge(changedSeen({ p99Ms: 'as before' }, () => ({ tookMs: 20 })));
+  t.true(report.passed);
+  t.is(targetOf(report, failedRequests)!.measured, '0');
+  t.regex(targetOf(report, p99)!.target, /^<= 120 ms \(before: 20 ms\)$/);
+  t.deepEqual(
+    report.requests!.map(({ phase, of, sent }) => `${phase} ${of} ${sent}`).slice(3, 6),
+    ['while all 402', 'while orders 201', 'while purchases 201'],
+  );
+});
+
+test('one request that fails while something is changed, or soon after, fails the drill, though a second try went well', (t) => {
+  for (const failsAtMs of [15_000, 40_000]) {
+    const report = judge(
+      changedSeen({ p99Ms: 2_000 }, (atMs, of) =>
+        atMs === failsAtMs && of === 'orders' ? { tookMs: 1, problem: 'ECONNREFUSED' } : { tookMs: 20 },
+      ),
+    );
+    t.false(report.passed);
+    t.regex(targetOf(report, failedRequests)!.measured, /^1 of \d+: 1 orders ECONNREFUSED$/);
+  }
+});
+
+test('a change that slows requests down beyond its limit misses it; what is slow before does not count', (t) => {
+  const slow = (fromMs: number, untilMs: number) => (atMs: number) => ({
+    tookMs: atMs >= fromMs && atMs < untilMs ? 700 : 20,
+  });
+  t.false(targetOf(judge(changedSeen({ p99Ms: 500 }, slow(12_000, 14_000))), p99)!.met);
+  t.true(targetOf(judge(changedSeen({ p99Ms: 500 }, slow(8_000, 10_000))), p99)!.met);
+  t.false(targetOf(judge(changedSeen({ p99Ms: 'as before' }, slow(12_000, 14_000))), p99)!.met);
+});
+
+test('where 503 is allowed for some classes and a time, neither others may answer it nor these for longer', (t) => {
+  const may = { mayAnswer503: { classes: ['orders'], forMs: 5_000 } };
+  const away = (forMs: number, classes: readonly string[]) =>
+    judge(
+      changedSeen(may, (atMs, of) =>
+        atMs >= 12_000 && atMs < 12_000 + forMs && classes.includes(of)
+          ? { tookMs: 5, problem: '503' }
+          : { tookMs: 20 },
+      ),
+    );
+  t.true(away(4_000, ['orders']).passed);
+  t.false(targetOf(away(6_000, ['orders']), '503 of orders in a row')!.met);
+  t.regex(targetOf(away(1_000, ['orders', 'purchases']), failedRequests)!.measured, /^10 of .* purchases 503$/);
+});

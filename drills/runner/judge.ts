@@ -16,6 +16,7 @@ import {
   recoveriesFrom,
 } from './measure.ts';
 import type { Start } from './observers.ts';
+import { countsOf, longestFailureMs, type RequestCount, type SeenRequest, type Span } from './requests.ts';
 
 /** A client that waits longer than this sees a failure: the objective of the canary and of promotions. */
 export const limitMs = probeRules.goodWithinMs;
@@ -89,6 +90,8 @@ export interface Seen {
   readonly answers: readonly Attempt[];
   readonly result: LoadResult;
   readonly probesFailed: number;
+  /** Of a drill that changes what runs: what was asked meanwhile, and from the begin of its first step to the end of the last. */
+  readonly requests?: { readonly seen: readonly SeenRequest[]; readonly changed: Span };
   readonly verdicts: DrillReport['verdicts'];
   readonly arrivals: readonly Arrival[];
   readonly steady: string | undefined;
@@ -217,6 +220,7 @@ export function judge(seen: Seen): DrillReport {
   const wrong = findings.length - lost.length - notChecked;
   const restarts = restartsOf(seen);
   const deadLetters = seen.deadLetters.filter(({ owed }) => !owed);
+  const counts = requestCountsOf(seen);
   const cases = casesOf(seen, { recoveries, restarts, deadLetters, findings });
   const failedShare = result.failed / Math.max(1, result.sent);
   const failedTries = result.failedTries + seen.probesFailed;
@@ -276,6 +280,9 @@ export function judge(seen: Seen): DrillReport {
             failedTries <= expect.failedTries,
           ),
         ]),
+    ...(seen.requests === undefined || expect.requests === undefined
+      ? []
+      : requestTargets(expect.requests, counts, seen.requests, seen.loadEndedAtMs)),
     ...(expect.p99Ms === undefined
       ? []
       : [
@@ -348,11 +355,76 @@ export function judge(seen: Seen): DrillReport {
     undecided: result.undecided.length,
     deadLettersOwed: seen.deadLetters.length - deadLetters.length,
     ...(cases === undefined ? {} : { cases }),
+    ...(seen.requests === undefined ? {} : { requests: counts }),
     latencyMs,
     verdicts,
     targets,
     passed: targets.every(({ met }) => met),
   };
+}
+
+/** By class and phase; a client that has just started is slow by itself. */
+function requestCountsOf({ requests, startedAtMs, loadEndedAtMs }: Seen): readonly RequestCount[] {
+  if (requests === undefined) return [];
+  const whole = { fromMs: startedAtMs + warmUpMs, untilMs: loadEndedAtMs };
+  return countsOf(requests.seen, whole, requests.changed);
+}
+
+/** The p99 of before is that of some seconds. */
+const asBefore = (beforeMs: number): number => Math.max(2 * beforeMs, beforeMs + 100);
+
+function requestTargets(
+  { p99Ms, mayAnswer503 }: NonNullable<Drill['expect']['requests']>,
+  counts: readonly RequestCount[],
+  { seen, changed }: NonNullable<Seen['requests']>,
+  loadEndedAtMs: number,
+): DrillReport['targets'] {
+  const all = (phase: RequestCount['phase']) => counts.find((one) => one.phase === phase && one.of === 'all');
+  const [before, meanwhile, after] = [all('before'), all('while'), all('after')];
+  const isAllowed = ({ of, problem }: SeenRequest) =>
+    problem === '503' && mayAnswer503?.classes.includes(of) === true;
+  const own = seen.filter(({ sentAtMs }) => sentAtMs >= changed.fromMs && sentAtMs <= loadEndedAtMs);
+  const failed = own.filter((one) => one.problem !== undefined && !isAllowed(one));
+  const ways = [...Map.groupBy(failed, ({ of, problem }) => `${of} ${problem}`)].map(
+    ([what, some]) => `${some.length} ${what}`,
+  );
+  const wantedMs = p99Ms === 'as before' ? asBefore(before?.p99Ms ?? 0) : p99Ms;
+  const awayMs = longestFailureMs(own.filter(isAllowed));
+  const ms = (value: number | undefined) => (value === undefined ? 'nothing sent' : `${Math.round(value)} ms`);
+  return [
+    {
+      name: 'requests that failed, each try counted',
+      target: '0',
+      measured: failed.length === 0 ? '0' : `${failed.length} of ${own.length}: ${ways.slice(0, 4).join(', ')}`,
+      met: failed.length === 0,
+    },
+    ...(mayAnswer503 === undefined
+      ? []
+      : [
+          {
+            name: `503 of ${mayAnswer503.classes.join(', ')} in a row`,
+            target: `<= ${mayAnswer503.forMs / 1_000} s`,
+            measured: `${(awayMs / 1_000).toFixed(1)} s`,
+            met: awayMs <= mayAnswer503.forMs,
+          },
+        ]),
+    ...(wantedMs === undefined
+      ? []
+      : [
+          {
+            name: 'p99 of requests while it was changed',
+            target: `<= ${Math.round(wantedMs)} ms${p99Ms === 'as before' ? ` (before: ${ms(before?.p99Ms)})` : ''}`,
+            measured: ms(meanwhile?.p99Ms),
+            met: meanwhile !== undefined && meanwhile.p99Ms <= wantedMs,
+          },
+        ]),
+    {
+      name: 'requests were sent before, while and after',
+      target: 'yes',
+      measured: [before, meanwhile, after].map((one) => one?.sent ?? 0).join(', '),
+      met: before !== undefined && meanwhile !== undefined && after !== undefined,
+    },
+  ];
 }
 
 /**

@@ -6,6 +6,8 @@ import { readiness } from '../../environment/health.ts';
 import { processReplicas } from '../../stacks/config/topology.ts';
 import { MusterError } from '../../workers/base/errors.ts';
 import type { Injected } from '../faults.ts';
+import { changes } from '../changes/changes.ts';
+import { deployChange } from '../changes/deploy.ts';
 import { rollingRestart } from '../rolling-restart.ts';
 import { standInOf } from '../stand-in.ts';
 import { joinOnBadLinks, scaleWorkers } from './second-join.ts';
@@ -59,6 +61,10 @@ const procedures: Readonly<Record<string, Procedure>> = {
 
   'nearly-fill-disk': nearlyFillDisk,
   'fill-disk': fillDisk,
+
+  ...Object.fromEntries(
+    changes.map((change) => [change.name, (stage: ProcedureStage) => deployChange(change, stage)]),
+  ),
 };
 
 /** Throws MUSTER_DRILL_PROCEDURE when there is none of this name. */

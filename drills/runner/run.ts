@@ -35,6 +35,7 @@ import { startProber, watchAlerts, watchAnswers, watchStarts } from './observers
 import { takePrecedence } from './precedence.ts';
 import { procedureNamed } from './procedures.ts';
 import { valueNow, valuesOver } from './prometheus.ts';
+import { asRequests, watchRequests } from './requests.ts';
 import type { ProcedureStage } from './stage.ts';
 import { aliasOf, untilSteady } from './steady.ts';
 
@@ -104,6 +105,8 @@ export async function runDrill(drill: Drill, options: RunDrillOptions): Promise<
       await entrances.close();
       await links?.close();
     });
+    const watched = drill.expect.requests === undefined ? undefined : watchRequests(namesOf(variables));
+    closing.push(async () => watched?.stop());
     const precedence = await takePrecedence();
     closing.push(() => precedence.end());
     const load = await startLoad(drill.loads, {
@@ -141,14 +144,21 @@ export async function runDrill(drill: Drill, options: RunDrillOptions): Promise<
     stepsOver.catch(() => undefined);
     // A load that fails, when it cannot begin, ends the drill then and not after its time.
     const loadFails = load.done.then(() => new Promise<never>(() => undefined));
-    await interruptible(
-      Promise.race([Promise.all([sleep(drill.loadMs, undefined, { signal }), stepsOver]), loadFails]),
-      signal,
-    );
+    let stepsOverAtMs = startedAtMs;
+    const lasts =
+      drill.afterMs === undefined
+        ? Promise.all([sleep(drill.loadMs, undefined, { signal }), stepsOver])
+        : stepsOver.then(() => {
+            stepsOverAtMs = Date.now();
+            return sleep(drill.afterMs, undefined, { signal });
+          });
+    await interruptible(Promise.race([lasts, loadFails]), signal);
     // Time to see the answers to the last messages.
     const loadEndedAtMs = Date.now();
     event('load', 'load ends');
+    if (drill.afterMs !== undefined) load.close();
     load.end();
+    watched?.stop();
     const result = await interruptible(load.done, signal);
     const probes = await prober.stop();
     const waited = await precedence.waited();
@@ -196,6 +206,9 @@ export async function runDrill(drill: Drill, options: RunDrillOptions): Promise<
       ...(sessionsLost === undefined
         ? [{ id: 'zookeeper', why: 'Prometheus does not say which sessions ended' }]
         : []),
+      ...(drill.afterMs !== undefined && stepsOverAtMs > startedAtMs + drill.loadMs
+        ? [{ id: 'load', why: 'most of it was over before what it was to see' }]
+        : []),
     ];
     return judge({
       drill,
@@ -209,6 +222,20 @@ export async function runDrill(drill: Drill, options: RunDrillOptions): Promise<
       answers: answered,
       result,
       probesFailed: probes.failed,
+      ...(watched === undefined
+        ? {}
+        : {
+            requests: {
+              seen: [
+                ...watched.seen,
+                ...asRequests([
+                  ...probes.attempts,
+                  ...result.attempts.filter(({ observer }) => observer === 'way kafka'),
+                ]),
+              ],
+              changed: { fromMs: firstFaultAtMs, untilMs: stepsOverAtMs },
+            },
+          }),
       verdicts,
       arrivals,
       steady,
@@ -261,6 +288,20 @@ function patienceMs({ steps }: Drill): number {
 }
 
 const span = (fromMs: number, untilMs: number) => ({ fromMs, untilMs, limitMs });
+
+/** Entrances over HTTP by their origin; one that shares that of another is told apart by the path. */
+function namesOf(variables: Readonly<Record<string, string>>): ReadonlyMap<string, string> {
+  const names = new Map<string, string>();
+  for (const [variable, name] of [
+    ['MUSTER_API_URL', ''],
+    ['MUSTER_PAY_URL', 'pay'],
+    ['MUSTER_DELIVERY_URL', 'delivery'],
+  ] as const) {
+    const url = variables[variable];
+    if (url !== undefined && !names.has(new URL(url).origin)) names.set(new URL(url).origin, name);
+  }
+  return names;
+}
 
 /** Where the load's clients send: through the proxies, where there are any. */
 function entrancesOf(

@@ -7,7 +7,7 @@ import { run } from '../../environment/children.ts';
 import { checkout } from '../../environment/paths.ts';
 import { scenarios } from '../simulation/scenarios.ts';
 import { bugNamed, bugs, controls } from './bugs.ts';
-import { edited } from './edits.ts';
+import { edited } from '../edits.ts';
 import { hookOf } from './process.ts';
 
 const textOf = (file: string) => readFile(join(checkout, file), 'utf8');
@@ -42,8 +42,8 @@ test('text that is not there, or there twice, is no place for a bug', (t) => {
   const edit = { file: 'a.ts', find: 'x', put: 'y' };
   t.is(edited('a.ts', 'a x b', [edit]), 'a y b');
   t.is(edited('b.ts', 'a x b', [edit]), 'a x b');
-  t.throws(() => edited('a.ts', 'a b', [edit]), { code: 'MUSTER_SEEDED_BUG', message: /no place/ });
-  t.throws(() => edited('a.ts', 'x x', [edit]), { code: 'MUSTER_SEEDED_BUG', message: /more than one/ });
+  t.throws(() => edited('a.ts', 'a b', [edit]), { code: 'MUSTER_EDIT', message: /no place/ });
+  t.throws(() => edited('a.ts', 'x x', [edit]), { code: 'MUSTER_EDIT', message: /more than one/ });
 });
 
 test('a process that is started with a bug has it, and one with a control has not', async (t) => {

@@ -4,7 +4,7 @@ import type { Command } from 'commander';
 import type { ListrTask } from 'listr2';
 import type { DrillReport } from '../../drills/drill.ts';
 import { checkout } from '../../environment/paths.ts';
-import { caseTable, drillTable, inWords, planTable, summaryTable } from '../drill-tables.ts';
+import { caseTable, drillTable, inWords, planTable, requestTable, summaryTable } from '../drill-tables.ts';
 import { numberOf, paint, say, usage } from '../terminal.ts';
 import { addVerb } from '../verb.ts';
 
@@ -27,6 +27,7 @@ export function addDrill(program: Command): void {
       ['--env ci drill broker-2-killed', 'one; the report is in build/drills/ci/'],
       ['--env ci drill all', 'all of them, about forty minutes'],
       ['--env ci drill mysql-read-only-35s-odd', 'one case of the matrix by itself'],
+      ['--env ci drill changes', 'second deployments: what changes of the catalog cost those who use it'],
       ['--env ci drill soak --minutes 60', 'a random fault each minute'],
       ['--env ci drill pay-operations --operations 20000', 'members of my-pay, with everything breaking'],
       ['--env ci drill matrix --seed 1', 'every two of part, fault, length and load meet once; 90 minutes'],
@@ -47,7 +48,7 @@ export function addDrill(program: Command): void {
         .option('--yes-really', 'needed for environment prod'),
     async run({ environment, signal }, options, names) {
       const [
-        { deliveryCourseIn, drillNamed, drills, outagesIn, payOperations, soak },
+        { changeDrills, deliveryCourseIn, drillNamed, drills, outagesIn, payOperations, soak },
         { matrixOf, partOf },
         { withFaults },
       ] = await Promise.all([
@@ -56,7 +57,7 @@ export function addDrill(program: Command): void {
         import('../../drills/faults.ts'),
       ]);
       if (names.length === 0 || names[0] === 'list') {
-        say(drillTable([...drills, ...deliveryCourseIn(environment), ...outagesIn(environment)], paint));
+        say(drillTable([...drills, ...changeDrills, ...deliveryCourseIn(environment), ...outagesIn(environment)], paint));
         return undefined;
       }
       const seed = numberOf('--seed', options.seed ?? String(Date.now() % 2 ** 31));
@@ -72,6 +73,7 @@ export function addDrill(program: Command): void {
       const minutes = options.minutes === undefined ? undefined : numberOf('--minutes', options.minutes);
       const chosen = names.flatMap((name) => {
         if (name === 'all') return drills;
+        if (name === 'changes') return changeDrills;
         if (name === 'outages') return outagesIn(environment);
         const part = partNumbers(options.part);
         if (name === 'soak') return partOf(soak(minutes ?? 60, seed, environment), ...part);
@@ -88,11 +90,13 @@ export function addDrill(program: Command): void {
       const failures: unknown[] = [];
       try {
         await withFaults(environment, session, async (faults) => {
-          const [{ runDrill }, { publishReport }, { taskList }] = await Promise.all([
+          const [{ runDrill }, { publishReport }, { taskList }, { bringBackLeftovers }] = await Promise.all([
             import('../../drills/runner/run.ts'),
             import('../../drills/report/publish.ts'),
             import('../lifecycle.ts'),
+            import('../../drills/changes/deploy.ts'),
           ]);
+          await bringBackLeftovers(environment, session.report);
           const tasks = chosen.map(
             (drill): ListrTask => ({
               title: drill.name,
@@ -123,7 +127,9 @@ export function addDrill(program: Command): void {
         });
       } finally {
         if (reports.length > 0)
-          say(`\n${summaryTable(reports, paint)}${caseTable(reports, environment, seed, paint)}`);
+          say(
+            `\n${summaryTable(reports, paint)}${requestTable(reports, paint)}${caseTable(reports, environment, seed, paint)}`,
+          );
       }
       // Listr keeps what goes wrong in a step to itself; a target that is missed is a result, this is none.
       signal.throwIfAborted();

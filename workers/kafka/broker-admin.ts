@@ -80,8 +80,9 @@ export async function openBrokerAdmin(options: {
 }
 
 /** All settings of the resource, or those named, with synonyms. */
-const asks = (resource: string, names: readonly string[] | null = null) =>
-  function write(body: FlexibleWriter): void {
+const asks =
+  (resource: string, names: readonly string[] | null = null) =>
+  (body: FlexibleWriter): void => {
     body
       .array([resource], () =>
         body
@@ -104,8 +105,9 @@ function described(answer: ReturnType<typeof readResources>) {
   return resource.settings;
 }
 
-const changes = (settings: ReadonlyMap<string, string | undefined>) =>
-  function write(body: FlexibleWriter): void {
+const changes =
+  (settings: ReadonlyMap<string, string | undefined>) =>
+  (body: FlexibleWriter): void => {
     body
       .array([everyBroker], (resource) =>
         body

@@ -36,6 +36,8 @@ export interface CouponRushOptions {
     readonly accepted: number;
     readonly failed: number;
   }): void;
+  /** Nobody new comes after it; what has begun goes on to its end. */
+  readonly closing?: AbortSignal | undefined;
   readonly signal?: AbortSignal;
 }
 
@@ -136,7 +138,8 @@ export async function runCouponRush(options: CouponRushOptions): Promise<CouponR
     await keepPace(() => ask(turns[requests++]!), {
       rate: options.rate,
       connections,
-      over: () => requests >= turns.length || signal?.aborted === true,
+      over: () =>
+        requests >= turns.length || signal?.aborted === true || options.closing?.aborted === true,
     });
     const seconds = (performance.now() - startMs) / 1_000;
     clearInterval(telling);

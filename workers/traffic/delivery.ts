@@ -78,6 +78,8 @@ export interface DeliveryRun {
   readonly rate: number;
   /** Unset: until `signal`. */
   readonly durationMs?: number;
+  /** Nobody new comes after it; what has begun goes on to its end. */
+  readonly closing?: AbortSignal | undefined;
   /** About once a second, with how many steps were accepted. */
   onProgress?(accepted: number): void;
   /** Called with each order that has ended or will not; when set, none is kept for the report: for runs without an end. */
@@ -146,7 +148,8 @@ async function live(
   }
 
   const untilMs = performance.now() + (run.durationMs ?? Number.POSITIVE_INFINITY);
-  const over = () => signal?.aborted === true || performance.now() >= untilMs;
+  const over = () =>
+    signal?.aborted === true || run.closing?.aborted === true || performance.now() >= untilMs;
   const telling = setInterval(() => run.onProgress?.(desk.accepted()), 1_000);
   const lastMs = () => performance.now() + retryForMs;
   try {

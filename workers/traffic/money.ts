@@ -21,6 +21,8 @@ export interface MoneyOptions {
   readonly retryForMs?: number;
   /** About once a second. */
   onProgress?(booked: number): void;
+  /** Nobody new comes after it; what has begun goes on to its end. */
+  readonly closing?: AbortSignal | undefined;
   readonly signal?: AbortSignal;
 }
 
@@ -131,7 +133,8 @@ export async function runMoney(options: MoneyOptions): Promise<MoneyReport> {
     }
 
     const endMs = performance.now() + (options.durationMs ?? Number.POSITIVE_INFINITY);
-    const over = () => signal?.aborted === true || performance.now() >= endMs;
+    const over = () =>
+      signal?.aborted === true || options.closing?.aborted === true || performance.now() >= endMs;
     const booked = () => sent.filter(({ outcome }) => outcome === 'booked').length;
     const telling = setInterval(() => options.onProgress?.(booked()), 1_000);
     try {

@@ -32,6 +32,8 @@ export interface OrdersOptions {
   readonly record?: boolean;
   /** About once a second. */
   onProgress?(progress: OrdersProgress): void;
+  /** Nobody new comes after it; what has begun goes on to its end. */
+  readonly closing?: AbortSignal | undefined;
   readonly signal?: AbortSignal;
 }
 
@@ -150,7 +152,8 @@ export async function runOrders(options: OrdersOptions): Promise<OrdersReport> {
 
     startMs = performance.now();
     const endMs = startMs + (options.durationMs ?? Number.POSITIVE_INFINITY);
-    const over = () => signal?.aborted === true || performance.now() >= endMs;
+    const over = () =>
+      signal?.aborted === true || options.closing?.aborted === true || performance.now() >= endMs;
     const progress = () => ({ elapsedMs: Math.round(performance.now() - startMs), ...counts });
     const telling = setInterval(() => options.onProgress?.(progress()), 1_000);
     let steadyEndMs = startMs;

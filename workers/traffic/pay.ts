@@ -34,6 +34,8 @@ export interface PayRun {
   readonly rate: number;
   /** Unset: until `signal`. */
   readonly durationMs?: number;
+  /** Nobody new comes after it; what has begun goes on to its end. */
+  readonly closing?: AbortSignal | undefined;
   /** Lets the banks misbehave until it is over. */
   readonly misbehave: boolean;
   /** About once a second. */
@@ -147,7 +149,8 @@ async function runPay({ client, world, options, people }: Stage, run: PayRun): P
   }
 
   const untilMs = performance.now() + (run.durationMs ?? Number.POSITIVE_INFINITY);
-  const over = () => signal?.aborted === true || performance.now() >= untilMs;
+  const over = () =>
+    signal?.aborted === true || run.closing?.aborted === true || performance.now() >= untilMs;
   const wellAgain = run.misbehave
     ? misbehave(world, options.banks, seededRandom(seed ^ 0x5bd1e995))
     : undefined;
