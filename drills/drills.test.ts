@@ -4,7 +4,15 @@ import { isAlert } from '../alerts/rule.ts';
 import { type Environment, environments } from '../catalog/environments.ts';
 import { placements } from '../stacks/config/topology.ts';
 import type { Drill } from './drill.ts';
-import { changeDrills, deliveryCourseIn, drillNamed, drills, outagesIn, payOperations, soak } from './drills.ts';
+import {
+  changeDrills,
+  deliveryCourseIn,
+  drillNamed,
+  drills,
+  outagesIn,
+  payOperations,
+  soak,
+} from './drills.ts';
 import { matrixOf } from './matrix/plan.ts';
 import { procedureNamed } from './runner/procedures.ts';
 

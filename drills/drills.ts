@@ -285,7 +285,10 @@ const aroundMs = 25_000;
 /** A second deployment under a load of everything, some 200 requests a second in all, and the way back. */
 function changeDrill({ name, what, withinMs, expect, stops }: Change): Drill {
   const { rtoMs, ...requests } = expect;
-  const end = stops === true ? 'it stops at its first node, the platform serves on, and undoing works' : 'and the way back';
+  const end =
+    stops === true
+      ? 'it stops at its first node, the platform serves on, and undoing works'
+      : 'and the way back';
   return {
     name,
     about: `A deployment with ${what}, under a load of everything; ${end}.`,

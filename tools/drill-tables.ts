@@ -73,7 +73,11 @@ export function requestTable(reports: readonly { readonly report: DrillReport }[
     (report.requests ?? []).map((count) => ({ drill: report.drill, ...count })),
   );
   if (all.length === 0) return '';
-  const out = plainTable(['drill', '', 'requests', 'sent', 'failed', 'why', 'p50', 'p99'], [3, 4, 6, 7], paint);
+  const out = plainTable(
+    ['drill', '', 'requests', 'sent', 'failed', 'why', 'p50', 'p99'],
+    [3, 4, 6, 7],
+    paint,
+  );
   for (const { drill, phase, of, sent, failed, problems, p50Ms, p99Ms } of all)
     out.push([
       of === 'all' && phase === 'before' ? drill : '',

@@ -31,7 +31,11 @@ export interface Change {
 }
 
 /** One line more before a line that is there once. */
-const before = (file: string, line: string, put: string): Edit => ({ file, find: line, put: `${put}${line}` });
+const before = (file: string, line: string, put: string): Edit => ({
+  file,
+  find: line,
+  put: `${put}${line}`,
+});
 
 const brokersFile = 'stacks/config/kafka.ts';
 const heap = (file: string, heapMiB: number): Edit => ({
@@ -206,7 +210,13 @@ export const changes: readonly Change[] = [
     name: 'change-zookeeper-setting',
     what: 'another setting of all ZooKeepers',
     deployments: [
-      [{ file: 'stacks/config/zookeeper.ts', find: 'autopurge.purgeInterval=6', put: 'autopurge.purgeInterval=7' }],
+      [
+        {
+          file: 'stacks/config/zookeeper.ts',
+          find: 'autopurge.purgeInterval=6',
+          put: 'autopurge.purgeInterval=7',
+        },
+      ],
     ],
     replaces: ['zookeepers'],
     withinMs: 10 * minuteMs,
@@ -215,7 +225,9 @@ export const changes: readonly Change[] = [
   {
     name: 'change-mysql-setting',
     what: 'another setting of MySQL',
-    deployments: [[{ file: 'stacks/config/data.ts', find: 'max_connections=150', put: 'max_connections=151' }]],
+    deployments: [
+      [{ file: 'stacks/config/data.ts', find: 'max_connections=150', put: 'max_connections=151' }],
+    ],
     replaces: ['mysql'],
     withinMs: 8 * minuteMs,
     expect: {
@@ -227,7 +239,8 @@ export const changes: readonly Change[] = [
     name: 'change-bad-heap',
     what: 'a heap with which no broker starts',
     deployments: [[heap('catalog/environments.ts', 1)]],
-    replaces: ['brokers'],
+    // Of all that it would replace it comes to the first broker.
+    replaces: ['brokers', 'workers', 'jobs'],
     stops: true,
     withinMs: 12 * minuteMs,
     expect: rolled,
@@ -242,5 +255,7 @@ export function kindOf(alias: string, { processes }: Pick<Environment, 'processe
   if (/^zookeeper-\d+$/.test(alias)) return 'zookeepers';
   if (alias === 'mysql') return 'mysql';
   if (jobs.has(alias)) return 'jobs';
-  return processes.list.some(({ name }) => name === alias || name === alias.replace(/-\d+$/, '')) ? 'workers' : 'others';
+  return processes.list.some(({ name }) => name === alias || name === alias.replace(/-\d+$/, ''))
+    ? 'workers'
+    : 'others';
 }

@@ -17,7 +17,8 @@ import { imageRef } from '../../stacks/images.ts';
 
 const [name = '', source = ''] = process.argv.slice(2);
 const environment = environmentNamed(name);
-const filesOf = (files: ReadonlyMap<string, string>) => [...files].map(([file, text]) => ({ name: file, text }));
+const filesOf = (files: ReadonlyMap<string, string>) =>
+  [...files].map(([file, text]) => ({ name: file, text }));
 const folder = await mkdtemp(join(tmpdir(), 'muster-containers-'));
 const app = new App({ outdir: folder, stackTraces: false });
 const stacks = createStacks(app, {
@@ -34,7 +35,9 @@ const hashes: Record<string, string> = {};
 for (const { node } of Object.values(stacks)) {
   const text = readFileSync(join(folder, 'stacks', node.id, 'cdk.tf.json'), 'utf8');
   const { resource } = JSON.parse(text) as {
-    resource: { docker_container: Record<string, { name: string; depends_on?: unknown; lifecycle?: unknown }> };
+    resource: {
+      docker_container: Record<string, { name: string; depends_on?: unknown; lifecycle?: unknown }>;
+    };
   };
   for (const { depends_on: _, lifecycle: __, ...container } of Object.values(resource.docker_container))
     hashes[container.name.slice(environment.prefix.length + 1)] = createHash('sha256')

@@ -48,15 +48,26 @@ interface Deployed {
   readonly said: string;
 }
 
+interface UpOptions {
+  readonly signal?: AbortSignal;
+  onLine?(line: string): void;
+}
+
+/** What deploys; tests have one of their own. */
+export interface Deployer {
+  /** `./muster up` from a folder. */
+  up(folder: string, environment: Environment, options: UpOptions): Promise<Deployed>;
+  /** Which container each alias is, jobs among them. */
+  containers(environment: Environment): Promise<ReadonlyMap<string, string>>;
+  /** Between two deployments: what the first one has cost late is seen as its own. */
+  readonly quietMs: number;
+}
+
 /** Terraform must end in its own way: one that is killed forgets what it made. */
 const graceMs = 120_000;
 
-/** `./muster up` from a folder. It leaves the processors to what is measured: who deploys is elsewhere, or can wait. */
-async function up(
-  folder: string,
-  environment: Environment,
-  options: { readonly signal?: AbortSignal; onLine?(line: string): void },
-): Promise<Deployed> {
+/** It leaves the processors to what is measured: who deploys is elsewhere, or can wait. */
+async function up(folder: string, environment: Environment, options: UpOptions): Promise<Deployed> {
   const lines: string[] = [];
   const { exitCode } = await run(
     'nice',
@@ -76,14 +87,18 @@ async function up(
   return { exitCode, said: lines.slice(-12).join('\n') };
 }
 
+async function containers(environment: Environment): Promise<ReadonlyMap<string, string>> {
+  const all = await containersOf(environment);
+  return new Map(all.map(({ name, id }) => [name.slice(environment.prefix.length + 1), id]));
+}
+
+const deployer: Deployer = { up, containers, quietMs: 10_000 };
+
 const markOf = (environment: Environment) => join(stateDirectory(environment.name), 'changed-by-drill');
 
 /** The checkout itself again. Throws MUSTER_CHANGE_LEFT when that fails; the mark stays then, for the next drill. */
-async function bringBack(
-  environment: Environment,
-  options: { readonly signal?: AbortSignal; onLine?(line: string): void } = {},
-): Promise<void> {
-  const { exitCode, said } = await up(checkout, environment, options);
+async function bringBack(environment: Environment, by: Deployer, options: UpOptions = {}): Promise<void> {
+  const { exitCode, said } = await by.up(checkout, environment, options);
   options.signal?.throwIfAborted();
   if (exitCode !== 0)
     throw new MusterError(
@@ -97,21 +112,19 @@ async function bringBack(
 export async function bringBackLeftovers(
   environment: Environment,
   report: (line: string) => void,
+  by = deployer,
 ): Promise<void> {
   const what = await readFile(markOf(environment), 'utf8').catch(() => undefined);
   if (what === undefined) return;
   report(`a drill that was killed has left a deployment with ${what}: bringing ${environment.name} back`);
-  await bringBack(environment);
+  await bringBack(environment, by);
 }
-
-/** Between two deployments: what the first one has cost late is seen as its own. */
-const quietMs = 10_000;
 
 /**
  * Deploys what is changed, and then the checkout itself. Throws MUSTER_DRILL_PROCEDURE when a deployment goes another way than it should,
  * or replaces what it has no reason to, and MUSTER_CHANGE_LEFT.
  */
-export async function deployChange(change: Change, stage: ProcedureStage): Promise<void> {
+export async function deployChange(change: Change, stage: ProcedureStage, by = deployer): Promise<void> {
   const { environment, signal } = stage;
   const onLine = rollsIn(stage);
   await writeFile(markOf(environment), change.what);
@@ -119,29 +132,29 @@ export async function deployChange(change: Change, stage: ProcedureStage): Promi
     for (const [index, edits] of change.deployments.entries()) {
       const nth = change.deployments.length === 1 ? '' : ` (${index + 1} of ${change.deployments.length})`;
       await withEditedCheckout(edits, async (folder) => {
-        const before = await idsOf(environment);
+        const before = await by.containers(environment);
         stage.disturbed(`a deployment with ${change.what}${nth}`);
         const beganMs = performance.now();
-        const { exitCode, said } = await up(folder, environment, { signal, onLine });
+        const { exitCode, said } = await by.up(folder, environment, { signal, onLine });
         signal.throwIfAborted();
         const tookMs = performance.now() - beganMs;
         expectEnd(change, exitCode, said);
-        const replaced = [...(await idsOf(environment))].flatMap(([alias, id]) =>
+        const replaced = [...(await by.containers(environment))].flatMap(([alias, id]) =>
           before.get(alias) === id ? [] : [alias],
         );
         stage.note(`after ${seconds(tookMs)}: replaced ${replaced.join(', ') || 'nothing'}`);
         expectReplaced(change, replaced, environment);
       });
-      await sleep(quietMs, undefined, { signal });
+      await sleep(by.quietMs, undefined, { signal });
     }
     stage.disturbed('a deployment of what was before');
     const beganMs = performance.now();
-    await bringBack(environment, { signal, onLine });
+    await bringBack(environment, by, { signal, onLine });
     stage.note(`after ${seconds(performance.now() - beganMs)}: as before`);
   } catch (error) {
     stage.note(`bringing ${environment.name} back`);
     // Without the signal: what was ended is brought back all the same.
-    await bringBack(environment);
+    await bringBack(environment, by);
     throw error;
   }
 }
@@ -182,10 +195,4 @@ function expectReplaced(
       'MUSTER_DRILL_PROCEDURE',
       `${replaced.join(', ')} replaced by a change that should have stopped at the first`,
     );
-}
-
-/** Which container each alias is, jobs among them. */
-async function idsOf(environment: Environment): Promise<ReadonlyMap<string, string>> {
-  const containers = await containersOf(environment);
-  return new Map(containers.map(({ name, id }) => [name.slice(environment.prefix.length + 1), id]));
 }

@@ -61,7 +61,10 @@ const namesOf = (loads: Loads) =>
 const card = '4111111111111111';
 
 /** Marks where outputs end, and begins. */
-export async function startLoad(loads: Loads, stage: Omit<LoadStage, 'person' | 'closing'>): Promise<RunningLoad> {
+export async function startLoad(
+  loads: Loads,
+  stage: Omit<LoadStage, 'person' | 'closing'>,
+): Promise<RunningLoad> {
   const { variables, run, signal } = stage;
   const person = `${run}-person`;
   const asked = namesOf(loads);

@@ -255,10 +255,11 @@ test('a change that nobody notices is as promised, with its requests by class an
   t.true(report.passed);
   t.is(targetOf(report, failedRequests)!.measured, '0');
   t.regex(targetOf(report, p99)!.target, /^<= 120 ms \(before: 20 ms\)$/);
-  t.deepEqual(
-    report.requests!.map(({ phase, of, sent }) => `${phase} ${of} ${sent}`).slice(3, 6),
-    ['while all 402', 'while orders 201', 'while purchases 201'],
-  );
+  t.deepEqual(report.requests!.map(({ phase, of, sent }) => `${phase} ${of} ${sent}`).slice(3, 6), [
+    'while all 402',
+    'while orders 201',
+    'while purchases 201',
+  ]);
 });
 
 test('one request that fails while something is changed, or soon after, fails the drill, though a second try went well', (t) => {
@@ -294,5 +295,8 @@ test('where 503 is allowed for some classes and a time, neither others may answe
     );
   t.true(away(4_000, ['orders']).passed);
   t.false(targetOf(away(6_000, ['orders']), '503 of orders in a row')!.met);
-  t.regex(targetOf(away(1_000, ['orders', 'purchases']), failedRequests)!.measured, /^10 of .* purchases 503$/);
+  t.regex(
+    targetOf(away(1_000, ['orders', 'purchases']), failedRequests)!.measured,
+    /^10 of .* purchases 503$/,
+  );
 });

@@ -390,12 +390,14 @@ function requestTargets(
   );
   const wantedMs = p99Ms === 'as before' ? asBefore(before?.p99Ms ?? 0) : p99Ms;
   const awayMs = longestFailureMs(own.filter(isAllowed));
-  const ms = (value: number | undefined) => (value === undefined ? 'nothing sent' : `${Math.round(value)} ms`);
+  const ms = (value: number | undefined) =>
+    value === undefined ? 'nothing sent' : `${Math.round(value)} ms`;
   return [
     {
       name: 'requests that failed, each try counted',
       target: '0',
-      measured: failed.length === 0 ? '0' : `${failed.length} of ${own.length}: ${ways.slice(0, 4).join(', ')}`,
+      measured:
+        failed.length === 0 ? '0' : `${failed.length} of ${own.length}: ${ways.slice(0, 4).join(', ')}`,
       met: failed.length === 0,
     },
     ...(mayAnswer503 === undefined

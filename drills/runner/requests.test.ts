@@ -5,44 +5,56 @@ import test from 'ava';
 import { Pool } from 'undici';
 import { asRequests, countsOf, longestFailureMs, type SeenRequest, watchRequests } from './requests.ts';
 
-test.serial('every try of every HTTP client is seen with its class and its problem, and those who only look are not', async (t) => {
-  const server = createServer((request, response) => {
-    if (request.url === '/orders/cut') request.socket.destroy();
-    else response.writeHead(request.url === '/orders/away' ? 503 : 200).end('{}');
-  }).listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-  const watched = watchRequests(new Map([[url, '']]));
-  const pool = new Pool(url);
-  t.teardown(async () => {
-    await pool.close();
-    server.closeAllConnections();
-    server.close();
-  });
-  const call = async (path: string) => (await pool.request({ method: 'GET', path })).body.dump();
-  await call('/purchases?x=1');
-  await call('/orders/away');
-  await call('/readyz');
-  await t.throwsAsync(call('/orders/cut'));
-  await (await fetch(`${url}/coupons/1`)).text();
-  watched.stop();
-  await call('/purchases');
-  t.deepEqual(
-    watched.seen.map(({ of, problem }) => [of, problem]),
-    [
-      ['purchases', undefined],
-      ['orders', '503'],
-      ['orders', 'UND_ERR_SOCKET'],
-      ['coupons', undefined],
-    ],
-  );
-  t.true(watched.seen.every(({ tookMs, sentAtMs }) => tookMs >= 0 && sentAtMs > 0));
-});
+test.serial(
+  'every try of every HTTP client is seen with its class and its problem, and those who only look are not',
+  async (t) => {
+    const server = createServer((request, response) => {
+      if (request.url === '/orders/cut') request.socket.destroy();
+      else response.writeHead(request.url === '/orders/away' ? 503 : 200).end('{}');
+    }).listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    const watched = watchRequests(new Map([[url, '']]));
+    const pool = new Pool(url);
+    t.teardown(async () => {
+      await pool.close();
+      server.closeAllConnections();
+      server.close();
+    });
+    const call = async (path: string) => (await pool.request({ method: 'GET', path })).body.dump();
+    await call('/purchases?x=1');
+    await call('/orders/away');
+    await call('/readyz');
+    await t.throwsAsync(call('/orders/cut'));
+    await (await fetch(`${url}/coupons/1`)).text();
+    watched.stop();
+    await call('/purchases');
+    t.deepEqual(
+      watched.seen.map(({ of, problem }) => [of, problem]),
+      [
+        ['purchases', undefined],
+        ['orders', '503'],
+        ['orders', 'UND_ERR_SOCKET'],
+        ['coupons', undefined],
+      ],
+    );
+    t.true(watched.seen.every(({ tookMs, sentAtMs }) => tookMs >= 0 && sentAtMs > 0));
+  },
+);
 
 test.serial('a named entrance is a class of its own, and nobody else’s requests are seen', async (t) => {
-  const watched = watchRequests(new Map([['http://127.0.0.1:1', 'pay']]));
-  await t.throwsAsync(fetch('http://127.0.0.1:1/pay/money'));
-  await t.throwsAsync(fetch('http://127.0.0.1:2/pay/money'));
+  // Nobody listens there any more.
+  const ports: number[] = [];
+  for (let nth = 0; nth < 2; nth++) {
+    const server = createServer().listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    ports.push((server.address() as AddressInfo).port);
+    server.close();
+  }
+  const [own, foreign] = ports.map((port) => `http://127.0.0.1:${port}`);
+  const watched = watchRequests(new Map([[own!, 'pay']]));
+  await t.throwsAsync(fetch(`${own}/pay/money`));
+  await t.throwsAsync(fetch(`${foreign}/pay/money`));
   watched.stop();
   t.deepEqual(
     watched.seen.map(({ of, problem }) => [of, problem]),

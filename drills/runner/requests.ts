@@ -30,14 +30,22 @@ export function watchRequests(entrances: ReadonlyMap<string, string>): {
   stop(): void;
 } {
   const seen: SeenRequest[] = [];
-  const underWay = new WeakMap<object, { readonly of: string; readonly sentAtMs: number; readonly ms: number }>();
+  const underWay = new WeakMap<
+    object,
+    { readonly of: string; readonly sentAtMs: number; readonly ms: number }
+  >();
   const end = (request: object, problem?: string): void => {
     const begun = underWay.get(request);
     if (begun === undefined) return;
     // A stream that is cut off later has been answered.
     underWay.delete(request);
     const { of, sentAtMs, ms } = begun;
-    seen.push({ of, sentAtMs, tookMs: performance.now() - ms, ...(problem === undefined ? {} : { problem }) });
+    seen.push({
+      of,
+      sentAtMs,
+      tookMs: performance.now() - ms,
+      ...(problem === undefined ? {} : { problem }),
+    });
   };
   const handlers = {
     'undici:request:create'({ request }: { request: UndiciRequest }) {
@@ -54,7 +62,9 @@ export function watchRequests(entrances: ReadonlyMap<string, string>): {
       end(request, error.code ?? error.name);
     },
   };
-  const all = Object.entries(handlers).map(([name, handler]) => [name, (message: unknown) => handler(message as never)] as const);
+  const all = Object.entries(handlers).map(
+    ([name, handler]) => [name, (message: unknown) => handler(message as never)] as const,
+  );
   for (const [name, handler] of all) diagnostics.subscribe(name, handler);
   return {
     seen,
@@ -94,7 +104,11 @@ export interface RequestCount {
 }
 
 /** By class before, while and after something was changed; a request belongs to when it was sent. */
-export function countsOf(requests: readonly SeenRequest[], whole: Span, changed: Span): readonly RequestCount[] {
+export function countsOf(
+  requests: readonly SeenRequest[],
+  whole: Span,
+  changed: Span,
+): readonly RequestCount[] {
   const phaseOf = ({ sentAtMs }: SeenRequest) => {
     if (sentAtMs < whole.fromMs || sentAtMs > whole.untilMs) return undefined;
     return sentAtMs < changed.fromMs ? 'before' : sentAtMs <= changed.untilMs ? 'while' : 'after';

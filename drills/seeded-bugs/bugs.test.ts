@@ -5,9 +5,9 @@ import { pathToFileURL } from 'node:url';
 import test from 'ava';
 import { run } from '../../environment/children.ts';
 import { checkout } from '../../environment/paths.ts';
+import { edited } from '../edits.ts';
 import { scenarios } from '../simulation/scenarios.ts';
 import { bugNamed, bugs, controls } from './bugs.ts';
-import { edited } from '../edits.ts';
 import { hookOf } from './process.ts';
 
 const textOf = (file: string) => readFile(join(checkout, file), 'utf8');

@@ -4,8 +4,8 @@
  */
 import { MusterError } from '../../workers/base/errors.ts';
 import type { FindingKind } from '../checker/verdict.ts';
-import type { Loads } from '../loads/index.ts';
 import type { Edit } from '../edits.ts';
+import type { Loads } from '../loads/index.ts';
 
 export interface SeededBug {
   readonly name: string;

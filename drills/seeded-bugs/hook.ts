@@ -5,8 +5,8 @@
 import { registerHooks } from 'node:module';
 import { relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { bugNamed } from './bugs.ts';
 import { edited } from '../edits.ts';
+import { bugNamed } from './bugs.ts';
 
 const checkout = fileURLToPath(new URL('../..', import.meta.url));
 const { edits } = bugNamed(new URL(import.meta.url).searchParams.get('bug')!);

@@ -57,7 +57,12 @@ export function addDrill(program: Command): void {
         import('../../drills/faults.ts'),
       ]);
       if (names.length === 0 || names[0] === 'list') {
-        say(drillTable([...drills, ...changeDrills, ...deliveryCourseIn(environment), ...outagesIn(environment)], paint));
+        say(
+          drillTable(
+            [...drills, ...changeDrills, ...deliveryCourseIn(environment), ...outagesIn(environment)],
+            paint,
+          ),
+        );
         return undefined;
       }
       const seed = numberOf('--seed', options.seed ?? String(Date.now() % 2 ** 31));

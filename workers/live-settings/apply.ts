@@ -41,7 +41,10 @@ export async function applySettings(
     await settled(admin, wanted, changes);
     done.push(...changes);
   }
-  throw new MusterError('MUSTER_LIVE_SETTINGS', `not there after ${mostRounds} rounds: does somebody else change them?`);
+  throw new MusterError(
+    'MUSTER_LIVE_SETTINGS',
+    `not there after ${mostRounds} rounds: does somebody else change them?`,
+  );
 }
 
 async function seenBy(admin: BrokerAdmin, wanted: ReadonlyMap<string, string>): Promise<SeenSettings> {

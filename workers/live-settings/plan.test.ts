@@ -3,7 +3,11 @@ import type { DescribedSetting } from '../kafka/broker-admin.ts';
 import { describeSettings, isInEffect, planSettings, readProperties, type SeenSettings } from './plan.ts';
 
 const ids = [1, 2, 3];
-const setting = (value: string, source: DescribedSetting['source'] = 'default', fallback = '1'): DescribedSetting => ({
+const setting = (
+  value: string,
+  source: DescribedSetting['source'] = 'default',
+  fallback = '1',
+): DescribedSetting => ({
   value,
   source,
   fallback,
@@ -27,7 +31,10 @@ test('what is wanted and not so is set, and noted as ours; the second time nothi
   t.deepEqual(plan.changes, [{ name: 'log.retention.ms', from: undefined, to: '5' }]);
   t.deepEqual([...plan.notes], [['muster.set.log.retention.ms', 'true']]);
   t.deepEqual(describeSettings(plan), ['+ log.retention.ms=5']);
-  const again = planSettings(wanted({ 'log.retention.ms': '5' }), seen({ 'log.retention.ms': '5', ...noted }));
+  const again = planSettings(
+    wanted({ 'log.retention.ms': '5' }),
+    seen({ 'log.retention.ms': '5', ...noted }),
+  );
   t.deepEqual([again.changes, [...again.notes], again.kept], [[], [], []]);
 });
 
@@ -37,7 +44,10 @@ test('another value is changed, and said with the one before', (t) => {
 });
 
 test('what the catalog says no longer is taken back if we have set it; what somebody else has set stays, and is told', (t) => {
-  const plan = planSettings(wanted({}), seen({ 'log.retention.ms': '5', ...noted, 'message.max.bytes': '9' }));
+  const plan = planSettings(
+    wanted({}),
+    seen({ 'log.retention.ms': '5', ...noted, 'message.max.bytes': '9' }),
+  );
   t.deepEqual(plan.changes, [{ name: 'log.retention.ms', from: '5', to: undefined }]);
   t.deepEqual([...plan.notes], [['muster.set.log.retention.ms', undefined]]);
   const [taken, kept] = describeSettings(plan);
@@ -55,7 +65,10 @@ test('a number of threads goes by at most twice and half of what it is, until it
   const name = 'num.replica.fetchers';
   const step = (to: string, now: string) =>
     planSettings(wanted({ [name]: to }), seen({}, { [name]: setting(now) })).changes[0]!.to;
-  t.deepEqual([step('5', '1'), step('5', '2'), step('5', '4'), step('1', '5'), step('1', '2')], ['2', '4', '5', '2', '1']);
+  t.deepEqual(
+    [step('5', '1'), step('5', '2'), step('5', '4'), step('1', '5'), step('1', '2')],
+    ['2', '4', '5', '2', '1'],
+  );
   const memory = 'message.max.bytes';
   t.is(planSettings(wanted({ [memory]: '9' }), seen({}, { [memory]: setting('1') })).changes[0]!.to, '9');
 });
@@ -92,9 +105,12 @@ test('a change is in effect when every broker works with it', (t) => {
 });
 
 test('a file of settings is read without its comments; anything else in it is refused', (t) => {
-  t.deepEqual([...readProperties('# why\na.b=1\n\nc=x=y\n')], [
-    ['a.b', '1'],
-    ['c', 'x=y'],
-  ]);
+  t.deepEqual(
+    [...readProperties('# why\na.b=1\n\nc=x=y\n')],
+    [
+      ['a.b', '1'],
+      ['c', 'x=y'],
+    ],
+  );
   t.throws(() => readProperties('nonsense'), { message: /not a setting: nonsense/ });
 });

@@ -76,18 +76,23 @@ export function planSettings(wanted: ReadonlyMap<string, string>, seen: SeenSett
   for (const note of clusterWide.keys()) {
     const name = note.slice(notePrefix.length);
     // Somebody else has removed it.
-    if (note.startsWith(notePrefix) && !wanted.has(name) && !clusterWide.has(name)) notes.set(note, undefined);
+    if (note.startsWith(notePrefix) && !wanted.has(name) && !clusterWide.has(name))
+      notes.set(note, undefined);
   }
   for (const [broker, settings] of seen.inEffect)
     for (const [name, { value, source }] of settings)
       if (source === 'broker')
-        kept.push(`broker ${broker} has ${name}=${value} of its own, which goes before what all are told; kept`);
+        kept.push(
+          `broker ${broker} has ${name}=${value} of its own, which goes before what all are told; kept`,
+        );
   return { changes, notes, kept };
 }
 
 /** Those that the value for all brokers counts for. */
 const following = (name: string, { inEffect }: SeenSettings): readonly DescribedSetting[] =>
-  [...inEffect.values()].flatMap((settings) => settings.get(name) ?? []).filter(({ source }) => source !== 'broker');
+  [...inEffect.values()]
+    .flatMap((settings) => settings.get(name) ?? [])
+    .filter(({ source }) => source !== 'broker');
 
 const fallbackOf = (name: string, seen: SeenSettings): string | undefined =>
   threadCounts.has(name) ? following(name, seen)[0]?.fallback : undefined;

@@ -138,8 +138,7 @@ export async function runCouponRush(options: CouponRushOptions): Promise<CouponR
     await keepPace(() => ask(turns[requests++]!), {
       rate: options.rate,
       connections,
-      over: () =>
-        requests >= turns.length || signal?.aborted === true || options.closing?.aborted === true,
+      over: () => requests >= turns.length || signal?.aborted === true || options.closing?.aborted === true,
     });
     const seconds = (performance.now() - startMs) / 1_000;
     clearInterval(telling);
