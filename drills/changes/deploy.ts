@@ -71,7 +71,7 @@ async function up(folder: string, environment: Environment, options: UpOptions):
   const lines: string[] = [];
   const { exitCode } = await run(
     'nice',
-    ['-n', '19', process.execPath, 'tools/main.ts', '--env', environment.name, 'up'],
+    ['-n', '10', process.execPath, 'tools/main.ts', '--env', environment.name, 'up'],
     {
       cwd: folder,
       graceMs,

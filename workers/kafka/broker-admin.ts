@@ -71,7 +71,7 @@ export async function openBrokerAdmin(options: {
       return new Map(await Promise.all(all));
     },
     async change(settings) {
-      const refusal = await asking.any(apis.incrementalAlterConfigs, changes(settings), readRefusal);
+      const [refusal] = await asking.any(apis.incrementalAlterConfigs, changes(settings), readRefusals);
       if (refusal !== undefined)
         throw new MusterError('MUSTER_LIVE_SETTINGS', `Kafka refuses to change settings: ${refusal}`);
     },
@@ -125,16 +125,15 @@ const changes =
       .bool(false);
   };
 
-/** What Kafka says against it; undefined: nothing. */
-function readRefusal(body: FlexibleReader): string | undefined {
+/** What Kafka says against it. */
+function readRefusals(body: FlexibleReader): readonly string[] {
   body.int32();
-  const refusals = Array.from({ length: body.length() }, () => {
+  return Array.from({ length: body.length() }, () => {
     const error = body.int16();
     const message = body.string();
     body.int8();
     body.skipString();
     body.end();
-    return error === 0 ? undefined : message || `error ${error}`;
-  });
-  return refusals.find((refusal) => refusal !== undefined);
+    return error === 0 ? [] : [message || `error ${error}`];
+  }).flat();
 }

@@ -100,6 +100,8 @@ test('a change is in effect when every broker works with it', (t) => {
   const removed = [{ name, from: '5', to: undefined }];
   t.false(isInEffect(set, seen({}, { [name]: setting('5', 'file') })));
   t.true(isInEffect(set, seen({}, { [name]: setting('5', 'cluster') })));
+  t.true(isInEffect(set, seen({}, { [name]: setting('5.0E0', 'cluster') })));
+  t.false(isInEffect(set, seen({}, { [name]: setting('', 'cluster') })));
   t.false(isInEffect(removed, seen({}, { [name]: setting('5', 'cluster') })));
   t.true(isInEffect(removed, seen({}, { [name]: setting('7', 'file') })));
 });

@@ -105,11 +105,15 @@ function reachable(name: string, value: string, seen: SeenSettings): string {
   return String(Math.max(least, Math.min(most, Number(value))));
 }
 
+/** Brokers write numbers in their own way: 5.0E8. */
+const isSame = (value: string, other: string) =>
+  value === other || (value !== '' && Number(value) === Number(other));
+
 /** Whether every broker works with the changes. */
 export function isInEffect(changes: readonly SettingChange[], seen: SeenSettings): boolean {
   return changes.every(({ name, to }) =>
     following(name, seen).every(({ value, source }) =>
-      to === undefined ? source !== 'cluster' : source === 'cluster' && value === to,
+      to === undefined ? source !== 'cluster' : source === 'cluster' && isSame(value, to),
     ),
   );
 }
