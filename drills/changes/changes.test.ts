@@ -63,16 +63,18 @@ function fakeDeployer(
     readonly exitCode?: number;
     readonly said?: string;
     readonly replaces?: string;
+    readonly lines?: readonly string[];
     run?(): void;
   }[],
 ) {
   const containers = new Map(['kafka-1', 'kafka-2', 'api', 'topics'].map((alias) => [alias, 'first']));
   const folders: string[] = [];
   const by: Deployer = {
-    async up(folder, _environment, { signal }) {
-      const { exitCode = 0, said = '', replaces, run: act } = ups[folders.length] ?? {};
+    async up(folder, _environment, { signal, onLine }) {
+      const { exitCode = 0, said = '', replaces, lines = [], run: act } = ups[folders.length] ?? {};
       folders.push(folder === checkout ? 'checkout' : 'changed');
       act?.();
+      for (const line of lines) onLine?.(line);
       for (const alias of replaces?.split(' ') ?? []) containers.set(alias, `of up ${folders.length}`);
       return { exitCode: signal?.aborted === true ? 130 : exitCode, said };
     },
@@ -101,9 +103,18 @@ const named = (name: string) => changes.find((change) => change.name === name)!;
 
 test.serial('a change is deployed from an edited copy, and then the checkout again', async (t) => {
   const { isMarked } = await stateOf(t);
-  const { by, folders } = fakeDeployer([{ replaces: 'kafka-1 kafka-2' }]);
-  await deployChange(named('change-broker-setting'), stageOf().stage, by);
+  const lines = [
+    'ci-kafka: rolling 1 of 3, kafka-1: replacing',
+    'ci-kafka: rolling 2 of 3, kafka-2: waiting',
+  ];
+  const { by, folders } = fakeDeployer([{ replaces: 'kafka-1 kafka-2', lines }]);
+  const { stage, said } = stageOf();
+  await deployChange(named('change-broker-setting'), stage, by);
   t.deepEqual(folders, ['changed', 'checkout']);
+  t.deepEqual(
+    said.filter((line) => line.endsWith(' replaced')),
+    ['kafka-1 replaced'],
+  );
   t.false(isMarked());
 });
 

@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { stripVTControlCharacters } from 'node:util';
-import type { Environment } from '../../catalog/environments.ts';
+import { type Environment, spansHosts } from '../../catalog/environments.ts';
 import { run } from '../../environment/children.ts';
 import { containersOf } from '../../environment/docker.ts';
 import { checkout, stateDirectory } from '../../environment/paths.ts';
@@ -127,6 +127,8 @@ export async function bringBackLeftovers(
 export async function deployChange(change: Change, stage: ProcedureStage, by = deployer): Promise<void> {
   const { environment, signal } = stage;
   const onLine = rollsIn(stage);
+  if (spansHosts(environment))
+    throw new MusterError('MUSTER_DRILL_PROCEDURE', 'Only what runs on one engine is changed by a drill.');
   await writeFile(markOf(environment), change.what);
   try {
     for (const [index, edits] of change.deployments.entries()) {

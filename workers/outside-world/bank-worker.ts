@@ -2,15 +2,6 @@
  * Worker `bank-stub`: banks outside in `dev` and `ci`, several by path, that can be told to misbehave. Their books are in a
  * journal on disk: a bank that forgets is none. Never part of `prod`.
  */
-import {
-  closeSync,
-  fdatasyncSync,
-  ftruncateSync,
-  mkdirSync,
-  openSync,
-  readFileSync,
-  writeSync,
-} from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { FastifyInstance, FastifyReply } from 'fastify';
@@ -27,6 +18,7 @@ import {
   type Transfer,
   transferOrder,
 } from './banks.ts';
+import { openJournal } from './journal.ts';
 
 const config = Type.Object({
   BANK_STATE_DIRECTORY: Type.String({
@@ -41,33 +33,13 @@ export const bankStub: Worker<typeof config> = {
   produces: [],
   config,
   async start({ config: { BANK_STATE_DIRECTORY: directory }, http }) {
-    mkdirSync(directory, { recursive: true });
-    const journal = openJournal(join(directory, 'journal.jsonl'));
+    const journal = openJournal<JournalEntry>(join(directory, 'journal.jsonl'), { synced: true });
     const banks = outsideBanks(journal.keep);
     for (const entry of journal.entries) banks.replay(entry);
     registerBankRoutes(http, banks);
     return { ready: () => true, stop: async () => journal.close() };
   },
 };
-
-/** A line an entry, on the disk before anybody is told; half a line is what a crash left, and nobody was told of it. */
-function openJournal(path: string) {
-  const file = openSync(path, 'a+', 0o600);
-  const text = readFileSync(path, 'utf8');
-  const whole = text.slice(0, text.lastIndexOf('\n') + 1);
-  ftruncateSync(file, Buffer.byteLength(whole));
-  return {
-    entries: whole
-      .split('\n')
-      .filter(Boolean)
-      .map((line) => JSON.parse(line) as JournalEntry),
-    keep(entry: JournalEntry): void {
-      writeSync(file, `${JSON.stringify(entry)}\n`);
-      fdatasyncSync(file);
-    },
-    close: () => closeSync(file),
-  };
-}
 
 const tags = ['banks'];
 const anyone = { callers: 'anyone' } as const;

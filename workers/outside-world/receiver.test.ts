@@ -1,5 +1,9 @@
+import { appendFileSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import test from 'ava';
-import { type Behaviour, createReceiver } from './receiver.ts';
+import { openJournal } from './journal.ts';
+import { type Behaviour, createReceiver, type Receipt } from './receiver.ts';
 
 const told = (behaviour: Partial<Behaviour>) => {
   const receiver = createReceiver(100);
@@ -60,4 +64,33 @@ test('of more keys than it can keep the oldest go', (t) => {
     receiver.receipts().map(({ key }) => key),
     ['c', 'b'],
   );
+});
+
+test('what was received is known again after a restart, each key once, and no more than is kept', (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'muster-receiver-'));
+  t.teardown(() => rmSync(folder, { recursive: true }));
+  const path = join(folder, 'webhooks.jsonl');
+  const restarted = () => {
+    const journal = openJournal<Receipt>(path, { synced: false });
+    return { journal, receiver: createReceiver(3, journal) };
+  };
+  const first = restarted();
+  first.receiver.take('a', { n: 1 }, 0);
+  for (let again = 0; again < 20; again++) first.receiver.take('b', { n: 2 }, again);
+  first.journal.close();
+  appendFileSync(path, '{"key":"half');
+
+  const { journal, receiver } = restarted();
+  t.true(journal.entries.length <= 6, 'the journal does not grow without end');
+  t.deepEqual(
+    receiver.receipts().map(({ key, effects, attempts }) => [key, effects, attempts.length]),
+    [
+      ['b', 1, 20],
+      ['a', 1, 1],
+    ],
+  );
+  t.deepEqual(receiver.take('a', { n: 9 }, 0), answer(409));
+  receiver.clear();
+  journal.close();
+  t.deepEqual(restarted().receiver.receipts(), []);
 });

@@ -1,8 +1,9 @@
 /**
- * What a receiver of webhooks outside does, and how it can be told to misbehave. Pure: the clock is passed in.
+ * What a receiver of webhooks outside does, and how it can be told to misbehave. Pure: clock and journal are passed in.
  * A good receiver does the work of an Idempotency-Key once and answers every repeat as it answered the first.
  */
 import { type Static, Type } from 'typebox';
+import type { Journal } from './journal.ts';
 
 export const modes = ['ok', 'fail', 'hang', 'slow', 'lose-response'] as const;
 
@@ -63,21 +64,45 @@ export interface Receiver {
   clear(): void;
 }
 
-/** Keeps the newest `keep` keys: a repeat of an older one would be worked on again. */
-export function createReceiver(keep: number): Receiver {
+type Kept = Pick<Journal<Receipt>, 'entries' | 'keep' | 'replace'>;
+const nothing: Kept = { entries: [], keep() {}, replace() {} };
+
+/** So many keys survive a restart, the newest: a process that starts has memory for twice as many entries. */
+const survive = 20_000;
+
+/** Keeps the newest `keep` keys: a repeat of an older one would be worked on again. Each attempt is an entry of the journal. */
+export function createReceiver(keep: number, journal = nothing): Receiver {
   const known = new Map<string, Receipt & { readonly text: string }>();
+  const survivors = Math.min(keep, survive);
+  let written = journal.entries.length;
+  function remember(receipt: Receipt): Receipt & { readonly text: string } {
+    const one = { ...receipt, text: JSON.stringify(receipt.body) };
+    known.set(receipt.key, one);
+    if (known.size > keep) known.delete(known.keys().next().value!);
+    return one;
+  }
+  const shown = ({ key, body, effects, attempts }: Receipt): Receipt => ({ key, body, effects, attempts });
+  const all = () => [...known.values()].map(shown);
+  for (const receipt of journal.entries) remember(receipt);
+
+  function write(receipt: Receipt): void {
+    written += 1;
+    if (written <= 2 * survivors) journal.keep(shown(receipt));
+    else {
+      const newest = all().slice(-survivors);
+      journal.replace(newest);
+      written = newest.length;
+    }
+  }
   return {
     behaviour: { mode: 'ok' },
     take(key, body, atMs) {
       const text = JSON.stringify(body);
-      let receipt = known.get(key);
-      if (receipt === undefined) {
-        receipt = { key, body, text, effects: 0, attempts: [] };
-        known.set(key, receipt);
-        if (known.size > keep) known.delete(known.keys().next().value!);
-      }
-      const note = (answer: Attempt['answer']) =>
+      const receipt = known.get(key) ?? remember({ key, body, effects: 0, attempts: [] });
+      const note = (answer: Attempt['answer']) => {
         receipt.attempts.push({ at: new Date(atMs).toISOString(), answer });
+        write(receipt);
+      };
       const { mode, status = 503, delayMs = 2_000, first, keyPrefix } = this.behaviour;
       const applies =
         (first === undefined || receipt.attempts.length < first) &&
@@ -103,13 +128,11 @@ export function createReceiver(keep: number): Receiver {
       note(slow ? 'slow' : 200);
       return { kind: 'answer', status: 200, afterMs: slow ? delayMs : 0 };
     },
-    receipts: () =>
-      [...known.values()].reverse().map(({ key, body, effects, attempts }) => ({
-        key,
-        body,
-        effects,
-        attempts,
-      })),
-    clear: () => known.clear(),
+    receipts: () => all().reverse(),
+    clear() {
+      known.clear();
+      written = 0;
+      journal.replace([]);
+    },
   };
 }

@@ -1,33 +1,48 @@
 /**
  * Worker `webhook-stub`: the world outside in `dev` and `ci`. It receives webhooks and can be told to misbehave, and it
- * receives Alertmanager's notifications, to be looked at. Everything is in memory. Never part of `prod`.
+ * receives Alertmanager's notifications, to be looked at. What webhooks have brought survives it, the rest is in memory. Never
+ * part of `prod`.
  */
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { FastifyInstance } from 'fastify';
 import { type Static, Type } from 'typebox';
 import type { CouponIssued } from '../../catalog/events/outside.ts';
 import { errorBody, HttpError } from '../http/errors.ts';
 import type { Worker } from '../platform/worker.ts';
-import { type Behaviour, behaviour, createReceiver } from './receiver.ts';
+import { openJournal } from './journal.ts';
+import { type Behaviour, behaviour, createReceiver, type Receipt, type Receiver } from './receiver.ts';
 
 /** About 0.5 KB a key, and 1 KB a notification. */
 const keepKeys = 50_000;
 const keepNotifications = 2_000;
 
-export const worker: Worker = {
+const config = Type.Object({
+  BANK_STATE_DIRECTORY: Type.Optional(
+    Type.String({
+      minLength: 1,
+      description: 'directory of the banks’ journal, and beside it of what webhooks have brought; unset: in memory',
+    }),
+  ),
+});
+
+export const worker: Worker<typeof config> = {
   name: 'webhook-stub',
   consumes: [],
   produces: [],
-  config: Type.Object({}),
-  async start({ http }) {
-    registerWebhookRoutes(http);
+  config,
+  async start({ config: { BANK_STATE_DIRECTORY: directory }, http }) {
+    const journal =
+      directory === undefined
+        ? undefined
+        : openJournal<Receipt>(join(directory, 'webhooks.jsonl'), { synced: false });
+    registerWebhookRoutes(http, createReceiver(keepKeys, journal));
     registerAlertRoutes(http);
-    return { ready: () => true, async stop() {} };
+    return { ready: () => true, stop: async () => journal?.close() };
   },
 };
 
-function registerWebhookRoutes(http: FastifyInstance): void {
-  const receiver = createReceiver(keepKeys);
+function registerWebhookRoutes(http: FastifyInstance, receiver: Receiver): void {
   const tags = ['webhooks'];
 
   for (const [path, required] of [
