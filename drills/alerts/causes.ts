@@ -484,7 +484,7 @@ function client(environment: Environment) {
   });
 }
 
-async function withAdmin<Result>(
+export async function withAdmin<Result>(
   environment: Environment,
   work: (admin: KafkaAdmin) => Promise<Result>,
 ): Promise<Result> {

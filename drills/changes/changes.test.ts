@@ -79,6 +79,7 @@ function fakeDeployer(
       return { exitCode: signal?.aborted === true ? 130 : exitCode, said };
     },
     containers: async () => new Map(containers),
+    tidy: async () => {},
     quietMs: 0,
   };
   return { by, folders };

@@ -30,6 +30,9 @@ export interface Change {
   };
 }
 
+/** Topics that a change makes: a deployment never takes one away. */
+export const topicsMade: readonly string[] = ['added-by-drill'];
+
 /** One line more before a line that is there once. */
 const before = (file: string, line: string, put: string): Edit => ({
   file,
@@ -96,7 +99,7 @@ export const changes: readonly Change[] = [
           "  canary: {\n    name: 'muster-canary',",
           `  addedByDrill: {
     ...standard,
-    name: 'added-by-drill',
+    name: '${topicsMade[0]}',
     key: 'none',
     event: { type: 'AddedByDrill', schema: addedByDrill },
     owner: 'canary',

@@ -13,9 +13,10 @@ import { run } from '../../environment/children.ts';
 import { containersOf } from '../../environment/docker.ts';
 import { checkout, stateDirectory } from '../../environment/paths.ts';
 import { MusterError } from '../../workers/base/errors.ts';
+import { withAdmin } from '../alerts/causes.ts';
 import { type Edit, edited } from '../edits.ts';
 import type { ProcedureStage } from '../runner/stage.ts';
-import { type Change, kindOf } from './changes.ts';
+import { type Change, kindOf, topicsMade } from './changes.ts';
 
 /** What is made, or is of this machine alone. */
 const notCopied = new Set(['.git', 'node_modules', 'build', 'cdktf.out']);
@@ -59,6 +60,8 @@ export interface Deployer {
   up(folder: string, environment: Environment, options: UpOptions): Promise<Deployed>;
   /** Which container each alias is, jobs among them. */
   containers(environment: Environment): Promise<ReadonlyMap<string, string>>;
+  /** Takes away what a change has made and no deployment removes. */
+  tidy(environment: Environment): Promise<void>;
   /** Between two deployments: what the first one has cost late is seen as its own. */
   readonly quietMs: number;
 }
@@ -92,7 +95,14 @@ async function containers(environment: Environment): Promise<ReadonlyMap<string,
   return new Map(all.map(({ name, id }) => [name.slice(environment.prefix.length + 1), id]));
 }
 
-const deployer: Deployer = { up, containers, quietMs: 10_000 };
+async function tidy(environment: Environment): Promise<void> {
+  await withAdmin(environment, async (admin) => {
+    const topics = (await admin.listTopics()).filter((name) => topicsMade.includes(name));
+    if (topics.length > 0) await admin.deleteTopics({ topics });
+  });
+}
+
+const deployer: Deployer = { up, containers, tidy, quietMs: 10_000 };
 
 const markOf = (environment: Environment) => join(stateDirectory(environment.name), 'changed-by-drill');
 
@@ -105,6 +115,7 @@ async function bringBack(environment: Environment, by: Deployer, options: UpOpti
       'MUSTER_CHANGE_LEFT',
       `${environment.name} runs what a drill has changed, and is not brought back (up ended with ${exitCode}). Put right what it says, and ./muster --env ${environment.name} up:\n${said}`,
     );
+  await by.tidy(environment);
   await rm(markOf(environment), { force: true });
 }
 
