@@ -24,7 +24,7 @@ function sideWith(says: Map<string, string>): Side & { isAway: boolean } {
 }
 
 test('what differs, or is on one side only, is told until it is right, however many pages there are', async (t) => {
-  const ids = Array.from({ length: 5 }, () => randomUUID());
+  const ids = Array.from({ length: 5 }, (): string => randomUUID());
   const [same, other, missing, fromNowhere] = ids as [string, string, string, string];
   const here = new Map(ids.map((id) => [id, 'a']));
   const there = new Map(ids.map((id) => [id, 'a']));
