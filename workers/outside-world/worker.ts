@@ -21,7 +21,8 @@ const config = Type.Object({
   BANK_STATE_DIRECTORY: Type.Optional(
     Type.String({
       minLength: 1,
-      description: 'directory of the banks’ journal, and beside it of what webhooks have brought; unset: in memory',
+      description:
+        'directory of the banks’ journal, and beside it of what webhooks have brought; unset: in memory',
     }),
   ),
 });
