@@ -229,7 +229,7 @@ export const changes: readonly Change[] = [
     name: 'change-mysql-setting',
     what: 'another setting of MySQL',
     deployments: [
-      [{ file: 'stacks/config/data.ts', find: 'max_connections=150', put: 'max_connections=151' }],
+      [{ file: 'stacks/config/data.ts', find: 'table_open_cache=1024', put: 'table_open_cache=1025' }],
     ],
     replaces: ['mysql'],
     withinMs: 8 * minuteMs,
