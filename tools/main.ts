@@ -13,6 +13,7 @@ import { addDlq } from './verbs/dlq.ts';
 import { addDown } from './verbs/down.ts';
 import { addDrill } from './verbs/drill.ts';
 import { addEnv } from './verbs/env.ts';
+import { addFailover } from './verbs/failover.ts';
 import { addLogs } from './verbs/logs.ts';
 import { addMap } from './verbs/map.ts';
 import { addOpen } from './verbs/open.ts';
@@ -72,6 +73,7 @@ for (const add of [
   addDlq,
   addBackup,
   addRestore,
+  addFailover,
   addDashboards,
   addRender,
   addEnv,
