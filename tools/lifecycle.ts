@@ -27,7 +27,6 @@ import { describeTaken, portHolders, publishedPorts, takenPorts } from './ports.
 import { ensureTerraform, knownTerraformConfigFile, terraformConfigFile } from './provider.ts';
 import { renderEverything, writeRendered } from './render.ts';
 import { applyRolling } from './rolling.ts';
-import { applyMembers } from './rolling-members.ts';
 import { applyProcesses } from './rolling-processes.ts';
 import {
   applyStack,
@@ -255,9 +254,7 @@ export async function bringUp(environment: Environment, options: UpOptions): Pro
               ? await applyRolling(stack, options)
               : stack.name.endsWith('-services')
                 ? await applyProcesses(stack, options)
-                : stack.name.endsWith('-data')
-                  ? await applyMembers(stack, options)
-                  : await applyStack(stack, variables, signal, tell);
+                : await applyStack(stack, variables, signal, tell);
             context.touched += result.added + result.changed + result.removed;
             return result;
           }),

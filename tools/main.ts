@@ -13,7 +13,6 @@ import { addDlq } from './verbs/dlq.ts';
 import { addDown } from './verbs/down.ts';
 import { addDrill } from './verbs/drill.ts';
 import { addEnv } from './verbs/env.ts';
-import { addFailover } from './verbs/failover.ts';
 import { addLogs } from './verbs/logs.ts';
 import { addMap } from './verbs/map.ts';
 import { addOpen } from './verbs/open.ts';
@@ -73,7 +72,6 @@ for (const add of [
   addDlq,
   addBackup,
   addRestore,
-  addFailover,
   addDashboards,
   addRender,
   addEnv,
