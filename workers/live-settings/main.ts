@@ -3,11 +3,15 @@
  * says, and prints what it does. Exit 0 also when there is nothing to do, 1 when Kafka refuses, 64 for a wrong call.
  */
 import { readFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { MusterError } from '../base/errors.ts';
 import { openBrokerAdmin } from '../kafka/broker-admin.ts';
 import { applySettings } from './apply.ts';
 import { readProperties } from './plan.ts';
 
 const usage = 'usage: KAFKA_BROKERS=host:port,... node workers/live-settings/main.ts <live.properties>';
+
+const tryForMs = 60_000;
 
 async function main(): Promise<number> {
   const [file, ...more] = process.argv.slice(2);
@@ -17,13 +21,19 @@ async function main(): Promise<number> {
     return 64;
   }
   const wanted = readProperties(readFileSync(file, 'utf8'));
-  const admin = await openBrokerAdmin({ brokers, clientId: 'muster-live-settings' });
-  try {
-    await applySettings(admin, wanted, (line) => console.log(line));
-  } finally {
-    await admin.close();
+  // A broker that takes network threads away closes the connections that they had: all is asked again, which is safe.
+  for (const giveUpAt = Date.now() + tryForMs; ; await sleep(500)) {
+    const admin = await openBrokerAdmin({ brokers, clientId: 'muster-live-settings' });
+    try {
+      await applySettings(admin, wanted, (line) => console.log(line));
+      return 0;
+    } catch (error) {
+      if (error instanceof MusterError || Date.now() > giveUpAt) throw error;
+      console.log(`! ${(error as Error).message}; trying again`);
+    } finally {
+      await admin.close();
+    }
   }
-  return 0;
 }
 
 try {
