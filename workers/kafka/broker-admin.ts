@@ -1,13 +1,13 @@
 /** What the job live-settings may do to brokers: look at their settings, and change those of all at once, while they run. */
 import './kafkajs-patches.ts';
-import { setTimeout as sleep } from 'node:timers/promises';
 import kafkajs from 'kafkajs';
 import { connectionTimeoutMs } from '../../catalog/clients.ts';
-import { MusterError, NotNowError } from '../base/errors.ts';
+import { MusterError } from '../base/errors.ts';
 import { openCluster } from './cluster.ts';
 import { type DescribedSetting, readResources } from './cluster-answers.ts';
 import { apis, clusterAsker } from './cluster-ask.ts';
 import type { FlexibleReader, FlexibleWriter } from './flexible-format.ts';
+import { untilReachable } from './reachable.ts';
 import { openWire } from './wire.ts';
 
 export type { DescribedSetting } from './cluster-answers.ts';
@@ -40,22 +40,11 @@ export async function openBrokerAdmin(options: {
   const wire = openWire({ brokers, clientId, logger, connectionTimeoutMs, requestTimeoutMs });
   const cluster = openCluster(wire);
   const asking = clusterAsker(wire);
-  const giveUpAt = Date.now() + (options.waitMs ?? 60_000);
-  for (;;) {
-    try {
-      await cluster.topology();
-      break;
-    } catch (error) {
-      if (Date.now() > giveUpAt) {
-        await cluster.close();
-        throw new NotNowError(
-          'MUSTER_KAFKA_UNREACHABLE',
-          `no Kafka broker answers at ${brokers.join(', ')}: ${(error as Error).message}`,
-          { cause: error },
-        );
-      }
-      await sleep(500);
-    }
+  try {
+    await untilReachable(brokers, () => cluster.topology(), options.waitMs);
+  } catch (error) {
+    await cluster.close();
+    throw error;
   }
   return {
     async clusterWide() {

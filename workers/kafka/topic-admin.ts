@@ -1,5 +1,5 @@
 /** What the topic job may do to a cluster: look, create, raise partitions, alter settings. Nothing here deletes. */
-import { NotNowError } from '../base/errors.ts';
+import { untilReachable } from './reachable.ts';
 import './kafkajs-patches.ts';
 import { setTimeout as sleep } from 'node:timers/promises';
 import kafkajs from 'kafkajs';
@@ -51,22 +51,7 @@ export async function openTopicAdmin(options: {
     retry: { initialRetryTime: 100, maxRetryTime: 500, multiplier: 2, factor: 0.2, retries: 20 },
     logLevel: kafkajs.logLevel.NOTHING,
   }).admin();
-  const giveUpAt = Date.now() + (options.waitMs ?? 60_000);
-  for (;;) {
-    try {
-      await admin.connect();
-      break;
-    } catch (error) {
-      if (Date.now() > giveUpAt) {
-        throw new NotNowError(
-          'MUSTER_KAFKA_UNREACHABLE',
-          `no Kafka broker answers at ${options.brokers.join(', ')}: ${(error as Error).message}`,
-          { cause: error },
-        );
-      }
-      await sleep(500);
-    }
-  }
+  await untilReachable(options.brokers, () => admin.connect(), options.waitMs);
   return {
     async brokerCount() {
       return (await admin.describeCluster()).brokers.length;
