@@ -270,6 +270,19 @@ test('a small disk is given only in the place of a disk', async (t) => {
   });
 });
 
+test('a container that cannot be frozen in this moment is frozen in the next', async (t) => {
+  let refusals = 2;
+  const { told, options } = recorded((args) =>
+    args.startsWith('pause') && refusals-- > 0
+      ? 'OCI runtime pause failed: unable to freeze: unknown'
+      : undefined,
+  );
+  await withFaults(environment, options, async (faults) => {
+    await faults.inject('kafka-2', { kind: 'pause' });
+    t.deepEqual(told, Array(3).fill('pause muster-ci-kafka-2'));
+  });
+});
+
 test('a fault that the engine refuses half-way is taken back at once', async (t) => {
   const { told, options, journal } = recorded((args) =>
     args.startsWith('network disconnect other') ? 'no such endpoint' : undefined,

@@ -9,6 +9,7 @@ import { spawnSync } from 'node:child_process';
 import { readFileSync, rmSync } from 'node:fs';
 import { mkdir, readdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Environment } from '../catalog/environments.ts';
 import { type Finished, run } from '../environment/children.ts';
 import { dockerArgs } from '../environment/docker.ts';
@@ -356,8 +357,13 @@ function plan(
 
 /** What docker complains about; undefined when it does not, or only that it is done already. */
 async function failure(docker: DockerRunner, args: readonly string[]): Promise<string | undefined> {
-  const { exitCode, stderr } = await docker(args);
-  return exitCode === 0 ? undefined : (stderr.trim().split('\n').at(-1) ?? `exit code ${exitCode}`);
+  for (let triesLeft = 10; ; triesLeft--) {
+    const { exitCode, stderr } = await docker(args);
+    if (exitCode === 0) return undefined;
+    // While a health check begins a process in it, a container cannot be frozen: the engine gives up, and it runs on.
+    if (triesLeft > 0 && stderr.includes('unable to freeze')) await sleep(200);
+    else return stderr.trim().split('\n').at(-1) ?? `exit code ${exitCode}`;
+  }
 }
 
 function signalPid(

@@ -25,7 +25,7 @@ export const delivery: Part<DeliveryRates> = {
         seed,
         retryForMs,
         signal,
-        count: { customers: 6, owners: 2, riders: Math.max(4, ridersFor * rate) },
+        count: { customers: 6, owners: 2, riders: Math.max(8, ridersFor * rate) },
       },
       { rate, durationMs: loadMs, closing, onProgress: progress.at },
     );

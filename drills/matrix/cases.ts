@@ -122,15 +122,15 @@ export type Variant = (typeof variants)[number];
 
 /** Everything at once, at rates that leave two cores room for the faults. */
 export function loadsOf(variant: Variant, loadMs: number): Loads {
-  const requests = 5;
+  const requests = 3;
   return {
-    promotion: { rate: 40 },
+    promotion: { rate: 20 },
     // Sold out about half way: both answers are given before, during and after faults.
     coupons: { rate: requests, stock: Math.ceil((requests * loadMs) / 1_000 / 4) },
-    orders: { rate: 5 },
-    money: { rate: 5 },
-    pay: { rate: 2 },
-    delivery: { rate: 1 },
+    orders: { rate: 3 },
+    money: { rate: 3 },
+    pay: { rate: 1 },
+    delivery: { rate: 0.5 },
     ...(variant === 'all' ? {} : { foreign: { rate: 2, kinds: variant } }),
   };
 }

@@ -17,11 +17,11 @@ export interface Prober {
   stop(): Promise<{ readonly attempts: readonly Attempt[]; readonly failed: number }>;
 }
 
-const probeEveryMs = 100;
+const probeEveryMs = 250;
 const probeDeadlineMs = 60_000;
 
 /**
- * One record each 100 ms to each partition of the canary's topic, of which each broker leads one. The canary looks at its
+ * One record each 250 ms to each partition of the canary's topic, of which each broker leads one. The canary looks at its
  * own probes only.
  */
 export async function startProber(kafka: Kafka): Promise<Prober> {

@@ -36,7 +36,14 @@ export interface Gateway {
 }
 
 /** How often a replica is asked whether it is ready, and how soon it is believed that it is not. */
-const checks = { everyMs: 500, againMs: 200, failures: 2, timeoutMs: 2_000 };
+const checks = {
+  everyMs: 500,
+  againMs: 200,
+  failures: 2,
+  readyWithinMs: 2_000,
+  /** Whoever refuses the slow makes them slower: all whom it refuses come again (seen: a thousand in ten seconds). */
+  aliveWithinMs: 15_000,
+};
 
 const connectMs = 1_000;
 /** Of its own end: what is under way has so long. Nobody listens meanwhile. */
@@ -141,7 +148,6 @@ export function renderGateway({ entrances, hostNames, limits, metricsPort, contr
     '    timeout server-fin 5s',
     `    timeout connect ${connectMs}ms`,
     '    timeout queue 5s',
-    `    timeout check ${checks.timeoutMs}ms`,
     '    retries 3',
     // To another replica from the first retry on.
     '    option redispatch 1',
@@ -196,15 +202,16 @@ function frontend(
 }
 
 /**
- * A replica that says it is not ready gets nothing new. When none is ready the request goes to one that is alive all the same: a
- * process that waits for a part of what it needs still does the rest, and says what is missing better than we can.
+ * A replica that says it is not ready, or is slow to say it, gets nothing new. When none is ready the request goes to one that is
+ * alive all the same: a process that waits for a part of what it needs still does the rest, and says what is missing better than we can.
  */
 function backend({ process, replicas }: Entrance): string[] {
   // Two servers of one name have one address. Names are asked for when it runs: at its start it would wait for one that there is not.
   const found = 'resolvers engine resolve-prefer ipv4 resolve-opts allow-dup-ip init-addr none';
   // By its own name: an address may be another container's after a restart of both, and that one refuses the name.
-  const check = (path: string) => [
+  const check = (path: string, withinMs: number) => [
     '    option httpchk',
+    `    timeout check ${withinMs}ms`,
     `    http-check send meth GET uri ${path} ver HTTP/1.1 hdr host %[srv_name]`,
     '    http-check expect status 200',
     `    default-server inter ${checks.everyMs}ms fastinter ${checks.againMs}ms downinter ${checks.everyMs}ms fall ${checks.failures} rise 1`,
@@ -213,7 +220,7 @@ function backend({ process, replicas }: Entrance): string[] {
     `backend ${process}`,
     '    balance leastconn',
     '    option allbackups',
-    ...check('/readyz'),
+    ...check('/readyz', checks.readyWithinMs),
     ...replicas.map(({ alias, address }) => `    server ${alias} ${address} check ${found}`),
     ...replicas.map(
       ({ alias, address }) =>
@@ -223,7 +230,7 @@ function backend({ process, replicas }: Entrance): string[] {
     ...(replicas.length === 1 ? [`    server ${reserveOf(process)} 127.0.0.1:1 check disabled`] : []),
     '',
     `backend ${process}-alive`,
-    ...check('/healthz'),
+    ...check('/healthz', checks.aliveWithinMs),
     ...replicas.map(({ alias, address }) => `    server ${alias} ${address} check ${found}`),
   ];
 }

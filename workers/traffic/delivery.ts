@@ -194,6 +194,7 @@ interface Wish {
   readonly isTwice: boolean;
 }
 
+const shortestWaitMs = 300;
 const longestWaitMs = 5_000;
 
 /** Where orders are placed and carried on. */
@@ -276,7 +277,8 @@ function openDesk(client: Client, { riders }: People, signal: AbortSignal | unde
     const steps: Ordered['steps'][number][] = [];
     let last = 1;
     let confirmed = false;
-    let calls = 0;
+    let waitMs = shortestWaitMs;
+    const seen = new Set<string>();
     while (!isOver()) {
       const view = await see(wish.customer, orderId);
       if (view !== undefined) {
@@ -290,12 +292,14 @@ function openDesk(client: Client, { riders }: People, signal: AbortSignal | unde
           await Promise.all(next.map((act) => take(wish, orderId, act, steps)));
           memory.asked ||= steps.some(({ step }) => step === 'refund-request');
         }
-        if (next !== 'wait' && view.state !== 'DELIVERY_FAILED') continue;
+        const isNew = !seen.has(view.state) && view.state !== 'DELIVERY_FAILED';
+        seen.add(view.state);
+        if (isNew) waitMs = shortestWaitMs;
+        if (next !== 'wait' && isNew) continue;
       }
-      // Whoever finds no rider calls less and less often: where all call each moment, that is what makes riders late.
-      const isFailed = view?.state === 'DELIVERY_FAILED';
-      if (isFailed) calls += 1;
-      await sleep(isFailed ? Math.min(300 * 2 ** calls, longestWaitMs) : 300);
+      // Whoever waits looks less and less often, and calls so: where all do it each moment, that is what makes riders late.
+      await sleep(waitMs);
+      waitMs = Math.min(waitMs * 1.5, longestWaitMs);
     }
     return { steps, confirmed, version: last, end: undefined };
   }

@@ -48,7 +48,8 @@ export function openAsking(client: Client, tell: (asked: Asked) => void, signal:
 
   async function endOf(named: Named, id: string): Promise<Asked['end']> {
     const fromMs = performance.now();
-    for (let waitMs = 100; ; waitMs = Math.min(waitMs * 1.5, 2_000)) {
+    // Ever less often: what takes long is asked for by many, and their questions would be what makes it slow.
+    for (let waitMs = 100; ; waitMs = Math.min(waitMs * 1.5, 10_000)) {
       await sleep(waitMs);
       const answer = await client.call('GET', pathTo(named, id)).catch(() => undefined);
       const state = answer?.status === 200 ? stateIn(named, id, answer.json) : undefined;
