@@ -122,15 +122,15 @@ export type Variant = (typeof variants)[number];
 
 /** Everything at once, at rates that leave two cores room for the faults. */
 export function loadsOf(variant: Variant, loadMs: number): Loads {
-  const requests = 3;
+  const requests = 2;
   return {
-    promotion: { rate: 20 },
+    promotion: { rate: 12 },
     // Sold out about half way: both answers are given before, during and after faults.
     coupons: { rate: requests, stock: Math.ceil((requests * loadMs) / 1_000 / 4) },
-    orders: { rate: 3 },
-    money: { rate: 3 },
-    pay: { rate: 1 },
-    delivery: { rate: 0.5 },
+    orders: { rate: 2 },
+    money: { rate: 2 },
+    pay: { rate: 0.5 },
+    delivery: { rate: 0.3 },
     ...(variant === 'all' ? {} : { foreign: { rate: 2, kinds: variant } }),
   };
 }
