@@ -99,6 +99,30 @@ test('what fails together is tried one by one, and what comes after it does not 
   t.deepEqual(runs, ['a bad slow', 'a', 'bad', 'slow', 'next']);
 });
 
+test('many that wait for one lock take few connections, and the runs that follow have theirs', async (t) => {
+  const lock = Promise.withResolvers<void>();
+  let [waiting, most] = [0, 0];
+  const upper = inGroups(async (calls: readonly string[]) => {
+    if (calls[0] === 'next') return ['NEXT'];
+    if (calls.length > 1) throw new Error('the lock was not free in time');
+    most = Math.max(most, ++waiting);
+    await lock.promise;
+    waiting--;
+    if (calls[0] === 'call 3') throw new Error('its own');
+    return [calls[0]!.toUpperCase()];
+  });
+  const all = Promise.allSettled(Array.from({ length: 30 }, (_, each) => upper(`call ${each}`)));
+  await new Promise((resolve) => setImmediate(() => setImmediate(resolve)));
+  t.is(waiting, 4);
+  t.is(await upper('next'), 'NEXT');
+  lock.resolve();
+  t.deepEqual(
+    (await all).map((each): unknown => (each.status === 'fulfilled' ? each.value : each.reason.message)),
+    Array.from({ length: 30 }, (_, each) => (each === 3 ? 'its own' : `CALL ${each}`)),
+  );
+  t.is(most, 4);
+});
+
 test('locks take a run apart, a database that is away does not', async (t) => {
   const refuses = (errno: number) =>
     new NotNowError('MUSTER_DATABASE_REFUSES', 'not now', { cause: Object.assign(new Error(), { errno }) });

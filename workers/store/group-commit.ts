@@ -60,7 +60,7 @@ export function groupCommit<In, Out>(
   return (call) =>
     new Promise((resolve, reject) => {
       if (queue.length >= waiting) {
-        reject(new NotNowError('MUSTER_OVERLOADED', 'too many requests are waiting; try again'));
+        reject(overloaded());
         return;
       }
       queue.push({ call, resolve, reject });
@@ -71,6 +71,15 @@ export function groupCommit<In, Out>(
       setImmediate(() => context.with(ROOT_CONTEXT, work));
     });
 }
+
+const overloaded = () => new NotNowError('MUSTER_OVERLOADED', 'too many requests are waiting; try again');
+
+const mostWaiting = 5_000;
+/**
+ * Calls of runs that were taken apart, side by side: each has a connection while it waits for its lock, and a process has few of
+ * them for all of its work, which must not wait for that lock.
+ */
+const aloneAtOnce = 4;
 
 /**
  * Group commit of what is a transaction. One that fails is taken apart: each of its calls runs by itself, and the runs that follow
@@ -89,10 +98,25 @@ export function inGroups<In, Out>(
         return calls.map(() => 'alone' as const);
       }
     },
-    { most: 250, waiting: 5_000 },
+    { most: 250, waiting: mostWaiting },
   );
+  let running = 0;
+  const waiting: (() => void)[] = [];
+  async function alone(call: In): Promise<Out> {
+    if (waiting.length >= mostWaiting) throw overloaded();
+    if (running < aloneAtOnce) running++;
+    else await new Promise<void>((resolve) => waiting.push(resolve));
+    try {
+      return (await run([call]))[0]!;
+    } finally {
+      // Whoever waits longest goes on in its place.
+      const next = waiting.shift();
+      if (next === undefined) running--;
+      else next();
+    }
+  }
   return async (call) => {
     const done = await grouped(call);
-    return done === 'alone' ? (await run([call]))[0]! : done.value;
+    return done === 'alone' ? alone(call) : done.value;
   };
 }
