@@ -24,11 +24,8 @@ export const clockOf =
 export const withinOf =
   (on: Database) =>
   // The clock is read before any lock: a request counts from when it came, not from when its turn came.
-  async <T>(
-    work: (trx: Trx, now: number) => Promise<T>,
-    options?: Parameters<typeof transaction>[2],
-  ): Promise<T> =>
-    transaction(await on.database(), async (trx) => work(trx, await clockOf(on)(trx)), options);
+  async <T>(work: (trx: Trx, now: number) => Promise<T>): Promise<T> =>
+    transaction(await on.database(), async (trx) => work(trx, await clockOf(on)(trx)));
 
 export interface Item {
   readonly itemId: string;

@@ -8,7 +8,7 @@ import { isNotNow } from '../base/errors.ts';
 import { bytesOfUuid, uuidV7 } from '../base/ids.ts';
 import { type Refused, refuse } from '../base/refusal.ts';
 import { traceparentNow } from '../base/traceparent.ts';
-import { nextDueInMs } from '../store/database.ts';
+import { nextDueInMs, transaction } from '../store/database.ts';
 import { inGroups } from '../store/group-commit.ts';
 import { type GroupedCall, type OnceCall, onceAll, onceRows } from '../store/once.ts';
 import { appendOutbox } from '../store/outbox.ts';
@@ -87,20 +87,24 @@ export function deliveryStore(on: Database) {
   function onceInGroups<T extends Done, Call extends GroupedCall<T> & Came>(
     work: (trx: Trx, first: readonly Call[], atMs: (call: Call) => number) => Promise<readonly T[]>,
   ): (call: Call) => Promise<T> {
-    const grouped = inGroups((calls: readonly Call[]) => {
-      const beganMs = passed();
-      return within(
-        (trx, now) =>
-          onceAll<T, Call>(
+    const grouped = inGroups(async (calls: readonly Call[]) =>
+      transaction(
+        await database(),
+        async (trx) => {
+          // Of this try: what the ones before it have waited for is behind the call as well.
+          const askedMs = passed();
+          const now = await readClock(trx);
+          return onceAll<T, Call>(
             onceRows(trx),
             calls,
-            (first) => work(trx, first, ({ cameMs }) => Math.ceil(now - (beganMs - cameMs))),
+            (first) => work(trx, first, ({ cameMs }) => Math.ceil(now - (askedMs - cameMs))),
             ({ ok }) => ok,
-          ),
+          );
+        },
         // Of several the one that waits for a lock goes on waiting alone.
         calls.length === 1 ? {} : { attempts: 1 },
-      );
-    });
+      ),
+    );
     return async (call) => {
       const outcome = await grouped(call);
       if ('error' in outcome) throw outcome.error;
