@@ -3,6 +3,7 @@ import test from 'ava';
 import { NotNowError } from '../base/errors.ts';
 import { bytesOfUuid } from '../base/ids.ts';
 import { answeringDatabase } from '../store/answers.fixture.ts';
+import { orderRow } from './rows.fixture.ts';
 import { deliveryStore } from './store.ts';
 
 const orderId = '01a223fb-0000-7000-8000-000000000001';
@@ -10,14 +11,11 @@ const photoId = '01a223fb-0000-7000-8000-000000000002';
 const deliveredAtMs = Date.UTC(2026, 10, 29, 12);
 const refundWithinMs = 600_000;
 
-const delivered = {
-  ...{ order_id: bytesOfUuid(orderId), shop_id: bytesOfUuid(orderId), item_id: bytesOfUuid(orderId) },
-  ...{ customer: 'u_customer', owner: 'u_owner', rider: 'u_rider', item_name: 'Udon', quantity: 1 },
-  ...{ paid_minor: 9_000, refunded_minor: 0, currency: 'KRW', district: 'mapo', state: 'DELIVERED' },
-  ...{ version: 6, assigned_at: new Date(deliveredAtMs - 1_000), delivered_at: new Date(deliveredAtMs) },
-  ...{ due_at: null, wanted: null, complaint: null, photo_id: null, rejection: null },
+const delivered = orderRow({
+  ...{ order_id: bytesOfUuid(orderId), state: 'DELIVERED', version: 6, rider: 'u_rider' },
+  ...{ assigned_at: new Date(deliveredAtMs - 1_000), delivered_at: new Date(deliveredAtMs) },
   changed_at: new Date(deliveredAtMs),
-};
+});
 
 test('who asks for a refund in time is in time, though the order is locked for seconds and it is tried again', async (t) => {
   let nowMs = deliveredAtMs + refundWithinMs;

@@ -67,6 +67,12 @@ interface Stepping extends OnceCall, Omit<Ask, 'atMs'>, Came {}
 
 /** What is told of a delivery is told again after this, until the order has taken it. */
 const tellAgainMs = 10_000;
+/** What the clock does: it finds riders for those who were called for, and ends deliveries. */
+const dueOf = {
+  calls: sql`AND state = 'CALLED'`,
+  ends: sql`AND state <> 'CALLED'`,
+  all: sql``,
+};
 /** An order that throws waits this long, so that those behind it do not. */
 const putOffMs = 30_000;
 const maxQuantity = 1_000;
@@ -121,10 +127,13 @@ export function deliveryStore(on: Database) {
   });
 
   /** Each in a transaction of its own, after one of them has thrown. */
-  async function takeEach(most: number): Promise<readonly DueDone[]> {
+  async function takeEach(most: number, of: keyof typeof dueOf): Promise<readonly DueDone[]> {
     const db = await database();
     const now = await readClock(db);
-    const due = await orderRows(db, sql`due_at <= ${new Date(now)} ORDER BY due_at LIMIT ${most}`);
+    const due = await orderRows(
+      db,
+      sql`due_at <= ${new Date(now)} ${dueOf[of]} ORDER BY due_at LIMIT ${most}`,
+    );
     const done: DueDone[] = [];
     for (const { orderId, dueAtMs } of due) {
       const which = sql`order_id = ${bytesOfUuid(orderId)} AND due_at <= ${new Date(now)}`;
@@ -178,15 +187,16 @@ export function deliveryStore(on: Database) {
      * assignment, or nobody is free) the order is told by an event, again and again until it has taken it. Several processes share the
      * work; one that dies leaves what it had for the next. An order that throws holds nobody up: it is put off.
      */
-    async takeDue(most: number): Promise<readonly DueDone[]> {
+    async takeDue(most: number, of: keyof typeof dueOf = 'all'): Promise<readonly DueDone[]> {
       try {
         return await within(async (trx, now) => {
-          const due = sql`due_at <= ${new Date(now)} ORDER BY due_at LIMIT ${most} FOR UPDATE SKIP LOCKED`;
+          const due = sql`
+            due_at <= ${new Date(now)} ${dueOf[of]} ORDER BY due_at LIMIT ${most} FOR UPDATE SKIP LOCKED`;
           return takeAll(trx, await orderRows(trx, due), now, readClock);
         });
       } catch (error) {
         if (isNotNow(error)) throw error;
-        return takeEach(most);
+        return takeEach(most, of);
       }
     },
 

@@ -131,20 +131,25 @@ export const riders: Worker = {
     await relayOutbox();
     registerRiderRoutes(http, { deliveries, pseudonymKey: secrets.pseudonymKey });
     // What is due is done as it is claimed, in one transaction: nothing can be left half done, so there is nothing to lease.
-    const work = startDueWork({
-      what: 'deliveries',
-      nextInMs: () => deliveries.nextInMs(),
-      claim: async (most) =>
-        (await deliveries.takeDue(most)).map((done) => ({ ...done, traceparent: undefined })),
-      async work({ orderId, outcome, lateMs, error }) {
-        due.inc({ outcome });
-        lateness.observe({}, lateMs / 1_000);
-        if (outcome === 'PUT_OFF')
-          log.error('what is due of an order fails; it is put off', { orderId, error });
-      },
-      atOnce,
-      log,
-    });
+    const startDue = (what: string, of: 'calls' | 'ends') =>
+      startDueWork({
+        what,
+        nextInMs: () => deliveries.nextInMs(),
+        claim: async (most) =>
+          (await deliveries.takeDue(most, of)).map((done) => ({ ...done, traceparent: undefined })),
+        async work({ orderId, outcome, lateMs, error }) {
+          due.inc({ outcome });
+          lateness.observe({}, lateMs / 1_000);
+          if (outcome === 'PUT_OFF')
+            log.error('what is due of an order fails; it is put off', { orderId, error });
+        },
+        atOnce,
+        log,
+      });
+    // By itself each: to find riders takes a statement a district, and locks of others are waited for. What has lasted its second is
+    // told meanwhile.
+    const calls = startDue('calls for riders', 'calls');
+    const ends = startDue('deliveries', 'ends');
     const consumer = await consume(kafka, {
       group: groups.deliveryRiders,
       log,
@@ -153,14 +158,14 @@ export const riders: Worker = {
       pauseMs,
       // The order's row says that it is called for: the event says that it is time to look.
       async apply(records) {
-        if (records.some(({ data }) => data.state === 'CALLED')) work.wake();
+        if (records.some(({ data }) => data.state === 'CALLED')) calls.wake();
         return undefined;
       },
     });
     const measuring = measure(deliveries, deps);
     return started(consumer, async () => {
       clearInterval(measuring);
-      await work.stop();
+      await Promise.all([calls.stop(), ends.stop()]);
     });
   },
 };
