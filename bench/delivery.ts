@@ -9,7 +9,7 @@
  * database has written, of orders placed after the warm-up. `lateMs` is from when a delivery had lasted its second until the order has
  * taken it, so both topics are in it. A rider is busy for a second and for what the clock is late; there are riders for five seconds
  * of the rate, and an order that finds none of them is a failure. Photos are sent for orders that were delivered, so many at a time,
- * when all else has ended.
+ * when all else has ended, and what others still do about it (backups, logs, pages of the database).
  */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { loadavg, tmpdir } from 'node:os';
@@ -30,7 +30,7 @@ import { type RunningWorker, startWorker } from './common/worker.ts';
 
 /** What was just started compiles its hot code; that is not what is asked here. */
 const warmUpMs = 10_000;
-/** What people have begun ends in so long. */
+/** What people have begun ends in so long, and what that leaves others to do. */
 const endsWithinMs = 15_000;
 const [dishes, customers, districts] = [40, 50, 6];
 /** So long the riders last who are not free again. */
@@ -73,6 +73,7 @@ export async function run(options: BenchOptions): Promise<void> {
       await scratch.untilNoneDue('delivery', 'delivery_order');
       const orders = await figuresOf(scratch, sinceMs);
       say(JSON.stringify(orders, null, 2));
+      await sleep(endsWithinMs);
       const photos = await town.photograph({
         ...{ photos: number('photos', 50), atOnce: number('at-once', 10) },
         form: formOf(await photoOf(number('megabytes', 5), false)),
