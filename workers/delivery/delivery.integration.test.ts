@@ -564,6 +564,32 @@ test.serial(
   },
 );
 
+test.serial('when the clock is set back, what is under way does not wait for as long as that', async (t) => {
+  const shop = await openShop(2);
+  await store.setRider('u_a', 'mapo', 'FREE');
+  const first = await called(shop);
+  await drainDue();
+  const second = await called(shop);
+  nowMs -= 3_600_000;
+  t.is(await store.nextInMs(), 0);
+  // The first brings its rider to the second.
+  for (const word of (await store.takeDue(10, 'ends')).map(({ told }) => told!))
+    t.is(await hear(word), 'TAKEN');
+  t.like(await store.find(first.orderId), { state: 'DELIVERED', deliveredAtMs: nowMs });
+  await drainDue();
+  t.like(await store.find(second.orderId), {
+    state: 'ASSIGNED',
+    assignedAtMs: nowMs,
+    dueAtMs: nowMs + 1_000,
+  });
+  nowMs += 999;
+  t.deepEqual(await store.takeDue(10), []);
+  nowMs += 1;
+  await drainDue();
+  t.like(await store.find(second.orderId), { state: 'DELIVERED' });
+  nowMs += 3_600_000;
+});
+
 test.serial('stock changes by its owner only, once under a key, and never below nothing', async (t) => {
   const shop = await openShop(3);
   const more = call();

@@ -126,6 +126,18 @@ test('a change that waited for another is not before it, by whichever clock', (t
   t.is(decided.ok && decided.next.changedAtMs, 9_000);
 });
 
+test('when the clock is set back by an hour, an order that is under way does not wait for an hour', (t) => {
+  const [ahead, now] = [3_600_000, 1_000];
+  const called = { ...order, state: 'CALLED', changedAtMs: ahead } as const;
+  const assigned = decide(called, 'clock', { step: 'dispatch', rider: 'u_next' }, now);
+  t.like(assigned.ok && assigned.next, { assignedAtMs: now, changedAtMs: now, dueAtMs: now + 1_000 });
+  for (const state of ['ASSIGNED', 'DELIVERING'] as const satisfies readonly State[]) {
+    const under = { ...order, state, assignedAtMs: ahead, changedAtMs: ahead };
+    const delivered = decide(under, 'clock', { step: 'deliver' }, now);
+    t.like(delivered.ok && delivered.next, { state: 'DELIVERED', deliveredAtMs: now });
+  }
+});
+
 test('docs/delivery.md has the machine as it is', (t) => {
   const docs = readFileSync(new URL('../../docs/delivery.md', import.meta.url), 'utf8');
   t.true(docs.includes(renderMachine()), `docs/delivery.md needs this:\n${renderMachine()}`);

@@ -3,6 +3,7 @@
  * not in the table does not exist: the store takes steps only by it, and the diagram of docs/delivery.md is drawn from it.
  */
 import { type Refused, refuse } from '../base/refusal.ts';
+import { isAhead } from '../store/due.ts';
 
 export const states = [
   'PLACED',
@@ -239,7 +240,7 @@ export function decide(order: Order, by: Asker, asked: Asked, atMs: number): Dec
     return refuse(409, 'MUSTER_STEP_NOT_YOURS', 'somebody else takes this step', [
       { field: 'step', reason: `${asked.step} is for the ${row.by.join(' or the ')}` },
     ]);
-  if (actor === 'clock' && row.after !== undefined && atMs < momentOf(order, row.after))
+  if (actor === 'clock' && row.after !== undefined && isBefore(atMs, momentOf(order, row.after)))
     return refuse(409, 'MUSTER_STEP_TOO_EARLY', 'the step is not due yet');
   if (row.within !== undefined && atMs > momentOf(order, row.within))
     return refuse(
@@ -284,9 +285,12 @@ const momentOf = (
   { moment, ms }: { readonly moment: Moment; readonly ms: number },
 ): number => (moment === 'assigned' ? assignedAtMs! : deliveredAtMs!) + ms;
 
+/** Not when the clock was set back since: an order that is under way does not wait for as long as that. */
+const isBefore = (atMs: number, momentMs: number) => atMs < momentMs && !isAhead(momentMs, atMs);
+
 function after(order: Order, row: Row, asked: Asked, atMs: number): Order {
   // A step that waited behind another one is after it, whenever it was asked for.
-  const changedAtMs = Math.max(atMs, order.changedAtMs);
+  const changedAtMs = isBefore(atMs, order.changedAtMs) ? order.changedAtMs : atMs;
   const next: Order = {
     ...order,
     state: row.to,

@@ -9,6 +9,7 @@ import { bytesOfUuid, uuidV7 } from '../base/ids.ts';
 import { type Refused, refuse } from '../base/refusal.ts';
 import { traceparentNow } from '../base/traceparent.ts';
 import { nextDueInMs, transaction } from '../store/database.ts';
+import { isDue, unlessAhead } from '../store/due.ts';
 import { inGroups } from '../store/group-commit.ts';
 import { type GroupedCall, type OnceCall, onceAll, onceRows } from '../store/once.ts';
 import { appendOutbox } from '../store/outbox.ts';
@@ -130,13 +131,10 @@ export function deliveryStore(on: Database) {
   async function takeEach(most: number, of: keyof typeof dueOf): Promise<readonly DueDone[]> {
     const db = await database();
     const now = await readClock(db);
-    const due = await orderRows(
-      db,
-      sql`due_at <= ${new Date(now)} ${dueOf[of]} ORDER BY due_at LIMIT ${most}`,
-    );
+    const due = await orderRows(db, sql`${isDue('due_at', now)} ${dueOf[of]} ORDER BY due_at LIMIT ${most}`);
     const done: DueDone[] = [];
     for (const { orderId, dueAtMs } of due) {
-      const which = sql`order_id = ${bytesOfUuid(orderId)} AND due_at <= ${new Date(now)}`;
+      const which = sql`order_id = ${bytesOfUuid(orderId)} AND ${isDue('due_at', now)}`;
       try {
         await within(async (trx, atMs) => {
           const [order] = await orderRows(trx, sql`${which} FOR UPDATE SKIP LOCKED`);
@@ -145,7 +143,7 @@ export function deliveryStore(on: Database) {
       } catch (error) {
         if (isNotNow(error)) throw error;
         await sql`UPDATE delivery_order SET due_at = ${new Date(now + putOffMs)} WHERE ${which}`.execute(db);
-        done.push({ orderId, outcome: 'PUT_OFF', lateMs: now - dueAtMs!, error });
+        done.push({ orderId, outcome: 'PUT_OFF', lateMs: lateOf(dueAtMs, now), error });
       }
     }
     return done;
@@ -180,7 +178,8 @@ export function deliveryStore(on: Database) {
     step: (orderId: string, by: Asker, asked: AskedByPeople, call: OnceCall): Promise<Stepped> =>
       stepInGroups({ ...call, orderId, by, asked, ...came() }),
 
-    nextInMs: async (): Promise<number> => nextDueInMs(await database(), 'delivery_order', on.clock?.()),
+    nextInMs: async (): Promise<number> =>
+      unlessAhead(await nextDueInMs(await database(), 'delivery_order', on.clock?.())),
 
     /**
      * Does what is due of up to so many orders: who was called for gets a rider, and of deliveries that have ended (1 s after the
@@ -191,7 +190,7 @@ export function deliveryStore(on: Database) {
       try {
         return await within(async (trx, now) => {
           const due = sql`
-            due_at <= ${new Date(now)} ${dueOf[of]} ORDER BY due_at LIMIT ${most} FOR UPDATE SKIP LOCKED`;
+            ${isDue('due_at', now)} ${dueOf[of]} ORDER BY due_at LIMIT ${most} FOR UPDATE SKIP LOCKED`;
           return takeAll(trx, await orderRows(trx, due), now, readClock);
         });
       } catch (error) {
@@ -272,6 +271,9 @@ const heardAs: ReadonlyMap<string, Heard> = new Map([
   ['MUSTER_STEP_TOO_EARLY', 'EARLY'],
 ]);
 
+/** How late is not known of what was written before the clock was set back. */
+const lateOf = (dueAtMs: number | undefined, now: number): number => Math.max(0, now - dueAtMs!);
+
 /** What is due of orders, whose rows the caller has locked. */
 async function takeAll(
   trx: Trx,
@@ -319,7 +321,7 @@ async function takeAll(
     );
   }
   return due.map(({ orderId, dueAtMs }): DueDone => {
-    const lateMs = now - dueAtMs!;
+    const lateMs = lateOf(dueAtMs, now);
     const told = words.get(orderId)?.event;
     if (told === undefined) return { orderId, outcome: 'ASSIGNED', lateMs };
     return { orderId, outcome: told.status === 'failed' ? 'TOLD_FAILED' : 'TOLD_SUCCEEDED', lateMs, told };

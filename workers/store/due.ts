@@ -4,6 +4,9 @@ import { type RawBuilder, sql } from 'kysely';
 /** Longer than anybody puts a row off, by leases and by gaps between calls. */
 const longestMs = 600_000;
 
+/** A time that lies so far ahead was written before the clock was set back. */
+export const isAhead = (ms: number, nowMs: number): boolean => ms > nowMs + longestMs;
+
 /**
  * Those whose time has come. A row that is put off for longer than anybody does that was written while the clock was ahead: since
  * it was set back, waiting for it would be waiting for as long as it was set back.
