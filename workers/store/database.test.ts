@@ -1,6 +1,10 @@
 import { execFile } from 'node:child_process';
+import type { AddressInfo, Server } from 'node:net';
 import { promisify } from 'node:util';
+import FakeTimers from '@sinonjs/fake-timers';
 import test from 'ava';
+import mysql from 'mysql2';
+import { openDatabase, pingDatabase } from './database.ts';
 
 test('a database that was opened, never used and closed lets the process end', async (t) => {
   const script = `
@@ -12,4 +16,56 @@ test('a database that was opened, never used and closed lets the process end', a
     timeout: 60_000,
   });
   t.is(stdout, 'closed');
+});
+
+test.serial('the only connection of a pool stays while it is used, and goes when it was idle', async (t) => {
+  let connected = 0;
+  const server = mysql.createServer((connection) => {
+    connected += 1;
+    // mysql2's server goes on numbering its packets, where each answer begins anew.
+    const numbers = connection as unknown as { _resetSequenceId(): void };
+    connection.serverHandshake({
+      protocolVersion: 10,
+      serverVersion: 'a test',
+      connectionId: connected,
+      statusFlags: 2,
+      characterSet: 45,
+      capabilityFlags: 0xff_ff_ff,
+      authCallback(_: unknown, answer: (error: null, problem: null) => void) {
+        answer(null, null);
+        numbers._resetSequenceId();
+      },
+    });
+    const answer = () => {
+      connection.writeOk();
+      numbers._resetSequenceId();
+    };
+    connection.on('error', () => {});
+    connection.on('query', answer);
+    // What it takes a SET for.
+    connection.on('stmt_prepare', answer);
+  });
+  const { _server: listening } = server as unknown as { _server: Server };
+  await new Promise<void>((resolve) => listening.listen(0, '127.0.0.1', resolve));
+  const { port } = listening.address() as AddressInfo;
+  const settings = {
+    ...{ MYSQL_HOST: '127.0.0.1', MYSQL_PORT: port, MYSQL_USER: 'u' },
+    ...{ MYSQL_PASSWORD: 'p', MYSQL_DATABASE: 'd' },
+  };
+  const clock = FakeTimers.install({ toFake: ['setTimeout', 'clearTimeout', 'Date'] });
+  const db = openDatabase({ settings, connections: 1 });
+  try {
+    for (let look = 0; look < 20; look++) {
+      await pingDatabase(db);
+      clock.tick(3_000);
+    }
+    t.is(connected, 1);
+    clock.tick(32_000);
+    await pingDatabase(db);
+    t.is(connected, 2);
+  } finally {
+    clock.uninstall();
+    await db.destroy();
+    await new Promise<void>((resolve) => server.close(() => resolve()));
+  }
 });

@@ -58,6 +58,7 @@ export function connectionOptions(settings: DatabaseSettings): PoolOptions {
  * now (read-only, full, busy), MUSTER_DATABASE_DENIED when it refuses the login.
  */
 export function openDatabase<DB = unknown>(options: DatabaseOptions): Kysely<DB> {
+  const connectionLimit = options.connections ?? 10;
   const acquireTimeoutMs = options.acquireTimeoutMs ?? 3_000;
   const queryTimeoutMs = options.queryTimeoutMs ?? 10_000;
   // Made at the first use: Kysely does not end a pool that was never used, and its timer would keep the process alive.
@@ -66,13 +67,15 @@ export function openDatabase<DB = unknown>(options: DatabaseOptions): Kysely<DB>
     if (made !== undefined) return made;
     const pool = mysql.createPool({
       ...connectionOptions(options.settings),
-      connectionLimit: options.connections ?? 10,
+      connectionLimit,
       // Idle connections go before the server cuts them off (wait_timeout); mysql2 looks only when maxIdle < limit.
-      maxIdle: (options.connections ?? 10) - 1,
+      maxIdle: connectionLimit - 1,
       idleTimeout: 30_000,
       waitForConnections: true,
       queueLimit: 1_000,
     });
+    // Else each look, one a second, also ends those beyond maxIdle, however short they were idle: the only one of a pool of one.
+    pool.config.maxIdle = connectionLimit;
     pool.on('connection', (connection) => {
       // Queued first on the connection, so they run before any statement of ours. A failure shows as that one's error.
       for (const statement of sessionStatements)
