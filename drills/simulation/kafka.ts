@@ -494,6 +494,15 @@ export function simulateKafka(world: World, partitions: number, bugs: KafkaBugs 
             await asking();
             return ends(topic).map((records, partition) => ({ partition, low: 0, high: records.length }));
           },
+          async ends(topics) {
+            await asking();
+            return new Map(
+              topics.map((topic) => [
+                topic,
+                new Map(ends(topic).map((records, partition) => [partition, records.length])),
+              ]),
+            );
+          },
           async offsetsAt(topic, timestampMs) {
             await asking();
             return new Map(

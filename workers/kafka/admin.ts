@@ -2,6 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Admin as AdminClient, Kafka as KafkaJs } from 'kafkajs';
 import { MusterError, NotNowError } from '../base/errors.ts';
+import { endsOf } from './ends.ts';
 import type { Admin } from './kafka.ts';
 import type { Wire } from './wire.ts';
 
@@ -34,19 +35,25 @@ export function adminOver(root: KafkaJs, wire: Wire): { admin: Admin; closeAdmin
     return disconnect();
   }
 
-  async function withAdmin<T>(work: (admin: AdminClient) => Promise<T>): Promise<T> {
+  async function untilAnswered<T>(ask: () => Promise<T>, onFailure?: () => unknown): Promise<T> {
     const giveUpAt = Date.now() + tryForMs;
     for (;;) {
       try {
         if (closed) throw new NotNowError('MUSTER_KAFKA_UNREACHABLE', 'the client is closed');
-        connected ??= connect();
-        return await work(await connected);
+        return await ask();
       } catch (error) {
         if (closed || Date.now() > giveUpAt || isFinal(error)) throw unreachable(error);
-        void disconnect();
+        void onFailure?.();
         await sleep(retryMs);
       }
     }
+  }
+
+  function withAdmin<T>(work: (admin: AdminClient) => Promise<T>): Promise<T> {
+    return untilAnswered(async () => {
+      connected ??= connect();
+      return work(await connected);
+    }, disconnect);
   }
 
   let lastOffsets: Promise<unknown> = Promise.resolve();
@@ -80,6 +87,7 @@ export function adminOver(root: KafkaJs, wire: Wire): { admin: Admin; closeAdmin
         .map(({ partition, low, high }) => ({ partition, low: Number(low), high: Number(high) }))
         .sort((a, b) => a.partition - b.partition);
     },
+    ends: (topics) => untilAnswered(() => endsOf(wire, topics)),
     async offsetsAt(topic, timestampMs) {
       const found = await inTurn(() =>
         withAdmin((client) => knowing(client.fetchTopicOffsetsByTimestamp(topic, timestampMs))),

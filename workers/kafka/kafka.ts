@@ -121,13 +121,17 @@ export interface PartitionOffsets {
   readonly high: number;
 }
 
+export type Ends = ReadonlyMap<string, ReadonlyMap<number, number>>;
+
 export interface Admin {
   /** All topics of the cluster. */
   topicNames(): Promise<readonly string[]>;
   /** Topics that do not exist are left out. */
   partitionCounts(topics: readonly string[]): Promise<ReadonlyMap<string, number>>;
-  /** Log start and end offsets. */
+  /** Log start and end offsets: several requests a topic. */
   offsets(topic: string): Promise<readonly PartitionOffsets[]>;
+  /** End offsets by topic and partition, by one request to each leader: for those who ask again and again. */
+  ends(topics: readonly string[]): Promise<Ends>;
   /** First offset whose timestamp is at or after `timestampMs`; the end offset when there is none. */
   offsetsAt(topic: string, timestampMs: number): Promise<ReadonlyMap<number, number>>;
   /** Committed next offsets of a group; undefined where it never committed. */

@@ -86,7 +86,10 @@ export interface Broker {
       readonly partitions: readonly { readonly partition: number; readonly timestamp: string }[];
     }[];
   }): Promise<{
-    readonly responses: readonly { readonly partitions: readonly { readonly offset: string | number }[] }[];
+    readonly responses: readonly {
+      readonly topic: string;
+      readonly partitions: readonly { readonly partition: number; readonly offset: string | number }[];
+    }[];
   }>;
   fetch(arguments_: FetchRequest): Promise<FetchResponse>;
 }

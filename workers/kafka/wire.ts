@@ -3,6 +3,7 @@
  * whole metadata away while any one partition has no leader and asks a broker that may hang; during a failover that
  * is most of the outage. Here all connected brokers are asked at once and the first answer counts.
  */
+import { setTimeout as sleep } from 'node:timers/promises';
 import {
   apiKeys,
   type Broker,
@@ -22,7 +23,8 @@ export interface Wire {
   anyBroker(): Promise<Broker>;
   /** Closes the connections to a broker that misbehaved, so that the next use opens new ones. */
   drop(nodeId: number): Promise<void>;
-  metadata(topics: readonly string[]): Promise<MetadataResponse>;
+  /** All connected brokers are asked; `sparing`: one, and the others only when it does not answer at once. */
+  metadata(topics: readonly string[], options?: { readonly sparing?: true }): Promise<MetadataResponse>;
   /** Takes over what a metadata answer that the caller asked for himself says of the brokers. */
   learn(response: Pick<MetadataResponse, 'brokers'>): Promise<void>;
   close(): Promise<void>;
@@ -151,11 +153,14 @@ export function openWire(options: WireOptions): Wire {
       // Not awaited: it waits for answers that will not come. A new broker object has its own sockets.
       void broker.disconnect().catch(() => undefined);
     },
-    async metadata(topics) {
+    async metadata(topics, { sparing } = {}) {
       const connected = [...nodes.values()].filter(isReady);
+      const from = Math.floor(Math.random() * connected.length);
+      const turned = [...connected.slice(from), ...connected.slice(0, from)];
+      const asked = (broker: Broker) => ask(broker, topics);
       let response: MetadataResponse;
       try {
-        response = await Promise.any(connected.map((broker) => ask(broker, topics)));
+        response = await (sparing ? sparingly(turned, asked) : Promise.any(turned.map(asked)));
       } catch {
         response = await ask(await anyBroker(), topics);
       }
@@ -175,6 +180,22 @@ export function openWire(options: WireOptions): Wire {
       await Promise.race([disconnected, new Promise((resolve) => setTimeout(resolve, 1_000).unref())]);
     },
   };
+}
+
+const atOnceMs = 100;
+
+/** What the first of them answers; when it fails, or lets wait, that of whichever answers. */
+export async function sparingly<Broker, Answer>(
+  [first, ...others]: readonly Broker[],
+  ask: (broker: Broker) => Promise<Answer>,
+): Promise<Answer> {
+  const answer = first === undefined ? Promise.reject(new Error('nobody to ask')) : ask(first);
+  const isAnswered = answer.then(
+    () => true,
+    () => false,
+  );
+  if (await Promise.race([isAnswered, sleep(atOnceMs, false)])) return answer;
+  return Promise.any([answer, ...others.map(ask)]);
 }
 
 /**

@@ -1,6 +1,6 @@
 /** How far the whole group has read, so that misses can be answered and state be dropped. */
 import { groups } from '../../catalog/groups.ts';
-import type { Kafka } from '../kafka/kafka.ts';
+import type { Ends, Kafka } from '../kafka/kafka.ts';
 import { appendedMsOf, topicOf } from './join-records.ts';
 import { clockSkewMs } from './join-restore.ts';
 import { source, sources } from './join-runs.ts';
@@ -39,10 +39,11 @@ export function createEndWatch(kafka: Kafka): EndWatch {
     let upToMs = Number.POSITIVE_INFINITY;
     const askedMs = Date.now();
     for (const one of inputs) {
-      const others = ends[one]!.filter(({ partition }) => !tasks.has(partition));
-      if (others.length === 0) continue;
+      const isOthers = (partition: number) => !tasks.has(partition);
+      if (![...ends.get(topicOf[one])!.keys()].some(isOthers)) continue;
       const committed = await admin.committed(groups.promotionJoin.id, topicOf[one]);
-      for (const { partition, low, high } of others) {
+      for (const { partition, low, high } of await admin.offsets(topicOf[one])) {
+        if (!isOthers(partition)) continue;
         const at = Math.max(low, committed.get(partition) ?? low);
         const name = `${one}/${partition}`;
         const seen = seenOf.get(name) ?? {
@@ -67,7 +68,7 @@ export function createEndWatch(kafka: Kafka): EndWatch {
   return {
     async ask(tasks, nowMs) {
       const wallMs = Date.now();
-      const ends = await Promise.all(topicOf.map((topic) => admin.offsets(topic)));
+      const ends = await admin.ends(topicOf);
       if (nowMs - othersAskedMs >= othersEveryMs) {
         othersAskedMs = nowMs;
         othersUpToMs = await readByOthers(tasks, ends);
@@ -78,7 +79,7 @@ export function createEndWatch(kafka: Kafka): EndWatch {
           if (!readToEnd(task, one)) movedUpToMs = Math.min(movedUpToMs, task.join.appendPosition(one));
       for (const task of tasks.values()) {
         if (!task.restored) continue;
-        const own = ends.map((list) => list.find(({ partition }) => partition === task.partition)?.high ?? 0);
+        const own = topicOf.map((topic) => ends.get(topic)?.get(task.partition) ?? 0);
         for (const one of sources) {
           const queue = task.queues[one];
           queue.end = Math.max(queue.end, own[one]!);
@@ -92,9 +93,3 @@ export function createEndWatch(kafka: Kafka): EndWatch {
     },
   };
 }
-
-type Ends = readonly (readonly {
-  readonly partition: number;
-  readonly low: number;
-  readonly high: number;
-}[])[];

@@ -115,6 +115,13 @@ export function createMemoryKafka(): MemoryKafka {
       partitionCounts: async (topics) => new Map(topics.map((topic) => [topic, partitions])),
       offsets: async (topic) =>
         logOf(topic).map((log, partition) => ({ partition, low: 0, high: log.length })),
+      ends: async (topics) =>
+        new Map(
+          topics.map((topic) => [
+            topic,
+            new Map(logOf(topic).map((log, partition) => [partition, log.length])),
+          ]),
+        ),
       offsetsAt: async (topic, timestampMs) =>
         new Map(
           logOf(topic).map((log, partition) => {
