@@ -6,9 +6,14 @@ import type { IncomingRecord } from './kafka.ts';
 function topic(startMs: number, ids: string[] = []) {
   let low = 0;
   const read: number[] = [];
+  const asked = { offsets: 0 };
   const kafka = {
     admin: {
-      offsets: async () => [{ partition: 0, low, high: ids.length }],
+      ends: async () => new Map([['t', new Map([[0, ids.length]])]]),
+      async offsets() {
+        asked.offsets += 1;
+        return [{ partition: 0, low, high: ids.length }];
+      },
       offsetsAt: async (_: string, ms: number) =>
         new Map([[0, Math.min(ids.length, Math.max(low, ms - startMs))]]),
     },
@@ -26,6 +31,7 @@ function topic(startMs: number, ids: string[] = []) {
   return {
     ids,
     read,
+    asked,
     cut(to: number) {
       low = to;
     },
@@ -44,6 +50,16 @@ test('it begins some time back, reads on from where it was, and knows from when 
   t.true(seen.has('id-5009'));
   t.deepEqual(read, [1_000, 10]);
   t.is(seen.completeFromMs, 4_000);
+});
+
+test('where nothing has come since the last look, nothing but the ends is asked', async (t) => {
+  const { ids, asked, seen } = topic(0, named(0, 10));
+  for (let look = 0; look < 5; look++) await seen.advance(10, 10);
+  t.is(asked.offsets, 1);
+  ids.push('id-10');
+  await seen.advance(11, 11);
+  t.is(asked.offsets, 2);
+  t.true(seen.has('id-10'));
 });
 
 test('an id is known for as long as it goes back, and not for ever', async (t) => {

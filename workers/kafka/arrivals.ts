@@ -1,5 +1,5 @@
 /** Which ids have come to topics, as somebody finds out who looks at their ends from time to time: cheaper than a consumer. */
-import type { IncomingRecord, Kafka } from './kafka.ts';
+import type { Ends, IncomingRecord, Kafka } from './kafka.ts';
 
 interface ArrivalOptions {
   readonly kafka: Pick<Kafka, 'admin' | 'read'>;
@@ -55,6 +55,13 @@ export function arrivals(options: ArrivalOptions): Arrivals {
     }
   }
 
+  /** Most looks find that nothing has come. */
+  function isNew(topic: string, ends: Ends): boolean {
+    return [...(ends.get(topic) ?? [])].some(
+      ([partition, end]) => positions.get(`${topic}-${partition}`) !== end,
+    );
+  }
+
   async function readOn(topic: string, nowMs: number): Promise<void> {
     let starts: ReadonlyMap<number, number> | undefined;
     for (const { partition, low, high } of await kafka.admin.offsets(topic)) {
@@ -95,7 +102,8 @@ export function arrivals(options: ArrivalOptions): Arrivals {
     },
     async advance(nowMs, neededFromMs) {
       age(nowMs, neededFromMs);
-      for (const topic of topics) await readOn(topic, nowMs);
+      const ends = await kafka.admin.ends(topics);
+      for (const topic of topics) if (isNew(topic, ends)) await readOn(topic, nowMs);
     },
   };
 }

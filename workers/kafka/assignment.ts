@@ -140,21 +140,19 @@ export async function standingPartitions(
     return stands && state.running === undefined && !state.pausedByUser;
   });
   const found: Standing[] = [];
-  for (const [topic, states] of Map.groupBy(idle, (state) => state.topic)) {
-    const ends = new Map((await admin.offsets(topic)).map(({ partition, high }) => [partition, high]));
-    for (const state of states) {
-      const { partition, position } = state;
-      const end = ends.get(partition) ?? 0;
-      if (state.running !== undefined || position >= end) continue;
-      found.push({
-        key: `${topic} ${partition} ${position}`,
-        what: `${topic}-${partition} stands at ${position} of ${end}`,
-        nudge() {
-          client.seek({ topic, partition, offset: position });
-          client.resume([state]);
-        },
-      });
-    }
+  const ends = await admin.ends([...new Set(idle.map(({ topic }) => topic))]);
+  for (const state of idle) {
+    const { topic, partition, position } = state;
+    const end = ends.get(topic)?.get(partition) ?? 0;
+    if (state.running !== undefined || position >= end) continue;
+    found.push({
+      key: `${topic} ${partition} ${position}`,
+      what: `${topic}-${partition} stands at ${position} of ${end}`,
+      nudge() {
+        client.seek({ topic, partition, offset: position });
+        client.resume([state]);
+      },
+    });
   }
   return found;
 }

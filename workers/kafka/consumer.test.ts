@@ -66,6 +66,7 @@ async function scene(t: ExecutionContext, onBatch: PartitionConsumerOptions['onB
       admin: {
         partitionCounts: () => asked(new Map([[topic, 1]])),
         offsets: () => asked([{ partition: 0, low: 0, high: state.high }]),
+        ends: () => asked(new Map([[topic, new Map([[0, state.high]])]])),
         committed: () => asked(new Map()),
       },
       memberships: { endFormer: async () => {}, joined() {}, left() {} },

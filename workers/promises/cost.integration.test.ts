@@ -51,7 +51,7 @@ const most = { sweeping: 60_000, others: 3_000 };
 /** Topics and Redis without anything in them: what the checks ask of the database does not hang on that. */
 const empty = {
   kafka: {
-    admin: { offsets: async () => [], offsetsAt: async () => new Map() },
+    admin: { ends: async () => new Map(), offsets: async () => [], offsetsAt: async () => new Map() },
     async *read() {},
   },
   redis: async () => ({
