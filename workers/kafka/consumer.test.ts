@@ -41,13 +41,14 @@ async function scene(t: ExecutionContext, onBatch: PartitionConsumerOptions['onB
   const listeners = new Map<string, (event: { payload: unknown }) => void>();
   const state = { high: 10, away: false, seeks: [] as string[], resumed: 0, fatal: [] as Error[] };
   let eachBatch!: (payload: EachBatchPayload) => Promise<void>;
+  let atOnce = 0;
   const client = {
     consumer: () => ({
       on: (name: string, listener: (event: { payload: unknown }) => void) => listeners.set(name, listener),
       connect: async () => {},
       subscribe: async () => {},
-      async run(given: { eachBatch: typeof eachBatch }) {
-        ({ eachBatch } = given);
+      async run(given: { eachBatch: typeof eachBatch; partitionsConsumedConcurrently: number }) {
+        ({ eachBatch, partitionsConsumedConcurrently: atOnce } = given);
       },
       pause() {},
       resume: () => state.resumed++,
@@ -64,7 +65,7 @@ async function scene(t: ExecutionContext, onBatch: PartitionConsumerOptions['onB
     {
       client,
       admin: {
-        partitionCounts: () => asked(new Map([[topic, 1]])),
+        partitionCounts: () => asked(new Map([[topic, 3]])),
         offsets: () => asked([{ partition: 0, low: 0, high: state.high }]),
         ends: () => asked(new Map([[topic, new Map([[0, state.high]])]])),
         committed: () => asked(new Map()),
@@ -92,6 +93,7 @@ async function scene(t: ExecutionContext, onBatch: PartitionConsumerOptions['onB
     state,
     tell,
     join,
+    atOnce: () => atOnce,
     /** Hands the records from an offset up to another over. */
     batch(from: number, to: number) {
       const messages = Array.from({ length: to - from }, (_, index) => ({
@@ -117,6 +119,11 @@ async function scene(t: ExecutionContext, onBatch: PartitionConsumerOptions['onB
     },
   };
 }
+
+test.serial('as many batches are handled side by side as there are partitions', async (t) => {
+  const { atOnce } = await scene(t, () => undefined);
+  t.is(atOnce(), 3);
+});
 
 test.serial('a store that hangs every try for ten minutes ends nothing, and then work goes on', async (t) => {
   let hangs = true;

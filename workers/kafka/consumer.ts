@@ -54,7 +54,7 @@ export async function startConsumer(
   const { admin, memberships } = deps;
   const { groupId, topics } = options;
   const log = deps.log.child({ group: groupId });
-  await checkTopics(admin, options);
+  const partitions = await checkTopics(admin, options);
   await memberships.endFormer(groupId);
 
   const holdings: Holdings = { slots: [], generation: 0 };
@@ -143,7 +143,9 @@ export async function startConsumer(
   const run = {
     autoCommit: false,
     eachBatchAutoResolve: false,
-    partitionsConsumedConcurrently: 64,
+    // kafkajs wakes as many workers at each fetch that brings something. Partitions that are added later share them: a handler
+    // gives its own back within 250 ms.
+    partitionsConsumedConcurrently: partitions,
     eachBatch,
   };
   // After this function has returned, so that the first batch finds its caller complete.

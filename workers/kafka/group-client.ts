@@ -72,11 +72,11 @@ function unlessDown(work: () => void): void {
   }
 }
 
-/** Rejects unless the topics are there, and fit together. */
+/** Resolves to how many partitions the topics have. Rejects unless they are there, and fit together. */
 export async function checkTopics(
   admin: Admin,
   { topics, coPartitioned }: PartitionConsumerOptions,
-): Promise<void> {
+): Promise<number> {
   let counts = await admin.partitionCounts(topics);
   const missing = () => topics.filter((topic) => !counts.has(topic));
   // A topic made a moment ago is known to the controller first and to the broker that answers here a little later.
@@ -96,6 +96,7 @@ export async function checkTopics(
       `the topics of a join need equal partition counts: ${[...counts].map(([topic, count]) => `${topic} has ${count}`).join(', ')}`,
     );
   }
+  return [...counts.values()].reduce((sum, count) => sum + count, 0);
 }
 
 function grouped(list: readonly TopicPartition[]): { topic: string; partitions: number[] }[] {

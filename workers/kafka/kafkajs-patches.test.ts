@@ -1,3 +1,4 @@
+import { createRequire } from 'node:module';
 import test from 'ava';
 import { BrokerClass } from './kafkajs-internals.ts';
 import { fetchWaitMs } from './kafkajs-patches.ts';
@@ -15,4 +16,53 @@ test('a fetch is held short while something is paused, and long when the group h
   t.is(fetchWaitMs({ ...group, silentMs: 60_000 }), 2_000);
   t.is(fetchWaitMs({ ...group, silentMs: 60_000, paused: 1 }), 100);
   t.is(fetchWaitMs({ ...group, silentMs: 60_000, minBytes: 65_536 }), 500, 'who waits for many bytes');
+});
+
+test('of what was fetched, partitions without news are not handed over', async (t) => {
+  const require = createRequire(import.meta.url);
+  const { prototype } = require('kafkajs/src/consumer/consumerGroup.js') as {
+    prototype: {
+      fetch(nodeId: number): Promise<readonly { partition: number; messages: readonly unknown[] }[]>;
+    };
+  };
+  const message = { offset: 5, isControlRecord: false };
+  const answers = [[], [message], [{ ...message, isControlRecord: true }]];
+  const group = {
+    ...{ groupId: 'g', maxWaitTime: 500, minBytes: 1, preferredReadReplicasPerTopicPartition: {} },
+    subscriptionState: {
+      paused: () => [],
+      isPaused: () => false,
+      assigned: () => [{ topic: 't', partitions: [0, 1, 2] }],
+    },
+    offsetManager: { committedOffsets: () => ({ t: { 0: '5', 1: '5', 2: '5' } }), nextOffset: () => '5' },
+    seekOffset: { has: () => false },
+    checkForStaleAssignment() {},
+    filterPartitionsByNode: (_: number, assigned: unknown) => assigned,
+    async seekOffsets() {},
+    getActiveTopicPartitions: () => ({ t: new Set([0, 1, 2]) }),
+    cluster: {
+      async refreshMetadataIfNecessary() {},
+      findBroker: async () => ({
+        fetch: async () => ({
+          responses: [
+            {
+              topicName: 't',
+              partitions: answers.map((messages, partition) => ({
+                ...{ partition, messages, highWatermark: '6', abortedTransactions: [] },
+              })),
+            },
+          ],
+        }),
+      }),
+    },
+  };
+  const batches = await prototype.fetch.call(group as never, 1);
+  t.deepEqual(
+    batches.map(({ partition, messages }) => [partition, messages.length]),
+    [
+      [1, 1],
+      // A marker moves the position on.
+      [2, 0],
+    ],
+  );
 });
