@@ -1,7 +1,7 @@
 import { createRequire } from 'node:module';
 import test from 'ava';
 import { BrokerClass } from './kafkajs-internals.ts';
-import { fetchWaitMs } from './kafkajs-patches.ts';
+import { fetchTerms } from './kafkajs-patches.ts';
 
 test('a broker that has a socket and has not said which versions it speaks is asked again, and ends no consumer', (t) => {
   const broker = new BrokerClass({ connectionPool: {}, logger: { namespace: () => ({}) } } as never);
@@ -11,11 +11,17 @@ test('a broker that has a socket and has not said which versions it speaks is as
 });
 
 test('a fetch is held short while something is paused, and long when the group has found nothing for a while', (t) => {
-  const group = { configuredMs: 500, minBytes: 1, paused: 0, silentMs: 0 };
-  t.is(fetchWaitMs(group), 500);
-  t.is(fetchWaitMs({ ...group, silentMs: 60_000 }), 2_000);
-  t.is(fetchWaitMs({ ...group, silentMs: 60_000, paused: 1 }), 100);
-  t.is(fetchWaitMs({ ...group, silentMs: 60_000, minBytes: 65_536 }), 500, 'who waits for many bytes');
+  const configured = { maxWaitTime: 500, minBytes: 1 };
+  const group = { configured, paused: 0, silentMs: 0 };
+  t.deepEqual(fetchTerms(group), configured);
+  t.is(fetchTerms({ ...group, silentMs: 60_000 }).maxWaitTime, 2_000);
+  t.is(fetchTerms({ ...group, silentMs: 60_000, paused: 1 }).maxWaitTime, 100);
+});
+
+test('who gathers many bytes and has found nothing for a while is answered with the first that comes', (t) => {
+  const configured = { maxWaitTime: 500, minBytes: 65_536 };
+  t.deepEqual(fetchTerms({ configured, paused: 0, silentMs: 1_000 }), configured);
+  t.deepEqual(fetchTerms({ configured, paused: 0, silentMs: 60_000 }), { maxWaitTime: 2_000, minBytes: 1 });
 });
 
 test('of what was fetched, partitions without news are not handed over', async (t) => {

@@ -116,16 +116,25 @@ for (const [id, codec] of codecs) {
  * nothing); but a partition that is resumed waits for the fetch under way, and so does one whose leader has moved, and whoever
  * stops or joins. So the wait is short while something is paused, and long when the group has found nothing for a while.
  */
-export function fetchWaitMs(group: {
-  readonly configuredMs: number;
-  readonly minBytes: number;
+export function fetchTerms({
+  configured,
+  paused,
+  silentMs,
+}: {
+  readonly configured: FetchTerms;
+  /** Partitions. */
   readonly paused: number;
   /** Since it found something, or failed. */
   readonly silentMs: number;
-}): number {
-  if (group.paused > 0) return pausedWaitMs;
-  // Who wants many bytes at once has its wait for that.
-  return group.minBytes === 1 && group.silentMs >= silentFromMs ? silentWaitMs : group.configuredMs;
+}): FetchTerms {
+  if (paused > 0) return { ...configured, maxWaitTime: pausedWaitMs };
+  // Who gathers many bytes takes what comes first at once, and gathers what follows.
+  return silentMs >= silentFromMs ? { maxWaitTime: silentWaitMs, minBytes: 1 } : configured;
+}
+interface FetchTerms {
+  /** For so long it is held, in ms, unless there are so many bytes. */
+  readonly maxWaitTime: number;
+  readonly minBytes: number;
 }
 const pausedWaitMs = 100;
 const silentFromMs = 5_000;
@@ -142,7 +151,7 @@ interface FetchedBatch {
 }
 interface FetchingGroup {
   maxWaitTime: number;
-  readonly minBytes: number;
+  minBytes: number;
   readonly groupId: string;
   readonly logger: { warn(message: string, about: object): void };
   readonly subscriptionState: { paused(): readonly unknown[] };
@@ -151,15 +160,18 @@ interface FetchingGroup {
     readonly brokerPool: { readonly brokers: Readonly<Record<string, Broker>> };
   };
 }
-const waits = new WeakMap<FetchingGroup, { readonly configuredMs: number; heardMs: number }>();
+const states = new WeakMap<FetchingGroup, { readonly configured: FetchTerms; heardMs: number }>();
 const fetchOnce = ConsumerGroup.prototype.fetch;
 ConsumerGroup.prototype.fetch = async function (nodeId) {
-  const wait = waits.get(this) ?? { configuredMs: this.maxWaitTime, heardMs: performance.now() };
-  waits.set(this, wait);
-  this.maxWaitTime = fetchWaitMs({
-    ...{ configuredMs: wait.configuredMs, minBytes: this.minBytes },
-    ...{ paused: this.subscriptionState.paused().length, silentMs: performance.now() - wait.heardMs },
-  });
+  const { maxWaitTime, minBytes } = this;
+  const state = states.get(this) ?? {
+    configured: { maxWaitTime, minBytes },
+    heardMs: performance.now(),
+  };
+  states.set(this, state);
+  const { configured, heardMs } = state;
+  const paused = this.subscriptionState.paused().length;
+  Object.assign(this, fetchTerms({ configured, paused, silentMs: performance.now() - heardMs }));
   const [beganMs, waitMs] = [performance.now(), this.maxWaitTime];
   let heard = true;
   try {
@@ -179,7 +191,7 @@ ConsumerGroup.prototype.fetch = async function (nodeId) {
     });
     return [];
   } finally {
-    if (heard) wait.heardMs = performance.now();
+    if (heard) state.heardMs = performance.now();
   }
 };
 
