@@ -394,7 +394,8 @@ function dropBootGarbage(): void {
 /**
  * A process begins with a young generation of 1 MiB that does not grow (workers/main.ts): right for one that waits. At work
  * the collector runs every half megabyte then (a fifth of the join's CPU at 200 events/s, measured), so from the first
- * five seconds that were busy for a tenth on it may grow.
+ * five seconds that were busy for a tenth on it may grow. Only in a container of more than 512 MiB: in a smaller one V8 takes no
+ * more than that 1 MiB unless a size is named (`semiSpaceMiB` in the catalog).
  */
 function growWhenBusy(): void {
   let before = performance.eventLoopUtilization();
