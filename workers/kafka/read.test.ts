@@ -7,10 +7,11 @@ import type { Wire } from './wire.ts';
 const record = (offset: number) => ({ offset, key: null, value: Buffer.from('x'), headers: {} });
 
 /** A partition with one record whose leader is told by `leaders`, the last of them from then on. */
-function wireWith(leaders: readonly number[], fetch = () => [record(0)]): Wire {
+function wireWith(leaders: readonly number[], fetch = () => [record(0)], sparing: unknown[] = []): Wire {
   let asked = 0;
   return {
-    metadata: async () => {
+    async metadata(_: unknown, options: unknown) {
+      sparing.push(options);
       const leader = leaders[Math.min(asked++, leaders.length - 1)]!;
       return { topicMetadata: [{ partitionMetadata: [{ partitionId: 0, leader }] }] };
     },
@@ -23,6 +24,12 @@ async function readAll(wire: Wire, leaderWithinMs?: number): Promise<IncomingRec
   for await (const chunk of readPartition(wire, 'topic', 0, 0, 1, leaderWithinMs)) all.push(...chunk);
   return all;
 }
+
+test('before each fetch one broker is asked who leads, not all of them', async (t) => {
+  const asked: unknown[] = [];
+  await readAll(wireWith([1], undefined, asked));
+  t.deepEqual(asked, [{ sparing: true }]);
+});
 
 test('a partition that has no leader for seconds is read when it has one, and not taken for empty', async (t) => {
   t.is((await readAll(wireWith([...Array<number>(12).fill(-1), 1]))).length, 1);

@@ -41,7 +41,7 @@ export async function* readPartition(
 
 async function leaderOf(wire: Wire, { topic, partition }: TopicPartition, withinMs: number): Promise<Broker> {
   for (const giveUpAt = performance.now() + withinMs; ; await sleep(leaderlessWaitMs)) {
-    const { topicMetadata } = await answered(wire.metadata([topic]));
+    const { topicMetadata } = await answered(wire.metadata([topic], { sparing: true }));
     const leader = topicMetadata[0]?.partitionMetadata.find((one) => one.partitionId === partition)?.leader;
     if (leader !== undefined && leader >= 0) return answered(wire.broker(leader));
     if (performance.now() > giveUpAt)
