@@ -2,9 +2,9 @@ import { execFile } from 'node:child_process';
 import type { AddressInfo, Server } from 'node:net';
 import { promisify } from 'node:util';
 import FakeTimers from '@sinonjs/fake-timers';
-import test from 'ava';
+import test, { type ExecutionContext } from 'ava';
 import mysql from 'mysql2';
-import { openDatabase, pingDatabase } from './database.ts';
+import { openDatabase, pingDatabase, schemaOfDatabase, transaction } from './database.ts';
 
 test('a database that was opened, never used and closed lets the process end', async (t) => {
   const script = `
@@ -18,16 +18,17 @@ test('a database that was opened, never used and closed lets the process end', a
   t.is(stdout, 'closed');
 });
 
-test.serial('the only connection of a pool stays while it is used, and goes when it was idle', async (t) => {
-  let connected = 0;
-  const server = mysql.createServer((connection) => {
-    connected += 1;
+/** A server that says yes to everything; `connections`: how many it has seen. */
+async function server(t: ExecutionContext) {
+  let connections = 0;
+  const answering = mysql.createServer((connection) => {
+    connections += 1;
     // mysql2's server goes on numbering its packets, where each answer begins anew.
     const numbers = connection as unknown as { _resetSequenceId(): void };
     connection.serverHandshake({
       protocolVersion: 10,
       serverVersion: 'a test',
-      connectionId: connected,
+      connectionId: connections,
       statusFlags: 2,
       characterSet: 45,
       capabilityFlags: 0xff_ff_ff,
@@ -45,13 +46,19 @@ test.serial('the only connection of a pool stays while it is used, and goes when
     // What it takes a SET for.
     connection.on('stmt_prepare', answer);
   });
-  const { _server: listening } = server as unknown as { _server: Server };
+  const { _server: listening } = answering as unknown as { _server: Server };
   await new Promise<void>((resolve) => listening.listen(0, '127.0.0.1', resolve));
+  t.teardown(() => new Promise<void>((resolve) => listening.close(() => resolve())));
   const { port } = listening.address() as AddressInfo;
   const settings = {
     ...{ MYSQL_HOST: '127.0.0.1', MYSQL_PORT: port, MYSQL_USER: 'u' },
     ...{ MYSQL_PASSWORD: 'p', MYSQL_DATABASE: 'd' },
   };
+  return { settings, connections: () => connections };
+}
+
+test.serial('the only connection of a pool stays while it is used, and goes when it was idle', async (t) => {
+  const { settings, connections } = await server(t);
   const clock = FakeTimers.install({ toFake: ['setTimeout', 'clearTimeout', 'Date'] });
   const db = openDatabase({ settings, connections: 1 });
   try {
@@ -59,13 +66,24 @@ test.serial('the only connection of a pool stays while it is used, and goes when
       await pingDatabase(db);
       clock.tick(3_000);
     }
-    t.is(connected, 1);
+    t.is(connections(), 1);
     clock.tick(32_000);
     await pingDatabase(db);
-    t.is(connected, 2);
+    t.is(connections(), 2);
   } finally {
     clock.uninstall();
     await db.destroy();
-    await new Promise<void>((resolve) => server.close(() => resolve()));
+  }
+});
+
+test.serial('a database and its transactions know which schema they ask', async (t) => {
+  const { settings } = await server(t);
+  const db = openDatabase({ settings });
+  try {
+    t.is(schemaOfDatabase(db), 'd');
+    t.is(await transaction(db, async (trx) => schemaOfDatabase(trx)), 'd');
+    t.is(schemaOfDatabase({}), undefined);
+  } finally {
+    await db.destroy();
   }
 });

@@ -87,7 +87,7 @@ export function openDatabase<DB = unknown>(options: DatabaseOptions): Kysely<DB>
     return pool;
   };
   const guardedConnections = new WeakMap<PoolConnection, PoolConnection>();
-  return new Kysely<DB>({
+  const db = new Kysely<DB>({
     dialect: new MysqlDialect({
       pool: {
         getConnection(callback) {
@@ -121,7 +121,14 @@ export function openDatabase<DB = unknown>(options: DatabaseOptions): Kysely<DB>
       },
     }),
   });
+  schemas.set(db, options.settings.MYSQL_DATABASE);
+  return db;
 }
+
+const schemas = new WeakMap<object, string>();
+
+/** The schema that is asked through what openDatabase() has opened, or in a transaction() of it; undefined: not known. */
+export const schemaOfDatabase = (db: object): string | undefined => schemas.get(db);
 
 /** The connection with a deadline on each statement; after a missed one it is dropped, because the server still works on it. */
 function guardQueries(connection: PoolConnection, timeoutMs: number): PoolConnection {
@@ -194,6 +201,8 @@ export async function transaction<DB, T>(
     try {
       const result = await db.transaction().execute(async (trx) => {
         afterCommit.set(trx, hooks);
+        const schema = schemas.get(db);
+        if (schema !== undefined) schemas.set(trx, schema);
         return work(trx);
       });
       for (const hook of hooks) hook();

@@ -17,7 +17,7 @@ import { context, propagation } from '@opentelemetry/api';
 import { type Kysely, type RawBuilder, sql, type Transaction } from 'kysely';
 import { MusterError } from '../base/errors.ts';
 import { type Headers, murmur2, type OutgoingRecord } from '../kafka/kafka.ts';
-import { onCommit, transaction } from './database.ts';
+import { onCommit, schemaOfDatabase, transaction } from './database.ts';
 import { logPublished } from './event-log.ts';
 import { hasQueueLog, logProduced } from './queue-log.ts';
 import {
@@ -69,7 +69,7 @@ export async function appendOutbox<DB>(trx: Transaction<DB>, all: readonly Outbo
       VALUES ${sql.join(rows.slice(from, from + 500))}`.execute(trx);
   }
   await logPublished(trx, records);
-  onCommit(trx, () => wakeRelays([...shards.keys()]));
+  onCommit(trx, () => wakeRelays([...shards.keys()], schemaOfDatabase(trx)));
 }
 
 /** A row a record. */
@@ -137,7 +137,7 @@ export async function setTimer<DB>(
   records: readonly OutboxRecord[],
   dueInMs: number,
 ): Promise<string> {
-  onCommit(trx, () => wakeForTimer(dueInMs));
+  onCommit(trx, () => wakeForTimer(dueInMs, schemaOfDatabase(trx)));
   return insertDue(trx, records, dueInMs);
 }
 
@@ -260,6 +260,7 @@ interface StoredDue {
 
 export function outboxStore<DB>(db: Kysely<DB>): OutboxStore {
   return {
+    schema: schemaOfDatabase(db),
     transaction: (work) => transaction(db, (trx) => work(rowsOf(trx))),
 
     async nextInMs(lane) {

@@ -11,6 +11,8 @@ import {
   type OutboxStore,
   type RelayOptions,
   startOutboxRelay,
+  wakeForTimer,
+  wakeRelays,
 } from './relay.ts';
 
 /** Due rows with a clock of their own: `free` says whose time has come. */
@@ -185,3 +187,40 @@ test('a process that publishes two databases says of each what waits in it, and 
   t.notRegex(text, /\nmuster_timer_lateness_seconds_count\{database="shop"\}/);
   await Promise.all(running.map((one) => one.stop()));
 });
+
+test.serial(
+  'a commit wakes the relay of its own database, and one in nobody knows which wakes all',
+  async (t) => {
+    const relays = ['shop', 'money'].map((schema) => {
+      const { store, looks } = memoryStore([], () => false);
+      const taken: (readonly number[] | undefined)[] = [];
+      const counting: OutboxStore = {
+        ...store,
+        schema,
+        transaction: (work) =>
+          store.transaction((rows) =>
+            work({
+              ...rows,
+              async lockShards(wanted) {
+                taken.push(wanted);
+                return wanted ?? [];
+              },
+            }),
+          ),
+      };
+      // Nothing but a wake makes it look a second time.
+      return { taken, looks, running: relay(counting, async () => {}, { pollMs: 3_600_000 }) };
+    });
+    const [shop, money] = relays as [(typeof relays)[0], (typeof relays)[0]];
+    await until(() => relays.every(({ looks }) => looks() === 2));
+    wakeRelays([1], 'shop');
+    wakeForTimer(0, 'shop');
+    await until(() => shop.taken.length === 1 && shop.looks() === 3);
+    wakeRelays([2]);
+    wakeForTimer(0);
+    await until(() => relays.every(({ taken }) => taken.at(-1)?.includes(2)) && shop.looks() === 4);
+    t.deepEqual([shop.taken, money.taken], [[[1], [2]], [[2]]]);
+    await until(() => money.looks() === 3);
+    await Promise.all(relays.map(({ running }) => running.stop()));
+  },
+);

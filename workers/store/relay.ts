@@ -49,6 +49,8 @@ export interface DueRow {
 }
 
 export interface OutboxStore {
+  /** Its database as commits name it; unset: its relay is woken by all. */
+  readonly schema?: string | undefined;
   /**
    * Runs `work` in a transaction: all of it or nothing, locks to its end. It may run more than once (a deadlock). Rejects
    * when the store cannot be asked, or when it is not known whether the transaction was committed.
@@ -105,18 +107,28 @@ export interface Relay {
   stop(): Promise<void>;
 }
 
-/** Relays of this process, to be woken by a commit. */
-const orderedLanes = new Set<(shards: readonly number[]) => void>();
-const dueLanes = new Set<(dueInMs: number) => void>();
+/** A relay of this process, to be woken by a commit in its database: a process may have relays of several. */
+interface Lane<What> {
+  readonly schema: string | undefined;
+  wake(what: What): void;
+}
+const orderedLanes = new Set<Lane<readonly number[]>>();
+const dueLanes = new Set<Lane<number>>();
+
+/** Where it is not known which database it was, one that is woken for nothing finds nothing. */
+function wakeIn<What>(lanes: ReadonlySet<Lane<What>>, what: What, schema: string | undefined): void {
+  for (const lane of lanes)
+    if (schema === undefined || lane.schema === undefined || lane.schema === schema) lane.wake(what);
+}
 
 /** Rows of these shards have committed in this process. */
-export function wakeRelays(shards: readonly number[]): void {
-  for (const wake of orderedLanes) wake(shards);
+export function wakeRelays(shards: readonly number[], schema?: string): void {
+  wakeIn(orderedLanes, shards, schema);
 }
 
 /** A timer was set in this process. */
-export function wakeForTimer(dueInMs: number): void {
-  for (const wake of dueLanes) wake(dueInMs);
+export function wakeForTimer(dueInMs: number, schema?: string): void {
+  wakeIn(dueLanes, dueInMs, schema);
 }
 
 /**
@@ -248,14 +260,17 @@ function orderedLane({ store, producer, log, pollMs = defaultPollMs, rowsPerShar
     return { more, missed };
   }
 
-  const wake = (shards: readonly number[]) => {
-    for (const shard of shards) asked.add(shard);
-    lane.wake();
+  const woken: Lane<readonly number[]> = {
+    schema: store.schema,
+    wake(shards) {
+      for (const shard of shards) asked.add(shard);
+      lane.wake();
+    },
   };
-  orderedLanes.add(wake);
+  orderedLanes.add(woken);
   return {
     async stop() {
-      orderedLanes.delete(wake);
+      orderedLanes.delete(woken);
       await lane.stop();
     },
   };
@@ -326,15 +341,18 @@ function dueLane({
     return 250;
   });
 
-  // A later one is known by the next look.
-  const wake = (dueInMs: number) => {
-    if (dueInMs < pollMs) taking.wake();
+  const woken: Lane<number> = {
+    schema: store.schema,
+    wake(dueInMs) {
+      // A later one is known by the next look.
+      if (dueInMs < pollMs) taking.wake();
+    },
   };
-  dueLanes.add(wake);
+  dueLanes.add(woken);
   return {
     publish,
     async stop() {
-      dueLanes.delete(wake);
+      dueLanes.delete(woken);
       await Promise.all([taking.stop(), tidying.stop()]);
       let timer: NodeJS.Timeout | undefined;
       const patience = new Promise((resolve) => {
