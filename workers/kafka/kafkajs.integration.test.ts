@@ -482,6 +482,11 @@ test('end offsets of several topics can be asked for at the same time on a fresh
     answers.map((offsets) => offsets.map(({ partition, low, high }) => [partition, low, high])),
     names.map(() => [0, 1, 2, 3, 4, 5].map((partition) => [partition, 0, 0])),
   );
+  const ends = await kafka.admin.ends(names);
+  t.deepEqual(
+    names.map((name) => [...ends.get(name)!.values()]),
+    names.map(() => [0, 0, 0, 0, 0, 0]),
+  );
 });
 
 test('several reads that start at once on a fresh client all succeed', async (t) => {
