@@ -19,6 +19,11 @@ test('what is behind the gateway goes one after the other, what is not ready fir
   t.deepEqual(rolled(all, { api: true, 'api-2': false, pay: true }), ['api-2', 'api', 'pay']);
 });
 
+test('what a run that was cut off has taken away is back before its other replica goes', (t) => {
+  const changes = [change('api', 'create'), change('api-2', 'delete', 'create')];
+  t.deepEqual(rolled(changes, { api: false, 'api-2': true }), ['api', 'api-2']);
+});
+
 test('what is only made, or stays, is not rolled', (t) => {
   t.deepEqual(rolled([change('api', 'create'), change('api-2', 'create')]), []);
   t.deepEqual(rolled([change('api', 'no-op'), change('api-2', 'delete')]), []);

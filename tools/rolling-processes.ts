@@ -11,10 +11,10 @@ import { pause } from '../environment/interruption.ts';
 import { processReplicas } from '../stacks/config/topology.ts';
 import { MusterError } from '../workers/base/errors.ts';
 import { withReserve } from './reserve.ts';
-import { type Node, type RollOptions, stopped } from './rolling.ts';
+import { type Node, type RollOptions, rolledNodes, stopped } from './rolling.ts';
 import { applyStack, type PlannedChange, planStack, type StackInfo, type StackResult } from './terraform.ts';
 
-/** What a plan replaces behind the gateway, in the order of the roll: what is not ready goes first, at no cost. */
+/** What a plan replaces or makes behind the gateway, in the order of the roll: what is not ready goes first, at no cost. */
 export function rolledProcesses(
   changes: readonly PlannedChange[],
   environment: Environment,
@@ -26,12 +26,9 @@ export function rolledProcesses(
       .map(({ alias }) => alias),
   );
   const rank = ({ alias }: Node) => (ready.get(alias) === true ? 1 : 0);
-  return changes
-    .filter(
-      ({ name, actions }) => behind.has(name) && actions.includes('delete') && actions.includes('create'),
-    )
-    .map(({ name, address }) => ({ alias: name, address }))
-    .sort((a, b) => rank(a) - rank(b) || (a.alias < b.alias ? -1 : 1));
+  return [...rolledNodes(changes, (alias) => behind.has(alias))].sort(
+    (a, b) => rank(a) - rank(b) || (a.alias < b.alias ? -1 : 1),
+  );
 }
 
 /** It asks every half a second. */

@@ -42,11 +42,14 @@ const isZooKeeper = (alias: string): boolean => alias.startsWith('zookeeper-');
 const isNode = (alias: string): boolean => /^(kafka|zookeeper)-\d+$/.test(alias);
 
 /**
- * Brokers and ZooKeepers that a plan replaces, and with them those that it creates: a run that was cut off has taken them away, and
- * the roll would wait for them. A plan that only creates or takes away is no roll.
+ * Nodes (brokers and ZooKeepers, unless said otherwise) that a plan replaces, and with them those that it creates: a run that was cut
+ * off has taken them away, and the others must not go before they are back. A plan that only creates or takes away is no roll.
  */
-export function rolledNodes(changes: readonly PlannedChange[]): readonly Node[] {
-  const nodes = changes.filter(({ name, actions }) => isNode(name) && actions.includes('create'));
+export function rolledNodes(
+  changes: readonly PlannedChange[],
+  belongs: (alias: string) => boolean = isNode,
+): readonly Node[] {
+  const nodes = changes.filter(({ name, actions }) => belongs(name) && actions.includes('create'));
   return nodes.some(({ actions }) => actions.includes('delete'))
     ? nodes.map(({ name, address }) => ({ alias: name, address }))
     : [];
