@@ -1,4 +1,5 @@
 /** Thin typed functions over the docker command line. Everything of ours is found by its labels. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Environment } from '../catalog/environments.ts';
 import { MusterError } from '../workers/base/errors.ts';
 import { run } from './children.ts';
@@ -58,7 +59,7 @@ function dockerError(args: readonly string[], stderr: string): MusterError {
       'MUSTER_ENGINE_DOWN',
       'The Docker engine does not run or cannot be reached. Start it (./muster up does, as root on Debian or Ubuntu) or set DOCKER_HOST.',
     );
-  const line = stderr.trim().split('\n').at(-1) ?? '';
+  const line = said(stderr).at(-1) ?? '';
   return new MusterError('MUSTER_DOCKER', `docker ${args.slice(0, 2).join(' ')} failed: ${line}`);
 }
 
@@ -200,19 +201,31 @@ export async function leftoversOf(environment: Environment): Promise<readonly Le
   );
 }
 
+const leftWithinMs = 10_000;
+
 /** Removes containers (with their anonymous volumes), then networks, then volumes; what is gone already is fine. */
 export async function remove(what: Leftovers): Promise<void> {
   const quietly = async (args: readonly string[], names: readonly string[]): Promise<void> => {
     if (names.length === 0) return;
     const { exitCode, stderr } = await run('docker', dockerArgs(what, [...args, ...names]));
-    const real = lines(stderr).filter((line) => !/No such|not found|already in progress/i.test(line));
+    const real = said(stderr).filter((line) => !/No such|not found|already in progress/i.test(line));
     if (exitCode !== 0 && real.length > 0) throw dockerError(args, real.join('\n'));
   };
   await quietly(['rm', '--force', '--volumes'], what.containers);
-  await quietly(['network', 'rm'], what.networks);
+  // A container that somebody else removes at the same time leaves its network a little later.
+  for (const untilMs = Date.now() + leftWithinMs; ; await sleep(500))
+    try {
+      await quietly(['network', 'rm'], what.networks);
+      break;
+    } catch (error) {
+      if (!/active endpoints/.test((error as Error).message) || Date.now() > untilMs) throw error;
+    }
   await quietly(['volume', 'rm', '--force'], what.volumes);
 }
 
 function lines(text: string): string[] {
   return text.split('\n').filter((line) => line !== '');
 }
+
+/** What docker says; some of its commands end with a line that says only that there was an error. */
+const said = (stderr: string) => lines(stderr).filter((line) => !/^exit status \d+$/.test(line));
