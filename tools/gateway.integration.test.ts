@@ -14,6 +14,7 @@ import type { GatewayLimits } from '../catalog/environments.ts';
 import { renderGateway } from '../stacks/config/gateway.ts';
 import { createStreams } from '../workers/http/realtime.ts';
 import { startTestHttp } from '../workers/http/testing.ts';
+import { sendsTo } from './gateway-control.ts';
 import { needProgram } from './programs.ts';
 
 test.beforeEach((t) => t.timeout(120_000));
@@ -216,11 +217,16 @@ test('a reserve that the gateway is told of takes the requests of the only repli
   const tell = (command: string) => raw(gate.controlPort, (socket) => socket.write(`${command}\n`));
   const asked = async () => (await fetch(gate.url, { method: 'POST', body: 'once' })).text();
   t.is(await asked(), 'first');
+  t.regex(await tell('get weight api/api-reserve'), /initial/);
+  t.notRegex(await tell('get weight api-2/api-2-reserve'), /initial/);
+  const serves = async () => sendsTo(await tell('show servers state api'), 'api');
+  t.true(await serves());
   t.regex(await tell(`set server api/api-reserve addr 127.0.0.1 port ${reserve.port}`), /changed/);
   t.is((await tell('set server api/api-reserve state ready')).trim(), '');
   first.http.close();
   first.http.closeAllConnections();
   for (let count = 0; count < 20; count += 1) t.is(await asked(), 'reserve');
+  await until('the gateway says that it is gone', async () => !(await serves()));
   const next = await server(t, says('next'), first.port);
   await until('it is back', async () => (await gate.states()).get('api') === 'UP');
   await tell('set server api/api-reserve state maint');

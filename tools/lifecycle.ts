@@ -26,6 +26,7 @@ import { imageTasks, pruneImages } from './images.ts';
 import { describeTaken, portHolders, publishedPorts, takenPorts } from './ports.ts';
 import { ensureTerraform, knownTerraformConfigFile, terraformConfigFile } from './provider.ts';
 import { renderEverything, writeRendered } from './render.ts';
+import { reserveNames } from './reserve.ts';
 import { applyRolling } from './rolling.ts';
 import { applyProcesses } from './rolling-processes.ts';
 import {
@@ -238,7 +239,7 @@ export async function bringUp(environment: Environment, options: UpOptions): Pro
       title: 'Synthesis',
       task: async (context, task) => {
         context.stacks = await synthesise(environment, context.variables, signal);
-        const orphans = await removeOrphans(environment);
+        const orphans = await removeOrphans(environment, reserveNames(environment));
         task.title = `Synthesised ${context.stacks.length} stacks${orphans === 0 ? '' : `; removed ${orphans} leftovers of an interrupted run`}`;
         await rememberImages(environment, context.images);
       },
@@ -337,30 +338,48 @@ async function refuseOthers(environment: Environment, takesOver: boolean): Promi
   });
 }
 
-/** Containers and networks of ours that no state file knows: a run that was killed made them. Returns how many went. */
-async function removeOrphans(environment: Environment): Promise<number> {
+/**
+ * Removes containers and networks of ours that no state file knows: a run that was killed made them. What may be a reserve stays
+ * where it is said to, since it may be all that serves. Returns how many went.
+ */
+async function removeOrphans(environment: Environment, keeps: ReadonlySet<string>): Promise<number> {
   const known = new Set<string>();
   for (const stack of stackNames)
     for (const { ids } of await resourcesInState(stateFileOf(environment, `${environment.name}-${stack}`)))
       for (const id of ids) known.add(id);
   let count = 0;
   for (const leftovers of await leftoversOf(environment)) {
-    const idsOf = async (args: readonly string[], names: readonly string[]): Promise<string[]> => {
-      if (names.length === 0) return [];
-      const out = await docker(dockerArgs(leftovers, [...args, '--format', '{{.Id}}', ...names]));
-      return out.split('\n');
+    const idsOf = async (kind: string, names: readonly string[]): Promise<ReadonlyMap<string, string>> => {
+      if (names.length === 0) return new Map();
+      const args = [kind, 'inspect', '--format', '{{.Id}}', ...names];
+      const ids = (await docker(dockerArgs(leftovers, args))).split('\n');
+      return new Map(names.map((name, index) => [name, ids[index] ?? '']));
     };
-    const orphaned = (names: readonly string[], ids: readonly string[]) =>
-      names.filter((_, index) => !known.has(ids[index] ?? ''));
-    const containers = orphaned(
-      leftovers.containers,
-      await idsOf(['container', 'inspect'], leftovers.containers),
+    const orphans = orphansIn(
+      {
+        containers: await idsOf('container', leftovers.containers),
+        networks: await idsOf('network', leftovers.networks),
+      },
+      known,
+      keeps,
     );
-    const networks = orphaned(leftovers.networks, await idsOf(['network', 'inspect'], leftovers.networks));
-    count += containers.length + networks.length;
-    await remove({ ...leftovers, containers, networks, volumes: [] });
+    count += orphans.containers.length + orphans.networks.length;
+    await remove({ ...leftovers, ...orphans, volumes: [] });
   }
   return count;
+}
+
+/** By name, and with their ids. What is kept goes all the same with its network. */
+export function orphansIn(
+  found: { readonly containers: ReadonlyMap<string, string>; readonly networks: ReadonlyMap<string, string> },
+  known: ReadonlySet<string>,
+  keeps: ReadonlySet<string>,
+): { readonly containers: readonly string[]; readonly networks: readonly string[] } {
+  const unknown = (ids: ReadonlyMap<string, string>) =>
+    [...ids].flatMap(([name, id]) => (known.has(id) ? [] : [name]));
+  const networks = unknown(found.networks);
+  const containers = unknown(found.containers).filter((name) => networks.length > 0 || !keeps.has(name));
+  return { containers, networks };
 }
 
 /**
@@ -476,6 +495,8 @@ export async function takeDown(
           task.title = 'No stacks are deployed';
           return undefined;
         }
+        // First: a network goes only when nothing is in it, and terraform knows nothing of these.
+        await removeOrphans(environment, new Set()).catch(() => undefined);
         const images = (await rememberedImages(environment)) ?? 'registry';
         const variables = cdktfVariables(environment, {
           images,
