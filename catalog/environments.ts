@@ -195,8 +195,11 @@ const watching = {
   LAG_TOPICS_EXCLUDE: '^(__|test[.]|bench[.])',
   LAG_GROUPS_EXCLUDE: '^(test[.]|bench[.]|muster-dlq-replay$)',
 };
-/** One photo, and what is around it in a form. */
-const bodyBytes = 11 * 2 ** 20;
+/**
+ * Three photos. What is longer than a process takes it refuses itself, when it has heard all of it. Here it is cut off, and most who
+ * still send see that and not the answer.
+ */
+const bodyBytes = 32 * 2 ** 20;
 const gatewayWaits = { requestMs: 10_000, silenceMs: 120_000, idleMs: 65_000 };
 const loopback: DockerHost = { address: '127.0.0.1', bindIp: '127.0.0.1' };
 

@@ -370,6 +370,19 @@ test('a body that says it is too long, and headers that are, are refused before 
   t.is((await fetch(gate.url, { method: 'POST', body: 'x'.repeat(limits.bodyBytes) })).status, 200);
 });
 
+test('a body that is too long for the process is refused by an answer that arrives', async (t) => {
+  const http = await startTestHttp({ allowedHosts: ['api'] });
+  http.app.post('/things', { config: { callers: 'anyone' } }, () => ({ ok: true }));
+  await http.open();
+  t.teardown(() => http.close(1_000));
+  const gate = await gateway(t, { api: http.address().port }, { bodyBytes: 20_000_000 });
+  const headers = { 'content-type': 'application/json' };
+  for (let count = 0; count < 10; count += 1) {
+    const body = JSON.stringify('x'.repeat(5_000_000));
+    t.is((await fetch(`${gate.url}/things`, { method: 'POST', headers, body })).status, 413);
+  }
+});
+
 test('a client that asks too much is told to wait', async (t) => {
   const behind = await server(t, says('served'));
   const gate = await gateway(t, { api: behind.port }, { requestsEachIn10s: 20 });

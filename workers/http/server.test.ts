@@ -1,4 +1,5 @@
 import { connect } from 'node:net';
+import { text } from 'node:stream/consumers';
 import { context, propagation, trace } from '@opentelemetry/api';
 import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-hooks';
 import { W3CTraceContextPropagator } from '@opentelemetry/core';
@@ -171,6 +172,22 @@ test('a body of 5 MB is 413 and the server goes on', async (t) => {
     'MUSTER_BODY_TOO_LARGE',
   );
   t.is((await post(`${url}/items`, '{"name":"a","quantity":1}')).status, 200);
+});
+
+test('who reads no answer before all is sent is answered 413, too: the rest of what is too long is heard', async (t) => {
+  const { url } = await serve(t);
+  const { hostname, port } = new URL(url);
+  const socket = connect(Number(port), hostname);
+  const length = 12_000_000;
+  socket.write(
+    `POST /items HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: ${length}\r\n\r\n`,
+  );
+  await new Promise<void>((resolve, reject) => {
+    socket.once('error', reject);
+    socket.write('x'.repeat(length), (error) => (error ? reject(error) : resolve()));
+  });
+  const answer = await text(socket);
+  t.regex(answer, /^HTTP\/1\.1 413 [\s\S]*MUSTER_BODY_TOO_LARGE/);
 });
 
 test('an error nobody raised on purpose is 500 without its inside', async (t) => {

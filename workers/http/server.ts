@@ -16,6 +16,7 @@ import type { Registry } from 'prom-client';
 import { MusterError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import { bodyOf, HttpError, refuse, refuseSocket, toHttpError } from './errors.ts';
+import { hearOut } from './hear-out.ts';
 import { checkHosts } from './hosts.ts';
 import { acceptJson } from './json.ts';
 import { contextOf, observeRequests } from './observe.ts';
@@ -234,13 +235,16 @@ function answerErrors(app: HttpServer, log: Logger): void {
       reply.raw.destroy();
       return;
     }
-    // The rest of a body that is too long is not read: this connection ends.
-    if (answer.status === 413) reply.header('connection', 'close');
-    reply
-      .code(answer.status)
-      .type('application/json; charset=utf-8')
-      .serializer(JSON.stringify)
-      .send(bodyOf(answer.code, answer.message, answer.details));
+    const send = () =>
+      void reply
+        .code(answer.status)
+        .type('application/json; charset=utf-8')
+        .serializer(JSON.stringify)
+        .send(bodyOf(answer.code, answer.message, answer.details));
+    if (answer.status !== 413) return send();
+    // After a while the rest of a body that is too long is not read: this connection ends.
+    reply.header('connection', 'close');
+    void hearOut(request.raw).then(send);
   });
 }
 

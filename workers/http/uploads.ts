@@ -9,13 +9,13 @@ import { rm } from 'node:fs/promises';
 import type { IncomingMessage } from 'node:http';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
-import { setTimeout as sleep } from 'node:timers/promises';
 import multipart, { type MultipartFile } from '@fastify/multipart';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { createSlots } from '../base/concurrency.ts';
 import { NotNowError } from '../base/errors.ts';
 import { translateFileError } from '../store/files.ts';
 import { HttpError } from './errors.ts';
+import { hearOut } from './hear-out.ts';
 
 export interface UploadOptions {
   /** Where files lie while their request lasts. */
@@ -58,7 +58,9 @@ export async function acceptUploads(scope: FastifyInstance, options: UploadOptio
       try {
         return await work(await readFile(request, path, options));
       } catch (error) {
-        await hearOut(request.raw, reply, error);
+        // Who was slow has been heard long enough.
+        if (!(error instanceof HttpError && error.status === 408)) await hearOut(request.raw);
+        if (!request.raw.complete) reply.header('connection', 'close');
         throw error;
       } finally {
         await rm(path, { force: true }).catch(() => undefined);
@@ -143,21 +145,6 @@ function reasonOf(error: unknown, raw: IncomingMessage, maxBytes: number): unkno
   return new HttpError(400, 'MUSTER_UPLOAD_INVALID', 'the body is not valid multipart/form-data', undefined, {
     cause: error,
   });
-}
-
-/** How long a client that still sends is listened to before it is cut off: it reads its answer only when it has sent all. */
-const hearOutMs = 5_000;
-
-async function hearOut(raw: IncomingMessage, reply: FastifyReply, error: unknown): Promise<void> {
-  raw.unpipe();
-  raw.resume();
-  const wasSlow = error instanceof HttpError && error.status === 408;
-  if (!raw.complete && !raw.destroyed && !wasSlow)
-    await Promise.race([
-      new Promise<void>((resolve) => raw.once('close', resolve).once('end', resolve)),
-      sleep(hearOutMs, undefined, { ref: false }),
-    ]);
-  if (!raw.complete) reply.header('connection', 'close');
 }
 
 /** Answers with a picture of ours: shown or kept by who asked for it, never run, guessed at or shared. */
