@@ -71,7 +71,7 @@ export interface GatewayLimits {
   readonly connections: number;
   /** The same, of one address; more are closed. */
   readonly connectionsEach: number;
-  /** Memory for what is on its way, in pieces of 16 KiB; who finds none waits. */
+  /** Memory for what is on its way, in pieces of 16 KiB; who finds none waits, its own checks, too: then all processes look dead. */
   readonly buffers: number;
   /** Requests of one address in ten seconds; more are answered 429. */
   readonly requestsEachIn10s: number;
@@ -495,11 +495,12 @@ function production(): Environment {
     },
     gateway: {
       host: 'edge',
-      size: { memoryMiB: 128, cpus: 1 },
+      size: { memoryMiB: 192, cpus: 1 },
+      // Half a request has a buffer, and an answer that is not read has four: one address must not have them all.
       limits: {
         connections: 7_500,
-        connectionsEach: 2_000,
-        buffers: 2_000,
+        connectionsEach: 500,
+        buffers: 4_000,
         requestsEachIn10s: 20_000,
         bodyBytes,
         ...gatewayWaits,

@@ -10,6 +10,7 @@ import { App } from 'cdktf';
 import { type Environment, environments } from '../catalog/environments.ts';
 import { groups } from '../catalog/groups.ts';
 import { allTopics } from '../catalog/topics.ts';
+import { gatewayOf, renderGateway } from './config/gateway.ts';
 import { secretsToShow, serviceTokenOf } from './config/secrets.ts';
 import { placementOf, serviceUrls } from './config/topology.ts';
 import { contentHash, decimalCpus, goDuration, literal } from './constructs/container.ts';
@@ -494,6 +495,15 @@ test('people reach processes by the gateway: it has their ports, and they publis
     }
     t.is(behind.find(({ name }) => name === 'api')!.replicas, 2);
   }
+});
+
+test('where people have addresses of their own, one of them cannot take all that the gateway has', (t) => {
+  const { connections, connectionsEach, buffers } = prod.gateway.limits;
+  t.true(connectionsEach <= connections / 2);
+  // An answer that is not read has four.
+  t.true(4 * connectionsEach <= buffers / 2);
+  // Else a connection is a hundred requests, each with a buffer.
+  t.regex(renderGateway(gatewayOf(prod)), /^ +option disable-h2-upgrade$/m);
 });
 
 test('what plays people calls at the gateway, and its name is known there and behind it', async (t) => {

@@ -139,6 +139,8 @@ export function renderGateway({ entrances, hostNames, limits, metricsPort, contr
     `    log-format '${accessLog}'`,
     // A body (its first 16 KiB) is here before a process is bothered, and can be sent again.
     '    option http-buffer-request',
+    // Nobody speaks HTTP/2 without TLS; a connection of it would count once for a hundred requests.
+    '    option disable-h2-upgrade',
     `    timeout http-request ${limits.requestMs}ms`,
     `    timeout http-keep-alive ${limits.idleMs}ms`,
     `    timeout client ${limits.silenceMs}ms`,
