@@ -5,6 +5,7 @@
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { MusterError } from '../base/errors.ts';
+import { runOneShot } from '../base/one-shot.ts';
 import { openBrokerAdmin } from '../kafka/broker-admin.ts';
 import { applySettings } from './apply.ts';
 import { readProperties } from './plan.ts';
@@ -36,10 +37,4 @@ async function main(): Promise<number> {
   }
 }
 
-try {
-  process.exitCode = await main();
-} catch (error) {
-  const { code, message } = error as { code?: string; message: string };
-  console.error(code === undefined ? message : `${code}: ${message}`);
-  process.exitCode = 1;
-}
+await runOneShot(main);

@@ -3,6 +3,7 @@
  * Prints the plan first. Exit 0 also when there is nothing to do, 1 when a step failed, 64 for a wrong call.
  */
 import { environmentNamed } from '../../catalog/environments.ts';
+import { runOneShot } from '../base/one-shot.ts';
 import { applyPlan, showPlan } from './apply.ts';
 
 const usage =
@@ -27,10 +28,4 @@ async function main(): Promise<number> {
   return 0;
 }
 
-try {
-  process.exitCode = await main();
-} catch (error) {
-  const { code, message } = error as { code?: string; message: string };
-  console.error(code === undefined ? message : `${code}: ${message}`);
-  process.exitCode = 1;
-}
+await runOneShot(main);
