@@ -6,7 +6,7 @@ import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
-import test from 'ava';
+import test, { type ExecutionContext } from 'ava';
 import { containersOf, docker } from '../environment/docker.ts';
 import { readiness } from '../environment/health.ts';
 import { aliasesOf } from '../stacks/config/index.ts';
@@ -65,40 +65,51 @@ function startRequests(headersOf: (id: string) => Record<string, string>) {
   };
 }
 
-test.serial('a replica of the API is killed and comes back: no request fails', async (t) => {
+/** Sends requests before, while and after something is done to the second replica; none of them may fail. */
+async function allAreAnswered(
+  t: ExecutionContext,
+  headersOf: (id: string) => Record<string, string>,
+  disturb: (answeredMore: (what: string, count: number) => Promise<void>) => Promise<void>,
+) {
   t.timeout(2 * patienceMs);
-  const { id } = await containerOf(second!);
-  t.teardown(() => docker(['start', id]));
-  const requests = startRequests((key) => ({ 'idempotency-key': key }));
+  const requests = startRequests(headersOf);
   t.teardown(() => requests.stop());
-  await eventually('requests are answered', () => requests.answered() > 100, patienceMs);
-  await docker(['kill', id]);
-  const then = requests.answered();
-  await eventually('the other one goes on', () => requests.answered() > then + 500, patienceMs);
-  await docker(['start', id]);
+  const answeredMore = (what: string, count: number) => {
+    const then = requests.answered();
+    return eventually(what, () => requests.answered() > then + count, patienceMs);
+  };
+  await answeredMore('requests are answered', 100);
+  await disturb(answeredMore);
   await eventually('it is ready again', () => isReady(second!), patienceMs);
-  const again = requests.answered();
-  await eventually('both go on', () => requests.answered() > again + 100, patienceMs);
+  await answeredMore('both go on', 100);
   const outcomes = await requests.stop();
   t.log(JSON.stringify(outcomes));
   t.deepEqual(Object.keys(outcomes), ['answered']);
+}
+
+test.serial('a replica of the API is killed and comes back: no request fails', async (t) => {
+  const { id } = await containerOf(second!);
+  t.teardown(() => docker(['start', id]));
+  await allAreAnswered(
+    t,
+    (key) => ({ 'idempotency-key': key }),
+    async (answeredMore) => {
+      await docker(['kill', id]);
+      await answeredMore('the other one goes on', 500);
+      await docker(['start', id]);
+    },
+  );
 });
 
 test.serial(
   'a replica ends in its own way: no request fails, also one that nobody may send twice',
   async (t) => {
-    t.timeout(2 * patienceMs);
     const { id } = await containerOf(second!);
-    const requests = startRequests(() => ({}));
-    t.teardown(() => requests.stop());
-    await eventually('requests are answered', () => requests.answered() > 100, patienceMs);
-    await docker(['restart', '--time', '30', id]);
-    await eventually('it is ready again', () => isReady(second!), patienceMs);
-    const again = requests.answered();
-    await eventually('both go on', () => requests.answered() > again + 100, patienceMs);
-    const outcomes = await requests.stop();
-    t.log(JSON.stringify(outcomes));
-    t.deepEqual(Object.keys(outcomes), ['answered']);
+    await allAreAnswered(
+      t,
+      () => ({}),
+      () => docker(['restart', '--time', '30', id]).then(() => undefined),
+    );
   },
 );
 
