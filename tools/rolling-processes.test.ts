@@ -1,5 +1,6 @@
 import test from 'ava';
 import { environments } from '../catalog/environments.ts';
+import { nodesFirst } from './rolling.ts';
 import { rolledProcesses } from './rolling-processes.ts';
 import type { PlannedChange } from './terraform.ts';
 
@@ -17,6 +18,17 @@ test('what is behind the gateway goes one after the other, what is not ready fir
   const all = ['api', 'api-2', 'pay', 'promotion', 'gateway'].map((name) => change(name, 'delete', 'create'));
   t.deepEqual(rolled(all, { api: true, 'api-2': true }), ['pay', 'api', 'api-2']);
   t.deepEqual(rolled(all, { api: true, 'api-2': false, pay: true }), ['api-2', 'api', 'pay']);
+});
+
+test('a plan names what is behind the gateway first, and what is replaced with all the rest after it', (t) => {
+  const all = ['commerce', 'gateway', 'api-2', 'delivery', 'api'].map((name) =>
+    change(name, 'delete', 'create'),
+  );
+  const inOrder = nodesFirst(all, rolledProcesses(all, dev, new Map()));
+  t.deepEqual(
+    inOrder.map(({ name }) => name),
+    ['api', 'api-2', 'delivery', 'commerce', 'gateway'],
+  );
 });
 
 test('what a run that was cut off has taken away is back before its other replica goes', (t) => {

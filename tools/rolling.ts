@@ -95,7 +95,15 @@ export async function inRollingOrder(
 ): Promise<readonly PlannedChange[]> {
   const nodes = rolledNodes(changes);
   if (nodes.length === 0) return changes;
-  const order = rollingOrder(nodes, await standingOf(environment)).map(({ address }) => address);
+  return nodesFirst(changes, rollingOrder(nodes, await standingOf(environment)));
+}
+
+/** The changes with these nodes first, in this order. */
+export function nodesFirst(
+  changes: readonly PlannedChange[],
+  nodes: readonly Node[],
+): readonly PlannedChange[] {
+  const order = nodes.map(({ address }) => address);
   const rank = ({ address }: PlannedChange) =>
     order.includes(address) ? order.indexOf(address) : order.length;
   return [...changes].sort((a, b) => rank(a) - rank(b));

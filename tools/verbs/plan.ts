@@ -14,22 +14,28 @@ export function addPlan(program: Command): void {
     exits: ['failed', 'unavailable', 'config'],
     configure: (command) => command.option('--json', 'for programs'),
     async run({ environment, images, signal }, { json }) {
-      const [{ synthesise, planStack }, { variablesByHand }, { planTable, stepsOf }, { inRollingOrder }] =
-        await Promise.all([
-          import('../terraform.ts'),
-          import('../by-hand.ts'),
-          import('../plan-table.ts'),
-          import('../rolling.ts'),
-        ]);
+      const [
+        { synthesise, planStack },
+        { variablesByHand },
+        { planTable, stepsOf },
+        { inRollingOrder, nodesFirst },
+        { rolledProcesses },
+      ] = await Promise.all([
+        import('../terraform.ts'),
+        import('../by-hand.ts'),
+        import('../plan-table.ts'),
+        import('../rolling.ts'),
+        import('../rolling-processes.ts'),
+      ]);
       const variables = await variablesByHand(environment, images);
       const stacks = await synthesise(environment, variables, signal);
       const planned = await Promise.all(
         stacks.map(async (stack) => {
           const { changes } = await planStack(stack, variables, signal);
-          return {
-            name: stack.name,
-            steps: stepsOf(await inRollingOrder(environment, changes), environment),
-          };
+          // Who is ready is not asked: that takes long, and all are, as a rule.
+          const processes = rolledProcesses(changes, environment, new Map());
+          const inOrder = nodesFirst(await inRollingOrder(environment, changes), processes);
+          return { name: stack.name, steps: stepsOf(inOrder, environment) };
         }),
       );
       if (json === true) sayJson(planned);
