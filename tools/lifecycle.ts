@@ -26,7 +26,7 @@ import { imageTasks, pruneImages } from './images.ts';
 import { describeTaken, portHolders, publishedPorts, takenPorts } from './ports.ts';
 import { ensureTerraform, knownTerraformConfigFile, terraformConfigFile } from './provider.ts';
 import { renderEverything, writeRendered } from './render.ts';
-import { reserveNames } from './reserve.ts';
+import { removeReserveImages, reserveNames } from './reserve.ts';
 import { applyRolling } from './rolling.ts';
 import { applyProcesses } from './rolling-processes.ts';
 import {
@@ -531,6 +531,7 @@ export async function takeDown(
           count += doomed.containers.length + doomed.networks.length + doomed.volumes.length;
           await remove(doomed);
         }
+        if (volumes) await removeReserveImages(environment);
         task.title = count === 0 ? 'Nothing else is left' : `Removed ${count} leftovers by label`;
       },
     },

@@ -1,7 +1,7 @@
 import test from 'ava';
 import { environments } from '../catalog/environments.ts';
 import { fakeDocker } from '../environment/fake-docker.fixture.ts';
-import { endReserve, reservesLeft, withReserve } from './reserve.ts';
+import { endReserve, removeReserveImages, reservesLeft, withReserve } from './reserve.ts';
 
 const { dev } = environments;
 
@@ -87,5 +87,14 @@ test.serial(
       'gateway: set server pay/pay-reserve state maint',
       'rm --force muster-dev-pay-reserve',
     ]);
+  },
+);
+
+test.serial(
+  'images of reserves go with the secrets that are in them, also when most are not there',
+  async (t) => {
+    const { calls } = await fakeDocker(t, 'exit 1');
+    await removeReserveImages(dev);
+    t.regex((await calls())[0]!, /^image rm --force .*muster\/reserve:muster-dev-pay-reserve/);
   },
 );

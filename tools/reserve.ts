@@ -114,6 +114,13 @@ export async function endReserve(
   if (reserve !== undefined) await end(reserve, alias, find('gateway'));
 }
 
+/** Images of reserves that are gone: they hold the variables of a process, secrets among them. */
+export async function removeReserveImages(environment: Environment): Promise<void> {
+  const images = [...reserveNames(environment)].map(imageOf);
+  // Most are not there, of which docker says that it failed; it removes the others all the same.
+  await docker(['image', 'rm', '--force', ...images]).catch(() => undefined);
+}
+
 /** It says first that it is not ready, and serves until the gateway has seen that. */
 async function end(reserve: Container, alias: string, gateway: Container | undefined): Promise<void> {
   await docker(dockerArgs(reserve, ['stop', '--time', graceSeconds, reserve.name]));
