@@ -1,7 +1,11 @@
-import test from 'ava';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import test, { type ExecutionContext } from 'ava';
 import { environments } from '../catalog/environments.ts';
+import { fakeEngine, makes } from '../environment/fake-engine.fixture.ts';
 import { nodesFirst } from './rolling.ts';
-import { rolledProcesses } from './rolling-processes.ts';
+import { applyProcesses, rolledProcesses } from './rolling-processes.ts';
 import type { PlannedChange } from './terraform.ts';
 
 const { dev } = environments;
@@ -41,3 +45,104 @@ test('what is only made, or stays, is not rolled', (t) => {
   t.deepEqual(rolled([change('api', 'no-op'), change('api-2', 'delete')]), []);
   t.deepEqual(rolled([change('api', 'no-op'), change('api-2', 'delete', 'create')]), ['api-2']);
 });
+
+/**
+ * Applies the stack where these containers run, to a plan that names these; terraform only makes what it is asked for. Told that it
+ * begins to replace this one somebody presses Ctrl-C.
+ */
+async function applied(
+  t: ExecutionContext,
+  containers: readonly string[],
+  changes: readonly PlannedChange[],
+  { environment = dev, interruptedAt = '' } = {},
+): Promise<readonly string[]> {
+  const plan = {
+    resource_changes: changes.map(({ address, actions }) => ({ address, change: { actions } })),
+  };
+  const { deeds } = await fakeEngine(t, {
+    containers: containers.map((name) => `${dev.prefix}-${name}`),
+    places: ['pay', 'delivery'],
+    terraform: `
+      if [ "$1" = show ]; then echo '${JSON.stringify(plan)}'; fi
+      for one in "$@"; do case "$one" in -target=*) name=\${one##*.}; ${makes(`${dev.prefix}-$name`).replaceAll("'", '"')} ;; esac; done`,
+  });
+  const folder = await mkdtemp(join(tmpdir(), 'muster-stack-'));
+  t.teardown(() => rm(folder, { recursive: true }));
+  await writeFile(join(folder, 'cdk.tf.json'), '{"terraform":{}}');
+  await mkdir(join(folder, '.terraform'));
+  const interruption = new AbortController();
+  const rolling = applyProcesses(
+    { name: 'dev-services', folder, dependencies: [] },
+    {
+      environment,
+      variables: {},
+      signal: interruption.signal,
+      tell(line) {
+        if (line.endsWith(`, ${interruptedAt}: replacing`)) interruption.abort();
+      },
+      onProgress() {},
+    },
+  );
+  if (interruptedAt === '') await rolling;
+  else await t.throwsAsync(rolling, { code: 'MUSTER_INTERRUPTED' });
+  return (await deeds()).filter((line) => /^(create|stop|terraform|gateway: show)/.test(line));
+}
+
+test.serial(
+  'a reserve that a run has left serves while its process is brought back and others are replaced, and ends then',
+  async (t) => {
+    const changes = [change('delivery', 'delete', 'create'), change('pay', 'create')];
+    t.deepEqual(await applied(t, ['gateway', 'delivery', 'pay-reserve'], changes), [
+      'terraform apply -target=docker_container.pay',
+      'gateway: show servers state pay',
+      'create muster-dev-delivery-reserve',
+      'terraform apply -target=docker_container.delivery',
+      'gateway: show servers state delivery',
+      'stop --time 30 muster-dev-delivery-reserve',
+      'terraform apply',
+      'gateway: show servers state pay',
+      'stop --time 30 muster-dev-pay-reserve',
+    ]);
+  },
+);
+
+test.serial('a reserve serves on when a roll is cut off, and nothing after it is touched', async (t) => {
+  const changes = ['delivery', 'pay'].map((name) => change(name, 'delete', 'create'));
+  const deeds = await applied(t, ['gateway', 'delivery', 'pay'], changes, { interruptedAt: 'delivery' });
+  t.deepEqual(
+    deeds.filter((line) => !line.startsWith('terraform')),
+    ['create muster-dev-delivery-reserve'],
+  );
+});
+
+test.serial(
+  'a gateway that is to be replaced with the rest is not asked what it thinks of what is new',
+  async (t) => {
+    const changes = [change('pay', 'delete', 'create'), change('gateway', 'delete', 'create')];
+    t.deepEqual(await applied(t, ['gateway', 'pay'], changes), [
+      'create muster-dev-pay-reserve',
+      'terraform apply -target=docker_container.pay',
+      'stop --time 30 muster-dev-pay-reserve',
+      'terraform apply',
+    ]);
+  },
+);
+
+test.serial(
+  'a process that gets another replica with other code is replaced with a reserve: the gateway does not know the other one yet',
+  async (t) => {
+    const list = dev.processes.list.map((one) => (one.name === 'pay' ? { ...one, replicas: 2 } : one));
+    const environment = { ...dev, processes: { ...dev.processes, list } };
+    const changes = ['pay', 'gateway'].map((name) => change(name, 'delete', 'create'));
+    t.deepEqual(
+      await applied(t, ['gateway', 'pay'], [...changes, change('pay-2', 'create')], { environment }),
+      [
+        'terraform apply -target=docker_container.pay-2',
+        'create muster-dev-pay-reserve',
+        'terraform apply -target=docker_container.pay',
+        'stop --time 30 muster-dev-pay-reserve',
+        'terraform apply',
+      ],
+    );
+  },
+);
