@@ -1,5 +1,5 @@
 import test from 'ava';
-import { fileOfTitle, runAvaTwice, Score } from './suites.ts';
+import { fileOfTitle, integrationLanes, runAvaTwice, Score, testFiles } from './suites.ts';
 
 test('a title leads to its file, whatever folders AVA leaves out', (t) => {
   const files = [
@@ -36,7 +36,7 @@ test('a test that fails twice has failed, one that passes at the second try is n
     } else score.fail('workers/b/broken.test.ts exited with a non-zero exit code: 1');
   };
   const score = new Score();
-  await runAvaTwice(score, files, { signal: new AbortController().signal, match: undefined }, run);
+  await runAvaTwice(score, [{ files }], { signal: new AbortController().signal, match: undefined }, run);
   t.deepEqual(
     runs.slice(1),
     files.map((file) => [file]),
@@ -50,4 +50,62 @@ test('a test that fails twice has failed, one that passes at the second try is n
     'b › broken › it ran',
     'workers/b/broken.test.ts exited with a non-zero exit code: 1',
   ]);
+});
+
+test('lanes run beside each other, and what failed in one of them runs again when all are through', async (t) => {
+  const told: string[] = [];
+  const { promise: secondBegan, resolve: secondBegins } = Promise.withResolvers<void>();
+  const run = async (score: Score, files: readonly string[], options: { env?: object }) => {
+    told.push(`${files} begins ${JSON.stringify(options.env)}`);
+    if (files.length > 1) {
+      await secondBegan;
+      score.fail('a › shaky › it holds at last');
+    } else if (files[0] === 'workers/b/beside.test.ts') {
+      secondBegins();
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    score.pass();
+    told.push(`${files} ends`);
+  };
+  const score = new Score();
+  const lanes = [
+    { files: ['workers/a/shaky.test.ts', 'workers/a/steady.test.ts'] },
+    { files: ['workers/b/beside.test.ts'], env: { KAFKA_BROKERS: '127.0.0.1:1' } },
+  ];
+  const options = {
+    signal: new AbortController().signal,
+    match: undefined,
+    env: { KAFKA_BROKERS: 'k:9092' },
+  };
+  await runAvaTwice(score, lanes, options, run);
+  t.deepEqual(told.slice(0, 2), [
+    'workers/a/shaky.test.ts,workers/a/steady.test.ts begins {"KAFKA_BROKERS":"k:9092"}',
+    'workers/b/beside.test.ts begins {"KAFKA_BROKERS":"127.0.0.1:1"}',
+  ]);
+  t.deepEqual(told.slice(4), [
+    'workers/a/shaky.test.ts begins {"KAFKA_BROKERS":"k:9092"}',
+    'workers/a/shaky.test.ts ends',
+  ]);
+  t.deepEqual([score.passed, score.failed, score.unsteady.length], [3, 0, 1]);
+});
+
+test('a lane that is broken off waits for the others to end', async (t) => {
+  const ended: string[] = [];
+  const run = async (_: Score, files: readonly string[]) => {
+    if (files[0] === 'a.test.ts') throw new Error('interrupted');
+    await new Promise((resolve) => setImmediate(resolve));
+    ended.push(...files);
+  };
+  const options = { signal: new AbortController().signal, match: undefined };
+  const lanes = [{ files: ['a.test.ts'] }, { files: ['b.test.ts'] }];
+  await t.throwsAsync(runAvaTwice(new Score(), lanes, options, run), { message: 'interrupted' });
+  t.deepEqual(ended, ['b.test.ts']);
+});
+
+test('each integration test runs in one lane, and none beside the others that needs a broker', async (t) => {
+  const files = await testFiles('integration');
+  const [others, beside] = integrationLanes(files);
+  t.deepEqual([...others!.files, ...beside!.files].toSorted(), [...files]);
+  t.is(beside!.env?.KAFKA_BROKERS, '127.0.0.1:1');
+  t.throws(() => integrationLanes(files.slice(0, 3)), { message: /no such integration test/ });
 });

@@ -1,4 +1,4 @@
-/** The test suites of ./muster test: static checks, unit, integration and end-to-end, each on AVA. */
+/** The test suites of ./muster test: static checks, unit, integration and end-to-end, each on AVA, and what runs beside what. */
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { killChildren, run } from '../environment/children.ts';
@@ -103,6 +103,43 @@ export async function testFiles(kind: 'unit' | 'integration' | 'e2e'): Promise<r
     .sort();
 }
 
+/** Tests that run one after the other, while those of other lanes do so beside them. */
+export interface Lane {
+  readonly files: readonly string[];
+  /** Differs from what all have. */
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+/**
+ * Long integration tests that need no broker and no container, only databases and keys that they make themselves: they run beside
+ * those that wait for brokers. One that is not named here runs with those, which is right for every test.
+ */
+const ofStoresOnly = [
+  'drills/checker/promises',
+  'drills/loads/delivery',
+  'drills/loads/money',
+  'drills/loads/pay',
+  'workers/banking/banking',
+  'workers/delivery/delivery',
+  'workers/delivery/workers',
+  'workers/membership/routes',
+  'workers/payment/payments',
+  'workers/remittance/remittances',
+  'workers/retention/retention',
+  'workers/settlement/settlements',
+].map((path) => `${path}.integration.test.ts`);
+
+/** The integration tests as two lanes. */
+export function integrationLanes(files: readonly string[]): readonly Lane[] {
+  const unknown = ofStoresOnly.filter((file) => !files.includes(file));
+  if (unknown.length > 0) throw new Error(`no such integration test: ${unknown.join(', ')}`);
+  return [
+    { files: files.filter((file) => !ofStoresOnly.includes(file)) },
+    // Nobody listens there: whoever needs a broker after all fails always, and not when another test has killed one.
+    { files: ofStoresOnly, env: { KAFKA_BROKERS: '127.0.0.1:1' } },
+  ];
+}
+
 /** The part of a title that names its file: AVA puts the path, in pieces, before the test's own words. */
 function fileOf(title: string): string | undefined {
   const pieces = title.split(' › ');
@@ -124,29 +161,47 @@ export function fileOfTitle(title: string, files: readonly string[]): string | u
 }
 
 /**
- * Runs AVA on the files, and the file of a failed test once more: on a shared machine a broker may be slow at the wrong
- * moment, and one test in five hundred must not hide what the others say. What passes at the second try only is named
- * at the end: it is a bug, of the test or of what it tests. `runOnce`: another way to run them, for a test of this.
+ * Runs AVA on the files of each lane, and when all are through the file of a failed test once more, alone: on a shared machine
+ * a broker may be slow at the wrong moment, and one test in five hundred must not hide what the others say. What passes at the
+ * second try only is named at the end: it is a bug, of the test or of what it tests. `runOnce`: another way to run them, for a
+ * test of this.
  */
 export async function runAvaTwice(
   score: Score,
-  files: readonly string[],
+  lanes: readonly Lane[],
   options: AvaOptions,
   runOnce = runAva,
 ): Promise<void> {
-  const first = new Score();
-  await runOnce(first, files, options);
-  score.passed += first.passed;
-  const again = new Map<string, string[]>();
-  for (const title of first.failures) {
+  const running = lanes.map(async ({ files, env }) => {
+    const first = new Score();
+    const own = { ...options, env: { ...options.env, ...env } };
+    await runOnce(first, files, own);
+    return { files, first, again: (second: Score, file: string) => runOnce(second, [file], own) };
+  });
+  // When one is broken off, none of the others goes on behind it.
+  await Promise.allSettled(running);
+  for (const { files, first, again } of await Promise.all(running)) {
+    score.passed += first.passed;
+    await secondTry(score, first.failures, files, again);
+  }
+}
+
+async function secondTry(
+  score: Score,
+  failures: readonly string[],
+  files: readonly string[],
+  again: (second: Score, file: string) => Promise<void>,
+): Promise<void> {
+  const failedOf = new Map<string, string[]>();
+  for (const title of failures) {
     const file = fileOfTitle(title, files);
     if (file === undefined) score.fail(title);
-    else again.set(file, [...(again.get(file) ?? []), title]);
+    else failedOf.set(file, [...(failedOf.get(file) ?? []), title]);
   }
-  for (const [file, titles] of again) {
+  for (const [file, titles] of failedOf) {
     say(`\n  Once more: ${file}`);
     const second = new Score();
-    await runOnce(second, [file], options);
+    await again(second, file);
     for (const title of titles) {
       // Run alone, a file's titles have no path; one that broke off as a whole fails as a whole.
       const passed = second.passed > 0 && !second.failures.some((failed) => failed === wordsOf(title));

@@ -69,7 +69,7 @@ async function unit(score: Score, { signal }: VerbContext, options: Options): Pr
 async function deployed(score: Score, suite: Suite, context: VerbContext, options: Options): Promise<void> {
   const { signal } = context;
   const environment: Environment = environments.ci;
-  const [{ check, runAvaTwice, testFiles }, lifecycle, docker, engine, variables, secrets] =
+  const [{ check, integrationLanes, runAvaTwice, testFiles }, lifecycle, docker, engine, variables, secrets] =
     await Promise.all([
       import('../suites.ts'),
       import('../lifecycle.ts'),
@@ -99,7 +99,9 @@ async function deployed(score: Score, suite: Suite, context: VerbContext, option
     for (const kind of ['e2e', 'integration'] as const) {
       if (suite !== 'all' && suite !== kind) continue;
       say(kind === 'e2e' ? '\nEnd-to-end tests' : '\nIntegration tests');
-      await runAvaTwice(score, await testFiles(kind), { signal, match: options.match, env, serial: true });
+      const files = await testFiles(kind);
+      const lanes = kind === 'e2e' ? [{ files }] : integrationLanes(files);
+      await runAvaTwice(score, lanes, { signal, match: options.match, env, serial: true });
     }
   } finally {
     if (!wasUp && options.keep !== true) {
