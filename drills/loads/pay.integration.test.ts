@@ -262,21 +262,30 @@ test.serial(
   'an entrance that drops what it has accepted, and one that does it twice, are caught',
   async (t) => {
     let [recharges, dropped] = [0, 0];
-    const { verdict } = await judged(t, async ({ number, path, headers, forward }) => {
-      if (path.endsWith('recharges') && recharges++ % 5 === 1) {
-        dropped += 1;
-        return { status: 202, body: JSON.stringify({ rechargeId: '00000000-0000-7000-8000-000000000000' }) };
-      }
-      if (number % 20 === 8) {
-        const key = headers['idempotency-key'];
-        headers['idempotency-key'] = `${key}-again`;
-        await forward();
-        headers['idempotency-key'] = key!;
-      }
-      return forward();
-    });
+    const rechargeId = '00000000-0000-7000-8000-000000000000';
+    const { verdict } = await judged(
+      t,
+      async ({ number, path, headers, forward }) => {
+        if (path.endsWith('recharges') && recharges++ % 5 === 1) {
+          dropped += 1;
+          return { status: 202, body: JSON.stringify({ rechargeId }) };
+        }
+        if (number % 20 === 8) {
+          const key = headers['idempotency-key'];
+          headers['idempotency-key'] = `${key}-again`;
+          await forward();
+          headers['idempotency-key'] = key!;
+        }
+        return forward();
+      },
+      // What is dropped has no end to wait for.
+      15_000,
+    );
     t.true(dropped > 0);
-    t.true(kinds(verdict).includes('lost'), kinds(verdict).join());
+    t.true(
+      verdict.findings.some(({ kind, id }) => kind === 'lost' && id === rechargeId),
+      kinds(verdict).join(),
+    );
     t.true(kinds(verdict).includes('from-nowhere'), kinds(verdict).join());
   },
 );
