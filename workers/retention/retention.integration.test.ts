@@ -27,15 +27,16 @@ async function databases(name: string) {
   const scratch = await scratchDatabase(name);
   const schemaOf = (database: DatabaseName) => databaseOf(scratch.settings, database).MYSQL_DATABASE;
   const others = (Object.keys(allDatabases) as DatabaseName[]).filter((database) => database !== 'shop');
-  for (const database of others) await migrateDatabase(scratch.settings, database, () => {});
+  await Promise.all(others.map((database) => migrateDatabase(scratch.settings, database, () => {})));
   return {
     db: scratch.db,
     shop: schemaOf('shop'),
     schemas: ['shop' as const, ...others].map(schemaOf),
     schemaOf: (table: Table) => schemaOf(table.database),
     async drop() {
-      for (const database of others)
-        await sql`DROP DATABASE ${sql.id(schemaOf(database))}`.execute(scratch.db);
+      await Promise.all(
+        others.map((database) => sql`DROP DATABASE ${sql.id(schemaOf(database))}`.execute(scratch.db)),
+      );
       await scratch.drop();
     },
   };

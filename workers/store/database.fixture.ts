@@ -98,19 +98,24 @@ export async function scratchDatabases(name: string) {
     .filter((other) => other !== 'shop')
     .map((other) => ({ other, own: databaseOf(settings, other) }));
   const databases = new Map<DatabaseName, Kysely<unknown>>([['shop', shop]]);
-  for (const { other, own } of beside) {
-    await sql`CREATE DATABASE ${sql.id(own.MYSQL_DATABASE)}`.execute(shop);
-    await migrate(own, () => {}, { folders: foldersOf(other) });
-    databases.set(other, openDatabase({ settings: own, connections: 4 }));
-  }
+  // Side by side: each waits for the server's disk again and again.
+  await Promise.all(
+    beside.map(async ({ other, own }) => {
+      await sql`CREATE DATABASE ${sql.id(own.MYSQL_DATABASE)}`.execute(shop);
+      await migrate(own, () => {}, { folders: foldersOf(other) });
+      databases.set(other, openDatabase({ settings: own, connections: 4 }));
+    }),
+  );
   return {
     settings,
     of: (database: DatabaseName) => databases.get(database)!,
     async drop() {
-      for (const { other, own } of beside) {
-        await databases.get(other)!.destroy();
-        await sql`DROP DATABASE ${sql.id(own.MYSQL_DATABASE)}`.execute(shop);
-      }
+      await Promise.all(
+        beside.map(async ({ other, own }) => {
+          await databases.get(other)!.destroy();
+          await sql`DROP DATABASE ${sql.id(own.MYSQL_DATABASE)}`.execute(shop);
+        }),
+      );
       await drop();
     },
   };
