@@ -1,5 +1,5 @@
 import test from 'ava';
-import { fileOfTitle, integrationLanes, runAvaTwice, Score, testFiles } from './suites.ts';
+import { fileOfTitle, phasesOf, runAvaTwice, Score, testFiles } from './suites.ts';
 
 test('a title leads to its file, whatever folders AVA leaves out', (t) => {
   const files = [
@@ -102,10 +102,18 @@ test('a lane that is broken off waits for the others to end', async (t) => {
   t.deepEqual(ended, ['b.test.ts']);
 });
 
-test('each integration test runs in one lane, and none beside the others that needs a broker', async (t) => {
-  const files = await testFiles('integration');
-  const [others, beside] = integrationLanes(files);
-  t.deepEqual([...others!.files, ...beside!.files].toSorted(), [...files]);
-  t.is(beside!.env?.KAFKA_BROKERS, '127.0.0.1:1');
-  t.throws(() => integrationLanes(files.slice(0, 3)), { message: /no such integration test/ });
+test('each test runs once, in its phase, and none has brokers that may be killed beside it', async (t) => {
+  const [endToEnd, integration] = await Promise.all([testFiles('e2e'), testFiles('integration')]);
+  const filesOf = async (suite: Parameters<typeof phasesOf>[0]) =>
+    (await phasesOf(suite)).map(({ lanes }) => lanes.flatMap(({ files }) => files).toSorted());
+  t.deepEqual(await filesOf('e2e'), [endToEnd]);
+  t.deepEqual(await filesOf('integration'), [integration]);
+  t.deepEqual((await filesOf('all')).flat().toSorted(), [...endToEnd, ...integration].toSorted());
+  const [first, second] = await phasesOf('all');
+  t.deepEqual(first!.lanes[0]!.files, endToEnd);
+  t.deepEqual(first!.lanes[1]!.files, ['alerts/alerts.integration.test.ts']);
+  t.deepEqual(
+    second!.lanes.map(({ env }) => env?.KAFKA_BROKERS),
+    [undefined, '127.0.0.1:1'],
+  );
 });

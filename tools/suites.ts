@@ -129,15 +129,33 @@ const ofStoresOnly = [
   'workers/settlement/settlements',
 ].map((path) => `${path}.integration.test.ts`);
 
-/** The integration tests as two lanes. */
-export function integrationLanes(files: readonly string[]): readonly Lane[] {
-  const unknown = ofStoresOnly.filter((file) => !files.includes(file));
+/** Needs processors for minutes, the last in the queue for them, and nothing of the environment but the image of Prometheus. */
+const rulesProof = 'alerts/alerts.integration.test.ts';
+
+/** Lanes that run at the same time. */
+export interface Phase {
+  readonly title: string;
+  readonly lanes: readonly Lane[];
+}
+
+/** What runs on an environment, in this order. `suite`: all of it, or the tests of one kind. */
+export async function phasesOf(suite: 'all' | 'integration' | 'e2e'): Promise<readonly Phase[]> {
+  const [endToEnd, integration] = await Promise.all([testFiles('e2e'), testFiles('integration')]);
+  const unknown = [...ofStoresOnly, rulesProof].filter((file) => !integration.includes(file));
   if (unknown.length > 0) throw new Error(`no such integration test: ${unknown.join(', ')}`);
-  return [
-    { files: files.filter((file) => !ofStoresOnly.includes(file)) },
-    // Nobody listens there: whoever needs a broker after all fails always, and not when another test has killed one.
-    { files: ofStoresOnly, env: { KAFKA_BROKERS: '127.0.0.1:1' } },
-  ];
+  // The end-to-end tests mostly wait for alerts and for faults to heal.
+  const beside = suite === 'all' ? [rulesProof] : [];
+  const others = integration.filter((file) => !ofStoresOnly.includes(file) && !beside.includes(file));
+  // End-to-end first: alerts look back on minutes and hours, and must not see what integration tests have broken.
+  const phases = {
+    e2e: { title: 'End-to-end tests', lanes: [endToEnd, beside].map((files) => ({ files })) },
+    integration: {
+      title: 'Integration tests',
+      // Nobody listens there: whoever needs a broker after all fails always, and not when another test has killed one.
+      lanes: [{ files: others }, { files: ofStoresOnly, env: { KAFKA_BROKERS: '127.0.0.1:1' } }],
+    },
+  };
+  return suite === 'all' ? Object.values(phases) : [phases[suite]];
 }
 
 /** The part of a title that names its file: AVA puts the path, in pieces, before the test's own words. */

@@ -66,18 +66,24 @@ async function unit(score: Score, { signal }: VerbContext, options: Options): Pr
 }
 
 /** Integration and end-to-end tests on environment `ci`, which is left as it was found. */
-async function deployed(score: Score, suite: Suite, context: VerbContext, options: Options): Promise<void> {
+async function deployed(
+  score: Score,
+  suite: Exclude<Suite, 'unit'>,
+  context: VerbContext,
+  options: Options,
+): Promise<void> {
   const { signal } = context;
   const environment: Environment = environments.ci;
-  const [{ check, integrationLanes, runAvaTwice, testFiles }, lifecycle, docker, engine, variables, secrets] =
-    await Promise.all([
+  const [{ check, phasesOf, runAvaTwice }, lifecycle, docker, engine, variables, secrets] = await Promise.all(
+    [
       import('../suites.ts'),
       import('../lifecycle.ts'),
       import('../../environment/docker.ts'),
       import('../engine.ts'),
       import('../../environment/variables.ts'),
       import('../../environment/secrets.ts'),
-    ]);
+    ],
+  );
   const wasUp =
     (await docker.engineAnswers()) &&
     (await docker.containersOf(environment)).some(({ state }) => state === 'running');
@@ -95,12 +101,8 @@ async function deployed(score: Score, suite: Suite, context: VerbContext, option
     if (!up) return;
     const { secrets: values } = await secrets.ensureSecrets(variables.secretsFile(environment));
     const env = await variables.hostVariables(environment, values);
-    // End-to-end first: alerts look back on minutes and hours, and must not see what integration tests have broken.
-    for (const kind of ['e2e', 'integration'] as const) {
-      if (suite !== 'all' && suite !== kind) continue;
-      say(kind === 'e2e' ? '\nEnd-to-end tests' : '\nIntegration tests');
-      const files = await testFiles(kind);
-      const lanes = kind === 'e2e' ? [{ files }] : integrationLanes(files);
+    for (const { title, lanes } of await phasesOf(suite)) {
+      say(`\n${title}`);
       await runAvaTwice(score, lanes, { signal, match: options.match, env, serial: true });
     }
   } finally {
