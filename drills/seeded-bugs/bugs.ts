@@ -50,11 +50,15 @@ const givenOutBeforeCommit: Edit = {
   file: 'workers/store/database.ts',
   find: `const result = await db.transaction().execute(async (trx) => {
         afterCommit.set(trx, hooks);
+        const schema = schemas.get(db);
+        if (schema !== undefined) schemas.set(trx, schema);
         return work(trx);
       });`,
   put: `const result = await new Promise((resolve, reject) => {
         db.transaction().execute(async (trx) => {
           afterCommit.set(trx, hooks);
+          const schema = schemas.get(db);
+          if (schema !== undefined) schemas.set(trx, schema);
           resolve(await work(trx));
           await new Promise((later) => setTimeout(later, 50));
           if (Math.random() < 0.2) throw new Error('the commit fails');
