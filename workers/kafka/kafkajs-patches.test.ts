@@ -10,6 +10,22 @@ test('a broker that has a socket and has not said which versions it speaks is as
   t.is((error as { retriable?: boolean }).retriable, true);
 });
 
+test('a group whose coordinator nobody knows for a while is asked for again, and ends no consumer', async (t) => {
+  const { prototype } = createRequire(import.meta.url)('kafkajs/src/cluster/index.js') as {
+    prototype: { findGroupCoordinatorMetadata(group: object): Promise<unknown> };
+  };
+  // None of the brokers has an answer.
+  const cluster = { brokerPool: { withBroker: async () => undefined } };
+  await t.throwsAsync(prototype.findGroupCoordinatorMetadata.call(cluster, { groupId: 'g' }), {
+    name: 'KafkaJSGroupCoordinatorNotFound',
+    message: /Failed to find group coordinator/,
+  });
+  const error = await prototype.findGroupCoordinatorMetadata
+    .call(cluster, { groupId: 'g' })
+    .catch((caught: unknown) => caught);
+  t.is((error as { retriable: boolean }).retriable, true);
+});
+
 test('a fetch is held short while something is paused, and long when the group has found nothing for a while', (t) => {
   const configured = { maxWaitTime: 500, minBytes: 1 };
   const group = { configured, paused: 0, silentMs: 0 };

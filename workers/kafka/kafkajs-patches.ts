@@ -72,6 +72,25 @@ Object.defineProperty(BrokerClass.prototype, 'lookupRequest', {
   },
 });
 
+/**
+ * When of the brokers that answer none knows who coordinates a group, kafkajs ends the consumer: it takes that for an error which no
+ * later try mends. With two brokers of three frozen it is met easily.
+ */
+const Cluster = require('kafkajs/src/cluster/index.js') as {
+  prototype: { findGroupCoordinatorMetadata(group: object): Promise<unknown> };
+};
+const findCoordinator = Cluster.prototype.findGroupCoordinatorMetadata;
+Cluster.prototype.findGroupCoordinatorMetadata = async function (group) {
+  try {
+    return await findCoordinator.call(this, group);
+  } catch (error) {
+    const { name } = error as Error;
+    throw name === 'KafkaJSGroupCoordinatorNotFound'
+      ? Object.assign(error as Error, { retriable: true })
+      : error;
+  }
+};
+
 /** kafkajs decodes fetched records through this module, required at the first fetch: ours is put in its place. */
 const decodeMessagesPath = require.resolve('kafkajs/src/protocol/requests/fetch/v4/decodeMessages.js');
 require(decodeMessagesPath);

@@ -65,7 +65,9 @@ export function openClient(options: ClientOptions) {
     method: 'POST' | 'PUT' = 'POST',
   ) {
     const sentMs = performance.now();
-    for (let tries = 1, waitMs = 50; ; tries++, waitMs = Math.min(waitMs * 2, 1_000)) {
+    // In a long outage all who were ever refused come again: ever less often, else they are what keeps the server from coming back.
+    const longestMs = () => Math.min(Math.max(1_000, (performance.now() - sentMs) / 8), 5_000);
+    for (let tries = 1, waitMs = 50; ; tries++, waitMs = Math.min(waitMs * 2, longestMs())) {
       try {
         const answer = await call(method, path, body, headers);
         if (answer.status < 500 && codeOf(answer) !== 'MUSTER_IDEMPOTENCY_KEY_IN_USE')
