@@ -27,6 +27,7 @@ interface DockerContainer {
   labels: { label: string; value: string }[];
   memory: number;
   memory_swap: number;
+  cpu_shares?: number;
   cpus?: string;
   log_driver: string;
   log_opts: Record<string, string>;
@@ -124,6 +125,12 @@ test('every container has limits, a stop grace, log rotation, ulimits and labels
       );
     }
   }
+});
+
+test('brokers and ZooKeepers, for which all others wait, come first where processors are short', async (t) => {
+  for (const environment of [dev, ci, prod])
+    for (const { name, cpu_shares: shares } of containersOf(await synthesise(settingsOf(environment))))
+      t.is(shares, /-(kafka|zookeeper)-\d+$/.test(name) ? 4_096 : undefined, name);
 });
 
 test('by hand terraform takes no broker, no ZooKeeper and no volume away, but those that are named; the rest may go', async (t) => {

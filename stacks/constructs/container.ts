@@ -196,6 +196,8 @@ function coded(code: string, message: string): Error {
   return Object.assign(new Error(`${code}: ${message}`), { code });
 }
 
+/** What a container has unless it says otherwise. */
+const usualCpuShares = 1_024;
 /** Plenty for a few hundred partitions, and below what an engine inside a sandbox may itself have (20000). */
 const defaultOpenFiles = 16_384;
 
@@ -294,6 +296,8 @@ export class Container extends Construct {
         ignoreChanges: ['ports'],
         preventDestroy: props.goesAlone === true && !stack.settings.mayReplace(props.alias),
       },
+      // Processors go to the brokers and ZooKeepers first when there are too few: all others wait for these, and ask again and again.
+      ...(props.goesAlone === true ? { cpuShares: 4 * usualCpuShares } : {}),
       restart: 'unless-stopped',
       mustRun: true,
       destroyGraceSeconds: props.stopGraceSeconds,
