@@ -2,7 +2,7 @@
 import { orderBys } from '../../catalog/events/coupon.ts';
 import { groups } from '../../catalog/groups.ts';
 import { type CouponRushReport, runCouponRush } from '../../workers/traffic/coupons.ts';
-import { followProgress, type Part, type Seen, triesOf } from './load.ts';
+import { followRequests, type Part, type Seen, triesOf } from './load.ts';
 
 export interface CouponRates {
   /** Requests a second. */
@@ -15,8 +15,7 @@ const requestsEach = 2;
 export const coupons: Part<CouponRates> = {
   groups: [groups.couponIssue, groups.couponRequest],
   async start(rates, { entrances, variables, person, loadMs, closing, retryForMs, signal }) {
-    const progress = followProgress('coupons accepted');
-    const acceptedBy = new Map<string, number>();
+    const progress = followRequests('coupons');
     const rate = rates.rate / orderBys.length;
     const all = Promise.all(
       orderBys.map((orderBy) =>
@@ -34,10 +33,7 @@ export const coupons: Part<CouponRates> = {
           answersWithinMs: retryForMs,
           closing,
           signal,
-          onProgress({ accepted }) {
-            acceptedBy.set(orderBy, accepted);
-            progress.at([...acceptedBy.values()].reduce((sum, count) => sum + count, 0));
-          },
+          onInsisted: progress.onInsisted,
         }),
       ),
     );

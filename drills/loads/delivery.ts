@@ -1,7 +1,7 @@
 /** People who order dishes, cook and ride, until each order has ended, and who look at what they are told. */
 import { groups } from '../../catalog/groups.ts';
 import { type DeliveryReport, runDelivery } from '../../workers/traffic/delivery.ts';
-import { followProgress, type Part, type Seen, triesOf } from './load.ts';
+import { followRequests, type Part, type Seen, triesOf } from './load.ts';
 
 export interface DeliveryRates {
   /** Orders a second. */
@@ -15,7 +15,7 @@ export const delivery: Part<DeliveryRates> = {
   groups: [groups.deliveryOrders, groups.deliveryRiders, groups.deliveryMessages, groups.deliveryLog],
   entrance: 'MUSTER_DELIVERY_URL',
   async start({ rate }, { variables, tokenOf, run, person, seed, loadMs, closing, retryForMs, signal }) {
-    const progress = followProgress('steps of deliveries');
+    const progress = followRequests('deliveries');
     const all = runDelivery(
       {
         deliveryUrl: variables.MUSTER_DELIVERY_URL!,
@@ -25,9 +25,10 @@ export const delivery: Part<DeliveryRates> = {
         seed,
         retryForMs,
         signal,
+        onInsisted: progress.onInsisted,
         count: { customers: 6, owners: 2, riders: Math.max(8, ridersFor * rate) },
       },
-      { rate, durationMs: loadMs, closing, onProgress: progress.at },
+      { rate, durationMs: loadMs, closing },
     );
     return { progress, done: all.then(seenOf), told: async () => ({ delivery: await all }) };
   },

@@ -1,9 +1,11 @@
 /** What a part of the load is: a capability's own traffic with known ids, what is seen of it, and what its checker is told. */
+import { probeRules } from '../../catalog/slos.ts';
 import type { Role } from '../../workers/http/tokens.ts';
 import type { Kafka } from '../../workers/kafka/kafka.ts';
+import type { OnInsisted } from '../../workers/traffic/client.ts';
 import type { Told } from '../checker/check.ts';
 import type { Curve } from '../drill.ts';
-import type { Attempt, Outage } from '../runner/measure.ts';
+import { type Attempt, curvesOf, type Outage, outagesOf } from '../runner/measure.ts';
 
 export interface LoadStage {
   /** Where the environment is, and its secrets. */
@@ -62,15 +64,36 @@ export interface Part<Rates> {
   start(rates: Rates, stage: LoadStage): Promise<RunningPart>;
 }
 
-export type Progress = ReturnType<typeof followProgress>;
+export interface Progress {
+  /** Times in which whoever used the part had to wait for longer than the objective allows. */
+  stalls(): readonly Outage[];
+  curves(): readonly Curve[];
+}
+
+/** Follows the requests of a part: each is timed from its first try to its answer, however few there are of them. */
+export function followRequests(name: string): Progress & { readonly onInsisted: OnInsisted } {
+  const fromMs = Date.now();
+  const limitMs = probeRules.goodWithinMs;
+  const attempts: Attempt[] = [];
+  return {
+    onInsisted(sentAtMs, settledAtMs) {
+      attempts.push({ observer: name, sentAtMs, settledAtMs });
+    },
+    stalls: () => outagesOf(attempts, limitMs),
+    curves: () =>
+      curvesOf(attempts, { fromMs, untilMs: attempts.at(-1)?.settledAtMs ?? fromMs, limitMs, name }),
+  };
+}
 
 /** A count that is told about once a second: its growth, and when it stood still. */
-export function followProgress(name: string) {
+export function followProgress(name: string): Progress & { at(count: number): void } {
   const points: { atMs: number; count: number }[] = [];
   /** Told once a second: two without growth are no accident. */
   const stallMs = 2_500;
   return {
-    at: (count: number) => points.push({ atMs: Date.now(), count }),
+    at(count) {
+      points.push({ atMs: Date.now(), count });
+    },
     stalls(): readonly Outage[] {
       const found: Outage[] = [];
       let grewAtMs = points[0]?.atMs ?? 0;

@@ -1,6 +1,6 @@
 /** Members with prepaid money who send each other amounts; some that must be refused, and some that come twice. */
 import { type MoneyReport, runMoney } from '../../workers/traffic/money.ts';
-import { followProgress, type Part, type Seen, triesOf } from './load.ts';
+import { followRequests, type Part, type Seen, triesOf } from './load.ts';
 
 export interface MoneyRates {
   /** Amounts a second. */
@@ -11,7 +11,7 @@ export const money: Part<MoneyRates> = {
   groups: [],
   entrance: 'MUSTER_PAY_URL',
   async start({ rate }, { variables, person, loadMs, closing, retryForMs, signal }) {
-    const progress = followProgress('amounts booked');
+    const progress = followRequests('money');
     const all = runMoney({
       payUrl: variables.MUSTER_PAY_URL!,
       token: variables.MUSTER_API_TOKEN!,
@@ -21,7 +21,7 @@ export const money: Part<MoneyRates> = {
       memberPrefix: person,
       retryForMs,
       signal,
-      onProgress: progress.at,
+      onInsisted: progress.onInsisted,
     });
     return { progress, done: all.then(seenOf), told: async () => ({ money: await all }) };
   },

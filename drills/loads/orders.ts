@@ -1,7 +1,7 @@
 /** People who order and pay, and products whose price changes; each payment is told to a system outside by webhook. */
 import { groups } from '../../catalog/groups.ts';
 import { type OrdersReport, runOrders } from '../../workers/traffic/orders.ts';
-import { followProgress, type Part, type Seen, triesOf } from './load.ts';
+import { followRequests, type Part, type Seen, triesOf } from './load.ts';
 import { changePrices } from './price-changes.ts';
 
 export interface OrderRates {
@@ -18,7 +18,7 @@ export const orders: Part<OrderRates> = {
   async start({ rate }, { entrances, variables, run, person, seed, loadMs, closing, retryForMs, signal }) {
     const { apiUrl } = entrances;
     const token = variables.MUSTER_API_TOKEN!;
-    const progress = followProgress('orders paid');
+    const progress = followRequests('orders');
     const shopIsOpen = AbortSignal.any([
       signal,
       AbortSignal.timeout(loadMs),
@@ -39,7 +39,7 @@ export const orders: Part<OrderRates> = {
         record: true,
         seed,
         signal,
-        onProgress: ({ paid }) => progress.at(paid),
+        onInsisted: progress.onInsisted,
       }),
       changePrices(apiUrl, token, run, shopIsOpen),
     ]);

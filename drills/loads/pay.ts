@@ -1,6 +1,6 @@
 /** Members of my-pay who recharge, remit and pay merchants while their banks misbehave, by the seed. They have joined before it begins. */
 import { openPay, type PayReport } from '../../workers/traffic/pay.ts';
-import { followProgress, type Part, type Seen, triesOf } from './load.ts';
+import { followRequests, type Part, type Seen, triesOf } from './load.ts';
 
 export interface PayRates {
   /** Requests a second. */
@@ -14,6 +14,7 @@ export const pay: Part<PayRates> = {
   groups: [],
   entrance: 'MUSTER_PAY_URL',
   async start({ rate }, { variables, person, seed, loadMs, closing, retryForMs, signal }) {
+    const progress = followRequests('pay');
     const world = await openPay({
       payUrl: variables.MUSTER_PAY_URL!,
       outsideUrl: variables.MUSTER_OUTSIDE_WORLD_URL!,
@@ -23,11 +24,9 @@ export const pay: Part<PayRates> = {
       seed,
       retryForMs,
       signal,
+      onInsisted: progress.onInsisted,
     });
-    const progress = followProgress('pay accepted');
-    const all = world
-      .run({ rate, durationMs: loadMs, closing, misbehave: true, onProgress: progress.at })
-      .finally(world.close);
+    const all = world.run({ rate, durationMs: loadMs, closing, misbehave: true }).finally(world.close);
     return { progress, done: all.then(seenOf), told: async () => ({ pay: await all }) };
   },
 };

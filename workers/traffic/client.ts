@@ -13,7 +13,11 @@ export interface ClientOptions {
   readonly retryForMs?: number | undefined;
   /** Nothing is tried again after it. */
   readonly signal?: AbortSignal | undefined;
+  readonly onInsisted?: OnInsisted | undefined;
 }
+
+/** Called with each request of insist() that is over: when it was first sent, and when it was answered or given up, UTC ms. */
+export type OnInsisted = (sentAtMs: number, endedAtMs: number) => void;
 
 export interface Answer {
   readonly status: number;
@@ -24,7 +28,7 @@ type Headers = Readonly<Record<string, string>>;
 export type Client = ReturnType<typeof openClient>;
 
 export function openClient(options: ClientOptions) {
-  const { apiUrl, token, connections, retryForMs = 60_000, signal } = options;
+  const { apiUrl, token, connections, retryForMs = 60_000, signal, onInsisted } = options;
   const pool = new Pool(apiUrl, { connections, pipelining: 1, headersTimeout: 30_000, bodyTimeout: 30_000 });
   const problems: Record<string, number> = {};
   /** Counts something that went wrong. */
@@ -64,19 +68,25 @@ export function openClient(options: ClientOptions) {
     headers?: Headers,
     method: 'POST' | 'PUT' = 'POST',
   ) {
+    const sentAtMs = Date.now();
     const sentMs = performance.now();
     // In a long outage all who were ever refused come again: ever less often, else they are what keeps the server from coming back.
     const longestMs = () => Math.min(Math.max(1_000, (performance.now() - sentMs) / 8), 5_000);
     for (let tries = 1, waitMs = 50; ; tries++, waitMs = Math.min(waitMs * 2, longestMs())) {
       try {
         const answer = await call(method, path, body, headers);
-        if (answer.status < 500 && codeOf(answer) !== 'MUSTER_IDEMPOTENCY_KEY_IN_USE')
+        if (answer.status < 500 && codeOf(answer) !== 'MUSTER_IDEMPOTENCY_KEY_IN_USE') {
+          onInsisted?.(sentAtMs, Date.now());
           return { ...answer, tries, tookMs: performance.now() - sentMs };
+        }
         problem(codeOf(answer));
       } catch (error) {
         problem((error as { code?: string }).code ?? (error as Error).name);
       }
-      if (performance.now() - sentMs + waitMs > retryForMs || signal?.aborted === true) return undefined;
+      if (performance.now() - sentMs + waitMs > retryForMs || signal?.aborted === true) {
+        onInsisted?.(sentAtMs, Date.now());
+        return undefined;
+      }
       await sleep(waitMs);
     }
   }

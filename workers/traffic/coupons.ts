@@ -2,7 +2,7 @@
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { OrderBy } from '../../catalog/events/coupon.ts';
-import { type Client, codeOf, openClient, type Percentiles, percentiles } from './client.ts';
+import { type Client, codeOf, type OnInsisted, openClient, type Percentiles, percentiles } from './client.ts';
 import { type OutcomeStream, openOutcomeStream, type SeenOutcome } from './outcome-stream.ts';
 import { keepPace } from './pace.ts';
 
@@ -36,6 +36,7 @@ export interface CouponRushOptions {
     readonly accepted: number;
     readonly failed: number;
   }): void;
+  readonly onInsisted?: OnInsisted;
   /** Nobody new comes after it; what has begun goes on to its end. */
   readonly closing?: AbortSignal | undefined;
   readonly signal?: AbortSignal;
@@ -76,11 +77,11 @@ export interface CouponRushReport {
 
 /** Creates a coupon and lets everybody at it. Rejects when the coupon cannot be created. */
 export async function runCouponRush(options: CouponRushOptions): Promise<CouponRushReport> {
-  const { apiUrl, token, stock, users, requestsEach, signal } = options;
+  const { apiUrl, token, stock, users, requestsEach, retryForMs, signal, onInsisted } = options;
   const connections = options.connections ?? 256;
   const prefix = options.userPrefix ?? `rush-${Date.now().toString(36)}`;
   const userOf = (index: number) => `${prefix}-${index}`;
-  const client = openClient({ apiUrl, token, connections, retryForMs: options.retryForMs, signal });
+  const client = openClient({ apiUrl, token, connections, retryForMs, signal, onInsisted });
   const { call, problem } = client;
   const watched = new Map<string, SeenOutcome>();
   const pushedAt = new Map<string, number>();

@@ -5,7 +5,15 @@
  */
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type Answer, type Client, codeOf, openClient, type Percentiles, percentiles } from './client.ts';
+import {
+  type Answer,
+  type Client,
+  codeOf,
+  type OnInsisted,
+  openClient,
+  type Percentiles,
+  percentiles,
+} from './client.ts';
 import {
   type Dish,
   gather,
@@ -27,6 +35,7 @@ export interface DeliveryOptions extends PeopleOptions {
   readonly seed: number;
   /** How long a request is tried again, and an end waited for. Default 60,000. */
   readonly retryForMs?: number;
+  readonly onInsisted?: OnInsisted;
   readonly signal?: AbortSignal;
 }
 
@@ -95,7 +104,14 @@ const added = 3;
 /** Opens shops, lets riders begin work, and runs. Rejects when the former does not go well. */
 export async function runDelivery(options: DeliveryOptions, run: DeliveryRun): Promise<DeliveryReport> {
   const { retryForMs = 60_000, signal } = options;
-  const client = openClient({ apiUrl: options.deliveryUrl, token: '', connections: 64, retryForMs, signal });
+  const client = openClient({
+    apiUrl: options.deliveryUrl,
+    token: '',
+    connections: 64,
+    retryForMs,
+    signal,
+    onInsisted: options.onInsisted,
+  });
   try {
     return await live(client, await gather(client, options), options, run);
   } finally {

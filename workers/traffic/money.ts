@@ -3,7 +3,7 @@
  * sent again with its Idempotency-Key, one in ten its key with another amount, and one in ten is more than its sender has.
  */
 import { randomUUID } from 'node:crypto';
-import { type Answer, codeOf, openClient, type Percentiles, percentiles } from './client.ts';
+import { type Answer, codeOf, type OnInsisted, openClient, type Percentiles, percentiles } from './client.ts';
 import { keepPace } from './pace.ts';
 
 export interface MoneyOptions {
@@ -19,8 +19,7 @@ export interface MoneyOptions {
   readonly memberPrefix: string;
   /** How long a request is tried again after 503 or a broken connection. Default 60,000. */
   readonly retryForMs?: number;
-  /** About once a second. */
-  onProgress?(booked: number): void;
+  readonly onInsisted?: OnInsisted;
   /** Nobody new comes after it; what has begun goes on to its end. */
   readonly closing?: AbortSignal | undefined;
   readonly signal?: AbortSignal;
@@ -69,8 +68,8 @@ const otherAmount = 50_000_000;
 
 /** Opens accounts, puts money in and lets members send it. Rejects only when they cannot be opened. */
 export async function runMoney(options: MoneyOptions): Promise<MoneyReport> {
-  const { rate, signal, token, retryForMs, memberPrefix, payUrl: apiUrl } = options;
-  const client = openClient({ apiUrl, token, connections: 64, retryForMs, signal });
+  const { rate, signal, token, retryForMs, memberPrefix, payUrl: apiUrl, onInsisted } = options;
+  const client = openClient({ apiUrl, token, connections: 64, retryForMs, signal, onInsisted });
   const sent: SentAmount[] = [];
   const sendMs: number[] = [];
   const amountOf = (amountMinor: number) => ({ amountMinor, currency: 'KRW' });
@@ -135,13 +134,7 @@ export async function runMoney(options: MoneyOptions): Promise<MoneyReport> {
     const endMs = performance.now() + (options.durationMs ?? Number.POSITIVE_INFINITY);
     const over = () =>
       signal?.aborted === true || options.closing?.aborted === true || performance.now() >= endMs;
-    const booked = () => sent.filter(({ outcome }) => outcome === 'booked').length;
-    const telling = setInterval(() => options.onProgress?.(booked()), 1_000);
-    try {
-      await keepPace(next, { rate, connections: 1, over });
-    } finally {
-      clearInterval(telling);
-    }
+    await keepPace(next, { rate, connections: 1, over });
     return { members, sent, sendMs: percentiles(sendMs), problems: client.problems };
   } finally {
     await client.close();

@@ -1,7 +1,7 @@
 /** People who order and pay, at a rate or as fast as they go; every order's end is accounted for. */
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { codeOf, openClient, type Percentiles, percentiles } from './client.ts';
+import { codeOf, type OnInsisted, openClient, type Percentiles, percentiles } from './client.ts';
 import { seededRandom, zipf } from './generate.ts';
 import { keepPace } from './pace.ts';
 
@@ -32,6 +32,7 @@ export interface OrdersOptions {
   readonly record?: boolean;
   /** About once a second. */
   onProgress?(progress: OrdersProgress): void;
+  readonly onInsisted?: OnInsisted;
   /** Nobody new comes after it; what has begun goes on to its end. */
   readonly closing?: AbortSignal | undefined;
   readonly signal?: AbortSignal;
@@ -80,8 +81,8 @@ export async function runOrders(options: OrdersOptions): Promise<OrdersReport> {
   const connections = options.connections ?? 64;
   const prefix = options.userPrefix ?? `shopper-${Date.now().toString(36)}`;
   const random = seededRandom(options.seed ?? 1);
-  const { apiUrl, token, retryForMs } = options;
-  const client = openClient({ apiUrl, token, connections, retryForMs, signal });
+  const { apiUrl, token, retryForMs, onInsisted } = options;
+  const client = openClient({ apiUrl, token, connections, retryForMs, signal, onInsisted });
   const { insist, problem } = client;
   const orders: PlacedOrder[] = [];
   const sold = new Map<string, number>();

@@ -5,7 +5,7 @@
  * staff settles now and then (pay-settlements.ts). The banks can be made to misbehave meanwhile.
  */
 import { randomUUID } from 'node:crypto';
-import { type Client, openClient, type Percentiles } from './client.ts';
+import { type Client, type OnInsisted, openClient, type Percentiles } from './client.ts';
 import { seededRandom } from './generate.ts';
 import { misbehave, openBanks } from './outside-banks.ts';
 import { keepPace } from './pace.ts';
@@ -26,6 +26,7 @@ export interface PayOptions extends JoinOptions {
   /** Of an operator, who may call for anybody. */
   readonly token: string;
   readonly seed: number;
+  readonly onInsisted?: OnInsisted;
   readonly signal?: AbortSignal;
 }
 
@@ -72,8 +73,15 @@ export interface PayWorld {
 
 /** Lets members join, with money here and accounts at the banks. Rejects when that does not go well. */
 export async function openPay(options: PayOptions): Promise<PayWorld> {
-  const { token, retryForMs = 60_000, signal, outsideUrl } = options;
-  const client = openClient({ apiUrl: options.payUrl, token, connections: 128, retryForMs, signal });
+  const { token, retryForMs = 60_000, signal, outsideUrl, onInsisted } = options;
+  const client = openClient({
+    apiUrl: options.payUrl,
+    token,
+    connections: 128,
+    retryForMs,
+    signal,
+    onInsisted,
+  });
   const world = openClient({ apiUrl: outsideUrl, token, connections: 8 });
   const close = async () => {
     await client.close();
