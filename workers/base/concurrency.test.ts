@@ -67,3 +67,23 @@ test('no more than the slots run at once, who waits hears of a free one in order
   t.is(most, 2);
   t.deepEqual(order, [1, 2, 3, 4, 5]);
 });
+
+test('who waits for the next slot has it in order, and nobody who comes later takes it away', async (t) => {
+  const slots = createSlots(1);
+  const first = await slots.next();
+  const order: number[] = [];
+  const waiting = [1, 2].map(async (n) => {
+    const release = await slots.next();
+    order.push(n);
+    release();
+    release();
+  });
+  t.is(slots.waiting(), 2);
+  first();
+  t.is(slots.take(), undefined, 'it has gone to the first who waits');
+  await Promise.all(waiting);
+  t.deepEqual(order, [1, 2]);
+  t.is(slots.waiting(), 0);
+  await slots.idle();
+  t.truthy(slots.take());
+});

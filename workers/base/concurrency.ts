@@ -1,9 +1,13 @@
-/** Records of a partition handled several at a time: how many run, and up to where all are done. Pure. */
+/** Work that is done several at a time: how much runs, who is next, and up to where all is done. Pure. */
 
 export interface Slots {
   /** Takes one; call the result when the work has ended. Undefined: none is free. */
   take(): (() => void) | undefined;
-  /** Resolves when one has become free: whoever asks first hears of it first. */
+  /** Takes one when it is free; those who wait have it in the order in which they asked. */
+  next(): Promise<() => void>;
+  /** How many wait for their next(). */
+  waiting(): number;
+  /** Resolves when one has become free: whoever asks first hears of it first. It is not taken by that. */
   free(): Promise<void>;
   /** Resolves when nothing runs. */
   idle(): Promise<void>;
@@ -11,12 +15,18 @@ export interface Slots {
 
 export function createSlots(count: number): Slots {
   let free = count;
+  const queue: ((release: () => void) => void)[] = [];
   let waiting: (() => void)[] = [];
   let idlers: (() => void)[] = [];
   const wake = (list: readonly (() => void)[]) => {
     for (const one of list) one();
   };
   const release = () => {
+    const next = queue.shift();
+    if (next !== undefined) {
+      next(held());
+      return;
+    }
     free++;
     const woken = waiting;
     waiting = [];
@@ -25,16 +35,22 @@ export function createSlots(count: number): Slots {
     wake(idlers);
     idlers = [];
   };
+  const held = () => {
+    let released = false;
+    return () => {
+      if (!released) release();
+      released = true;
+    };
+  };
+  const take = () => {
+    if (free === 0) return undefined;
+    free--;
+    return held();
+  };
   return {
-    take() {
-      if (free === 0) return undefined;
-      free--;
-      let released = false;
-      return () => {
-        if (!released) release();
-        released = true;
-      };
-    },
+    take,
+    next: async () => take() ?? new Promise<() => void>((resolve) => queue.push(resolve)),
+    waiting: () => queue.length,
     async free() {
       if (free === 0) await new Promise<void>((resolve) => waiting.push(resolve));
     },

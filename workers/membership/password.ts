@@ -11,7 +11,6 @@ const hashBytes = 32;
 /** Each takes a thread of the runtime's four, and its 16 MiB. */
 const slots = createSlots(2);
 const mostWaiting = 50;
-let waiting = 0;
 
 /** A password as it is kept: `$scrypt$ln=14,r=8,p=5$<salt>$<hash>`, so that what is kept today can be read when it costs more. */
 export async function keepPassword(password: string): Promise<string> {
@@ -40,7 +39,9 @@ const nobody = textOf(Buffer.alloc(saltBytes), Buffer.alloc(hashBytes));
 
 /** Rejects with MUSTER_PASSWORDS_BUSY (not now) when too many wait. */
 async function derive(password: string, salt: Buffer, { ln, r, p }: typeof cost): Promise<Buffer> {
-  const release = await slot();
+  if (slots.waiting() >= mostWaiting)
+    throw new NotNowError('MUSTER_PASSWORDS_BUSY', 'too many passwords wait to be checked');
+  const release = await slots.next();
   const options: ScryptOptions = { N: 2 ** ln, r, p, maxmem: 2 ** ln * r * 256 };
   try {
     return await new Promise<Buffer>((resolve, reject) =>
@@ -50,22 +51,5 @@ async function derive(password: string, salt: Buffer, { ln, r, p }: typeof cost)
     );
   } finally {
     release();
-  }
-}
-
-async function slot(): Promise<() => void> {
-  let release = slots.take();
-  if (release !== undefined) return release;
-  if (waiting >= mostWaiting)
-    throw new NotNowError('MUSTER_PASSWORDS_BUSY', 'too many passwords wait to be checked');
-  waiting += 1;
-  try {
-    while (release === undefined) {
-      await slots.free();
-      release = slots.take();
-    }
-    return release;
-  } finally {
-    waiting -= 1;
   }
 }

@@ -37,8 +37,7 @@ sharp.unblock({
  * MUSTER_PHOTO_SLOW and MUSTER_FILE_STORE_REFUSES (not now).
  */
 export async function renewPhoto(path: string): Promise<Buffer> {
-  let release = decoding.take();
-  for (; release === undefined; release = decoding.take()) await decoding.free();
+  const release = await decoding.next();
   try {
     await checkPng(path);
     checkPhoto(await openPhoto(path).metadata());

@@ -3,6 +3,7 @@
  * disk then carry many calls, and rows that all of them need (the stock of a best-seller) are locked once for all.
  */
 import { context, ROOT_CONTEXT } from '@opentelemetry/api';
+import { createSlots } from '../base/concurrency.ts';
 import { isNotNow, NotNowError } from '../base/errors.ts';
 import { isLockConflict } from './database-errors.ts';
 
@@ -100,19 +101,14 @@ export function inGroups<In, Out>(
     },
     { most: 250, waiting: mostWaiting },
   );
-  let running = 0;
-  const waiting: (() => void)[] = [];
+  const slots = createSlots(aloneAtOnce);
   async function alone(call: In): Promise<Out> {
-    if (waiting.length >= mostWaiting) throw overloaded();
-    if (running < aloneAtOnce) running++;
-    else await new Promise<void>((resolve) => waiting.push(resolve));
+    if (slots.waiting() >= mostWaiting) throw overloaded();
+    const release = await slots.next();
     try {
       return (await run([call]))[0]!;
     } finally {
-      // Whoever waits longest goes on in its place.
-      const next = waiting.shift();
-      if (next === undefined) running--;
-      else next();
+      release();
     }
   }
   return async (call) => {
