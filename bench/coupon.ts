@@ -10,8 +10,8 @@
  * counter and what the API tells agree. Who used the processors tells what limits.
  */
 import { loadavg } from 'node:os';
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { OrderBy } from '../catalog/events/coupon.ts';
+import { pause } from '../environment/interruption.ts';
 import { ensureSecrets } from '../environment/secrets.ts';
 import { hostVariables, secretsFile } from '../environment/variables.ts';
 import { databaseSettings, readSettings } from '../workers/base/config.ts';
@@ -31,8 +31,8 @@ export async function run(options: BenchOptions): Promise<void> {
   const { secrets } = await ensureSecrets(secretsFile(environment));
   const variables = await hostVariables(environment, secrets);
   const restart = options.args.includes('--beside')
-    ? () => {}
-    : stopDeployed(environment, ['api', 'commerce', 'traffic']);
+    ? async () => {}
+    : await stopDeployed(environment, ['api', 'commerce', 'traffic']);
   const report: Record<string, unknown> = {
     ...context(),
     loadBefore: Math.round(loadavg()[0]! * 100) / 100,
@@ -69,7 +69,7 @@ export async function run(options: BenchOptions): Promise<void> {
           ...more,
         });
         const after = await usage(environment, [api, issue]);
-        for (const until = Date.now() + 60_000; Date.now() < until; await sleep(100))
+        for (const until = Date.now() + 60_000; Date.now() < until; await pause(100, signal))
           if ((await reconcile(db, told.couponId)).pending === 0) break;
         const store = await reconcile(db, told.couponId);
         const agrees =
@@ -115,7 +115,7 @@ export async function run(options: BenchOptions): Promise<void> {
     }
   } finally {
     await db.destroy();
-    restart();
+    await restart();
   }
   writeReport('coupon', report);
 }

@@ -14,8 +14,8 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { type RawBuilder, sql } from 'kysely';
+import { pause } from '../environment/interruption.ts';
 import { ensureSecrets } from '../environment/secrets.ts';
 import { hostVariables, secretsFile } from '../environment/variables.ts';
 import { type Role, signToken } from '../workers/http/tokens.ts';
@@ -40,14 +40,27 @@ const stock = 1_000_000;
 
 export async function run(options: BenchOptions): Promise<void> {
   const { environment, signal } = options;
+  const restartTraffic = await stopDeployed(environment, ['traffic']);
+  try {
+    await pause(endsWithinMs, signal);
+    const restart = await stopDeployed(environment, ['delivery']);
+    try {
+      await measure(options);
+    } finally {
+      await restart();
+    }
+  } finally {
+    await restartTraffic();
+  }
+}
+
+async function measure(options: BenchOptions): Promise<void> {
+  const { environment, signal } = options;
   const { number } = optionsOf(options.args);
   const spec = environment.processes.list.find(({ name }) => name === 'delivery')!;
   const { secrets } = await ensureSecrets(secretsFile(environment));
   const variables = await hostVariables(environment, secrets);
   const folder = await mkdtemp(join(tmpdir(), 'bench-delivery-'));
-  const restartTraffic = stopDeployed(environment, ['traffic']);
-  await sleep(endsWithinMs);
-  const restart = stopDeployed(environment, ['delivery']);
   const scratch = await openScratch(variables, 'delivery', ['delivery']);
   let delivery: RunningWorker | undefined;
   try {
@@ -70,13 +83,13 @@ export async function run(options: BenchOptions): Promise<void> {
       const [before, sinceMs] = [await usage(environment, [delivery]), await nowOf(scratch)];
       const placed = await town.order(rate, forMs);
       const after = await usage(environment, [delivery]);
-      await scratch.untilNoneDue('delivery', 'delivery_order');
+      await scratch.untilNoneDue('delivery', 'delivery_order', signal);
       const orders = await figuresOf(scratch, sinceMs);
       say(JSON.stringify(orders, null, 2));
-      await sleep(endsWithinMs);
+      await pause(endsWithinMs, signal);
       const photos = await town.photograph({
         ...{ photos: number('photos', 50), atOnce: number('at-once', 10) },
-        form: formOf(await photoOf(number('megabytes', 5), false)),
+        form: formOf(await photoOf(number('megabytes', 5), false, signal)),
       });
       writeReport('delivery', {
         ...context(),
@@ -100,8 +113,6 @@ export async function run(options: BenchOptions): Promise<void> {
     await delivery?.stop();
     await scratch.drop();
     await rm(folder, { recursive: true });
-    restart();
-    restartTraffic();
   }
 }
 

@@ -13,6 +13,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { metrics } from '../catalog/metrics.ts';
+import { pause, throwIfInterrupted } from '../environment/interruption.ts';
 import type { Kafka } from '../workers/kafka/kafka.ts';
 import { createTopics, deleteGroups, testKafka } from '../workers/kafka/testing.ts';
 import { type BenchOptions, context, optionsOf, reportFolder, say, writeReport } from './common/bench.ts';
@@ -134,6 +135,7 @@ async function scale(
         await createTopics(some.map((name) => ({ name, partitions: size.partitions, replicationFactor: 1 }))),
       );
     }
+    throwIfInterrupted(signal);
     const producer = await kafka.producer('bench');
     const everywhere = (records: number) =>
       producer.send(
@@ -170,7 +172,7 @@ async function scale(
     let failures = 0;
     let before = { sum: 0, count: 0 };
     for (const until = Date.now() + size.seconds * 1_000; Date.now() < until && !signal.aborted; ) {
-      await Promise.all([everywhere(1), sleep(cycleMs)]);
+      await Promise.all([everywhere(1), pause(cycleMs, signal)]);
       const now = { sum: 0, count: 0 };
       series = 0;
       qualities.clear();

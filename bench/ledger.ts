@@ -120,7 +120,7 @@ export async function run(options: BenchOptions): Promise<void> {
   async function pages() {
     const entries = number('entries', 1_000_000);
     say(`pages: filling in ${entries} entries`);
-    await fillEntries(db, entries);
+    await fillEntries(db, entries, signal);
     const rate = number('rate', 500);
     say(`balances and pages at ${rate}/s, ${seconds} s`);
     const tookMs = { balance: [] as number[], page: [] as number[] };

@@ -10,6 +10,7 @@ import { Writable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { groups } from '../catalog/groups.ts';
 import { topics } from '../catalog/topics.ts';
+import { throwIfInterrupted } from '../environment/interruption.ts';
 import { ensureSecrets } from '../environment/secrets.ts';
 import { hostVariables, secretsFile } from '../environment/variables.ts';
 import { createLog, silentLog } from '../workers/base/log.ts';
@@ -96,6 +97,7 @@ export async function run(options: BenchOptions): Promise<void> {
       },
       { rate, connections: 1, over: () => performance.now() >= untilMs || options.signal.aborted },
     );
+    throwIfInterrupted(options.signal);
     return lines;
   }
 

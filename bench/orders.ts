@@ -34,7 +34,7 @@ export async function run(options: BenchOptions): Promise<void> {
     ...context(),
     loadBefore: loadavg()[0],
   };
-  const restart = stopDeployed(environment, ['traffic']);
+  const restart = await stopDeployed(environment, ['traffic']);
   try {
     for (const [name, phase] of Object.entries(phases)) {
       if (!wanted.includes(name) || signal.aborted) continue;
@@ -61,7 +61,7 @@ export async function run(options: BenchOptions): Promise<void> {
       say(JSON.stringify(report[name], null, 2));
     }
   } finally {
-    restart();
+    await restart();
   }
   writeReport('orders', report);
 }

@@ -12,9 +12,9 @@
  */
 import { randomUUID } from 'node:crypto';
 import { loadavg } from 'node:os';
-import { setTimeout as sleep } from 'node:timers/promises';
 import winston from 'winston';
 import { topics } from '../catalog/topics.ts';
+import { pause } from '../environment/interruption.ts';
 import { connectKafka } from '../workers/kafka/kafkajs.ts';
 import { codeOf, percentiles } from '../workers/traffic/client.ts';
 import { type BenchOptions, context, optionsOf, say, stopDeployed, writeReport } from './common/bench.ts';
@@ -29,7 +29,7 @@ export async function run(options: BenchOptions): Promise<void> {
   const { setting, number } = optionsOf(options.args);
   const wanted = (setting('only') ?? 'steady,members,hot,recharge,pages').split(',');
   const report: Record<string, unknown> = { ...context(), loadBefore: loadavg()[0] };
-  const restart = stopDeployed(environment, ['pay', 'traffic']);
+  const restart = await stopDeployed(environment, ['pay', 'traffic']);
   try {
     const stage = await openStage(options, report);
     const ends = followEnds(stage.brokers);
@@ -49,7 +49,7 @@ export async function run(options: BenchOptions): Promise<void> {
       await stage.close();
     }
   } finally {
-    restart();
+    await restart();
   }
   writeReport('pay', report);
 }
@@ -113,7 +113,7 @@ function remittances(
   { ended }: Ends,
   { toOne, ...phase }: Pick<Phase, 'name' | 'rate'> & { readonly toOne: boolean },
 ): Phase {
-  const { members } = stage;
+  const { members, signal } = stage;
   const { ask, ids, take } = accepting(stage, '/pay/remittances', 'remittanceId', () => {
     // To the first, or to the one before: never to oneself.
     const n = 1 + Math.floor(Math.random() * (members.length - 1));
@@ -126,7 +126,7 @@ function remittances(
       const untilMs = performance.now() + 120_000;
       while (!ids().every((id) => ended.has(id))) {
         if (performance.now() > untilMs) throw new Error('remittances have not ended within two minutes');
-        await sleep(50);
+        await pause(50, signal);
       }
       const { accepted, acceptMs, beganMs } = take();
       const ends = [...accepted].map(([id, atMs]) => ({ ...ended.get(id)!, acceptedMs: atMs }));
@@ -156,16 +156,20 @@ function recharges(stage: Stage, rate: number): Phase {
     rate,
     ask,
     async settle() {
-      await stage.scratch.untilNoneDue('money', 'recharge');
+      await stage.scratch.untilNoneDue('money', 'recharge', stage.signal);
       const { accepted, acceptMs } = take();
       return { done: accepted.size, acceptMs };
     },
   };
 }
 
-async function pages({ members, client, scratch }: Stage, rate: number, entries: number): Promise<Phase> {
+async function pages(
+  { members, client, scratch, signal }: Stage,
+  rate: number,
+  entries: number,
+): Promise<Phase> {
   say(`filling in ${entries} entries`);
-  await fillEntries(scratch.of('money'), entries);
+  await fillEntries(scratch.of('money'), entries, signal);
   let tookMs = { balance: [] as number[], page: [] as number[] };
   let n = 0;
   return {

@@ -11,8 +11,8 @@ import { fork } from 'node:child_process';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { pause } from '../environment/interruption.ts';
 import { type BenchOptions, context, optionsOf, say, writeReport } from './common/bench.ts';
 import { formOf, photoOf } from './common/photo.ts';
 
@@ -34,16 +34,16 @@ export async function run({ args, signal, environment }: BenchOptions): Promise<
     const { port } = await new Promise<{ port: number }>((resolve) =>
       server.once('message', resolve as never),
     );
-    await sleep(2_000);
+    await pause(2_000, signal);
     const started = await memoryOf(server.pid!, 'VmRSS');
     const figures: Record<string, object> = {};
     for (const [kind, progressive] of [
       ['usual', false],
       ['whole', true],
     ] as const) {
-      const body = formOf(await photoOf(megabytes, progressive));
+      const body = formOf(await photoOf(megabytes, progressive, signal));
       await send(port, body, { atOnce: 2, uploads: 10, signal });
-      await sleep(2_000);
+      await pause(2_000, signal);
       const idle = await memoryOf(server.pid!, 'VmRSS');
       await writeFile(`/proc/${server.pid}/clear_refs`, '5');
       const ms = await send(port, body, { atOnce, uploads, signal });

@@ -22,6 +22,7 @@ import winston from 'winston';
 import { groups } from '../catalog/groups.ts';
 import { topics } from '../catalog/topics.ts';
 import { oracle } from '../drills/checker/oracle.ts';
+import { pause, throwIfInterrupted } from '../environment/interruption.ts';
 import type { Kafka } from '../workers/kafka/kafka.ts';
 import { connectKafka } from '../workers/kafka/kafkajs.ts';
 import {
@@ -48,12 +49,12 @@ export async function run(options: BenchOptions): Promise<void> {
     setting('brokers')?.split(',') ??
     environment.kafka.nodes.map((node) => `${environment.hosts[node.host]!.address}:${node.externalPort}`);
   const kafka = connectKafka({ brokers, clientId: 'bench', log: winston.createLogger({ silent: true }) });
-  const restart: (() => void)[] = [];
+  const restart: (() => Promise<void>)[] = [];
   const deployed = setting('brokers') === undefined;
-  const stop = (...processes: string[]) => {
-    if (deployed) restart.push(stopDeployed(environment, processes));
+  const stop = async (...processes: string[]) => {
+    if (deployed) restart.push(await stopDeployed(environment, processes));
   };
-  stop('traffic');
+  await stop('traffic');
   const report: Record<string, unknown> = {
     ...context(),
   };
@@ -65,7 +66,7 @@ export async function run(options: BenchOptions): Promise<void> {
     deployed,
   };
   try {
-    if (bench.profile) stop('promotion');
+    if (bench.profile) await stop('promotion');
     const runs = Math.round(number('runs', 5));
     const peer = options.args.includes('--no-peer')
       ? 'not compared: --no-peer'
@@ -75,6 +76,7 @@ export async function run(options: BenchOptions): Promise<void> {
       report.latency = await turnAbout({
         runs,
         peer,
+        signal,
         ours: () => latency(bench, seconds),
         theirs: (peer) => peer.latency(seconds, warmUpSeconds),
         figures: {
@@ -84,12 +86,13 @@ export async function run(options: BenchOptions): Promise<void> {
       });
     }
     // How fast one worker can be is asked without the others.
-    if (only.some((part) => part !== 'latency')) stop('promotion', 'api', 'log-follower');
+    if (only.some((part) => part !== 'latency')) await stop('promotion', 'api', 'log-follower');
     if (only.includes('drain')) {
       const events = Math.round(number('events', 600_000));
       report.drain = await turnAbout({
         runs,
         peer,
+        signal,
         ours: () => drain(bench, events),
         theirs: (peer) => peer.drain(events),
         figures: {
@@ -105,7 +108,7 @@ export async function run(options: BenchOptions): Promise<void> {
       report.sustained = await sustained(bench, number('seconds', 20), number('max-rate', 60_000));
   } finally {
     await kafka.close();
-    for (const start of restart.reverse()) start();
+    for (const start of restart.reverse()) await start();
   }
   writeReport('promotion', report);
 }
@@ -123,6 +126,7 @@ interface Turns<Ours, Theirs> {
   readonly runs: number;
   /** A sentence when there is none. */
   readonly peer: Peer | string;
+  readonly signal: AbortSignal;
   ours(): Promise<Ours>;
   theirs(peer: Peer): Promise<Theirs>;
   /** What is compared, by name: where it is in a result of ours and of theirs. */
@@ -133,6 +137,7 @@ interface Turns<Ours, Theirs> {
 async function turnAbout<Ours, Theirs>({
   runs,
   peer,
+  signal,
   ours,
   theirs,
   figures,
@@ -141,6 +146,7 @@ async function turnAbout<Ours, Theirs>({
   const peers: Theirs[] = [];
   for (let run = 0; run < runs; run += 1) {
     own.push(await ours());
+    throwIfInterrupted(signal);
     if (typeof peer === 'string') continue;
     peers.push(await theirs(peer));
     say(`Kafka Streams: ${JSON.stringify(peers.at(-1))}`);
@@ -273,7 +279,7 @@ async function latency(context: Context, seconds: number) {
     },
   });
   let ready = false;
-  for (const until = Date.now() + 30_000; !ready; await sleep(50))
+  for (const until = Date.now() + 30_000; !ready; await pause(50, signal))
     if (Date.now() > until) throw new Error('the reader got no assignment within 30 s');
   await sleep(500);
   const producer = await kafka.producer('bench-latency');
@@ -305,8 +311,8 @@ async function latency(context: Context, seconds: number) {
     sends.push(producer.send([record]));
   }
   await Promise.all(sends);
-  for (const until = Date.now() + 10_000; answeredMs.size < purchases.length && Date.now() < until; )
-    await sleep(100);
+  const answered = () => answeredMs.size >= purchases.length || signal.aborted;
+  for (const until = Date.now() + 10_000; !answered() && Date.now() < until; ) await sleep(100);
   await sleep(500);
   const expected = oracle(purchases, acts);
   const hits: number[] = [];
@@ -402,8 +408,8 @@ async function sustained(context: Context, seconds: number, maxRate: number): Pr
     const produced = await producing;
     const used = usage(worker.pid);
     const atEnd = lags.at(-1) ?? 0;
-    for (const until = Date.now() + 120_000; (await lag(context)) > 0 && Date.now() < until; )
-      await sleep(250);
+    const drained = async () => context.signal.aborted || (await lag(context)) === 0;
+    for (const until = Date.now() + 120_000; !(await drained()) && Date.now() < until; ) await sleep(250);
     await worker.stop();
     const reached = produced.events / produced.seconds;
     // Commits follow the work by some 100 ms, misses by up to the hold time: two seconds' worth is no backlog.

@@ -10,6 +10,7 @@
 import { loadavg } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Kysely, sql } from 'kysely';
+import { throwIfInterrupted } from '../environment/interruption.ts';
 import { ensureSecrets } from '../environment/secrets.ts';
 import { hostVariables, secretsFile } from '../environment/variables.ts';
 import { databaseSettings, readSettings } from '../workers/base/config.ts';
@@ -58,7 +59,7 @@ export async function run(options: BenchOptions): Promise<void> {
     await slips.setDefaultRate(300);
     await runs.closeDue();
     say(`filling in ${slipCount} slips`);
-    await fill(db, slipCount, merchants);
+    await fill(db, slipCount, merchants, signal);
 
     const business: number[] = [];
     let over = false;
@@ -135,9 +136,15 @@ const atOnce = (line: Line): Word =>
 const secondsSince = (beganMs: number) => Math.round((performance.now() - beganMs) / 100) / 10;
 
 /** Every tenth is a refund; two rates. */
-async function fill(db: Kysely<unknown>, slips: number, merchants: number): Promise<void> {
+async function fill(
+  db: Kysely<unknown>,
+  slips: number,
+  merchants: number,
+  signal: AbortSignal,
+): Promise<void> {
   const some = 50_000;
-  for (let from = 1; from <= slips; from += some)
+  for (let from = 1; from <= slips; from += some) {
+    throwIfInterrupted(signal);
     await sql`
       INSERT INTO settlement_slip
         (event_id, payment_id, merchant, kind, amount_minor, currency, at, period_no, rate_basis_points)
@@ -146,6 +153,7 @@ async function fill(db: Kysely<unknown>, slips: number, merchants: number): Prom
         IF(MOD(seq, 3) = 0, 250, 300)
       FROM ${sql.id(`seq_${from}_to_${Math.min(slips, from + some - 1)}`)}
       JOIN settlement_clock`.execute(db);
+  }
 }
 
 /** Throws unless the settlements of the run are its slips. */

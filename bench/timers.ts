@@ -8,8 +8,8 @@
  * its moment to the ack of its record, by the database's clock; it is early when its send begins before that.
  */
 import { loadavg } from 'node:os';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { sql } from 'kysely';
+import { pause } from '../environment/interruption.ts';
 import { ensureSecrets } from '../environment/secrets.ts';
 import { hostVariables, secretsFile } from '../environment/variables.ts';
 import { databaseSettings, readSettings } from '../workers/base/config.ts';
@@ -22,6 +22,7 @@ import { type Relay, startOutboxRelay } from '../workers/store/relay.ts';
 import { type BenchOptions, context, optionsOf, say, writeReport } from './common/bench.ts';
 
 export async function run(options: BenchOptions): Promise<void> {
+  const { signal } = options;
   const { number } = optionsOf(options.args);
   const count = number('timers', 10_000);
   const { secrets } = await ensureSecrets(secretsFile(options.environment));
@@ -63,15 +64,15 @@ export async function run(options: BenchOptions): Promise<void> {
       );
     // Compiles what is hot.
     await setMany(500, 1_000);
-    while (lateMs.length < 500) await sleep(50);
+    while (lateMs.length < 500) await pause(50, signal);
     lateMs.length = 0;
 
     // Far enough away that all are written before the first is due.
     say(`${count} timers due at the same moment`);
     const dueInMs = await setMany(count, 20_000 + count * 3);
     const idleSeconds = Math.min(number('idle-seconds', 20), Math.floor(dueInMs / 1_000) - 3);
-    const idle = await idleShare(idleSeconds);
-    while (lateMs.length < count && !options.signal.aborted) await sleep(20);
+    const idle = await idleShare(idleSeconds, signal);
+    while (lateMs.length < count) await pause(20, signal);
     const sorted = lateMs.toSorted((a, b) => a - b);
     const at = (share: number) => Math.round(sorted[Math.ceil(sorted.length * share) - 1] ?? 0);
     writeReport('timers', {
@@ -108,10 +109,13 @@ export async function run(options: BenchOptions): Promise<void> {
 }
 
 /** What this process takes of a core while its relays only look, with all timers still to come. */
-async function idleShare(seconds: number): Promise<{ seconds: number; shareOfCore: number }> {
+async function idleShare(
+  seconds: number,
+  signal: AbortSignal,
+): Promise<{ seconds: number; shareOfCore: number }> {
   const before = process.cpuUsage();
   const beganMs = performance.now();
-  await sleep(seconds * 1_000);
+  await pause(seconds * 1_000, signal);
   const { user, system } = process.cpuUsage(before);
   return { seconds, shareOfCore: (user + system) / 1_000 / (performance.now() - beganMs) };
 }

@@ -1,9 +1,9 @@
 /** What every benchmark does around its measuring: its own options, its words, the report, and room on the machine. */
-import { execFileSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { cpus, totalmem } from 'node:os';
 import { join } from 'node:path';
 import type { Environment } from '../../catalog/environments.ts';
+import { docker } from '../../environment/docker.ts';
 import { aliasesOf } from '../../stacks/config/index.ts';
 
 export const root = join(import.meta.dirname, '../..');
@@ -13,6 +13,7 @@ export const reportFolder = join(root, 'build/bench');
 /** What `./muster bench` gives a benchmark. */
 export interface BenchOptions {
   readonly environment: Environment;
+  /** What waits looks at it: whoever stops a benchmark wants its processes gone and the deployed ones back, now. */
   readonly signal: AbortSignal;
   /** `--name=value`, or `--name` for a switch. */
   readonly args: readonly string[];
@@ -58,20 +59,22 @@ export function writeReport(name: string, report: object): void {
 
 /**
  * Stops deployed processes, so that only what is measured shares the machine; returns what starts them again. What does
- * not run is left alone.
+ * not run is left alone. Neither is given up half-way: a container that is still stopping cannot be started.
  */
-export function stopDeployed(environment: Environment, processes: readonly string[]): () => void {
-  const docker = (...args: string[]) => execFileSync('docker', args, { stdio: 'pipe', encoding: 'utf8' });
-  const running = docker('ps', '--format', '{{.Names}}').split('\n');
+export async function stopDeployed(
+  environment: Environment,
+  processes: readonly string[],
+): Promise<() => Promise<void>> {
+  const running = (await docker(['ps', '--format', '{{.Names}}'])).split('\n');
   const names = processes
     .flatMap((process) => aliasesOf(environment, process))
     .map((alias) => `${environment.prefix}-${alias}`)
     .filter((name) => running.includes(name));
-  if (names.length === 0) return () => {};
+  if (names.length === 0) return async () => {};
   say(`stopping ${names.join(', ')} meanwhile`);
-  docker('stop', ...names);
-  return () => {
-    docker('start', ...names);
+  await docker(['stop', ...names]);
+  return async () => {
+    await docker(['start', ...names]);
     say(`started ${names.join(', ')} again`);
   };
 }

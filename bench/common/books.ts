@@ -1,5 +1,6 @@
 /** Books of many members, filled for a measurement and looked at after it. */
 import { type Kysely, sql } from 'kysely';
+import { throwIfInterrupted } from '../../environment/interruption.ts';
 import { uuidV7 } from '../../workers/base/ids.ts';
 import { houseAccounts } from '../../workers/money/house.ts';
 import { bookAll, type LedgerCall } from '../../workers/money/postings.ts';
@@ -29,7 +30,7 @@ export async function fillAccounts(db: Kysely<unknown>, accountIds: readonly str
 }
 
 /** Entries as members' accounts would have after so many, one won to and fro, behind those that there are. */
-export async function fillEntries(db: Kysely<unknown>, entries: number): Promise<void> {
+export async function fillEntries(db: Kysely<unknown>, entries: number, signal: AbortSignal): Promise<void> {
   const members = sql`FROM ledger_account WHERE NOT may_overdraw`;
   const { rows } = await sql<{ least: number; most: number; n: number }>`
     SELECT MIN(account_no) AS least, MAX(account_no) AS most, COUNT(*) AS n ${members}`.execute(db);
@@ -37,6 +38,7 @@ export async function fillEntries(db: Kysely<unknown>, entries: number): Promise
   const each = Math.ceil(entries / Number(n));
   const many = Math.max(1, Math.floor(100_000 / each));
   for (let from = least; from <= most; from += many) {
+    throwIfInterrupted(signal);
     await sql`
       INSERT INTO ledger_entry
       SELECT account_no, version + place.seq, UNHEX(MD5(CONCAT(account_no, '/', place.seq))), 0,

@@ -1,8 +1,9 @@
 /** Photos as phones take them, for benchmarks. */
 import sharp from 'sharp';
+import { throwIfInterrupted } from '../../environment/interruption.ts';
 
 /** A JPEG of 4000 x 3000 of about that size: the noisier, the longer. */
-export async function photoOf(megabytes: number, progressive: boolean): Promise<Buffer> {
+export async function photoOf(megabytes: number, progressive: boolean, signal: AbortSignal): Promise<Buffer> {
   const make = (sigma: number) =>
     sharp({
       create: {
@@ -15,6 +16,7 @@ export async function photoOf(megabytes: number, progressive: boolean): Promise<
   let [low, high] = [1, 100];
   let photo = await make(high);
   while (Math.abs(photo.length / 1e6 - megabytes) > 0.2 && high - low > 0.5) {
+    throwIfInterrupted(signal);
     const middle = (low + high) / 2;
     photo = await make(middle);
     if (photo.length / 1e6 > megabytes) high = middle;

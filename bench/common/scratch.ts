@@ -1,7 +1,7 @@
 /** Databases for one measurement, and what the server did meanwhile. */
-import { setTimeout as sleep } from 'node:timers/promises';
 import { type Kysely, sql } from 'kysely';
 import type { DatabaseName } from '../../catalog/tables.ts';
+import { pause } from '../../environment/interruption.ts';
 import { databaseSettings, readSettings } from '../../workers/base/config.ts';
 import { databaseOf, openDatabase } from '../../workers/store/database.ts';
 import { foldersOf, migrate } from '../../workers/store/migrate.ts';
@@ -42,8 +42,8 @@ export async function openScratch(
       return Object.fromEntries(rows.map(({ Variable_name, Value }) => [Variable_name, Number(Value)]));
     },
     /** Waits until nothing of the table is due any more. */
-    async untilNoneDue(name: DatabaseName, table: string): Promise<void> {
-      for (const untilMs = performance.now() + 120_000; ; await sleep(200)) {
+    async untilNoneDue(name: DatabaseName, table: string, signal: AbortSignal): Promise<void> {
+      for (const untilMs = performance.now() + 120_000; ; await pause(200, signal)) {
         const { rows } = await sql<{ n: number }>`
           SELECT COUNT(*) AS n FROM ${sql.table(table)} WHERE due_at IS NOT NULL`.execute(of(name));
         if (Number(rows[0]!.n) === 0) return;

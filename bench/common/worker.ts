@@ -1,7 +1,7 @@
 /** Workers as a process of this machine: what is measured is this one, on the checkout's own code. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { pause } from '../../environment/interruption.ts';
 import { root } from './bench.ts';
 
 export interface WorkerOrder {
@@ -35,7 +35,7 @@ export const noStores = {
   REDIS_PASSWORD: 'unused',
 } as const;
 
-/** Starts them and waits until they are ready; rejects when it ends before or is not within 60 s. */
+/** Starts them and waits until they are ready; rejects when it ends before, is not within 60 s, or is not wanted any more. */
 export async function startWorker({
   workers,
   env,
@@ -52,7 +52,7 @@ export async function startWorker({
     {
       cwd: root,
       // Its log goes to where people look for trouble, not into the report.
-      stdio: ['ignore', process.stderr, 'inherit'],
+      stdio: ['ignore', 2, 'inherit'],
       signal,
       env: {
         PATH: process.env.PATH,
@@ -70,27 +70,32 @@ export async function startWorker({
   child.on('error', () => undefined);
   // Not once(): that rejects on the abort of Ctrl-C, which comes before anybody awaits it.
   const ended = new Promise((resolve) => child.once('exit', resolve));
-  for (
-    const until = Date.now() + readyWithinMs;
-    Date.now() < until && child.exitCode === null;
-    await sleep(100)
-  ) {
-    const ready = await fetch(`${url}/readyz`).then(
-      (response) => response.ok,
-      () => false,
-    );
-    if (ready)
-      return {
-        name,
-        pid: child.pid!,
-        url,
-        async stop() {
-          child.kill('SIGTERM');
-          await ended;
-        },
-      };
+  try {
+    for (
+      const until = Date.now() + readyWithinMs;
+      Date.now() < until && child.exitCode === null;
+      await pause(100, signal)
+    ) {
+      const ready = await fetch(`${url}/readyz`).then(
+        (response) => response.ok,
+        () => false,
+      );
+      if (ready)
+        return {
+          name,
+          pid: child.pid!,
+          url,
+          async stop() {
+            child.kill('SIGTERM');
+            await ended;
+          },
+        };
+    }
+    if (child.exitCode !== null) throw new Error(`${name} ended with ${child.exitCode} before it was ready`);
+    throw new Error(`${name} was not ready within ${readyWithinMs / 1_000} s`);
+  } catch (error) {
+    child.kill('SIGKILL');
+    await ended;
+    throw error;
   }
-  if (child.exitCode !== null) throw new Error(`${name} ended with ${child.exitCode} before it was ready`);
-  child.kill('SIGKILL');
-  throw new Error(`${name} was not ready within ${readyWithinMs / 1_000} s`);
 }

@@ -20,6 +20,7 @@ export interface Stage {
   readonly client: Client;
   readonly scratch: Scratch;
   readonly brokers: readonly string[];
+  readonly signal: AbortSignal;
   measure(phase: Phase): Promise<void>;
   close(): Promise<void>;
 }
@@ -81,6 +82,7 @@ export async function openStage(options: BenchOptions, report: Record<string, un
     client,
     scratch,
     brokers: variables.KAFKA_BROKERS!.split(','),
+    signal,
     async measure(phase) {
       const { name, rate, settle } = phase;
       say(`${name}: ${rate === undefined ? 'as fast as it goes' : `${rate} a second`}, ${seconds} s`);

@@ -1,8 +1,10 @@
 /** Kafka Streams with the same join (peer/Peer.java), so that ours is measured beside it in the same hour. */
-import { spawn, spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdirSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { run } from '../../environment/children.ts';
+import { throwIfInterrupted } from '../../environment/interruption.ts';
 import { cacheDirectory } from '../../environment/paths.ts';
 import { reportFolder, root, say } from '../common/bench.ts';
 
@@ -31,18 +33,20 @@ const classes = join(reportFolder, 'peer');
 /** The peer, compiled; a sentence that says why there is none when Java or Maven is missing. */
 export async function preparePeer(brokers: readonly string[], signal: AbortSignal): Promise<Peer | string> {
   for (const program of ['java', 'javac', 'mvn'])
-    if (spawnSync(program, ['-version'], { stdio: 'ignore' }).error !== undefined)
+    if ((await run(program, ['-version']).catch(() => undefined)) === undefined)
       return `not compared: ${program} is not installed`;
-  const folder = resolveJars();
+  const folder = await resolveJars(signal);
   if (folder === undefined) return 'not compared: the jars of Kafka Streams cannot be had';
   const jars = join(folder, '*');
   mkdirSync(classes, { recursive: true });
-  const compiled = spawnSync('javac', ['-cp', jars, '-d', classes, join(source, 'Peer.java')], {
-    stdio: ['ignore', 'inherit', 'inherit'],
+  const compiled = await run('javac', ['-cp', jars, '-d', classes, join(source, 'Peer.java')], {
+    signal,
+    onLine: say,
   });
-  if (compiled.status !== 0) return 'not compared: javac did not compile the peer';
+  throwIfInterrupted(signal);
+  if (compiled.exitCode !== 0) return 'not compared: javac did not compile the peer';
 
-  async function run<T>(memory: string, ...args: (string | number)[]): Promise<T> {
+  async function ask<T>(memory: string, ...args: (string | number)[]): Promise<T> {
     const child = spawn('java', [memory, '-cp', `${classes}:${jars}`, 'Peer', ...args.map(String)], {
       stdio: ['ignore', 'pipe', 'inherit'],
       signal,
@@ -59,25 +63,25 @@ export async function preparePeer(brokers: readonly string[], signal: AbortSigna
     return JSON.parse(output) as T;
   }
   return {
-    drain: (events) => run('-Xmx1g', 'drain', events),
-    latency: (seconds, warmUp) => run('-Xmx512m', 'latency', seconds, warmUp),
+    drain: (events) => ask('-Xmx1g', 'drain', events),
+    latency: (seconds, warmUp) => ask('-Xmx512m', 'latency', seconds, warmUp),
   };
 }
 
 /** The jars of peer/pom.xml in the cache directory; undefined when Maven cannot get them. */
-function resolveJars(): string | undefined {
+async function resolveJars(signal: AbortSignal): Promise<string | undefined> {
   const folder = join(cacheDirectory(), 'artifacts', 'kafka-streams-jars', '3.9.2');
   if (existsSync(folder)) return folder;
   say('resolving the jars of Kafka Streams');
   const unfinished = `${folder}.${process.pid}`;
   const copy = 'org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies';
   const pom = join(source, 'pom.xml');
-  const { status } = spawnSync('mvn', ['-q', '-B', '-f', pom, copy, `-DoutputDirectory=${unfinished}`], {
-    stdio: ['ignore', 'inherit', 'inherit'],
-  });
-  if (status === 0) renameSync(unfinished, folder);
+  const args = ['-q', '-B', '-f', pom, copy, `-DoutputDirectory=${unfinished}`];
+  const { exitCode } = await run('mvn', args, { signal, onLine: say });
+  if (exitCode === 0) renameSync(unfinished, folder);
   else rmSync(unfinished, { recursive: true, force: true });
-  return status === 0 ? folder : undefined;
+  throwIfInterrupted(signal);
+  return exitCode === 0 ? folder : undefined;
 }
 
 /** Median, least and greatest of figures; the middle two's mean when their number is even. */
