@@ -125,7 +125,7 @@ export function openDatabase<DB = unknown>(options: DatabaseOptions): Kysely<DB>
   return db;
 }
 
-const schemas = new WeakMap<object, string>();
+const schemas = new WeakMap<object, string | undefined>();
 
 /** The schema that is asked through what openDatabase() has opened, or in a transaction() of it; undefined: not known. */
 export const schemaOfDatabase = (db: object): string | undefined => schemas.get(db);
@@ -201,8 +201,7 @@ export async function transaction<DB, T>(
     try {
       const result = await db.transaction().execute(async (trx) => {
         afterCommit.set(trx, hooks);
-        const schema = schemas.get(db);
-        if (schema !== undefined) schemas.set(trx, schema);
+        schemas.set(trx, schemas.get(db));
         return work(trx);
       });
       for (const hook of hooks) hook();
