@@ -73,11 +73,16 @@ async function called(shop: { owner: string; itemId: string }, options: Paramete
     await store.step(placed.orderId, owner, { step }, call());
   return placed;
 }
+/** What is due of both kinds, so many of each. */
+const takeDue = async (most: number, at: Pick<typeof store, 'takeDue'> = store) => [
+  ...(await at.takeDue(most, 'calls')),
+  ...(await at.takeDue(most, 'ends')),
+];
 const hear = async (word: DeliveryEvent) => (await store.hear([word]))[0];
 /** Does what is due, so many at once; what is told of deliveries is heard at once. */
 async function drainDue(most = 1) {
   for (;;) {
-    const done = await store.takeDue(most);
+    const done = await takeDue(most);
     if (done.length === 0) return;
     const words = done.flatMap(({ told }) => (told === undefined ? [] : [told]));
     for (const heard of await store.hear(words)) equal(heard, 'TAKEN', 'hear');
@@ -448,7 +453,9 @@ test.serial(
     for (const rider of riders) await store.setRider(rider, 'mapo', 'FREE');
     await store.setRider(`u_rider_${++run}`, 'jongno', 'FREE');
     for (let each = 0; each < 40; each++) await called(shop);
-    const found = await Promise.all(Array.from({ length: 5 }, () => store.takeDue(100)));
+    const nextInMs = async () => [await store.nextInMs('calls'), await store.nextInMs('ends')];
+    t.deepEqual(await nextInMs(), [0, Number.POSITIVE_INFINITY]);
+    const found = await Promise.all(Array.from({ length: 5 }, () => takeDue(100)));
     for (const { told } of found.flat()) if (told !== undefined) t.is(await hear(told), 'TAKEN');
     await drainDue();
     const states = async () =>
@@ -462,11 +469,12 @@ test.serial(
       ['ASSIGNED', 10],
       ['DELIVERY_FAILED', 30],
     ]);
+    t.deepEqual(await nextInMs(), [Number.POSITIVE_INFINITY, 1_000]);
     t.deepEqual(await contradictions(100), []);
     nowMs += 999;
-    t.deepEqual(await store.takeDue(100), [], 'not a millisecond too early');
+    t.deepEqual(await takeDue(100), [], 'not a millisecond too early');
     nowMs += 1;
-    const taken = (await Promise.all(Array.from({ length: 5 }, () => store.takeDue(100)))).flat();
+    const taken = (await Promise.all(Array.from({ length: 5 }, () => takeDue(100)))).flat();
     t.deepEqual(
       taken.map((each) => each.outcome),
       Array.from({ length: 10 }, () => 'TOLD_SUCCEEDED'),
@@ -500,7 +508,7 @@ test.serial(
       const { orderId } = await called(shop);
       await drainDue();
       nowMs += 1_000;
-      const told = (await store.takeDue(10))[0]!.told!;
+      const told = (await takeDue(10))[0]!.told!;
       const [byClock, byRider] = await Promise.all([
         hear(told),
         store.step(orderId, { role: 'rider', who: rider }, { step: 'deliver' }, call()),
@@ -543,7 +551,7 @@ test.serial(
     nowMs += 500;
     await store.setRider('u_a', 'mapo', 'FREE');
     const times = [beganAtMs];
-    await deliveryStore({ ...on, clock: () => times.pop() ?? nowMs }).takeDue(10);
+    await deliveryStore({ ...on, clock: () => times.pop() ?? nowMs }).takeDue(10, 'calls');
     t.like(await store.find(orderId), { assignedAtMs: nowMs, dueAtMs: nowMs + 1_000 });
   },
 );
@@ -571,7 +579,7 @@ test.serial('when the clock is set back, what is under way does not wait for as 
   await drainDue();
   const second = await called(shop);
   nowMs -= 3_600_000;
-  t.is(await store.nextInMs(), 0);
+  t.is(await store.nextInMs('ends'), 0);
   // The first brings its rider to the second.
   for (const word of (await store.takeDue(10, 'ends')).map(({ told }) => told!))
     t.is(await hear(word), 'TAKEN');
@@ -583,7 +591,7 @@ test.serial('when the clock is set back, what is under way does not wait for as 
     dueAtMs: nowMs + 1_000,
   });
   nowMs += 999;
-  t.deepEqual(await store.takeDue(10), []);
+  t.deepEqual(await takeDue(10), []);
   nowMs += 1;
   await drainDue();
   t.like(await store.find(second.orderId), { state: 'DELIVERED' });
@@ -637,7 +645,7 @@ test.serial(
     const looking = Promise.all(
       Array.from({ length: 3 }, async () => {
         while (!until.isOver)
-          for (const { told } of await insist(() => live.takeDue(10)))
+          for (const { told } of await insist(() => takeDue(10, live)))
             if (told !== undefined && (await insist(() => live.hear([told])))[0] === 'TAKEN') {
               const { deliveredAtMs, assignedAtMs } = (await store.find(told.orderId))!;
               if (told.status === 'succeeded' && deliveredAtMs! < assignedAtMs! + 1_000) early += 1;
@@ -710,7 +718,7 @@ test.serial(
     SELECT order_id, version + 1, 'x', 'X', changed_at FROM delivery_order WHERE order_id = ${bytesOfUuid(bad.orderId)}`;
     await block.execute(db);
     nowMs += 1;
-    const done = await store.takeDue(10);
+    const done = await takeDue(10);
     t.deepEqual(
       done.map(({ orderId, outcome }) => [orderId, outcome]),
       [
@@ -719,10 +727,10 @@ test.serial(
         [late.orderId, 'ASSIGNED'],
       ],
     );
-    t.deepEqual(await store.takeDue(10), [], 'it waits');
+    t.deepEqual(await takeDue(10), [], 'it waits');
     await sql`DELETE FROM delivery_change WHERE state = 'X'`.execute(db);
     nowMs += 30_000;
-    const later = await store.takeDue(10);
+    const later = await takeDue(10);
     t.is(later.find(({ orderId }) => orderId === bad.orderId)?.outcome, 'ASSIGNED', 'and comes again');
     t.deepEqual(await contradictions(10), []);
   },
@@ -777,10 +785,10 @@ test.serial(
     t.is(await hear({ ...word, orderId: uuidV7(nowMs) }), 'UNKNOWN');
     t.is(await hear({ ...word, status: 'failed' }), 'STALE');
     nowMs += 1_000;
-    t.is((await store.takeDue(10)).length, 1);
-    t.deepEqual(await store.takeDue(10), []);
+    t.is((await takeDue(10)).length, 1);
+    t.deepEqual(await takeDue(10), []);
     nowMs += 10_000;
-    t.is((await store.takeDue(10))[0]?.outcome, 'TOLD_SUCCEEDED', 'again, as nobody has heard it');
+    t.is((await takeDue(10))[0]?.outcome, 'TOLD_SUCCEEDED', 'again, as nobody has heard it');
     // He leaves: it is still the delivery of version 5. His own word must be about the order as it is.
     t.is(outcome(await store.step(orderId, rider, { step: 'leave', ifVersion: 5 }, call())), 'ok');
     t.is(
@@ -991,7 +999,7 @@ test.serial('words on deliveries that come together count as one after the other
   }
   await drainDue();
   nowMs += 1_000;
-  const words = (await store.takeDue(10)).map(({ told }) => told!);
+  const words = (await takeDue(10)).map(({ told }) => told!);
   t.is(words.length, 3);
   const [a, b] = words as [DeliveryEvent, DeliveryEvent];
   const unknown = { ...a, orderId: uuidV7(nowMs) };

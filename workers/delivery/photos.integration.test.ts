@@ -85,7 +85,7 @@ async function delivered() {
   const { orderId } = placed as { orderId: string };
   for (const step of ['accept', 'cook', 'call'] as const)
     await store.step(orderId, { role: 'owner', who: who('owner') }, { step }, call());
-  await store.takeDue(1);
+  await store.takeDue(1, 'calls');
   await store.step(orderId, { role: 'rider', who: who('rider') }, { step: 'deliver' }, call());
   return { orderId, customer: customer!, owner: owner!, rider: rider!, who };
 }

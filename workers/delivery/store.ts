@@ -70,9 +70,8 @@ interface Stepping extends OnceCall, Omit<Ask, 'atMs'>, Came {}
 const tellAgainMs = 10_000;
 /** What the clock does: it finds riders for those who were called for, and ends deliveries. */
 const dueOf = {
-  calls: sql`AND state = 'CALLED'`,
-  ends: sql`AND state <> 'CALLED'`,
-  all: sql``,
+  calls: sql`state = 'CALLED'`,
+  ends: sql`state <> 'CALLED'`,
 };
 /** An order that throws waits this long, so that those behind it do not. */
 const putOffMs = 30_000;
@@ -131,7 +130,8 @@ export function deliveryStore(on: Database) {
   async function takeEach(most: number, of: keyof typeof dueOf): Promise<readonly DueDone[]> {
     const db = await database();
     const now = await readClock(db);
-    const due = await orderRows(db, sql`${isDue('due_at', now)} ${dueOf[of]} ORDER BY due_at LIMIT ${most}`);
+    const which = sql`${isDue('due_at', now)} AND ${dueOf[of]} ORDER BY due_at LIMIT ${most}`;
+    const due = await orderRows(db, which);
     const done: DueDone[] = [];
     for (const { orderId, dueAtMs } of due) {
       const which = sql`order_id = ${bytesOfUuid(orderId)} AND ${isDue('due_at', now)}`;
@@ -178,19 +178,19 @@ export function deliveryStore(on: Database) {
     step: (orderId: string, by: Asker, asked: AskedByPeople, call: OnceCall): Promise<Stepped> =>
       stepInGroups({ ...call, orderId, by, asked, ...came() }),
 
-    nextInMs: async (): Promise<number> =>
-      unlessAhead(await nextDueInMs(await database(), 'delivery_order', on.clock?.())),
+    nextInMs: async (of: keyof typeof dueOf): Promise<number> =>
+      unlessAhead(await nextDueInMs(await database(), 'delivery_order', on.clock?.(), dueOf[of])),
 
     /**
      * Does what is due of up to so many orders: who was called for gets a rider, and of deliveries that have ended (1 s after the
      * assignment, or nobody is free) the order is told by an event, again and again until it has taken it. Several processes share the
      * work; one that dies leaves what it had for the next. An order that throws holds nobody up: it is put off.
      */
-    async takeDue(most: number, of: keyof typeof dueOf = 'all'): Promise<readonly DueDone[]> {
+    async takeDue(most: number, of: keyof typeof dueOf): Promise<readonly DueDone[]> {
       try {
         return await within(async (trx, now) => {
           const due = sql`
-            ${isDue('due_at', now)} ${dueOf[of]} ORDER BY due_at LIMIT ${most} FOR UPDATE SKIP LOCKED`;
+            ${isDue('due_at', now)} AND ${dueOf[of]} ORDER BY due_at LIMIT ${most} FOR UPDATE SKIP LOCKED`;
           return takeAll(trx, await orderRows(trx, due), now, readClock);
         });
       } catch (error) {

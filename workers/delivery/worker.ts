@@ -134,7 +134,7 @@ export const riders: Worker = {
     const startDue = (what: string, of: 'calls' | 'ends') =>
       startDueWork({
         what,
-        nextInMs: () => deliveries.nextInMs(),
+        nextInMs: () => deliveries.nextInMs(of),
         claim: async (most) =>
           (await deliveries.takeDue(most, of)).map((done) => ({ ...done, traceparent: undefined })),
         async work({ orderId, outcome, lateMs, error }) {

@@ -1,6 +1,6 @@
 /** MySQL or MariaDB (10.11) behind Kysely: one pool a process, deadlines everywhere, transactions that retry. */
 
-import { Kysely, MysqlDialect, sql, type Transaction } from 'kysely';
+import { Kysely, MysqlDialect, type RawBuilder, sql, type Transaction } from 'kysely';
 import mysql, { type PoolConnection, type PoolOptions } from 'mysql2';
 import type { DatabaseName } from '../../catalog/tables.ts';
 import type { DatabaseSettings } from '../base/config.ts';
@@ -167,13 +167,23 @@ export async function databaseNowMs(db: Kysely<unknown> | Transaction<unknown>):
 }
 
 /**
- * In how many ms the first row of a table is due (its index begins with `due_at`), by the database's clock unless `nowMs` is given;
- * 0 or less: now, Infinity: none is. A look without locks, and one statement.
+ * In how many ms the first row of a table is due (its index begins with `due_at`), of those that `which` names if it does, by the
+ * database's clock unless `nowMs` is given; 0 or less: now, Infinity: none is. A look without locks, and one statement.
  */
-export async function nextDueInMs(db: Kysely<unknown>, table: string, nowMs?: number): Promise<number> {
+export async function nextDueInMs(
+  db: Kysely<unknown>,
+  table: string,
+  nowMs?: number,
+  which?: RawBuilder<unknown>,
+): Promise<number> {
+  // MIN() would look at all that fit; in the order of the index the first that does is enough.
+  const first =
+    which === undefined
+      ? sql`SELECT MIN(due_at) FROM ${sql.table(table)}`
+      : sql`SELECT due_at FROM ${sql.table(table)} WHERE due_at IS NOT NULL AND ${which} ORDER BY due_at LIMIT 1`;
   const now = nowMs === undefined ? sql`UTC_TIMESTAMP(3)` : sql`${new Date(nowMs)}`;
   const { rows } = await sql<{ us: number | string | null }>`
-    SELECT TIMESTAMPDIFF(MICROSECOND, ${now}, MIN(due_at)) AS us FROM ${sql.table(table)}`.execute(db);
+    SELECT TIMESTAMPDIFF(MICROSECOND, ${now}, (${first})) AS us`.execute(db);
   const us = rows[0]!.us;
   return us === null ? Number.POSITIVE_INFINITY : Number(us) / 1_000;
 }
