@@ -158,6 +158,17 @@ test.serial('ended in the middle it brings the environment back all the same', a
   t.false(isMarked());
 });
 
+test.serial('what went wrong first is told, too, when the environment cannot be brought back', async (t) => {
+  await stateOf(t);
+  const { by, folders } = fakeDeployer([{ exitCode: 1, said: 'no space left' }, { exitCode: 69 }]);
+  const error = await t.throwsAsync(deployChange(named('change-mysql-setting'), stageOf().stage, by), {
+    code: 'MUSTER_CHANGE_LEFT',
+    message: /up ended with 69[\s\S]*Before that: up ended with 1:\nno space left/,
+  });
+  t.like(error?.cause, { code: 'MUSTER_DRILL_PROCEDURE' });
+  t.deepEqual(folders, ['changed', 'checkout']);
+});
+
 test.serial('what could not be brought back is brought back by the next drill, once', async (t) => {
   const { isMarked } = await stateOf(t);
   const failing = fakeDeployer([{}, { exitCode: 1 }, { exitCode: 1 }]);

@@ -167,7 +167,10 @@ export async function deployChange(change: Change, stage: ProcedureStage, by = d
   } catch (error) {
     stage.note(`bringing ${environment.name} back`);
     // Without the signal: what was ended is brought back all the same.
-    await bringBack(environment, by);
+    await bringBack(environment, by).catch((left: Error) => {
+      const text = `${left.message}\nBefore that: ${(error as Error).message}`;
+      throw new MusterError('MUSTER_CHANGE_LEFT', text, { cause: error });
+    });
     throw error;
   }
 }
