@@ -11,12 +11,13 @@ export async function hearOut(raw: IncomingMessage): Promise<void> {
   raw.unpipe();
   raw.resume();
   if (raw.complete || raw.destroyed) return;
-  await new Promise<void>((resolve) => {
-    const silent = setTimeout(resolve, silenceMs).unref();
-    setTimeout(resolve, mostMs).unref();
-    raw
-      .on('data', () => silent.refresh())
-      .once('close', resolve)
-      .once('end', resolve);
-  });
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const silent = setTimeout(resolve, silenceMs).unref();
+  const long = setTimeout(resolve, mostMs).unref();
+  const heard = () => silent.refresh();
+  raw.on('data', heard).once('close', resolve).once('end', resolve);
+  await promise;
+  raw.off('data', heard);
+  clearTimeout(silent);
+  clearTimeout(long);
 }
