@@ -10,7 +10,7 @@ const files = folderStore(process.argv[2]!);
 await files.ready();
 const http = await startTestHttp({ log: silentLog() });
 http.app.register(async (scope) => {
-  const limits = { maxBytes: 10 * 2 ** 20, maxMs: 20_000, atOnce: 20 };
+  const limits = { maxBytes: 10 * 2 ** 20, maxMs: 20_000, atOnce: 20, ofOneCaller: 20 };
   const uploads = await acceptUploads(scope as never, { directory: files.incoming, ...limits });
   scope.post('/photos', { config: { callers: 'anyone' } }, (request, reply) =>
     uploads.receive(request as never, reply as never, async ({ path }) => {

@@ -7,7 +7,7 @@ import { typed } from '../http/typed.ts';
 import { acceptUploads, sendPicture } from '../http/uploads.ts';
 import { renewPhoto } from '../platform/photos.ts';
 import type { FolderStore } from '../store/files.ts';
-import type { PhotoStore } from './photos.ts';
+import { mostOfOrder, type PhotoStore } from './photos.ts';
 import { answers, findFor, personOf, tags } from './routes.ts';
 import type { DeliveryStore } from './store.ts';
 
@@ -20,7 +20,7 @@ export interface PhotoRoutesOptions {
 }
 
 /** A phone's photo has 3 to 8 MB; uploads of this size at once lie on the disk, not in memory. */
-const limits = { maxBytes: 10 * 2 ** 20, maxMs: 20_000, atOnce: 20 };
+const limits = { maxBytes: 10 * 2 ** 20, maxMs: 20_000, atOnce: 20, ofOneCaller: mostOfOrder };
 
 export function registerPhotoRoutes(http: FastifyInstance, options: PhotoRoutesOptions): void {
   const { photos, deliveries, pseudonymKey, folder } = options;
@@ -41,7 +41,7 @@ export function registerPhotoRoutes(http: FastifyInstance, options: PhotoRoutesO
           response: {
             201: Type.Object({ photoId: Type.String({ description: 'for …/refund-request' }) }),
             ...answers,
-            ...{ 400: errorBody, 408: errorBody, 413: errorBody, 415: errorBody },
+            ...{ 400: errorBody, 408: errorBody, 413: errorBody, 415: errorBody, 429: errorBody },
           },
         },
       },

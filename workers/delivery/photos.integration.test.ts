@@ -179,14 +179,14 @@ test('the same file sent again, or twice at once, is one photo', async (t) => {
   t.is((await filesOf()).filter((name) => name === again.photoId).length, 1);
 });
 
-test('eight photos at once: an order keeps five', async (t) => {
+test('five photos at once after two: an order keeps five', async (t) => {
   const { orderId, customer } = await delivered();
-  const sent = await Promise.all(
-    Array.from({ length: 8 }, async () => send(customer, orderId, await picture())),
-  );
+  const some = (length: number) =>
+    Promise.all(Array.from({ length }, async () => send(customer, orderId, await picture())));
+  const sent = [...(await some(2)), ...(await some(5))];
   t.deepEqual(sent.map(({ status, code }) => code ?? status).sort(), [
     ...Array(5).fill(201),
-    ...Array(3).fill('MUSTER_PHOTOS_TOO_MANY'),
+    ...Array(2).fill('MUSTER_PHOTOS_TOO_MANY'),
   ]);
   t.is(await rowsOf(orderId), 5);
   const kept = await filesOf();

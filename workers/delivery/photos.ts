@@ -8,7 +8,7 @@ import { type Database, type Done, withinOf } from './shops.ts';
 import { orderRows, photoOf } from './steps.ts';
 
 /** Of an order: enough for who takes a bad one first, and no place to keep files in. */
-const mostOfOrder = 5;
+export const mostOfOrder = 5;
 
 const tooMany = refuse(409, 'MUSTER_PHOTOS_TOO_MANY', `an order has at most ${mostOfOrder} photos`);
 

@@ -13,6 +13,7 @@ http.app.register(async (scope) => {
     maxBytes: 1_000_000,
     maxMs: 60_000,
     atOnce: 1,
+    ofOneCaller: 1,
   });
   scope.post('/files', { config: { callers: 'anyone' } }, (request, reply) =>
     uploads.receive(request as never, reply as never, async ({ bytes }) => ({ bytes })),

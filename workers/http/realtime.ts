@@ -15,6 +15,7 @@ import { Compile } from 'typebox/compile';
 import { type WebSocket, WebSocketServer } from 'ws';
 import { errorBody, HttpError } from './errors.ts';
 import type { Callers } from './principals.ts';
+import { roomEach } from './room-each.ts';
 
 export interface Message {
   readonly type: string;
@@ -101,7 +102,7 @@ export function createStreams(http: FastifyInstance, options: StreamLimits): Str
     maxBufferedBytes: options.maxBufferedBytes ?? 256 * 1024,
   };
   let size = 0;
-  const takeOne = roomEach();
+  const takeOne = roomEach(maxEach);
 
   function admit(request: FastifyRequest, route: StreamRoute): Reader {
     if (size >= options.maxClients)
@@ -112,6 +113,12 @@ export function createStreams(http: FastifyInstance, options: StreamLimits): Str
       );
     const reader = route.open(request);
     const giveBack = takeOne(request);
+    if (giveBack === undefined)
+      throw new HttpError(
+        429,
+        'MUSTER_TOO_MANY_STREAMS',
+        `at most ${maxEach} streams of one caller at a time; close one first`,
+      );
     size += 1;
     let expiry: NodeJS.Timeout | undefined;
     return {
@@ -173,31 +180,6 @@ export function createStreams(http: FastifyInstance, options: StreamLimits): Str
         },
       );
     },
-  };
-}
-
-/**
- * Takes room for a connection of a caller and returns what gives it back. Throws 429 MUSTER_TOO_MANY_STREAMS: one caller must
- * not take what is there for all. An operator opens them for others.
- */
-function roomEach(): (request: FastifyRequest) => () => void {
-  const counts = new Map<string, number>();
-  return ({ principal }) => {
-    if (principal === undefined || principal.role === 'operator') return () => {};
-    const caller = `${principal.role} ${principal.subject}`;
-    const count = counts.get(caller) ?? 0;
-    if (count >= maxEach)
-      throw new HttpError(
-        429,
-        'MUSTER_TOO_MANY_STREAMS',
-        `at most ${maxEach} streams of one caller at a time; close one first`,
-      );
-    counts.set(caller, count + 1);
-    return () => {
-      const left = counts.get(caller)! - 1;
-      if (left > 0) counts.set(caller, left);
-      else counts.delete(caller);
-    };
   };
 }
 

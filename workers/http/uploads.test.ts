@@ -6,7 +6,8 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import test, { type ExecutionContext } from 'ava';
 import { onSmallDisk } from '../store/small-disk.fixture.ts';
-import { startTestHttp } from './testing.ts';
+import type { Callers } from './principals.ts';
+import { startTestHttp, tokenOf } from './testing.ts';
 import { acceptUploads, sendPicture, type Upload, type UploadOptions } from './uploads.ts';
 
 /** A server with a route that takes a file; `got` says what it was given, `work` is done with it. */
@@ -14,6 +15,7 @@ async function serve(
   t: ExecutionContext,
   options: Partial<UploadOptions> = {},
   work: (upload: Upload) => Promise<void> = async () => {},
+  callers: Callers = 'anyone',
 ) {
   const directory = await mkdtemp(join(tmpdir(), 'uploads-'));
   const got: Buffer[] = [];
@@ -24,9 +26,10 @@ async function serve(
       maxBytes: 1_000_000,
       maxMs: 60_000,
       atOnce: 3,
+      ofOneCaller: 3,
       ...options,
     });
-    scope.post('/files', { config: { callers: 'anyone' } }, (request, reply) =>
+    scope.post('/files', { config: { callers } }, (request, reply) =>
       uploads.receive(request as never, reply as never, async (upload) => {
         got.push(await readFile(upload.path));
         await work(upload);
@@ -47,7 +50,8 @@ async function serve(
     const answer = await fetch(`http://127.0.0.1:${port}/files`, { method: 'POST', body, headers });
     // biome-ignore lint/suspicious/noExplicitAny: an answer, or an error
     const json = (await answer.json()) as any;
-    return { status: answer.status, json, code: json.error?.code as string | undefined };
+    const code = json.error?.code as string | undefined;
+    return { status: answer.status, json, code, again: answer.headers.get('retry-after') };
   };
   /** Sends the beginning of a request and leaves it at that. */
   const begin = async (bytes: number): Promise<Socket> => {
@@ -207,6 +211,29 @@ test('more uploads at once than may be are told to come again', async (t) => {
     (await Promise.all(first)).map((answer) => answer.status),
     [200, 200],
   );
+});
+
+test('one caller cannot take the uploads that are there for all', async (t) => {
+  const held = Promise.withResolvers<void>();
+  let working = 0;
+  const work = async () => {
+    working++;
+    await held.promise;
+  };
+  const { post } = await serve(t, { atOnce: 3, ofOneCaller: 2 }, work, ['customer']);
+  const send = async (subject: string) =>
+    post(form([Buffer.from('a'), 'a']), { authorization: `Bearer ${await tokenOf('customer', subject)}` });
+  const first = [send('u1'), send('u1')];
+  await until(async () => working === 2);
+  t.like(await send('u1'), { status: 429, code: 'MUSTER_TOO_MANY_UPLOADS', again: '1' });
+  const other = send('u2');
+  await until(async () => working === 3);
+  held.resolve();
+  t.deepEqual(
+    (await Promise.all([...first, other])).map(({ status }) => status),
+    [200, 200, 200],
+  );
+  t.is((await send('u1')).status, 200, 'its own have ended');
 });
 
 test('on a full disk an upload is "not now", and nothing of it is left', (t) => {

@@ -16,6 +16,7 @@ import { NotNowError } from '../base/errors.ts';
 import { translateFileError } from '../store/files.ts';
 import { HttpError } from './errors.ts';
 import { hearOut } from './hear-out.ts';
+import { roomEach } from './room-each.ts';
 
 export interface UploadOptions {
   /** Where files lie while their request lasts. */
@@ -25,6 +26,8 @@ export interface UploadOptions {
   readonly maxMs: number;
   /** Requests of this kind at the same time; more are answered "not now". */
   readonly atOnce: number;
+  /** Of one caller. */
+  readonly ofOneCaller: number;
 }
 
 export interface Upload {
@@ -38,8 +41,8 @@ export interface Upload {
 export interface Uploads {
   /**
    * Takes the file of a request in and runs `work` with it. Throws 400 MUSTER_UPLOAD_CUT_OFF, 408 MUSTER_UPLOAD_SLOW,
-   * 413 MUSTER_BODY_TOO_LARGE, 422 MUSTER_UPLOAD_INVALID (not exactly one file), MUSTER_UPLOADS_BUSY and
-   * MUSTER_FILE_STORE_REFUSES (not now).
+   * 413 MUSTER_BODY_TOO_LARGE, 422 MUSTER_UPLOAD_INVALID (not exactly one file), 429 MUSTER_TOO_MANY_UPLOADS (of this caller),
+   * MUSTER_UPLOADS_BUSY and MUSTER_FILE_STORE_REFUSES (not now).
    */
   receive<T>(request: FastifyRequest, reply: FastifyReply, work: (upload: Upload) => Promise<T>): Promise<T>;
 }
@@ -47,13 +50,25 @@ export interface Uploads {
 /** For routes of this scope; others go on to refuse what is no JSON. */
 export async function acceptUploads(scope: FastifyInstance, options: UploadOptions): Promise<Uploads> {
   const slots = createSlots(options.atOnce);
+  const takeOne = roomEach(options.ofOneCaller);
   scope.removeAllContentTypeParsers();
   await scope.register(multipart);
   return {
     async receive(request, reply, work) {
+      const giveBack = takeOne(request);
+      if (giveBack === undefined) {
+        reply.header('retry-after', '1');
+        throw new HttpError(
+          429,
+          'MUSTER_TOO_MANY_UPLOADS',
+          `at most ${options.ofOneCaller} uploads of one caller at a time; wait for one to end`,
+        );
+      }
       const release = slots.take();
-      if (release === undefined)
+      if (release === undefined) {
+        giveBack();
         throw new NotNowError('MUSTER_UPLOADS_BUSY', 'as many uploads as may be are under way; try again');
+      }
       const path = join(options.directory, randomUUID());
       try {
         return await work(await readFile(request, path, options));
@@ -65,6 +80,7 @@ export async function acceptUploads(scope: FastifyInstance, options: UploadOptio
       } finally {
         await rm(path, { force: true }).catch(() => undefined);
         release();
+        giveBack();
       }
     },
   };

@@ -22,7 +22,7 @@ const files = folderStore(folder);
 const http = await startTestHttp({ log: silentLog() });
 http.app.register(async (scope) => {
   const uploads = await acceptUploads(scope as never, {
-    ...{ directory: files.incoming, maxBytes: 1_000_000, maxMs: 60_000, atOnce: 2 },
+    ...{ directory: files.incoming, maxBytes: 1_000_000, maxMs: 60_000, atOnce: 2, ofOneCaller: 2 },
   });
   scope.post('/photos', { config: { callers: 'anyone' } }, async (request, reply) => {
     await files.ready();
