@@ -111,6 +111,29 @@ test('a check that cannot look ends what held, and says why; what was broken sta
   t.deepEqual(state().ids, ['x']);
 });
 
+test('one that could not look looks again within seconds, and in its period when it could', async (t) => {
+  const time = handClock();
+  const begunAtMs: number[] = [];
+  let isAway = true;
+  watchPromises({
+    clock: time.clock,
+    checks: [
+      {
+        promise: { ...promise, periodMs: 30_000 },
+        async check() {
+          begunAtMs.push(time.clock.elapsedMs());
+          if (isAway) throw new Error('the database is away');
+          return holds;
+        },
+      },
+    ],
+  });
+  await time.pass(5_000);
+  isAway = false;
+  await time.pass(40_000);
+  t.deepEqual(begunAtMs, [0, 5_000, 10_000, 40_000]);
+});
+
 test('one that throws at once is as one that rejects', async (t) => {
   const { time, watch, state } = watching(() => {
     throw new Error('wrong from the start');
@@ -193,7 +216,7 @@ test('when it is stopped nothing is begun any more, and what runs is waited for'
   });
   await time.pass(0);
   t.false(stopped);
-  running.resolve(holds);
+  running.reject(new Error('the database is away'));
   await stopping;
   t.is(time.timers.size, 0);
 });

@@ -60,6 +60,9 @@ interface Watched {
   running: Promise<void> | undefined;
 }
 
+/** What could not look looks again after this, when its period is longer: what was away is often back by then. */
+const againMs = 5_000;
+
 /** Begins at once, the checks spread over the shortest period, each in its own from then on. */
 export function watchPromises({ checks, clock, onEvidence, onFailure }: WatchOptions): Watch {
   const watched = checks.map(
@@ -75,6 +78,7 @@ export function watchPromises({ checks, clock, onEvidence, onFailure }: WatchOpt
   );
   const shortestMs = Math.min(...checks.map(({ promise }) => promise.periodMs));
   const cancels = new Map<Watched, () => void>();
+  let stopped = false;
   for (const [index, one] of watched.entries()) schedule(one, (index * shortestMs) / watched.length);
 
   function schedule(one: Watched, inMs: number): void {
@@ -109,7 +113,11 @@ export function watchPromises({ checks, clock, onEvidence, onFailure }: WatchOpt
           onEvidence?.(stateOf(one));
         },
         (error: unknown) => {
-          if (!late) failed(error);
+          if (late) return;
+          failed(error);
+          if (stopped) return;
+          cancels.get(one)!();
+          schedule(one, Math.min(againMs, promise.periodMs));
         },
       )
       .finally(() => {
@@ -137,6 +145,7 @@ export function watchPromises({ checks, clock, onEvidence, onFailure }: WatchOpt
     states: () => watched.map(stateOf),
     tried: () => watched.every(({ tried }) => tried),
     async stop() {
+      stopped = true;
       for (const cancel of cancels.values()) cancel();
       await Promise.all(watched.map(({ running }) => running));
     },
