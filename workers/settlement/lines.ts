@@ -6,6 +6,7 @@ import { type Refused, refuse } from '../base/refusal.ts';
 import { bankDown } from '../platform/due-work.ts';
 import { handledAs } from '../platform/sagas.ts';
 import { databaseNowMs, nextDueInMs, transaction } from '../store/database.ts';
+import { isDue, unlessAhead } from '../store/due.ts';
 import { type OnceCall, once } from '../store/once.ts';
 import { type Handled, handleOnce, type Message } from '../store/queue-log.ts';
 import {
@@ -60,14 +61,22 @@ export function lineStore({
   }
 
   return {
-    nextInMs: async (): Promise<number> => nextDueInMs(await database(), 'settlement_line', clock?.()),
+    async nextInMs(): Promise<number> {
+      const db = await database();
+      const inMs = await nextDueInMs(db, 'settlement_line', clock?.());
+      if (unlessAhead(inMs) === inMs) return inMs;
+      const now = clock?.() ?? (await databaseNowMs(db));
+      const { rows } = await sql<{ found: number }>`
+        SELECT EXISTS (SELECT 1 FROM settlement_line WHERE ${isLineDue(now)}) AS found`.execute(db);
+      return rows[0]!.found === 1 ? 0 : inMs;
+    },
 
     /** Takes lines whose time has come. What is about to be done is in their rows already. */
     claim: (most: number, leaseMs: number): Promise<readonly Line[]> =>
       within(async (trx, now) => {
         const found = await lineRows(
           trx,
-          sql`due_at <= ${new Date(now)} ORDER BY due_at LIMIT ${most} FOR UPDATE SKIP LOCKED`,
+          sql`${isLineDue(now)} ORDER BY due_at LIMIT ${most} FOR UPDATE SKIP LOCKED`,
         );
         if (found.length === 0) return [];
         await sql`
@@ -133,6 +142,10 @@ export function lineStore({
     },
   };
 }
+
+/** As isDue(); only what waits for the next day of a bank is put off for so long on purpose. */
+const isLineDue = (now: number) =>
+  sql`${isDue('due_at', now)} AND (due_at <= ${new Date(now)} OR NOT waits_for <=> ${dayIsFull})`;
 
 /** A line that has stopped has failed, for as long as nobody tries it again. */
 const lineHandledAs = (change: Change | undefined): Handled =>

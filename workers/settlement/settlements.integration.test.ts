@@ -428,6 +428,36 @@ test.serial("more than the bank's day lets go waits for the next day by itself",
 });
 
 test.serial(
+  'the clock of the database is set back by a day: nothing waits for a day but what waits for a bank’s',
+  async (t) => {
+    const { slips, runs, lines, shop, book, start, only, until, work, sendToBanks, payouts, clock, jump } =
+      await setUp(t);
+    const [one, other] = [await shop(), await shop()];
+    await slips.take([await book('PAID', one, 1_000), await book('PAID', other, 2_000)]);
+    await start();
+    for (const runNo of await runs.claim(1, 20_000)) while (await runs.sumNext(runNo));
+    jump(dayMs);
+    await lines.claim(100, 20_000);
+    // Whoever claimed them dies.
+    jump(-dayMs);
+    t.true((await lines.nextInMs()) <= 0);
+    const claimedOf = async ({ account }: typeof one) =>
+      (await lines.claim(100, 0)).find(({ merchant }) => merchant === account)!;
+    await lines.finish(await claimedOf(other), { kind: 'OK', id: other.accountId });
+    await lines.finish(await claimedOf(other), { kind: 'REFUSED', reason: 'LIMIT_DAY' });
+    work();
+    sendToBanks();
+    await until(one, { state: 'DONE' });
+    t.deepEqual(await payouts(one), ['EXECUTED 970']);
+    t.like(await only(other), { state: 'PAYOUT', reason: 'LIMIT_DAY' });
+    t.true((await lines.nextInMs()) > 0, 'and nobody looks for it before');
+    jump(nextDayMs(clock()) - clock());
+    await until(other, { state: 'DONE' });
+    t.deepEqual(await payouts(other), ['EXECUTED 1940']);
+  },
+);
+
+test.serial(
   'answers are lost and services are away at every step: each call has its effect once',
   async (t) => {
     const { slips, shop, book, start, until, work, sendToBanks, payouts, way, gained, db } = await setUp(t);
