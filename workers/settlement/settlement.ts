@@ -140,6 +140,8 @@ export const keyOf = ({ lineId, state, attempt }: Line): string =>
 
 /** What a week of days has no room for waits for people. */
 const mostDays = 7;
+/** A day of a bank begins by banking's clock: who asks a moment before that waits for another day. */
+export const afterMidnightMs = 60_000;
 
 /**
  * The line after a word, undefined when it changes nothing. `claim`: of the call that it answers; undefined: an event.
@@ -170,7 +172,12 @@ function changeBy(
     case 'REFUSED':
       // Not the merchant's fault and nobody's to decide: it goes out when it may.
       if (now.state === 'PAYOUT' && word.reason === dayIsFull && now.attempt < mostDays)
-        return to(now, 'PAYOUT', { attempt: now.attempt + 1, waitsFor: dayIsFull }, untilTomorrowMs);
+        return to(
+          now,
+          'PAYOUT',
+          { attempt: now.attempt + 1, waitsFor: dayIsFull },
+          untilTomorrowMs + afterMidnightMs,
+        );
       return stop(now, word.reason);
     default:
       return again(now, word);

@@ -19,6 +19,7 @@ import { lineStore } from './lines.ts';
 import { registerSettlementRoutes } from './routes.ts';
 import { graceMs, runStore } from './runs.ts';
 import { callsOf } from './services.ts';
+import { afterMidnightMs } from './settlement.ts';
 import { slipStore } from './slips.ts';
 import { carryOut } from './work.ts';
 
@@ -417,7 +418,7 @@ test.serial("more than the bank's day lets go waits for the next day by itself",
   });
   // Banking's clock stands here: its new day is a new contract.
   await setContract({ ...contract, dayLimitMinor: 10_000_000 });
-  jump(nextDayMs(clock()) - clock());
+  jump(nextDayMs(clock()) - clock() + afterMidnightMs);
   for (const each of shops) await until(each, { state: 'DONE' });
   for (const each of shops) t.deepEqual(await payouts(each), ['EXECUTED 87300']);
   t.deepEqual(await gained(), [0, 8_100]);
@@ -451,7 +452,7 @@ test.serial(
     t.deepEqual(await payouts(one), ['EXECUTED 970']);
     t.like(await only(other), { state: 'PAYOUT', reason: 'LIMIT_DAY' });
     t.true((await lines.nextInMs()) > 0, 'and nobody looks for it before');
-    jump(nextDayMs(clock()) - clock());
+    jump(nextDayMs(clock()) - clock() + afterMidnightMs);
     await until(other, { state: 'DONE' });
     t.deepEqual(await payouts(other), ['EXECUTED 1940']);
   },
