@@ -311,6 +311,27 @@ test.serial(
   },
 );
 
+test.serial('a refund has the rate of its payment, whatever became of clock and rates since', async (t) => {
+  const { slips, runs, shop, book, staff, start, until, clock, jump } = await setUp(t);
+  const one = await shop();
+  jump(60_000);
+  const [paid, later] = [await book('PAID', one, 10_000), await book('PAID', one, 10_000)];
+  await slips.take([paid]);
+  jump(-60_000);
+  // From now on: that is before both were booked.
+  const path = `/commissions/${encodeURIComponent(one.memberId)}`;
+  t.is((await staff('PUT', path, { rateBasisPoints: 1_000 })).status, 200);
+  jump(120_000);
+  const at = new Date(clock()).toISOString();
+  const back = ({ paymentId }: PaymentEvent) =>
+    book('REFUNDED', one, 10_000, { paymentId, refundId: uuidV7(Date.now()), at });
+  // Also when the payment comes once more, or for the first time, together with its refund.
+  await slips.take([later, await back(later), paid, await back(paid)]);
+  await start();
+  for (const runNo of await runs.claim(1, 20_000)) while (await runs.sumNext(runNo));
+  t.like(await until(one, { state: 'DONE' }), { paid: won(20_000), commission: won(0), net: won(0) });
+});
+
 test.serial(
   'below zero nothing is paid: it is carried on into the next settlement of the merchant',
   async (t) => {

@@ -3,7 +3,7 @@ import { type Kysely, sql, type Transaction } from 'kysely';
 import type { MemberEvent } from '../../catalog/events/membership.ts';
 import type { PaymentEvent } from '../../catalog/events/payment.ts';
 import { MusterError } from '../base/errors.ts';
-import { bytesOfUuid, hexOfUuid } from '../base/ids.ts';
+import { bytesOfUuid, hexOfUuid, uuidOfBytes } from '../base/ids.ts';
 import { type Refused, refuse } from '../base/refusal.ts';
 import { followMerchants, statesOfMerchants } from '../platform/merchants.ts';
 import { databaseNowMs, transaction } from '../store/database.ts';
@@ -55,7 +55,8 @@ export function slipStore({
           trx,
           events.map(({ merchantId }) => merchantId),
         );
-        const paidAt = await paidAtOf(trx, events);
+        const inForce = (merchant: string, at: string) => rateFor(rates, merchant, Date.parse(at));
+        const refunded = await ratesOfRefunded(trx, events, inForce);
         const rows = events.map(({ eventId, paymentId, merchantId, kind, amount, at }) => [
           ...[
             hexOfUuid(eventId),
@@ -66,7 +67,7 @@ export function slipStore({
             amount.currency,
           ],
           ...[at.slice(0, 23).replace('T', ' '), Date.parse(at) < endsAtMs ? openNo : openNo + 1],
-          rateFor(rates, merchantId, paidAt.get(paymentId) ?? Date.parse(at)),
+          (kind === 'REFUNDED' ? refunded.get(paymentId) : undefined) ?? inForce(merchantId, at),
         ]);
         await sql`
           INSERT INTO settlement_slip
@@ -164,16 +165,23 @@ function rateFor(rates: ReadonlyMap<string, readonly Rate[]>, merchant: string, 
   return rate;
 }
 
-/** When the payments of refunds were booked, as far as they have come: among these events, or before. */
-async function paidAtOf(trx: Trx, events: readonly PaymentEvent[]): Promise<ReadonlyMap<string, number>> {
-  const paidAt = new Map<string, number>();
-  for (const { kind, paymentId, at } of events) if (kind === 'PAID') paidAt.set(paymentId, Date.parse(at));
-  const wanted = events.filter(({ kind, paymentId }) => kind === 'REFUNDED' && !paidAt.has(paymentId));
-  if (wanted.length === 0) return paidAt;
-  const ids = new Map(wanted.map(({ paymentId }) => [hexOfUuid(paymentId), paymentId]));
-  const { rows } = await sql<{ id: Buffer; at: Date }>`
-    SELECT payment_id AS id, at FROM settlement_slip
-    WHERE kind = 'PAID' AND payment_id IN (${sql.join([...ids.keys()].map(bytesOfUuid))})`.execute(trx);
-  for (const { id, at } of rows) paidAt.set(ids.get(id.toString('hex'))!, at.getTime());
-  return paidAt;
+/**
+ * Rates of the payments of refunds, as far as they have come: as their slips have them, whatever has become of rates and clocks
+ * since; of those that come together with their refunds, the rate in force when they were booked.
+ */
+async function ratesOfRefunded(
+  trx: Trx,
+  events: readonly PaymentEvent[],
+  inForce: (merchant: string, at: string) => number,
+): Promise<ReadonlyMap<string, number>> {
+  const wanted = new Set(events.flatMap(({ kind, paymentId }) => (kind === 'REFUNDED' ? [paymentId] : [])));
+  if (wanted.size === 0) return new Map();
+  const { rows } = await sql<{ id: Buffer; rate: number }>`
+    SELECT payment_id AS id, rate_basis_points AS rate FROM settlement_slip
+    WHERE kind = 'PAID' AND payment_id IN (${sql.join([...wanted].map(bytesOfUuid))})`.execute(trx);
+  const coming = events.filter(({ kind, paymentId }) => kind === 'PAID' && wanted.has(paymentId));
+  return new Map([
+    ...coming.map(({ paymentId, merchantId, at }) => [paymentId, inForce(merchantId, at)] as const),
+    ...rows.map(({ id, rate }) => [uuidOfBytes(id), rate] as const),
+  ]);
 }
