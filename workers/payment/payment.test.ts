@@ -1,7 +1,9 @@
 import test from 'ava';
 import fc from 'fast-check';
 import type { State } from '../platform/move.ts';
+import { begunMove } from '../platform/move-sagas.ts';
 import { refundOf, type Slip } from './payment.ts';
+import { type Found, type SlipRows, slipKind } from './slips.ts';
 
 const won = (amountMinor: number) => ({ amountMinor, currency: 'KRW' });
 const payment = (refundedMinor = 0, state: State = 'DONE', kind: Slip['kind'] = 'PAYMENT') => ({
@@ -55,4 +57,35 @@ test('in any order of refunds that are asked for, booked and fail, no more is gi
     }),
   );
   t.pass();
+});
+
+test('a merchant who is suspended or has left gives nothing back by themselves; staff does', async (t) => {
+  const [paymentId, customer, merchant] = ['p', 'u_customer', 'u_merchant'];
+  const way = { sender: customer, to: { member: 'house:merchants' }, feeMinor: 0, rechargeFrom: undefined };
+  const paid: Found = {
+    one: { ...begunMove(paymentId, { ...way, ...won(1_000) }), state: 'DONE' },
+    own: { kind: 'PAYMENT', paymentId, customer, merchant, refundedMinor: 0 },
+    requestedAtMs: 0,
+    decidedAtMs: 1,
+    traceparent: undefined,
+  };
+  for (const state of ['ACTIVE', 'SUSPENDED', 'CLOSED'] as const) {
+    let refundedMinor = 0;
+    const rows: Pick<SlipRows, 'merchants' | 'lock' | 'addRefunded'> = {
+      merchants: async (which) => new Map(which.map((each) => [each, state])),
+      lock: async () => [paid],
+      async addRefunded(sums) {
+        refundedMinor += sums.get(paymentId)!;
+      },
+    };
+    const refund = async (by: string | undefined) => {
+      const wish = { kind: 'REFUND', paymentId, merchant: by, amount: won(300) } as const;
+      const [begun] = await slipKind.begin(rows as SlipRows, [{ id: 'r', wish }]);
+      return 'refusal' in begun! ? begun.refusal.code : begun!.one.amountMinor;
+    };
+    t.is(await refund(merchant), state === 'ACTIVE' ? 300 : 'MUSTER_MERCHANT_NOT_ACTIVE');
+    t.is(await refund('u_other'), 'MUSTER_PAYMENT_UNKNOWN');
+    t.is(await refund(undefined), 300);
+    t.is(refundedMinor, state === 'ACTIVE' ? 600 : 300);
+  }
 });

@@ -219,6 +219,9 @@ test.serial('given back in parts and never more than was paid; cancelled is the 
 
   const second = (await buy(1_000)).json.paymentId;
   await until(second, { state: 'DONE' });
+  await shop.follow('SUSPENDED');
+  t.like(await cancel(second), { status: 409, code: 'MUSTER_MERCHANT_NOT_ACTIVE' });
+  await shop.follow('ACTIVE');
   t.like(await cancel(second, (await merchant()).call), { status: 404, code: 'MUSTER_PAYMENT_UNKNOWN' });
   t.is((await cancel(second, me)).status, 403, 'who has paid asks the merchant');
   t.is((await cancel(second)).status, 202);

@@ -129,7 +129,7 @@ function registerRefunds(app: TypedHttp, { payments, pseudonymKey, onAccepted }:
       schema: {
         summary: 'Give back a part of a payment, or all of it',
         description:
-          'By the merchant who was paid, or by staff. Never more than was paid, however many ask at once: 409 MUSTER_REFUND_TOO_LARGE. A refund that fails (the account of the customer is closed) can be asked for again.',
+          'By the merchant who was paid, while it is active, or by staff. Never more than was paid, however many ask at once: 409 MUSTER_REFUND_TOO_LARGE. A refund that fails (the account of the customer is closed) can be asked for again.',
         tags,
         headers: idempotencyKey.required,
         params: paymentPath,

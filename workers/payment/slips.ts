@@ -121,9 +121,10 @@ async function begin(
   asked: readonly Asked<SlipWish>[],
 ): Promise<readonly (Begun<Move, Slip> | Refused)[]> {
   const [merchants, payments] = [new Set<string>(), new Set<string>()];
-  for (const { wish } of asked)
-    if (wish.kind === 'PAYMENT') merchants.add(wish.merchant);
-    else payments.add(wish.paymentId);
+  for (const { wish } of asked) {
+    if (wish.merchant !== undefined) merchants.add(wish.merchant);
+    if (wish.kind === 'REFUND') payments.add(wish.paymentId);
+  }
   const states = merchants.size === 0 ? new Map() : await rows.merchants([...merchants]);
   const paid = new Map((await rows.lock([...payments])).map((row) => [row.one.id, row]));
   const refunded: [string, number][] = [];
@@ -133,6 +134,9 @@ async function begin(
     const found = paid.get(paymentId);
     if (found === undefined || (merchant !== undefined && found.own.merchant !== merchant))
       return refuse(404, 'MUSTER_PAYMENT_UNKNOWN', 'there is no such payment');
+    // It is our money until the next settlement: who is suspended or has left may not give it away by a token that is still good.
+    const notActive = merchant === undefined ? undefined : standing(states.get(merchant));
+    if (notActive !== undefined) return notActive;
     const decided = refundOf(found, amount);
     if (!decided.ok) return decided;
     const { amountMinor } = decided;
