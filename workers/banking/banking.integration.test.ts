@@ -10,9 +10,9 @@ import { callerOf, operatorToken, startTestHttp, tokenOf } from '../http/testing
 import { eventually, testLog } from '../kafka/testing.ts';
 import { countOf, scratchDatabase } from '../store/database.fixture.ts';
 import { sendWith, serveMembership, spawnBanks, spawnSender } from './banking.fixture.ts';
-import { createBanks } from './banks.ts';
+import { createBanks, type StatementPage } from './banks.ts';
 import { askMembership } from './members.ts';
-import { reconcileDaily } from './reconciliation.ts';
+import { reconcile, reconcileDaily } from './reconciliation.ts';
 import { requestStore } from './requests.ts';
 import { registerBankingRoutes } from './routes.ts';
 import { accountStore } from './store.ts';
@@ -644,6 +644,25 @@ test.serial('books that differ are told by their ids, in both directions', async
   t.like(await staff('POST', '/reconciliations', { bank }), { status: 503, code: 'MUSTER_BANK_AWAY' });
   const kept = await sql`SELECT transfer_id FROM bank_difference WHERE bank = ${bank}`.execute(db);
   t.is(kept.rows.length, 4, 'what was found stays until it was looked again');
+});
+
+test.serial('a transfer that is twice in a bank’s books is told; endless books are none', async (t) => {
+  const { bank, ask, send, until } = await setUp(t);
+  send();
+  const ids = [await ask(10), await ask(20)];
+  for (const id of ids) await until(id, 'EXECUTED');
+  const real = createBanks({ baseUrl: banks.url(), timeoutMs: 2_000, registry: createRegistry() });
+  const { entries } = (await real.statement(bank, 0, undefined))!;
+  const twice = async (_bank: string, _sinceMs: number, after?: string): Promise<StatementPage> =>
+    after === undefined ? { entries, next: '1' } : { entries: entries.slice(0, 1) };
+  const { differences } = await reconcile(db, { statement: twice }, bank);
+  t.deepEqual(differences, [
+    { transferId: entries[0]!.transferId, difference: 'EXECUTED more than once at the bank' },
+  ]);
+  await t.throwsAsync(reconcile(db, { statement: async () => ({ entries, next: '1' }) }, bank), {
+    code: 'MUSTER_BANK_AWAY',
+  });
+  t.like(await reconcile(db, real, bank), { compared: 2, differences: [] });
 });
 
 test.serial('a bank that is gone for good keeps nobody from comparing the books of the others', async (t) => {

@@ -46,6 +46,7 @@ export async function reconcile(
   const beganAt = rows[0]!.now;
   const sinceMs = beganAt.getTime() - periodMs;
   const found = new Map<string, string>();
+  const seen = new Set<string>();
   let compared = 0;
   for (let after: string | undefined, first = true; first || after !== undefined; first = false) {
     const page = await banks.statement(bank, sinceMs, after);
@@ -56,6 +57,14 @@ export async function reconcile(
       await sql`
         UPDATE firmbanking SET confirmed_at = UTC_TIMESTAMP(3)
         WHERE firmbanking_id IN (${sql.join(same.map(bytesOfUuid))})`.execute(db);
+    const before = seen.size;
+    for (const { transferId, state } of page.entries) {
+      if (seen.has(transferId)) found.set(transferId, `${state} more than once at the bank`);
+      seen.add(transferId);
+    }
+    // Else who compares would turn pages for ever.
+    if (page.next !== undefined && seen.size === before)
+      throw new NotNowError('MUSTER_BANK_AWAY', 'the bank shows a page of its books again and again');
     compared += page.entries.length;
     after = page.next;
   }
