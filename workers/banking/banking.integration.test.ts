@@ -253,7 +253,7 @@ test.serial('who has registered hundreds of accounts sees the newest', async (t)
 });
 
 test.serial('an account of ours is no member’s, however its number is written', async (t) => {
-  const { bank, membership, as } = await setUp(t);
+  const { bank, membership, as, staff } = await setUp(t);
   const memberId = `mallory ${++run}`;
   membership.states.set(memberId, 'ACTIVE');
   const me = as(await tokenOf('customer', memberId));
@@ -266,6 +266,14 @@ test.serial('an account of ours is no member’s, however its number is written'
         code: 'MUSTER_BANK_ACCOUNT_REGISTERED',
       });
   }
+  // Nor one that somebody was quicker to register than we were.
+  await banks.setAccount(bank, '2201');
+  t.is((await me('POST', '/accounts', { bank, accountNumber: '2201' })).status, 201);
+  await banks.setAccount(bank, '220-1');
+  t.like(await staff('POST', '/accounts', { ofTheHouse: true, bank, accountNumber: '220-1' }), {
+    status: 409,
+    code: 'MUSTER_BANK_ACCOUNT_REGISTERED',
+  });
 });
 
 test.serial(

@@ -73,7 +73,8 @@ export function accountStore(options: StoreOptions) {
               'MUSTER_BANK_ACCOUNT_REGISTERED',
               'this bank account is registered already',
             );
-            if (owner !== house && (await isOurs(trx, bank, accountNumber))) return registered;
+            const isTaken = owner === house ? isInUse : isOurs;
+            if (await isTaken(trx, bank, accountNumber)) return registered;
             await sql`
               INSERT INTO bank_account (account_id, owner, bank, account_number, currency, state, registered_at)
               VALUES (${bytesOfUuid(accountId)}, ${owner}, ${bank}, ${accountNumber}, ${currency}, ${state},
@@ -229,6 +230,15 @@ async function isOurs(trx: Trx, bank: string, accountNumber: string): Promise<bo
   // Also one that was closed here: at the bank it is still ours.
   const ours = await accountRows(trx, sql`owner = ${house} AND bank = ${bank}`);
   return ours.some((each) => plainNumber(each.accountNumber) === plainNumber(accountNumber));
+}
+
+/** Whether somebody takes from a number, however it is written: an account of ours is nobody else's. Reads all of the bank: for staff. */
+async function isInUse(trx: Trx, bank: string, accountNumber: string): Promise<boolean> {
+  const open = await accountRows(
+    trx,
+    sql`bank = ${bank} AND state = 'OPEN' AND UPPER(REPLACE(account_number, '-', '')) = ${plainNumber(accountNumber)}`,
+  );
+  return open.length > 0;
 }
 
 type Change = {
