@@ -331,6 +331,10 @@ test.serial(
     await until(taken.json.firmbankingId, 'EXECUTED');
     const paid = await service('POST', '/firmbankings', { toAccountId: payeeId, owner, amount: won(10_000) });
     await until(paid.json.firmbankingId, 'EXECUTED');
+    const theirs = await me('GET', '/firmbankings');
+    t.is(theirs.json.firmbankings.length, 2);
+    const known = await service('GET', `/firmbankings?memberId=${owner}`);
+    t.deepEqual(known, theirs, 'a service knows a pseudonym');
     t.is(await banks.balance(bank, '660-1'), 20_000);
     t.is(await banks.balance(bank, '660-2'), 10_000);
     t.is(await banks.balance(bank, '110-111-0002'), 20_000);

@@ -109,6 +109,12 @@ function okOf<T extends { readonly ok: true }>(answer: T | Refused): T {
 const changedBy = ({ principal }: Asking, key: Buffer): string =>
   `${principal!.role}:${pseudonym(key, principal!.subject)}`;
 
+/** Pseudonym of the member that a request is about; a service may name it so itself. */
+function ownerNamed(request: Asking, named: string | undefined, key: Buffer): string {
+  const member = userOf(request, named, 'memberId', members);
+  return request.principal?.role === 'service' && isPseudonym(member) ? member : pseudonym(key, member);
+}
+
 const unknownAccount = () =>
   refused(refuse(404, 'MUSTER_BANK_ACCOUNT_UNKNOWN', 'no such bank account is registered').refusal);
 
@@ -198,9 +204,7 @@ function registerAccounts(
       },
     },
     async (request) => {
-      const member = userOf(request, request.query.memberId, 'memberId', members);
-      const named = request.principal?.role === 'service' && isPseudonym(member);
-      const owner = named ? member : pseudonym(pseudonymKey, member);
+      const owner = ownerNamed(request, request.query.memberId, pseudonymKey);
       return { accounts: (await accounts.accountsOf(owner)).map(accountView) };
     },
   );
@@ -378,7 +382,8 @@ function registerFirmbankings(
       config: all,
       schema: {
         summary: "Firm bankings from and to a member's accounts, the newest first",
-        description: '`next` is there while there may be more: pass it as `before`.',
+        description:
+          '`next` is there while there may be more: pass it as `before`. A service may name the member by its pseudonym.',
         tags,
         querystring: Type.Object({
           memberId: Type.Optional(memberId),
@@ -396,9 +401,8 @@ function registerFirmbankings(
       },
     },
     async (request) => {
-      const { limit, before } = request.query;
-      const member = userOf(request, request.query.memberId, 'memberId', members);
-      const found = await requests.findOf(pseudonym(pseudonymKey, member), { before, limit });
+      const { memberId: named, limit, before } = request.query;
+      const found = await requests.findOf(ownerNamed(request, named, pseudonymKey), { before, limit });
       return {
         firmbankings: found.map(firmbankingView),
         ...(found.length < limit ? {} : { next: found.at(-1)!.one.firmbankingId }),
