@@ -165,6 +165,21 @@ test('a line whose producer sent it twice is one line, and is counted', async (t
   await stop();
 });
 
+test('a line that comes after later ones of its process is stored, unless it has come before', async (t) => {
+  const { state, append, drain, ids, count, stop } = await world();
+  append(record(0, 'a', 1));
+  await drain();
+  // The end of a send that was given up, and then all of it anew.
+  append(record(1, 'a', 4), record(2, 'a', 1), record(3, 'a', 2));
+  await drain();
+  append(record(4, 'a', 3), record(5, 'a', 4), record(6, 'a', 5));
+  await drain();
+  t.deepEqual(ids(), ['a-1', 'a-4', 'a-2', 'a-3', 'a-5']);
+  t.is(await count('repeated'), 2);
+  t.is(state.printed.length, 5);
+  await stop();
+});
+
 test('an offset is committed only when its lines are on the disk of the store', async (t) => {
   const early = await world({ durableAfterMs: Number.POSITIVE_INFINITY });
   early.append(record(0, 'a', 1));

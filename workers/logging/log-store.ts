@@ -1,8 +1,9 @@
 /**
  * Log lines from their topic into the store, once each as far as anybody can tell: a line has an id, and is looked up before it
- * is written where it may be there already: after a start, after a write that nobody answered, and after the store was started
- * anew. The store answers before a line is on its disk, so an offset is committed only some seconds later, by when it is; if
- * the store was started anew before that, reading goes back to where it may have lost something.
+ * is written where it may be there already: after a start, after a write that nobody answered, after the store was started
+ * anew, and when its number says that it comes again. The store answers before a line is on its disk, so an offset is committed
+ * only some seconds later, by when it is; if the store was started anew before that, reading goes back to where it may have lost
+ * something.
  */
 
 import type { Registry } from 'prom-client';
@@ -53,7 +54,7 @@ export async function startLogStore(kafka: Kafka, options: LogStoreOptions): Pro
   let storeStartedAt: number | undefined;
   /** By partition: what lies before it may be in the store already. */
   const doubtUntil = new Map<number, number>();
-  /** Last number of each life of a process: what comes again from its producer is no line of its own. */
+  /** Last number of each life of a process: what comes again from its producer is looked up. */
   const lastNumbers = new Map<string, number>();
   let timesBack = 0;
   let timer: NodeJS.Timeout | undefined;
@@ -87,9 +88,10 @@ export async function startLogStore(kafka: Kafka, options: LogStoreOptions): Pro
 
   async function apply(records: readonly Understood<StoredLine>[], at: Place): Promise<boolean> {
     const began = timesBack;
-    const news = withoutRepeats(records.map(({ data }) => data));
+    const news = newAndAgain(records.map(({ data }) => data));
     const inDoubt = at.from < (doubtUntil.get(at.partition) ?? 0);
-    const known = inDoubt ? await store.known(news.lines) : new Set<string>();
+    const asked = inDoubt ? news.lines : news.again;
+    const known = asked.length === 0 ? new Set<string>() : await store.known(asked);
     const lines = news.lines.filter(({ id }) => !known.has(id));
     if (lines.length > 0) {
       try {
@@ -109,17 +111,26 @@ export async function startLogStore(kafka: Kafka, options: LogStoreOptions): Pro
     return true;
   }
 
-  /** Lines whose number is higher than the last of their process's life, and those without a number. */
-  function withoutRepeats(all: readonly StoredLine[]) {
+  /**
+   * Each numbered line once; `again`: those whose number is not above the last of their process's life. Most have come before. Not
+   * all: a send that was given up while the brokers hung may leave its end to be written before what is sent anew.
+   */
+  function newAndAgain(all: readonly StoredLine[]) {
     const last = new Map<string, number>();
-    const lines = all.filter(({ numbered }) => {
-      if (numbered === undefined) return true;
-      const { instance, sequence } = numbered;
-      if (sequence <= (last.get(instance) ?? lastNumbers.get(instance) ?? 0)) return false;
-      last.set(instance, sequence);
-      return true;
+    const here = new Set<string>();
+    const lines = all.filter(({ id, numbered }) => {
+      const isFirst = numbered === undefined || !here.has(id);
+      here.add(id);
+      return isFirst;
     });
-    return { lines, last };
+    const again = lines.filter(({ numbered }) => {
+      if (numbered === undefined) return false;
+      const { instance, sequence } = numbered;
+      if (sequence <= (last.get(instance) ?? lastNumbers.get(instance) ?? 0)) return true;
+      last.set(instance, sequence);
+      return false;
+    });
+    return { lines, again, last };
   }
 
   function remember(instance: string, number: number): void {
