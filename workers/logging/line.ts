@@ -23,8 +23,8 @@ export interface StoredLine {
 const clockMayBeOffMs = 3_600_000;
 /** What comes later than this says nothing of when it was written. */
 const mayWaitMs = 86_400_000;
-/** The store takes lines of a quarter of a megabyte; ours are far shorter. */
-const mostCharacters = 64 * 1024;
+/** In characters. The store skips what is as long as 256 KiB and says that it has taken it: so a line is shorter in any alphabet. */
+const most = { line: 64 * 1024, message: 8 * 1024 + 50, word: 200 } as const;
 
 /** The line of a record. Throws MUSTER_LOG_LINE_UNKNOWN for what is no JSON object. */
 export function lineOf(record: IncomingRecord): StoredLine {
@@ -34,16 +34,17 @@ export function lineOf(record: IncomingRecord): StoredLine {
   const sequence = headerText(record, logHeaders.sequence);
   const dropped = headerText(record, logHeaders.dropped);
   const whole = String(record.value);
-  const text = whole.length > mostCharacters ? whole.slice(0, mostCharacters) : whole;
-  const process = textOf(entry.process) ?? 'unknown';
+  const text = whole.slice(0, most.line);
+  const word = (value: unknown) => textOf(value)?.slice(0, most.word);
+  const process = word(entry.process) ?? 'unknown';
   const fields: Record<string, string | undefined> = {
-    _msg: textOf(entry.message)?.slice(0, mostCharacters) ?? '(no message)',
+    _msg: textOf(entry.message)?.slice(0, most.message) ?? '(no message)',
     process,
-    level: textOf(entry.level) ?? 'info',
-    worker: textOf(entry.worker),
-    trace_id: textOf(entry.trace_id),
-    span_id: textOf(entry.span_id),
-    code: textOf(entry.code) ?? textOf((entry.error as { code?: unknown } | null | undefined)?.code),
+    level: word(entry.level) ?? 'info',
+    worker: word(entry.worker),
+    trace_id: word(entry.trace_id),
+    span_id: word(entry.span_id),
+    code: word(entry.code) ?? word((entry.error as { code?: unknown } | null | undefined)?.code),
     log_id: id,
     instance,
     sequence,

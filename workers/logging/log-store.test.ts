@@ -268,6 +268,16 @@ test('lines of other programs are taken as they are; what is no JSON object is r
     t.throws(() => lineOf({ ...plain, value }), { code: 'MUSTER_LOG_LINE_UNKNOWN' });
 });
 
+test('a line that is as long as a record may be, in any alphabet, is one that the store takes', (t) => {
+  const insertMaxLineSizeBytes = 256 * 1024;
+  for (const letter of ['x', '돈', '"', '\\', '\u0000', '💰', '\ud800']) {
+    const long = letter.repeat(100_000);
+    const entry = { message: long, process: long, level: long, worker: long, trace_id: long, code: { long } };
+    const { fields } = lineOf({ ...record(0, 'a', 1), value: Buffer.from(JSON.stringify(entry)) });
+    t.true(Buffer.byteLength(JSON.stringify(fields)) < insertMaxLineSizeBytes - 1_000, letter);
+  }
+});
+
 test('a line of 1970 or 2100 is stored at the time it came', (t) => {
   const { timestampMs } = record(0, 'a', 1);
   for (const ce_time of ['1970-01-01T00:00:00.000Z', '2100-01-01T00:00:00.000Z']) {
