@@ -488,7 +488,8 @@ test.serial('many at once do not get beyond the limit of a day', async (t) => {
 test.serial(
   'without a valid contract nothing new is accepted, and what was not sent is rejected',
   async (t) => {
-    const { staff, won, setContract, fromAccountId, toAccountId, ask, send, until } = await setUp(t);
+    const { bank, staff, as, won, setContract, fromAccountId, toAccountId, ask, send, until } =
+      await setUp(t);
     const id = await ask(10);
     await setContract({ expiresAt: '2020-01-01T00:00:00Z' });
     const wish = { fromAccountId, toAccountId, amount: won(1) };
@@ -498,6 +499,16 @@ test.serial(
     await setContract({ state: 'SUSPENDED' });
     t.like(await staff('POST', '/firmbankings', wish), { status: 409, code: 'MUSTER_CONTRACT_INVALID' });
     await setContract();
+    const history = `/contracts/${bank}/history`;
+    const { changes } = (await staff('GET', history)).json;
+    t.deepEqual(
+      changes.map(({ became }: { became: { state: string } }) => became.state),
+      ['ACTIVE', 'ACTIVE', 'SUSPENDED', 'ACTIVE'],
+    );
+    t.is(changes[1].became.expiresAtMs, Date.parse('2020-01-01T00:00:00Z'));
+    t.regex(changes[0].changedBy, /^operator:u_/);
+    for (const role of ['customer', 'merchant', 'service'] as const)
+      t.is((await as(await tokenOf(role, 'x'))('GET', history)).status, 403);
     await staff('POST', `/accounts/${toAccountId}/close`);
     t.like(await staff('POST', '/firmbankings', wish), { status: 409, code: 'MUSTER_BANK_ACCOUNT_CLOSED' });
     t.like(

@@ -72,6 +72,16 @@ const firmbankingBody = Type.Object({
   nextTryAt: Type.Optional(Type.String()),
 });
 
+const historyBody = Type.Object({
+  changes: Type.Array(
+    Type.Object({
+      became: Type.Record(Type.String(), Type.Unknown()),
+      changedBy: Type.String({ description: 'role and pseudonym' }),
+      changedAt: Type.String(),
+    }),
+  ),
+});
+
 const contractFields = {
   state: Type.Enum(['ACTIVE', 'SUSPENDED']),
   expiresAt: moment('from then on the bank is not called for anything new'),
@@ -239,18 +249,7 @@ function registerAccounts(
         summary: 'Every change of a registered bank account',
         tags,
         params: path,
-        response: {
-          200: Type.Object({
-            changes: Type.Array(
-              Type.Object({
-                became: Type.Record(Type.String(), Type.Unknown()),
-                changedBy: Type.String({ description: 'role and pseudonym' }),
-                changedAt: Type.String(),
-              }),
-            ),
-          }),
-          ...failures,
-        },
+        response: { 200: historyBody, ...failures },
       },
     },
     async (request) => {
@@ -500,6 +499,21 @@ function registerContracts(app: TypedHttp, { accounts, pseudonymKey }: BankingRo
       },
     },
     async () => ({ contracts: (await accounts.contracts()).map(view) }),
+  );
+
+  app.get(
+    '/pay/banking/contracts/:bank/history',
+    {
+      config: staff,
+      schema: {
+        summary: 'Every change of the contract with a bank, and of our corporate account there',
+        description: 'The newest 1,000, oldest first; none when there is no contract.',
+        tags,
+        params: Type.Object({ bank: bankName }),
+        response: { 200: historyBody, ...failures },
+      },
+    },
+    async ({ params }) => ({ changes: [...(await accounts.historyOf('CONTRACT', params.bank))] }),
   );
 }
 

@@ -126,14 +126,14 @@ export function accountStore(options: StoreOptions) {
     findAccount: async (accountId: string): Promise<Account | undefined> =>
       (await accountRows(await database(), sql`account_id = ${bytesOfUuid(accountId)}`))[0],
 
-    /** Every change of an account or a contract, oldest first. */
+    /** The newest 1,000 changes of an account or a contract, oldest first. */
     async historyOf(kind: 'ACCOUNT' | 'CONTRACT', subject: string) {
       const { rows } = await sql<{ became: string; changed_by: string; changed_at: Date }>`
         SELECT became, changed_by, changed_at FROM bank_history
-        WHERE kind = ${kind} AND subject = ${subject} ORDER BY history_no LIMIT 1000`.execute(
+        WHERE kind = ${kind} AND subject = ${subject} ORDER BY history_no DESC LIMIT 1000`.execute(
         await database(),
       );
-      return rows.map(({ became, changed_by: by, changed_at: at }) => ({
+      return rows.toReversed().map(({ became, changed_by: by, changed_at: at }) => ({
         became: JSON.parse(became) as Record<string, unknown>,
         changedBy: by,
         changedAt: at.toISOString(),
