@@ -4,6 +4,7 @@ import test, { type ExecutionContext } from 'ava';
 import { type Kysely, sql } from 'kysely';
 import type { RedisClientType } from 'redis';
 import { Agent, fetch as fetchBy } from 'undici';
+import { NotNowError } from '../base/errors.ts';
 import { createRegistry } from '../base/metrics.ts';
 import { pseudonym } from '../base/pseudonym.ts';
 import { operatorToken, startTestHttp, testSigningKey, tokenOf } from '../http/testing.ts';
@@ -395,6 +396,18 @@ test.serial('while the database is away nobody logs in or joins, and no try is u
     });
   t.like(await there.anybody('POST', '', kim(), randomUUID()), { status: 503 });
   t.is((await here.login(minji.email, password, '127.0.6.1')).status, 200);
+});
+
+test.serial('while Redis is away nobody logs in, and who is logged in notices nothing', async (t) => {
+  const { join, login } = await serve(t, {
+    redis: async () => {
+      throw new NotNowError('MUSTER_REDIS_DOWN', 'nobody answers');
+    },
+  });
+  const minji = await join();
+  t.like(await login(minji.email), { status: 503, code: 'MUSTER_REDIS_DOWN' });
+  t.is((await minji.call('PATCH', minji.path, { district: 'Jung-gu' })).status, 200);
+  t.like(await minji.call('GET', minji.path), { status: 200, json: { district: 'Jung-gu' } });
 });
 
 test.serial('where the site makes the tokens, login says so', async (t) => {
