@@ -160,6 +160,9 @@ test('a line that is too long goes cut, with what it is found by', async (t) => 
     { level, message, trace_id, much, cutFrom },
     { level: 'error', message: 'large', trace_id: 'abc', much: undefined, cutFrom: whole.length },
   );
+  lines.take(JSON.stringify({ level: 'warn', much: 'x'.repeat(5_000) }), 'warn');
+  await lines.flush(1_000);
+  t.like(JSON.parse(String(state.records[1]!.value)), { level: 'warn', message: undefined });
 });
 
 test('at the end the last lines go out; what Kafka does not take in time counts as dropped, and the end does not wait', async (t) => {

@@ -204,12 +204,14 @@ function cut(line: string): string {
     string,
     unknown
   >;
+  // An entry may have no message.
+  const text = typeof message === 'string' ? message : JSON.stringify(message);
   return JSON.stringify({
     ts,
     level,
     process,
     worker,
-    message: (typeof message === 'string' ? message : JSON.stringify(message)).slice(0, 8_192),
+    message: text?.slice(0, 8_192),
     trace_id,
     span_id,
     cutFrom: line.length,
