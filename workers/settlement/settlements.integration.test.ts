@@ -311,6 +311,25 @@ test.serial(
   },
 );
 
+test.serial('a rate that changes while a period is being summed up changes nothing of it', async (t) => {
+  const { slips, runs, shop, book, staff, start, until, work, sendToBanks } = await setUp(t);
+  // More than are summed up in one transaction.
+  const shops = await Promise.all(Array.from({ length: 60 }, () => shop()));
+  for (const each of shops) await slips.take([await book('PAID', each, 10_000)]);
+  await start();
+  const [runNo] = await runs.claim(1, 20_000);
+  t.true(await runs.sumNext(runNo!));
+  for (const { memberId } of shops) {
+    const path = `/commissions/${encodeURIComponent(memberId)}`;
+    t.is((await staff('PUT', path, { rateBasisPoints: 5_000 })).status, 200);
+  }
+  while (await runs.sumNext(runNo!));
+  work();
+  sendToBanks();
+  for (const each of shops)
+    t.like(await until(each, { state: 'DONE' }), { commission: won(300), net: won(9_700) });
+});
+
 test.serial('a refund has the rate of its payment, whatever became of clock and rates since', async (t) => {
   const { slips, runs, shop, book, staff, start, until, clock, jump } = await setUp(t);
   const one = await shop();
