@@ -205,6 +205,15 @@ onPage(
     const booked = page.locator('#ledger tbody tr', { hasText: '+₩65,000' }).first();
     t.regex((await booked.textContent()) ?? '', /transfer\s*Alice\s*-₩65,000\s*Bob\s*\+₩65,000\s*₩0/);
     t.regex((await page.locator('#ledger tfoot').textContent()) ?? '', /₩0 ✓/);
+    await eventually('all who are to have handled how the recharge ended', async () => {
+      await page.click('#find-message:enabled');
+      const caption = await page.locator('.message caption').first().textContent();
+      return /recharge-events ✓ done/.test(caption ?? '');
+    });
+    t.regex(
+      (await page.locator('.message tbody').textContent()) ?? '',
+      /money\s*produced it.*remittance-ends\s*handled it/,
+    );
     await picture(page, 'console-pay');
     await page.fill('#send-amount', '2000000');
     await page.uncheck('[name=recharge]');

@@ -6,6 +6,7 @@ import { money, short } from './format.js';
 import { html } from './html.js';
 import { Ledger } from './ledger.js';
 import { log } from './log.js';
+import { Messages } from './messages.js';
 import { Failure } from './parts.js';
 import { learnName, learnNames, People, peopleOfThisBrowser, tokenFor } from './people.js';
 import { Sales } from './sales.js';
@@ -122,6 +123,7 @@ export function Pay({ active }) {
   };
   const { account, entries, accounts, recharges, remittances, payments, settlements } = own;
   const isShop = me?.type === 'MERCHANT';
+  const newest = recharges[0]?.rechargeId ?? remittances[0]?.remittanceId;
   return html`
     <${People} people=${people} me=${me} onChange=${onChange} />
     ${failure && html`<div class="wide"><${Failure} of=${failure} /></div>`}
@@ -144,5 +146,6 @@ export function Pay({ active }) {
       </div>
       ${isShop && html`<${Settlements} settlements=${settlements} onDone=${look} />`}`
     }
-    <${Ledger} transfers=${transfers} />`;
+    <${Ledger} transfers=${transfers} />
+    <${Messages} newest=${newest && `${newest}-decided`} />`;
 }
