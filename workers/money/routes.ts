@@ -13,7 +13,7 @@ import { homeCurrency, type Money } from '../base/money.ts';
 import { failures, HttpError, inUse, refused } from '../http/errors.ts';
 import { idempotencyKey, onceOf } from '../http/idempotent.ts';
 import { type TypedHttp, typed } from '../http/typed.ts';
-import { groupCommit } from '../store/group-commit.ts';
+import { inGroups } from '../store/group-commit.ts';
 import { setAccount, sumsByDistrict } from './accounts.ts';
 import { type Callers, callersOf, isService, unknownAccount } from './callers.ts';
 import { type House, houseAccounts, houseOf, houses, isHouse } from './house.ts';
@@ -70,15 +70,12 @@ function booking({ database, pseudonymKey, registry }: MoneyRoutesOptions): Book
   const operations = counter(registry, metrics.money.operations);
   const commits = durationHistogram(registry, metrics.money.commitDuration);
   const store = ledgerStore(database);
-  const run = groupCommit(
-    async (calls: readonly LedgerCall[]) => {
-      const beganMs = performance.now();
-      const outcomes = await bookAll(store, calls, Date.now);
-      commits.observe({}, (performance.now() - beganMs) / 1_000);
-      return outcomes;
-    },
-    { most: 250, waiting: 5_000 },
-  );
+  const run = inGroups(async (calls: readonly LedgerCall[]) => {
+    const beganMs = performance.now();
+    const outcomes = await bookAll(store, calls, Date.now);
+    commits.observe({}, (performance.now() - beganMs) / 1_000);
+    return outcomes;
+  });
   return async (request, operation) => {
     const { kind } = operation;
     try {
