@@ -59,6 +59,18 @@ test('every verb is there, and explains itself with an example and its exit code
   }
 });
 
+test('verbs are in groups', async (t) => {
+  const groups = new Set<string>();
+  let heading = '';
+  for (const line of (await muster('--help')).stdout.split('\n'))
+    if (/^\S.*:$/.test(line)) heading = line;
+    else if (/^ {2}[a-z]/.test(line)) groups.add(heading);
+  t.deepEqual(
+    [...groups],
+    ['An environment:', 'What happens in it:', 'Keeping it:', 'Trying it:', 'This checkout and your shell:'],
+  );
+});
+
 test('what is not understood ends with 64, in words and without a stack', async (t) => {
   for (const args of [
     ['bogus'],

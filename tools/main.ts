@@ -53,35 +53,19 @@ const program = new Command('./muster')
     `\nFirst steps:\n  $ ./muster up\n  $ ./muster status\n\nExit codes:\n${describeExits(Object.keys(exitCodes) as Exit[])}`,
   );
 
-for (const add of [
-  addUp,
-  addPlan,
-  addDown,
-  addStatus,
-  addOpen,
-  addPromises,
-  addLogs,
-  addTrace,
-  addMap,
-  addProveAlerts,
-  addDrill,
-  addRollingRestart,
-  addTraffic,
-  addToken,
-  addTopics,
-  addDlq,
-  addBackup,
-  addRestore,
-  addDashboards,
-  addRender,
-  addEnv,
-  addTest,
-  addSimulate,
-  addBench,
-  addCapacity,
-  addCompletion,
-])
-  add(program);
+/** In the order of `--help`. */
+const verbs: Readonly<Record<string, readonly ((program: Command) => void)[]>> = {
+  'An environment:': [addUp, addPlan, addDown, addStatus, addOpen, addToken],
+  'What happens in it:': [addPromises, addLogs, addTrace, addMap, addDashboards, addDlq],
+  'Keeping it:': [addTopics, addRollingRestart, addBackup, addRestore, addCapacity],
+  'Trying it:': [addTraffic, addDrill, addProveAlerts, addSimulate, addBench, addTest],
+  'This checkout and your shell:': [addRender, addEnv, addCompletion],
+};
+for (const [group, adds] of Object.entries(verbs)) {
+  program.commandsGroup(group);
+  for (const add of adds) add(program);
+}
+program.helpCommand(true);
 
 const argv = process.argv.slice(2);
 await runCommandLine(program, argv.length === 0 ? ['--help'] : argv);
