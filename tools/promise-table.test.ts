@@ -23,13 +23,12 @@ const holding = promises.map(
   }),
 );
 const [first, ...rest] = holding as [ToldPromise, ...ToldPromise[]];
-const problems = (told: readonly ToldPromise[] | Error) => promiseProblems(told, './muster promises');
 
 test('nothing is wrong only when every promise of the catalog was told to hold', (t) => {
-  t.deepEqual(problems(holding), []);
-  t.deepEqual(problems(rest), [`promise ${first.name} is not checked: the worker does not know it`]);
-  t.is(problems([]).length, promises.length);
-  t.deepEqual(problems(new Error('watch does not say what holds: it does not run')), [
+  t.deepEqual(promiseProblems(holding), []);
+  t.deepEqual(promiseProblems(rest), [`promise ${first.name} is not checked: the worker does not know it`]);
+  t.is(promiseProblems([]).length, promises.length);
+  t.deepEqual(promiseProblems(new Error('watch does not say what holds: it does not run')), [
     'promises are not checked: watch does not say what holds: it does not run',
   ]);
 });
@@ -42,17 +41,17 @@ test('a broken promise is named with its number, its first id and the command th
     ids: ['a', 'b'],
     brokenSince: first.checkedAt,
   } as const;
-  t.deepEqual(problems([broken, ...rest]), [
+  t.deepEqual(promiseProblems([broken, ...rest]), [
     `promise ${first.name} is broken 6 times (a, …): ./muster promises ${first.name}`,
   ]);
 });
 
 test('one that is not checked says why, and what was found last', (t) => {
   const unchecked = { ...first, status: 'not checked', why: 'the database is away' } as const;
-  t.deepEqual(problems([unchecked, ...rest]), [
+  t.deepEqual(promiseProblems([unchecked, ...rest]), [
     `promise ${first.name} is not checked, the database is away: ./muster promises ${first.name}`,
   ]);
-  t.deepEqual(problems([{ ...unchecked, broken: 1, ids: ['a'] }, ...rest]), [
+  t.deepEqual(promiseProblems([{ ...unchecked, broken: 1, ids: ['a'] }, ...rest]), [
     `promise ${first.name} is not checked, the database is away; it was broken once (a): ./muster promises ${first.name}`,
   ]);
 });

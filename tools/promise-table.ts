@@ -4,7 +4,7 @@ import { age, painter, plainTable, tableText } from '../drawing/table.ts';
 import type { ToldPromise } from '../environment/promises.ts';
 
 /** What is wrong, a line each with the command that shows more; empty only when each promise of the catalog holds. */
-export function promiseProblems(told: readonly ToldPromise[] | Error, command: string): readonly string[] {
+export function promiseProblems(told: readonly ToldPromise[] | Error): readonly string[] {
   if (told instanceof Error) return [`promises are not checked: ${told.message}`];
   const byName = new Map(told.map((one) => [one.name, one]));
   return promises.flatMap(({ name }) => {
@@ -13,7 +13,7 @@ export function promiseProblems(told: readonly ToldPromise[] | Error, command: s
     const { status, broken, ids, why } = one;
     if (status === 'holds') return [];
     const found = `${broken === 1 ? 'once' : `${broken} times`} (${ids[0] ?? ''}${broken > 1 ? ', …' : ''})`;
-    const more = `: ${command} ${name}`;
+    const more = `: ./muster promises ${name}`;
     if (status === 'broken') return [`promise ${name} is broken ${found}${more}`];
     const last = broken > 0 ? `; it was broken ${found}` : '';
     return [`promise ${name} is not checked, ${why ?? 'nobody knows why'}${last}${more}`];

@@ -40,3 +40,7 @@ export function parseDurationMs(text: string): number {
 /** For a command that somebody is told to run: `--env ci `, nothing for the environment that is meant anyway. */
 export const environmentFlag = ({ name }: { readonly name: string }): string =>
   name === 'dev' ? '' : `--env ${name} `;
+
+/** A text whose commands name the environment that it is about: whoever throws an error seldom knows it. */
+export const withEnvironment = (text: string, environment: { readonly name: string }): string =>
+  text.replaceAll(/\.\/muster (?=[a-z])/g, `./muster ${environmentFlag(environment)}`);

@@ -5,6 +5,7 @@ import { type Environment, environmentNamed, type ImageSource } from '../catalog
 import { killChildren } from '../environment/children.ts';
 import { interrupted } from '../environment/interruption.ts';
 import { describeExits, type Exit, exitCodes, exitOf } from './exit-codes.ts';
+import { withEnvironment } from './terminal.ts';
 
 export interface VerbContext {
   readonly environment: Environment;
@@ -81,7 +82,8 @@ export async function runCommandLine(program: Command, argv: readonly string[]):
     await program.parseAsync([...argv], { from: 'user' });
     if (interruption.signal.aborted) throw interrupted();
   } catch (error) {
-    process.exitCode = report(interruption.signal.aborted ? interrupted() : error, debug);
+    const { env: name } = program.opts<{ env: string }>();
+    process.exitCode = report(interruption.signal.aborted ? interrupted() : error, { name }, debug);
   } finally {
     // Clients (Kafka, HTTP keep-alive) may hold the loop open after the verb is done.
     killChildren();
@@ -89,8 +91,8 @@ export async function runCommandLine(program: Command, argv: readonly string[]):
   }
 }
 
-/** Prints an error for a person and returns the exit code it leads to. */
-function report(error: unknown, debug: boolean): number {
+/** Prints an error for a person, about an environment, and returns the exit code it leads to. */
+function report(error: unknown, environment: { readonly name: string }, debug: boolean): number {
   const exit = exitOf(error);
   const { code, message } = error as { code?: string; message?: string };
   const { exitCode } = error as { exitCode?: number };
@@ -98,16 +100,15 @@ function report(error: unknown, debug: boolean): number {
   if (code?.startsWith('commander.') === true) return exitCode === 0 ? 0 : exitCodes.usage.code;
   const red = (text: string) => styleText('red', text, { stream: process.stderr });
   if (exit === 'interrupted') {
-    process.stderr.write(
-      'muster: stopped. Nothing is broken: ./muster up continues, ./muster down cleans up.\n',
-    );
+    const text = 'muster: stopped. Nothing is broken: ./muster up continues, ./muster down cleans up.';
+    process.stderr.write(`${withEnvironment(text, environment)}\n`);
   } else if (exit === 'internal') {
     process.stderr.write(
       `${red('muster:')} ${firstLine(message ?? String(error))} (MUSTER_INTERNAL). This is a bug; run again with --debug to see where.\n`,
     );
   } else {
     const text = (message ?? '').replace(new RegExp(`^${code}: `), '');
-    process.stderr.write(`${red('muster:')} ${text} (${code})\n`);
+    process.stderr.write(`${red('muster:')} ${withEnvironment(text, environment)} (${code})\n`);
   }
   if (debug && error instanceof Error) {
     process.stderr.write(`${error.stack}\n`);

@@ -1,6 +1,6 @@
 /** `./muster status`: is it well, and where is what. */
 import type { Command } from 'commander';
-import { colour, paint, say, sayJson } from '../terminal.ts';
+import { colour, paint, say, sayJson, withEnvironment } from '../terminal.ts';
 import { addVerb } from '../verb.ts';
 
 export function addStatus(program: Command): void {
@@ -64,9 +64,9 @@ export function addStatus(program: Command): void {
         const problems = [
           ...parts.flatMap(({ problem }) => problem ?? []),
           ...(known ? table.clusterProblems(cluster) : [cluster.message]),
-          ...promiseProblems(promises, `./muster --env ${environment.name} promises`),
+          ...promiseProblems(promises),
           ...table.backupProblems(backup),
-        ];
+        ].map((problem) => withEnvironment(problem, environment));
         if (options.json === true) {
           const facts = { environment: environment.name, healthy: problems.length === 0, problems, parts };
           const told = {
