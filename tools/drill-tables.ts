@@ -16,10 +16,17 @@ export function inWords(report: DrillReport): string {
   return `RTO ${seconds(report.rtoMs)}, ${report.rpo.lost} lost${missed.length === 0 ? '' : `; missed: ${missed.map(({ name, measured }) => `${name} (${measured})`).join(', ')}`}`;
 }
 
+/** Of each drill what somebody wants to know who chooses one. */
+export const listed = (drills: readonly Drill[]) =>
+  drills.map((drill) => ({
+    name: drill.name,
+    minutes: Math.ceil(lengthMs(drill) / 60_000),
+    about: drill.about,
+  }));
+
 export function drillTable(drills: readonly Drill[], paint: Paint): string {
   const out = plainTable(['drill', 'takes about', 'what breaks, and what must not'], [1], paint);
-  for (const drill of drills)
-    out.push([drill.name, `${Math.ceil(lengthMs(drill) / 60_000)} min`, drill.about]);
+  for (const { name, minutes, about } of listed(drills)) out.push([name, `${minutes} min`, about]);
   return tableText(out);
 }
 

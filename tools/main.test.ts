@@ -71,6 +71,12 @@ test('verbs are in groups', async (t) => {
   );
 });
 
+test('what there is to drill is data for who asks for it', async (t) => {
+  const { stdout } = await muster('drill', 'list', '--json');
+  const list = JSON.parse(stdout) as { name: string; minutes: number; about: string }[];
+  t.true(list.some(({ name, minutes }) => name === 'broker-2-killed' && minutes > 0));
+});
+
 test('what is not understood ends with 64, in words and without a stack', async (t) => {
   for (const args of [
     ['bogus'],

@@ -34,12 +34,13 @@ export function addBackup(program: Command): void {
         import('../../drawing/table.ts'),
       ]);
       const listed = await readKept<Listed>(context, ['list']);
+      const isEmpty = listed.bases.length === 0;
       if (options.json === true) {
         sayJson(listed);
-        return undefined;
+        return isEmpty ? 'failed' : undefined;
       }
       for (const name of listed.damaged) say(`${name} is damaged: nothing can be restored from it.`);
-      if (listed.bases.length === 0) {
+      if (isEmpty) {
         say('There is no backup.');
         return 'failed';
       }

@@ -1,7 +1,7 @@
 /** `./muster dlq`: records that could not be understood or handled. */
 import type { Command } from 'commander';
 import type { Kafka } from '../../workers/kafka/kafka.ts';
-import { numberOf, paint, say } from '../terminal.ts';
+import { numberOf, paint, say, sayJson } from '../terminal.ts';
 import { addVerb, type VerbContext } from '../verb.ts';
 
 export function addDlq(program: Command): void {
@@ -13,26 +13,39 @@ export function addDlq(program: Command): void {
       '\nExamples:\n  $ ./muster dlq list\n  $ ./muster dlq show purchase\n  $ ./muster dlq replay purchase\n\n./muster dlq list --help shows the exit codes.',
     );
 
-  addVerb(dlq, {
+  addVerb<{ json?: boolean }>(dlq, {
     usage: 'list',
     description: 'dead letter topics with entries: how many, how new, and why they are there',
-    examples: [['dlq list', 'all of them']],
+    examples: [
+      ['dlq list', 'all of them'],
+      ['dlq list --json', 'for programs'],
+    ],
     exits: ['failed', 'unavailable'],
-    run: (context) =>
+    configure: (command) => command.option('--json', 'for programs'),
+    run: (context, options) =>
       withKafka(context, async (kafka) => {
-        const [{ listDeadLetters, showDeadLetters }, { newestReasons }, { plainTable }] = await Promise.all([
-          import('../../workers/kafka/dead-letters.ts'),
-          import('../dead-letter-view.ts'),
-          import('../../drawing/table.ts'),
-        ]);
+        const [{ listDeadLetters, showDeadLetters }, { newestReasons }, { plainTable, tableText }] =
+          await Promise.all([
+            import('../../workers/kafka/dead-letters.ts'),
+            import('../dead-letter-view.ts'),
+            import('../../drawing/table.ts'),
+          ]);
         const all = await listDeadLetters(kafka);
-        const filled = all.filter(({ entries }) => entries > 0);
-        const table = plainTable(['topic', 'entries', 'not replayed', 'newest', 'why'], [1, 2], paint);
-        for (const { topic, entries, open } of filled) {
-          const { newest, why } = newestReasons(await showDeadLetters(kafka, topic, { limit: 100 }));
-          table.push([topic, String(entries), String(open), newest, why]);
+        const filled = [];
+        for (const one of all)
+          if (one.entries > 0)
+            filled.push({
+              ...one,
+              ...newestReasons(await showDeadLetters(kafka, one.topic, { limit: 100 })),
+            });
+        if (options.json === true) {
+          sayJson(filled);
+          return;
         }
-        if (filled.length > 0) say(table.toString());
+        const table = plainTable(['topic', 'entries', 'not replayed', 'newest', 'why'], [1, 2], paint);
+        for (const { topic, entries, open, newest, why } of filled)
+          table.push([topic, String(entries), String(open), newest, why]);
+        if (filled.length > 0) say(tableText(table));
         const empty = all.length - filled.length;
         if (empty > 0)
           process.stdout.write(

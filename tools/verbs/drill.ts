@@ -4,8 +4,16 @@ import type { Command } from 'commander';
 import type { ListrTask } from 'listr2';
 import type { DrillReport } from '../../drills/drill.ts';
 import { checkout } from '../../environment/paths.ts';
-import { caseTable, drillTable, inWords, planTable, requestTable, summaryTable } from '../drill-tables.ts';
-import { numberOf, paint, say, usage } from '../terminal.ts';
+import {
+  caseTable,
+  drillTable,
+  inWords,
+  listed,
+  planTable,
+  requestTable,
+  summaryTable,
+} from '../drill-tables.ts';
+import { numberOf, paint, say, sayJson, usage } from '../terminal.ts';
 import { addVerb } from '../verb.ts';
 
 interface Options {
@@ -15,6 +23,7 @@ interface Options {
   part?: string;
   seed?: string;
   yesReally?: boolean;
+  json?: boolean;
 }
 
 export function addDrill(program: Command): void {
@@ -45,6 +54,7 @@ export function addDrill(program: Command): void {
           '--seed <n>',
           'the same seed sends the same messages, and gives soak, pay-operations and matrix the same faults',
         )
+        .option('--json', 'list: for programs')
         .option('--yes-really', 'needed for environment prod'),
     async run({ environment, signal }, options, names) {
       const [
@@ -57,12 +67,9 @@ export function addDrill(program: Command): void {
         import('../../drills/faults.ts'),
       ]);
       if (names.length === 0 || names[0] === 'list') {
-        say(
-          drillTable(
-            [...drills, ...changeDrills, ...deliveryCourseIn(environment), ...outagesIn(environment)],
-            paint,
-          ),
-        );
+        const all = [...drills, ...changeDrills, ...deliveryCourseIn(environment), ...outagesIn(environment)];
+        if (options.json === true) sayJson(listed(all));
+        else say(drillTable(all, paint));
         return undefined;
       }
       const seed = numberOf('--seed', options.seed ?? String(Date.now() % 2 ** 31));

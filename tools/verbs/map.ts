@@ -19,7 +19,7 @@ export function addMap(program: Command): void {
     configure: (command) =>
       command
         .option('--range <time>', 'how far back: 90s, 15m, 2h', '15m')
-        .option('--json', 'the map as data (ServiceMap in tools/service-map.ts)'),
+        .option('--json', 'the map as data (ServiceMap in environment/service-map.ts)'),
     async run({ environment, signal }, options) {
       const rangeMs = parseDurationMs(options.range);
       const toMs = Date.now();

@@ -1,7 +1,7 @@
 /** `./muster open`: a page of the environment in the browser. */
 import { spawn } from 'node:child_process';
 import type { Command } from 'commander';
-import { paint, say, usage } from '../terminal.ts';
+import { paint, say, sayJson, usage } from '../terminal.ts';
 import { addVerb } from '../verb.ts';
 
 /** By platform: the program that opens an address in the person's browser. */
@@ -11,15 +11,17 @@ const openers: Readonly<Record<string, readonly [string, ...string[]]>> = {
 };
 
 export function addOpen(program: Command): void {
-  addVerb(program, {
+  addVerb<{ json?: boolean }>(program, {
     usage: 'open [page]',
     description: 'open a page in the browser, and print its address; without a page, list them',
     examples: [
       ['open console', 'shop, rush, live outcomes, my-pay, food delivery'],
       ['open', 'which pages there are'],
+      ['open --json', 'the same for programs'],
     ],
     exits: ['unavailable'],
-    async run({ environment, signal }, _options, [wanted]) {
+    configure: (command) => command.option('--json', 'the list for programs'),
+    async run({ environment, signal }, options, [wanted]) {
       const [{ containersOf }, { imagesOf, leftOut, loadedImages }, { pagesOf }, { plainTable, tableText }] =
         await Promise.all([
           import('../../environment/docker.ts'),
@@ -29,6 +31,10 @@ export function addOpen(program: Command): void {
         ]);
       const images = imagesOf(await containersOf(environment, signal)) ?? 'registry';
       const pages = pagesOf(environment, { images, leftOut: leftOut(images, await loadedImages(images)) });
+      if (wanted === undefined && options.json === true) {
+        sayJson(pages);
+        return undefined;
+      }
       if (wanted === undefined) {
         const table = plainTable(['page', 'where', 'what'], [], paint);
         for (const { name, url, title, note } of pages) table.push([name, url, `${title}: ${note}`]);

@@ -36,7 +36,10 @@ export function addStatus(program: Command): void {
       ]);
       const containers = await containersOf(environment, signal);
       if (containers.length === 0) {
-        say(`Environment ${environment.name} is not up. Start it: ./muster --env ${environment.name} up`);
+        const problem = `Environment ${environment.name} is not up. Start it: ./muster --env ${environment.name} up`;
+        if (options.json === true)
+          sayJson({ environment: environment.name, healthy: false, problems: [problem], parts: [] });
+        else say(problem);
         return 'failed';
       }
       const kafka = kafkaOf(environment);
