@@ -99,11 +99,22 @@ test('it says which version it is', async (t) => {
 });
 
 test('an environment on other hosts is not touched without --yes', async (t) => {
-  for (const verb of ['up', 'down']) {
-    const { code, stderr } = await muster('--env', 'prod', verb);
+  for (const verb of [['up'], ['down'], ['topics', 'apply']]) {
+    const { code, stderr } = await muster('--env', 'prod', ...verb);
     t.is(code, 64);
-    t.regex(stderr, /--yes/);
+    t.regex(stderr, /nothing was done.*--yes/);
   }
+  const guarded = (await verbs()).filter(({ options }) => options.some(({ long }) => long === '--yes'));
+  t.deepEqual(guarded.map((verb) => verb.name()).sort(), [
+    'apply',
+    'bench',
+    'down',
+    'replay',
+    'restore',
+    'rolling-restart',
+    'traffic',
+    'up',
+  ]);
 });
 
 test('a service that is not there ends with 69 and the way out', async (t) => {

@@ -1,9 +1,10 @@
 /** What a verb of ./muster is, and what happens around every one: options, interruption, errors, exit code. */
 import { styleText } from 'node:util';
 import type { Command } from 'commander';
-import { type Environment, environmentNamed, type ImageSource } from '../catalog/environments.ts';
+import { type Environment, environmentNamed, type ImageSource, spansHosts } from '../catalog/environments.ts';
 import { killChildren } from '../environment/children.ts';
 import { interrupted } from '../environment/interruption.ts';
+import { MusterError } from '../workers/base/errors.ts';
 import { describeExits, type Exit, exitCodes, exitOf } from './exit-codes.ts';
 import { withEnvironment } from './terminal.ts';
 
@@ -24,6 +25,8 @@ export interface VerbSpec<Options> {
   readonly examples: readonly (readonly [line: string, does: string])[];
   /** Exit codes beside 0, 64, 70 and 130. */
   readonly exits: readonly Exit[];
+  /** It changes what runs or what is kept: with an environment on other hosts it goes ahead only with `--yes`. */
+  readonly changes?: true;
   /** Adds options. */
   configure?(command: Command): Command;
   /** Returning nothing means ok. */
@@ -36,6 +39,7 @@ const interruption = new AbortController();
 export function addVerb<Options = Record<string, never>>(parent: Command, spec: VerbSpec<Options>): Command {
   const command = parent.command(spec.usage).description(spec.description);
   spec.configure?.(command);
+  if (spec.changes) command.option('--yes', 'go ahead with an environment on other hosts');
   const width = Math.max(...spec.examples.map(([line]) => line.length));
   const examples = spec.examples.map(([line, does]) => `  $ ./muster ${line.padEnd(width)}   ${does}`);
   command.addHelpText(
@@ -50,11 +54,21 @@ export function addVerb<Options = Record<string, never>>(parent: Command, spec: 
       debug: globals.debug === true,
       signal: interruption.signal,
     };
+    if (spec.changes && command.opts<{ yes?: true }>().yes !== true) refuseOtherHosts(context.environment);
     const args = command.processedArgs.flat().filter((arg): arg is string => typeof arg === 'string');
     const exit = await spec.run(context, command.opts<Options & object>() as Options, args);
     process.exitCode = exitCodes[exit ?? 'ok'].code;
   });
   return command;
+}
+
+/** Throws MUSTER_USAGE_YES. */
+function refuseOtherHosts(environment: Environment): void {
+  if (spansHosts(environment))
+    throw new MusterError(
+      'MUSTER_USAGE_YES',
+      `Environment ${environment.name} runs on ${Object.keys(environment.hosts).length} Docker hosts; nothing was done. If that is meant, add --yes.`,
+    );
 }
 
 /**

@@ -24,6 +24,7 @@ export function addBench(program: Command): void {
       ['bench promotion -- --help', 'what it measures, and its options'],
     ],
     exits: ['failed', 'unavailable'],
+    changes: true,
     async run({ environment, signal }, _options, [name, ...args]) {
       const folder = join(checkout, 'bench');
       const names = (existsSync(folder) ? await readdir(folder) : [])

@@ -86,6 +86,7 @@ export function addDlq(program: Command): void {
       ['dlq replay purchase --limit 10', 'a few first'],
     ],
     exits: ['failed', 'unavailable'],
+    changes: true,
     configure: (command) =>
       command
         .option('--limit <n>', 'at most this many')

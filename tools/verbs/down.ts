@@ -1,12 +1,10 @@
 /** `./muster down`: nothing of an environment runs afterwards. */
 import type { Command } from 'commander';
-import { spansHosts } from '../../catalog/environments.ts';
-import { MusterError } from '../../workers/base/errors.ts';
 import { say } from '../terminal.ts';
 import { addVerb } from '../verb.ts';
 
 export function addDown(program: Command): void {
-  addVerb<{ volumes?: boolean; yes?: boolean; takeOver?: boolean }>(program, {
+  addVerb<{ volumes?: boolean; takeOver?: boolean }>(program, {
     usage: 'down',
     description: 'take an environment down, also a half-finished one; data stays unless --volumes',
     examples: [
@@ -14,17 +12,12 @@ export function addDown(program: Command): void {
       ['down --volumes', 'and remove data, secrets and state: nothing of ours is left'],
     ],
     exits: ['failed', 'unavailable'],
+    changes: true,
     configure: (command) =>
       command
         .option('--volumes', 'also remove volumes, secrets and state')
-        .option('--yes', 'go ahead with an environment on other hosts')
         .option('--take-over', 'also what another state folder has deployed'),
     async run({ environment, signal }, options) {
-      if (spansHosts(environment) && options.yes !== true)
-        throw new MusterError(
-          'MUSTER_USAGE_YES',
-          `Environment ${environment.name} runs on ${Object.keys(environment.hosts).length} Docker hosts; nothing was done. If taking it down is meant, add --yes.`,
-        );
       const { alone, takeDown } = await import('../lifecycle.ts');
       const { kept, problems } = await alone(environment, signal, () =>
         takeDown(environment, {

@@ -13,6 +13,7 @@ export function addRollingRestart(program: Command): void {
       ['--env ci rolling-restart', 'the same in another environment'],
     ],
     exits: ['failed', 'unavailable'],
+    changes: true,
     async run({ environment, signal }) {
       const [{ rollingRestart }, { withFaults }, { kafkaOf }] = await Promise.all([
         import('../../drills/rolling-restart.ts'),

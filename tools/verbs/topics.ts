@@ -42,6 +42,7 @@ export function addTopics(program: Command): void {
       ['topics apply --raise-partitions', 'also more partitions'],
     ],
     exits: ['failed', 'unavailable'],
+    changes: true,
     configure: raise,
     async run(context, options) {
       const { applyPlan } = await import('../../workers/topics/apply.ts');

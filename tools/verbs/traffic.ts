@@ -56,6 +56,7 @@ export function addTraffic(program: Command): void {
       ],
     ],
     exits: ['failed', 'unavailable'],
+    changes: true,
     configure: (command) =>
       command
         .addArgument(
