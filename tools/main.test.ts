@@ -1,20 +1,27 @@
 import { execFile } from 'node:child_process';
 import { readdirSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import test from 'ava';
 import { Command } from 'commander';
 import { checkout } from '../environment/paths.ts';
+import { ensureSecrets } from '../environment/secrets.ts';
 
 const execute = promisify(execFile);
 
+const muster = (...args: string[]) => musterWith({}, ...args);
+
 /** Runs the command as the bootstrap does. */
-async function muster(...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
+async function musterWith(
+  variables: Readonly<Record<string, string>>,
+  ...args: string[]
+): Promise<{ code: number; stdout: string; stderr: string }> {
   try {
     const { stdout, stderr } = await execute(process.execPath, ['tools/main.ts', ...args], {
       cwd: checkout,
-      env: { ...process.env, NODE_NO_WARNINGS: '1' },
+      env: { ...process.env, NODE_NO_WARNINGS: '1', ...variables },
     });
     return { code: 0, stdout, stderr };
   } catch (error) {
@@ -96,6 +103,19 @@ test('it says which version it is', async (t) => {
     version: string;
   };
   t.deepEqual(await muster('--version'), { code: 0, stdout: `${version}\n`, stderr: '' });
+});
+
+test('a secret is printed by its name, without one only names are, and none is made on the way', async (t) => {
+  const folder = await mkdtemp(join(tmpdir(), 'muster-secrets-'));
+  t.teardown(() => rm(folder, { recursive: true }));
+  const show = (...args: string[]) => musterWith({ MUSTER_STATE_DIR: folder }, 'secrets', 'show', ...args);
+  t.is((await show('grafanaPassword')).code, 78);
+  const { secrets } = await ensureSecrets(join(folder, 'dev', 'secrets.json'));
+  t.like(await show('grafanaPassword'), { code: 0, stdout: `${secrets.grafanaPassword}\n` });
+  const { stdout } = await show();
+  t.regex(stdout, /^grafanaPassword$/m);
+  for (const value of Object.values(secrets)) t.false(stdout.includes(value));
+  t.is((await show('nobodysPassword')).code, 64);
 });
 
 test('an environment on other hosts is not touched without --yes', async (t) => {

@@ -22,6 +22,7 @@ import { addProveAlerts } from './verbs/prove-alerts.ts';
 import { addRender } from './verbs/render.ts';
 import { addRestore } from './verbs/restore.ts';
 import { addRollingRestart } from './verbs/rolling-restart.ts';
+import { addSecrets } from './verbs/secrets.ts';
 import { addSimulate } from './verbs/simulate.ts';
 import { addStatus } from './verbs/status.ts';
 import { addTest } from './verbs/test.ts';
@@ -55,7 +56,7 @@ const program = new Command('./muster')
 
 /** In the order of `--help`. */
 const verbs: Readonly<Record<string, readonly ((program: Command) => void)[]>> = {
-  'An environment:': [addUp, addPlan, addDown, addStatus, addOpen, addToken],
+  'An environment:': [addUp, addPlan, addDown, addStatus, addOpen, addToken, addSecrets],
   'What happens in it:': [addPromises, addLogs, addTrace, addMap, addDashboards, addDlq],
   'Keeping it:': [addTopics, addRollingRestart, addBackup, addRestore, addCapacity],
   'Trying it:': [addTraffic, addDrill, addProveAlerts, addSimulate, addBench, addTest],

@@ -1,7 +1,7 @@
 /** The pages of an environment that a person opens. Pure. */
 import type { Environment, ImageSource } from '../catalog/environments.ts';
-import { secretsFile } from '../environment/variables.ts';
 import { placements, reachFromHost } from '../stacks/config/index.ts';
+import { environmentFlag } from './terminal.ts';
 
 export interface Page {
   /** As typed: `./muster open jaeger`. */
@@ -17,7 +17,8 @@ export function pagesOf(
   environment: Environment,
   deployed: { readonly images: ImageSource; readonly leftOut: ReadonlySet<string> },
 ): readonly Page[] {
-  const secrets = secretsFile(environment);
+  const passwordBy = (name: string) =>
+    `admin, password: ./muster ${environmentFlag(environment)}secrets show ${name}`;
   const page = (
     alias: string,
     port: string,
@@ -49,7 +50,7 @@ export function pagesOf(
     ...page('gateway', 'api', 'api', 'API', 'how to use it, with examples', '/docs'),
     ...page('gateway', 'pay', 'pay', 'my-pay', 'members, money, banks', '/docs'),
     ...page('gateway', 'delivery', 'delivery', 'food delivery', 'shops, orders, riders', '/docs'),
-    ...page('grafana', 'http', 'grafana', 'Grafana', `admin, password: grafanaPassword in ${secrets}`),
+    ...page('grafana', 'http', 'grafana', 'Grafana', passwordBy('grafanaPassword')),
     ...page(
       'prometheus',
       'http',
@@ -74,6 +75,6 @@ export function pagesOf(
       built ? 'traces (API; read them by ./muster trace)' : 'traces',
     ),
     ...page('victorialogs', 'http', 'logs', 'VictoriaLogs', 'log lines (also ./muster logs)', '/select/vmui'),
-    ...page('cmak', 'http', 'cmak', 'CMAK', `admin, password: cmakPassword in ${secrets}`),
+    ...page('cmak', 'http', 'cmak', 'CMAK', passwordBy('cmakPassword')),
   ];
 }
