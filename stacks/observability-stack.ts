@@ -47,6 +47,8 @@ export class ObservabilityStack extends EnvironmentStack {
         `--web.listen-address=0.0.0.0:${containerPorts.prometheus}`,
         `--web.external-url=${externalUrl(environment, 'prometheus', 'http')}`,
         '--enable-feature=exemplar-storage',
+        // Pages of others must not read it by way of a person's browser; by itself it answers every origin.
+        '--web.cors.origin=nobody',
       ],
       // Collects its garbage harder before it meets its limit.
       environment: { GOMEMLIMIT: `${Math.floor(prometheus.size.memoryMiB * 0.9)}MiB` },

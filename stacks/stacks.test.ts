@@ -45,6 +45,7 @@ interface DockerContainer {
   upload?: { file: string; content: string }[];
   volumes?: { volume_name?: string; container_path: string; host_path?: string }[];
   provider: string;
+  command?: string[];
   depends_on?: string[];
   lifecycle?: {
     postcondition?: { condition: string; error_message: string }[];
@@ -452,6 +453,12 @@ test('no default password: CMAK and Grafana get the environment’s secrets', as
       `GF_SECURITY_ADMIN_PASSWORD=${secretsToShow.grafanaPassword}`,
     ),
   );
+});
+
+test('pages of other sites read neither metrics nor log lines by way of somebody’s browser', async (t) => {
+  const stacks = await synthesise(settingsOf(dev));
+  t.true(named(stacks, 'muster-dev-prometheus').command?.includes('--web.cors.origin=nobody'));
+  t.true(named(stacks, 'muster-dev-victorialogs').command?.includes('-http.disableCORS'));
 });
 
 test('only the processes of console and membership can make tokens; prod counts those of the site’s identity provider', async (t) => {
