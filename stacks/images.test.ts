@@ -1,5 +1,5 @@
 import test from 'ava';
-import { hashOf, imageRef, localImages, officialImages, productionDependencies } from './images.ts';
+import { cmak, hashOf, imageRef, localImages, officialImages, productionDependencies } from './images.ts';
 
 test('a hash changes when a character moves from one part to the next', (t) => {
   t.not(hashOf(['ab', 'c']), hashOf(['a', 'bc']));
@@ -50,7 +50,7 @@ test('under `build` everything is local, and Grafana and CMAK do not exist', (t)
 });
 
 test('under `registry` third-party images are pinned to a version, never to a moving tag', (t) => {
-  for (const reference of officialImages()) t.regex(reference, /:v?\d+\.\d+\.\d+/);
+  for (const reference of [...officialImages(), ...cmak.candidates]) t.regex(reference, /:v?\d+\.\d+\.\d+/);
   t.true(imageRef('kafka', 'registry')?.local);
   t.true(imageRef('worker', 'registry')?.local);
   t.false(imageRef('zookeeper', 'registry')?.local);

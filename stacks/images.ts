@@ -37,6 +37,8 @@ export interface ImageRef {
   readonly name: string;
   /** True: tools/images.ts puts it into the engine beforehand; no registry knows it, so it must not be pulled. */
   readonly local: boolean;
+  /** True: there may be nobody who has it, and the environment goes without it where the engine has it not. */
+  readonly optional?: true;
 }
 
 /** How one image of ours is built. */
@@ -98,7 +100,7 @@ const officialNode = 'node:24.18.0-bookworm-slim';
 
 /**
  * CMAK's packagers number their rebuilds, and which numbers are still served cannot be known beforehand: the first of
- * these that can be pulled gets the local name.
+ * these that can be pulled gets the local name. None that moves is among them.
  */
 export const cmak = {
   tag: 'muster/cmak:3.0.0.6',
@@ -106,7 +108,6 @@ export const cmak = {
     'quay.io/panubo/cmak:3.0.0.6-2',
     'quay.io/panubo/cmak:3.0.0.6-1',
     'quay.io/panubo/cmak:3.0.0.6',
-    'quay.io/panubo/cmak:main',
   ],
 } as const;
 
@@ -269,7 +270,7 @@ export function imageRef(name: ImageName, source: ImageSource): ImageRef | undef
   const built = localImages(source).find(({ image }) => image === name);
   if (built !== undefined) return { name: built.tag, local: true };
   if (source === 'build') return undefined;
-  if (name === 'cmak') return { name: cmak.tag, local: true };
+  if (name === 'cmak') return { name: cmak.tag, local: true, optional: true };
   if (Object.hasOwn(official, name)) return { name: official[name as keyof typeof official], local: false };
   return undefined;
 }

@@ -8,6 +8,8 @@ export interface ImageReference {
   readonly name: string;
   /** True: already in the engine under this name; false: pulled. */
   readonly local: boolean;
+  /** True: it counts only when the engine has it. */
+  readonly optional?: true;
 }
 
 /** One file that another room rendered and that a container gets. */
@@ -78,8 +80,8 @@ export function readSettings<Name extends string>(
     stateDirectory,
     image: (name) => {
       const own = imageRef(name, source);
-      if (own !== undefined) return own;
-      // Not to be had under this source, but perhaps somebody loaded the registry's image into the engine.
+      if (own !== undefined && own.optional !== true) return own;
+      // Perhaps not to be had under this source, but somebody may have loaded the registry's image into the engine.
       const other = imageRef(name, 'registry');
       return other !== undefined && present.has(other.name) ? { name: other.name, local: true } : undefined;
     },

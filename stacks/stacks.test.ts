@@ -1,9 +1,9 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: Terraform's own interpolation is what is looked at
 import { execFile } from 'node:child_process';
 import { existsSync, readdirSync } from 'node:fs';
-import { cp, mkdtemp, readFile, rm } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import test from 'ava';
 import { App } from 'cdktf';
@@ -11,7 +11,7 @@ import { type Environment, environments } from '../catalog/environments.ts';
 import { groups } from '../catalog/groups.ts';
 import { allTopics } from '../catalog/topics.ts';
 import { gatewayOf, renderGateway } from './config/gateway.ts';
-import { secretsToShow, serviceTokenOf } from './config/secrets.ts';
+import { hexKeys, type SecretName, secretsToShow, serviceTokenOf } from './config/secrets.ts';
 import { placementOf, serviceUrls } from './config/topology.ts';
 import { contentHash, decimalCpus, goDuration, literal } from './constructs/container.ts';
 import { createStacks } from './environment.ts';
@@ -441,6 +441,31 @@ test('under build CMAK and Grafana are left out, and in when the engine holds th
   t.true(all.includes('muster-dev-cmak'));
   t.true(all.includes('muster-dev-cmak-seed'));
   t.true(all.includes('muster-dev-grafana'));
+});
+
+test('an image that may not be to be had counts only when the engine has it', async (t) => {
+  const folder = await mkdtemp(join(tmpdir(), 'muster-settings-'));
+  t.teardown(() => rm(folder, { recursive: true }));
+  const key = (name: string) => hexKeys.includes(name as SecretName);
+  const secrets = Object.fromEntries(
+    Object.entries(secretsToShow).map(([name, value]) => [name, key(name) ? 'ab'.repeat(32) : value]),
+  );
+  for (const path of ['dev/grafana/dashboards/a.json', 'dev/prometheus/rules/a.yml', 'secrets.json']) {
+    await mkdir(dirname(join(folder, path)), { recursive: true });
+    await writeFile(join(folder, path), JSON.stringify(secrets));
+  }
+  const cmakWith = (localImages: string) =>
+    readSettings(
+      {
+        MUSTER_STATE_DIRECTORY: folder,
+        MUSTER_SECRETS_FILE: join(folder, 'secrets.json'),
+        MUSTER_LOCAL_IMAGES: localImages,
+      },
+      folder,
+      imageRef,
+    ).image('cmak');
+  t.is(cmakWith(''), undefined);
+  t.like(cmakWith('muster/cmak:3.0.0.6'), { local: true });
 });
 
 test('no default password: CMAK and Grafana get the environment’s secrets', async (t) => {

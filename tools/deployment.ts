@@ -38,10 +38,17 @@ export async function rememberImages(environment: Environment, images: ImageSour
   await writeFile(fileOf(environment), `${JSON.stringify({ images } satisfies Deployment)}\n`);
 }
 
-/** Images that only a registry has and that somebody loaded into the engine although the source is `build`. */
+/** Those of which a source may have no image: what the engine has counts. */
+const doubtful = (images: ImageSource) =>
+  (['cmak', 'grafana'] as const).filter((name) => {
+    const image = imageRef(name, images);
+    return image === undefined || image.optional === true;
+  });
+const nameOf = (image: 'cmak' | 'grafana') => imageRef(image, 'registry')?.name ?? '';
+
+/** Images that the source may not have and that are in the engine all the same. */
 export async function loadedImages(images: ImageSource): Promise<readonly string[]> {
-  if (images === 'registry') return [];
-  const names = (['cmak', 'grafana'] as const).flatMap((image) => imageRef(image, 'registry')?.name ?? []);
+  const names = doubtful(images).map(nameOf);
   const found = await Promise.all(
     names.map(async (name) => (await run('docker', ['image', 'inspect', name])).exitCode === 0),
   );
@@ -50,11 +57,5 @@ export async function loadedImages(images: ImageSource): Promise<readonly string
 
 /** Components that the environment goes without under this source. */
 export function leftOut(images: ImageSource, loaded: readonly string[]): ReadonlySet<string> {
-  const registryOnly = ['cmak', 'grafana'] as const;
-  return new Set(
-    registryOnly.filter(
-      (name) =>
-        imageRef(name, images) === undefined && !loaded.includes(imageRef(name, 'registry')?.name ?? ''),
-    ),
-  );
+  return new Set(doubtful(images).filter((name) => !loaded.includes(nameOf(name))));
 }

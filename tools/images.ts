@@ -200,13 +200,12 @@ async function prepareDebian(dockerHost: string, report: Report): Promise<void> 
   await execa('docker', ['tag', debianImage.ref, debianImage.tag], { env });
 }
 
-/** CMAK under its local name, from the first reference that can be pulled. */
+/** CMAK under its local name, from the first reference that can be pulled; from none, and it is done without. */
 async function prepareCmak(dockerHost: string, report: Report): Promise<void> {
   for (const candidate of cmak.candidates) {
     try {
       await pull(candidate, dockerHost, report);
-    } catch (error) {
-      if (candidate === cmak.candidates.at(-1)) throw error;
+    } catch {
       continue;
     }
     await execa('docker', ['tag', candidate, cmak.tag], { env: { DOCKER_HOST: dockerHost } });

@@ -179,9 +179,9 @@ export async function bringUp(environment: Environment, options: UpOptions): Pro
       task: async (context, task) => {
         const { images, reason } = await decideImages(environment, options.images, context.engine);
         context.images = images;
-        context.leftOut = leftOut(images, await loadedImages(images));
-        const without = context.leftOut.size === 0 ? '' : `; without ${[...context.leftOut].join(' and ')}`;
-        task.title = `Images: ${images} (${reason}${without})`;
+        // What a registry gives is known when it was asked.
+        context.leftOut = images === 'build' ? leftOut(images, await loadedImages(images)) : new Set();
+        task.title = `Images: ${images} (${reason}${without(context.leftOut)})`;
       },
     },
     {
@@ -226,13 +226,15 @@ export async function bringUp(environment: Environment, options: UpOptions): Pro
         const written = added.length + changed.length + removed.length;
         await ensureInbox(environment);
         const loaded = await loadedImages(context.images);
+        context.leftOut = leftOut(context.images, loaded);
+        const missed = context.images === 'build' ? '' : without(context.leftOut);
         context.variables = cdktfVariables(environment, {
           images: context.images,
           localImages: loaded,
           dockerHost: context.engine.dockerHost,
           terraformConfigFile: await terraformConfigFile(context.images, () => {}),
         });
-        task.title = `Secrets ${made ? `made (${secretsFile(environment)})` : 'are there'}, ${written === 0 ? 'rendered files unchanged' : `${written} files rendered`}`;
+        task.title = `Secrets ${made ? `made (${secretsFile(environment)})` : 'are there'}, ${written === 0 ? 'rendered files unchanged' : `${written} files rendered`}${missed}`;
       },
     },
     {
@@ -292,6 +294,9 @@ export async function bringUp(environment: Environment, options: UpOptions): Pro
   await pruneImages(context.engine.dockerHost);
   return context;
 }
+
+const without = (parts: ReadonlySet<string>): string =>
+  parts.size === 0 ? '' : `; without ${[...parts].join(' and ')}`;
 
 async function decideImages(
   environment: Environment,
