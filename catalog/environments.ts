@@ -275,7 +275,8 @@ function laptop(
       publishedPort: port(10),
       receiver: { process: 'outside-world' },
     },
-    grafana: { host, size: { memoryMiB: 256 }, publishedPort: port(30) },
+    // Its maker asks for so much.
+    grafana: { host, size: { memoryMiB: 512 }, publishedPort: port(30) },
     jaeger: {
       host,
       size: { memoryMiB: 384 },
@@ -478,7 +479,7 @@ function production(): Environment {
       publishedPort: 9093,
       receiver: { url: 'http://alerts.muster.internal:8080/alerts' },
     },
-    grafana: { host: 'zookeeper-3', size: { memoryMiB: 384 }, publishedPort: 3000 },
+    grafana: { host: 'zookeeper-3', size: { memoryMiB: 512 }, publishedPort: 3000 },
     jaeger: {
       host: 'zookeeper-3',
       size: { memoryMiB: 512 },

@@ -183,6 +183,8 @@ export class ObservabilityStack extends EnvironmentStack {
         setting('analytics', 'reporting_enabled', 'false'),
         setting('analytics', 'check_for_updates', 'false'),
         setting('analytics', 'check_for_plugin_updates', 'false'),
+        // At its start it would fetch plugins of its maker's, also on a site that lets nothing out.
+        setting('plugins', 'preinstall_disabled', 'true'),
         setting('users', 'allow_sign_up', 'false'),
         setting(
           'dashboards',

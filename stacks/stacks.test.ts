@@ -486,6 +486,12 @@ test('pages of other sites read neither metrics nor log lines by way of somebody
   t.true(named(stacks, 'muster-dev-victorialogs').command?.includes('-http.disableCORS'));
 });
 
+test('Grafana fetches nothing at its start', async (t) => {
+  const { env } = named(await synthesise(settingsOf(dev)), 'muster-dev-grafana');
+  for (const setting of ['PLUGINS_PREINSTALL_DISABLED=true', 'ANALYTICS_CHECK_FOR_UPDATES=false'])
+    t.true(env.includes(`GF_${setting}`), setting);
+});
+
 test('only the processes of console and membership can make tokens; prod counts those of the site’s identity provider', async (t) => {
   const has = (text: string) => (stacks: Map<string, StackJson>) =>
     containersOf(stacks)
