@@ -65,11 +65,13 @@ export async function refuseForeign(
     readonly folder?: string;
   },
 ): Promise<void> {
-  const own = await ownMark(found.folder ?? stateDirectory(environment.name));
   for (const engine of enginesOf(environment)) {
-    const mark = await markIn(engine, environment);
     const containers = found.containers.filter(({ dockerUri }) => dockerUri === engine.dockerUri).length;
-    if (found.takesOver || !isForeign({ mark, own, containers, known: found.known })) continue;
+    // Where there is nothing nothing is written either.
+    if (found.takesOver || containers === 0) continue;
+    const own = await ownMark(found.folder ?? stateDirectory(environment.name));
+    const mark = await markIn(engine, environment);
+    if (!isForeign({ mark, own, containers, known: found.known })) continue;
     const whose = mark === undefined ? 'another state folder' : `the state folder ${mark.folder}`;
     throw new MusterError(
       'MUSTER_FOREIGN_ENVIRONMENT',

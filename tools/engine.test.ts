@@ -1,5 +1,12 @@
 import test from 'ava';
-import { compareVersions, isStalePidFile, leftoverMounts } from './engine.ts';
+import {
+  compareVersions,
+  isOnThisMachine,
+  isPodman,
+  isStalePidFile,
+  leftoverMounts,
+  refuseRemote,
+} from './engine.ts';
 import { isDebianFamily } from './programs.ts';
 
 test('versions compare by their numbers, whatever a distribution appends', (t) => {
@@ -13,6 +20,29 @@ test('versions compare by their numbers, whatever a distribution appends', (t) =
 
 test('a version that is no number counts as the oldest', (t) => {
   t.true(compareVersions('library-import', '20.10') < 0);
+});
+
+test('podman is known by what it says of itself, in the place of docker and behind it', (t) => {
+  t.true(isPodman('podman version 4.9.3'));
+  t.true(isPodman('Podman Engine Conmon OCI Runtime (crun) '));
+  t.false(isPodman('Docker version 20.10.24+dfsg1, build 297e128'));
+  t.false(isPodman('Engine containerd runc docker-init '));
+});
+
+test('an engine on another machine is refused for an environment of this one', (t) => {
+  const here = [
+    'unix:///var/run/docker.sock',
+    'npipe:////./pipe/docker_engine',
+    'tcp://127.0.0.1:2375',
+    'tcp://localhost:2375',
+  ];
+  for (const dockerHost of here) t.true(isOnThisMachine(dockerHost), dockerHost);
+  for (const dockerHost of ['ssh://me@host', 'tcp://docker:2375', 'tcp://127.0.0.1.evil.example:2375']) {
+    t.false(isOnThisMachine(dockerHost), dockerHost);
+    t.throws(() => refuseRemote({ dockerHost, version: '28.0.0', started: false }), {
+      code: 'MUSTER_ENGINE_REMOTE',
+    });
+  }
 });
 
 test('a pid file is stale when its process is gone or its id belongs to another program by now', (t) => {

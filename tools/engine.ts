@@ -134,11 +134,35 @@ function lastLine(text: string): string {
   return text.trim().split('\n').at(-1) ?? '';
 }
 
-/** The engine that answers now, or undefined. Throws only MUSTER_ENGINE_TOO_OLD. */
+/**
+ * Podman has versions of its own, below all of the engine's: it is asked for by name where one is too old, or does not answer.
+ */
+async function refusePodman(dockerHost: string): Promise<void> {
+  const asked = [['--version'], ['version', '--format', '{{range .Server.Components}}{{.Name}} {{end}}']];
+  for (const args of asked) {
+    const { all = '' } = await execa('docker', args, {
+      reject: false,
+      all: true,
+      timeout: 20_000,
+      env: { DOCKER_HOST: dockerHost },
+    });
+    if (isPodman(all))
+      throw new MusterError(
+        'MUSTER_ENGINE_PODMAN',
+        `podman stands where Docker is asked for at ${dockerHost}. muster needs the Docker engine, ${oldestEngine} or newer: with no other were its networks, health checks and provider tried. Install it (https://docs.docker.com/engine/install/), or name it by DOCKER_HOST, then run this again.`,
+      );
+  }
+}
+
+/** Of what `docker` says of itself, or of its engine. */
+export const isPodman = (text: string): boolean => /podman/i.test(text);
+
+/** The engine that answers now, or undefined. Throws only MUSTER_ENGINE_TOO_OLD, MUSTER_ENGINE_PODMAN. */
 export async function runningEngine(): Promise<Engine | undefined> {
   const { dockerHost, version } = await probe();
   if (version === undefined) return undefined;
   if (compareVersions(version, oldestEngine) < 0) {
+    await refusePodman(dockerHost);
     throw new MusterError(
       'MUSTER_ENGINE_TOO_OLD',
       `the Docker engine at ${dockerHost} is version ${version}; muster needs ${oldestEngine} or newer. Update it, then run this again.`,
@@ -148,16 +172,17 @@ export async function runningEngine(): Promise<Engine | undefined> {
 }
 
 /**
- * A usable engine: the running one, or one that is started (and, as root on Debian or Ubuntu, installed) now.
- * Errors: MUSTER_ENGINE_TOO_OLD, MUSTER_ENGINE_UNREACHABLE (DOCKER_HOST names one that does not answer),
- * MUSTER_ENGINE_DENIED (no right to use its socket), MUSTER_ENGINE_MISSING (and we cannot install one here),
- * MUSTER_ENGINE_INSTALL_FAILED, MUSTER_ENGINE_START_FAILED. Each message says what to do.
+ * The running engine; undefined where there is none and `ensureEngine` would start one.
+ * Errors: MUSTER_ENGINE_TOO_OLD, MUSTER_ENGINE_PODMAN, MUSTER_ENGINE_UNREACHABLE (DOCKER_HOST names one that does not answer),
+ * MUSTER_ENGINE_DENIED (no right to use its socket), MUSTER_ENGINE_MISSING (and we cannot install one here). Each message says
+ * what to do.
  */
-export async function ensureEngine({ report = () => {} }: EnsureEngineOptions = {}): Promise<Engine> {
+export async function lookForEngine(): Promise<Engine | undefined> {
   const running = await runningEngine();
   if (running !== undefined) return running;
   const found = await probe();
   const problem = found.problem ?? 'no answer';
+  if (found.clientMissing !== true) await refusePodman(found.dockerHost);
   if (/permission denied/i.test(problem)) {
     throw new MusterError(
       'MUSTER_ENGINE_DENIED',
@@ -182,8 +207,44 @@ export async function ensureEngine({ report = () => {} }: EnsureEngineOptions = 
       'no Docker engine is running. Start it (sudo systemctl start docker) or install it (https://docs.docker.com/engine/install/), or run this as root on Debian or Ubuntu and muster does both.',
     );
   }
+  return undefined;
+}
+
+/**
+ * A usable engine: the running one, or one that is started (and, as root on Debian or Ubuntu, installed) now.
+ * Errors: those of `lookForEngine`, MUSTER_ENGINE_INSTALL_FAILED, MUSTER_ENGINE_START_FAILED.
+ */
+export async function ensureEngine({ report = () => {} }: EnsureEngineOptions = {}): Promise<Engine> {
+  const running = await lookForEngine();
+  if (running !== undefined) return running;
+  const found = await probe();
   // Of two that start at once the second finds the first one's engine.
   return withLock('engine', async () => (await runningEngine()) ?? installAndStart(found, report), report);
+}
+
+/** Whether the ports that an engine publishes on loopback are those of this machine. */
+export const isOnThisMachine = (dockerHost: string): boolean =>
+  !/^(ssh|tcp|https?):/.test(dockerHost) ||
+  /^tcp:\/\/(localhost|127\.[\d.]+|\[::1\])(:|\/|$)/.test(dockerHost);
+
+/** Throws MUSTER_ENGINE_REMOTE for an engine on another machine, where nobody would reach an environment that is for this one. */
+export function refuseRemote({ dockerHost }: Engine): void {
+  if (!isOnThisMachine(dockerHost))
+    throw new MusterError(
+      'MUSTER_ENGINE_REMOTE',
+      `DOCKER_HOST (or the Docker context) names an engine on another machine, ${dockerHost}: the ports of this environment would be on that machine's loopback, and its folders are not there. Run this there, or make an environment that names the host (docs/environments.md).`,
+    );
+}
+
+/** Memory of the machine that the engine runs on, in bytes; undefined: it does not say. */
+export async function engineMemory({ dockerHost }: Engine): Promise<number | undefined> {
+  const { exitCode, stdout } = await execa('docker', ['info', '--format', '{{.MemTotal}}'], {
+    reject: false,
+    timeout: 20_000,
+    env: { DOCKER_HOST: dockerHost },
+  });
+  const bytes = Number(stdout);
+  return exitCode === 0 && bytes > 0 ? bytes : undefined;
 }
 
 async function installAndStart(found: Probe, report: (line: string) => void): Promise<Engine> {

@@ -21,8 +21,8 @@ import { cdktfVariables, secretsFile } from '../environment/variables.ts';
 import { placements } from '../stacks/config/index.ts';
 import { MusterError } from '../workers/base/errors.ts';
 import { leftOut, loadedImages, rememberedImages, rememberImages } from './deployment.ts';
-import { canPull, type Engine, ensureDiskSpace, ensureEngine } from './engine.ts';
-import { imageTasks, pruneImages } from './images.ts';
+import { canPull, type Engine, ensureDiskSpace, ensureEngine, refuseRemote } from './engine.ts';
+import { imageJobs, imageTasks, pruneImages } from './images.ts';
 import { describeTaken, portHolders, publishedPorts, takenPorts } from './ports.ts';
 import { ensureTerraform, knownTerraformConfigFile, terraformConfigFile } from './provider.ts';
 import { renderEverything, writeRendered } from './render.ts';
@@ -76,6 +76,12 @@ export interface UpOptions {
 /** Free space without which an `up` would fail half-way, in GiB. */
 const coldSpace = { engineGiB: 6, cacheGiB: 4 };
 const warmSpace = { engineGiB: 1, cacheGiB: 0.2 };
+
+/** Less where the images are there. */
+export async function spaceFor(images: ImageSource, { dockerHost }: Engine): Promise<typeof coldSpace> {
+  const jobs = await imageJobs(images, { dockerHost, provider: false });
+  return jobs.length > 3 ? coldSpace : warmSpace;
+}
 
 /** Rejects as soon as the user asks to stop, also when the work itself does not listen. */
 export async function unlessInterrupted<T>(signal: AbortSignal, work: Promise<T>): Promise<T> {
@@ -168,6 +174,7 @@ export async function bringUp(environment: Environment, options: UpOptions): Pro
           }),
         );
         context.engineStarted = context.engine.started;
+        if (local) refuseRemote(context.engine);
         process.env.DOCKER_HOST = context.engine.dockerHost;
         await refuseOthers(environment, options.takesOver);
         await claim(environment);
@@ -187,11 +194,7 @@ export async function bringUp(environment: Environment, options: UpOptions): Pro
     {
       title: 'Ports and disk space',
       task: async (context, task) => {
-        const tasks = await imageTasks(context.images, {
-          dockerHost: context.engine.dockerHost,
-          provider: false,
-        });
-        await ensureDiskSpace(context.engine, tasks.length > 3 ? coldSpace : warmSpace);
+        await ensureDiskSpace(context.engine, await spaceFor(context.images, context.engine));
         if (!local) return;
         const ours = (await containersOf(environment, signal))
           .filter((container) => container.state === 'running')
@@ -298,7 +301,8 @@ export async function bringUp(environment: Environment, options: UpOptions): Pro
 const without = (parts: ReadonlySet<string>): string =>
   parts.size === 0 ? '' : `; without ${[...parts].join(' and ')}`;
 
-async function decideImages(
+/** Where images come from, and why. */
+export async function decideImages(
   environment: Environment,
   wanted: ImageSource | undefined,
   engine: Engine,
@@ -325,7 +329,7 @@ async function ensureInbox(environment: Environment): Promise<void> {
 }
 
 /** Throws MUSTER_FOREIGN_ENVIRONMENT where another state folder has deployed. */
-async function refuseOthers(environment: Environment, takesOver: boolean): Promise<void> {
+export async function refuseOthers(environment: Environment, takesOver: boolean): Promise<void> {
   const files = stackNames.map((stack) => stateFileOf(environment, `${environment.name}-${stack}`));
   // A file that is damaged is of a deployment of ours.
   const known = await Promise.all(

@@ -10,6 +10,7 @@ import { addCapacity } from './verbs/capacity.ts';
 import { addCompletion } from './verbs/completion.ts';
 import { addDashboards } from './verbs/dashboards.ts';
 import { addDlq } from './verbs/dlq.ts';
+import { addDoctor } from './verbs/doctor.ts';
 import { addDown } from './verbs/down.ts';
 import { addDrill } from './verbs/drill.ts';
 import { addEnv } from './verbs/env.ts';
@@ -56,7 +57,7 @@ const program = new Command('./muster')
 
 /** In the order of `--help`. */
 const verbs: Readonly<Record<string, readonly ((program: Command) => void)[]>> = {
-  'An environment:': [addUp, addPlan, addDown, addStatus, addOpen, addToken, addSecrets],
+  'An environment:': [addDoctor, addUp, addPlan, addDown, addStatus, addOpen, addToken, addSecrets],
   'What happens in it:': [addPromises, addLogs, addTrace, addMap, addDashboards, addDlq],
   'Keeping it:': [addTopics, addRollingRestart, addBackup, addRestore, addCapacity],
   'Trying it:': [addTraffic, addDrill, addProveAlerts, addSimulate, addBench, addTest],

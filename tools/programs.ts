@@ -24,6 +24,9 @@ export function isDebianFamily(osRelease: string): boolean {
   return ids.includes('debian') || ids.includes('ubuntu');
 }
 
+/** Whether we may install Debian's packages here. */
+export const mayInstall = (): boolean => process.getuid?.() === 0 && onDebian();
+
 /** Whether this machine runs Debian or Ubuntu. */
 export function onDebian(): boolean {
   return existsSync('/etc/os-release') && isDebianFamily(readFileSync('/etc/os-release', 'utf8'));
@@ -44,7 +47,7 @@ export async function needProgram(
     if (findProgram(...names) === undefined) await aptInstall(packages, report);
   };
   // One package manager at a time.
-  if (findProgram(...names) === undefined && packages.length > 0 && process.getuid?.() === 0 && onDebian())
+  if (findProgram(...names) === undefined && packages.length > 0 && mayInstall())
     await withLock('apt', install, report);
   const found = findProgram(...names);
   if (found === undefined)

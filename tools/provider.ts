@@ -10,6 +10,7 @@ import { cacheDirectory } from '../environment/paths.ts';
 import { MusterError } from '../workers/base/errors.ts';
 import { builtProviderConfig, providerMirror, type Report } from './artifacts.ts';
 import { compareVersions } from './engine.ts';
+import { findProgram } from './programs.ts';
 
 const registryProbe = 'https://registry.terraform.io/.well-known/terraform.json';
 const oldestTerraform = '1.5';
@@ -28,9 +29,11 @@ export async function ensureTerraform(): Promise<string> {
     env: { CHECKPOINT_DISABLE: '1', TF_CLI_CONFIG_FILE: await emptyConfig() },
   });
   if (result.exitCode !== 0) {
+    const other =
+      findProgram('tofu') === undefined ? '' : ' OpenTofu is here, and was not tried with muster.';
     throw new MusterError(
       'MUSTER_TERRAFORM_MISSING',
-      `terraform is not installed or does not start. ${where}; put it on PATH, then run this again.`,
+      `terraform is not installed or does not start.${other} ${where}; put it on PATH, then run this again.`,
     );
   }
   const version = (JSON.parse(result.stdout) as { terraform_version: string }).terraform_version;

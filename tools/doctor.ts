@@ -1,0 +1,145 @@
+/** What `up` needs, looked at before it begins. Nothing is installed, started, pulled or built. */
+import { type Environment, type ImageSource, type Size, spansHosts } from '../catalog/environments.ts';
+import { type Paint, plainTable, tableText } from '../drawing/table.ts';
+import { containersOf } from '../environment/docker.ts';
+import { type Placement, placements, processReplicas } from '../stacks/config/topology.ts';
+import { MusterError } from '../workers/base/errors.ts';
+import { leftOut, loadedImages } from './deployment.ts';
+import { type Engine, engineMemory, ensureDiskSpace, lookForEngine, refuseRemote } from './engine.ts';
+import { imageJobs } from './images.ts';
+import { decideImages, refuseOthers, spaceFor } from './lifecycle.ts';
+import { describeTaken, portHolders, publishedPorts, takenPorts } from './ports.ts';
+import { findProgram, mayInstall } from './programs.ts';
+import { ensureTerraform } from './provider.ts';
+
+export interface Check {
+  readonly what: string;
+  /** What was found, for people; throws an error of ours that says what is in the way. */
+  look(): Promise<string>;
+}
+
+export interface Finding {
+  readonly what: string;
+  readonly ok: boolean;
+  readonly says: string;
+}
+
+/** Looks at one after the other; what one finds does not keep the next from being looked at. */
+export async function findingsOf(checks: readonly Check[]): Promise<readonly Finding[]> {
+  const findings: Finding[] = [];
+  for (const { what, look } of checks)
+    try {
+      findings.push({ what, ok: true, says: await look() });
+    } catch (error) {
+      if (!(error instanceof MusterError)) throw error;
+      findings.push({ what, ok: false, says: `${error.message} (${error.code})` });
+    }
+  return findings;
+}
+
+export function findingsTable(findings: readonly Finding[], paint: Paint): string {
+  const table = plainTable(['', 'what', 'found'], [], paint);
+  for (const { what, ok, says } of findings)
+    table.push([ok ? paint('green', '✔') : paint('red', '✖'), what, says]);
+  return tableText(table);
+}
+
+/** What all long-running containers of an environment together may take. */
+export function memoryLimitMiB(environment: Environment, without: ReadonlySet<string>): number {
+  const processes = new Map(processReplicas(environment).map(({ alias, spec }) => [alias, spec.size]));
+  const sizeOf = ({ alias, component }: Placement): Size => {
+    if (component === 'worker') return processes.get(alias)!;
+    if (component === 'mysqld-exporter' || component === 'redis-exporter') return environment.exporters.size;
+    return environment[component].size;
+  };
+  return placements(environment)
+    .filter(({ component }) => !without.has(component))
+    .reduce((sum, placement) => sum + sizeOf(placement).memoryMiB, 0);
+}
+
+/** Programs by which images are made where none can be pulled, and whether `up` installs them where it may. */
+const builders: readonly (readonly [program: string, isInstalled: boolean, what: string])[] = [
+  ['go', false, 'Go 1.26.5 or newer (https://go.dev/dl/)'],
+  ['mvn', true, 'Apache Maven (https://maven.apache.org/install.html)'],
+];
+
+/** In the order in which `up` would come upon them. */
+export function checksOf(
+  environment: Environment,
+  wanted: ImageSource | undefined,
+  signal: AbortSignal,
+): readonly Check[] {
+  const isLocal = Object.values(environment.hosts).every(({ dockerUri }) => dockerUri === undefined);
+  let engine: Engine | undefined;
+  let source: ImageSource | undefined;
+  /** What asks the engine. */
+  const ofEngine = (what: string, look: (engine: Engine) => Promise<string>): Check => ({
+    what,
+    look: async () => (engine === undefined ? 'not known without an engine' : look(engine)),
+  });
+  const without = async () =>
+    source === undefined ? new Set<string>() : leftOut(source, await loadedImages(source));
+  return [
+    { what: 'terraform', look: ensureTerraform },
+    {
+      what: 'engine',
+      async look() {
+        engine = await lookForEngine();
+        if (engine === undefined) return 'none runs: ./muster up starts one, and installs it if need be';
+        if (isLocal) refuseRemote(engine);
+        return `${engine.version} at ${engine.dockerHost}`;
+      },
+    },
+    ofEngine('whose', async () => {
+      await refuseOthers(environment, false);
+      return (await containersOf(environment, signal)).length === 0 ? 'nothing of it is there' : 'ours';
+    }),
+    ofEngine('images', async (found) => {
+      const decided = await decideImages(environment, wanted, found);
+      source = decided.images;
+      const jobs = await imageJobs(source, { dockerHost: found.dockerHost, provider: false });
+      const missing = builders.filter(
+        ([program, isInstalled]) => findProgram(program) === undefined && !(isInstalled && mayInstall()),
+      );
+      if (source === 'build' && jobs.length > 0 && missing.length > 0)
+        throw new MusterError(
+          'MUSTER_TOOL_MISSING',
+          `Images have to be built, since ${decided.reason}, and for that is missing: ${missing.map(([, , what]) => what).join(', ')}.`,
+        );
+      const left = jobs.length === 0 ? 'all there' : `${jobs.length} to be pulled or made`;
+      return `${source} (${decided.reason}), ${left}`;
+    }),
+    ofEngine('memory', async (found) => {
+      const bytes = await engineMemory(found);
+      if (bytes === undefined || spansHosts(environment)) return 'not looked at';
+      const [hasMiB, limitMiB] = [bytes / 1_024 ** 2, memoryLimitMiB(environment, await without())];
+      const text = `${gib(hasMiB)} GiB; all containers together may take ${gib(limitMiB)}`;
+      if (hasMiB < limitMiB / 2)
+        throw new MusterError(
+          'MUSTER_MEMORY_SHORT',
+          `${text}: give the engine more, or expect that it kills some of them.`,
+        );
+      return hasMiB < limitMiB ? `${text}: enough unless the load is high` : text;
+    }),
+    ofEngine('disk', async (found) => {
+      await ensureDiskSpace(found, await spaceFor(source ?? 'build', found));
+      return 'enough';
+    }),
+    {
+      what: 'ports',
+      async look() {
+        if (!isLocal) return 'not looked at: on other hosts';
+        const running = engine === undefined ? [] : await containersOf(environment, signal);
+        const ours = running
+          .filter(({ state }) => state === 'running')
+          .flatMap(({ publishedPorts: ports }) => ports);
+        const ports = publishedPorts(environment, await without());
+        const taken = await takenPorts(ports, new Set(ours));
+        if (taken.length > 0) throw describeTaken(taken, await portHolders(taken));
+        return `${ports.length}, free or ours`;
+      },
+    },
+  ];
+}
+
+const gib = (mib: number): string => (mib / 1_024).toFixed(1);
