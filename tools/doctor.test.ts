@@ -1,8 +1,7 @@
 import test from 'ava';
-import { environments } from '../catalog/environments.ts';
 import { painter } from '../drawing/table.ts';
 import { MusterError } from '../workers/base/errors.ts';
-import { findingsOf, findingsTable, memoryLimitMiB } from './doctor.ts';
+import { findingsOf, findingsTable } from './doctor.ts';
 
 test('what is in the way is told with its code, and the rest is looked at all the same', async (t) => {
   const findings = await findingsOf([
@@ -20,13 +19,4 @@ test('a bug of ours is no finding', async (t) => {
   await t.throwsAsync(findingsOf([{ what: 'x', look: () => Promise.reject(new TypeError('y')) }]), {
     instanceOf: TypeError,
   });
-});
-
-test('all containers together may take what each may, those that are left out nothing', (t) => {
-  const { dev } = environments;
-  const all = memoryLimitMiB(dev, new Set());
-  t.is(all - memoryLimitMiB(dev, new Set(['grafana'])), dev.grafana.size.memoryMiB);
-  t.is(all - memoryLimitMiB(dev, new Set(['kafka'])), 3 * dev.kafka.size.memoryMiB);
-  const one = { ...dev, processes: { ...dev.processes, list: dev.processes.list.slice(1) } };
-  t.is(all - memoryLimitMiB(one, new Set()), 2 * dev.processes.list[0]!.size.memoryMiB);
 });

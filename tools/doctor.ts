@@ -1,13 +1,13 @@
 /** What `up` needs, looked at before it begins. Nothing is installed, started, pulled or built. */
-import { type Environment, type ImageSource, type Size, spansHosts } from '../catalog/environments.ts';
+import { type Environment, type ImageSource, spansHosts } from '../catalog/environments.ts';
 import { type Paint, plainTable, tableText } from '../drawing/table.ts';
 import { containersOf } from '../environment/docker.ts';
-import { type Placement, placements, processReplicas } from '../stacks/config/topology.ts';
 import { MusterError } from '../workers/base/errors.ts';
 import { leftOut, loadedImages } from './deployment.ts';
 import { type Engine, engineMemory, ensureDiskSpace, lookForEngine, refuseRemote } from './engine.ts';
 import { imageJobs } from './images.ts';
 import { decideImages, refuseOthers, spaceFor } from './lifecycle.ts';
+import { memoryLimitMiB, memoryOf } from './memory.ts';
 import { describeTaken, portHolders, publishedPorts, takenPorts } from './ports.ts';
 import { findProgram, mayInstall } from './programs.ts';
 import { ensureTerraform } from './provider.ts';
@@ -42,19 +42,6 @@ export function findingsTable(findings: readonly Finding[], paint: Paint): strin
   for (const { what, ok, says } of findings)
     table.push([ok ? paint('green', '✔') : paint('red', '✖'), what, says]);
   return tableText(table);
-}
-
-/** What all long-running containers of an environment together may take. */
-export function memoryLimitMiB(environment: Environment, without: ReadonlySet<string>): number {
-  const processes = new Map(processReplicas(environment).map(({ alias, spec }) => [alias, spec.size]));
-  const sizeOf = ({ alias, component }: Placement): Size => {
-    if (component === 'worker') return processes.get(alias)!;
-    if (component === 'mysqld-exporter' || component === 'redis-exporter') return environment.exporters.size;
-    return environment[component].size;
-  };
-  return placements(environment)
-    .filter(({ component }) => !without.has(component))
-    .reduce((sum, placement) => sum + sizeOf(placement).memoryMiB, 0);
 }
 
 /** Programs by which images are made where none can be pulled, and whether `up` installs them where it may. */
@@ -112,14 +99,13 @@ export function checksOf(
     ofEngine('memory', async (found) => {
       const bytes = await engineMemory(found);
       if (bytes === undefined || spansHosts(environment)) return 'not looked at';
-      const [hasMiB, limitMiB] = [bytes / 1_024 ** 2, memoryLimitMiB(environment, await without())];
-      const text = `${gib(hasMiB)} GiB; all containers together may take ${gib(limitMiB)}`;
-      if (hasMiB < limitMiB / 2)
+      const { says, share } = memoryOf(bytes, memoryLimitMiB(environment, await without()));
+      if (share < 0.5)
         throw new MusterError(
           'MUSTER_MEMORY_SHORT',
-          `${text}: give the engine more, or expect that it kills some of them.`,
+          `${says}: give the engine more, or expect that it kills some of them.`,
         );
-      return hasMiB < limitMiB ? `${text}: enough unless the load is high` : text;
+      return share < 1 ? `${says}: enough unless the load is high` : says;
     }),
     ofEngine('disk', async (found) => {
       await ensureDiskSpace(found, await spaceFor(source ?? 'build', found));
@@ -141,5 +127,3 @@ export function checksOf(
     },
   ];
 }
-
-const gib = (mib: number): string => (mib / 1_024).toFixed(1);

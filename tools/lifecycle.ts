@@ -21,8 +21,9 @@ import { cdktfVariables, secretsFile } from '../environment/variables.ts';
 import { placements } from '../stacks/config/index.ts';
 import { MusterError } from '../workers/base/errors.ts';
 import { leftOut, loadedImages, rememberedImages, rememberImages } from './deployment.ts';
-import { canPull, type Engine, ensureDiskSpace, ensureEngine, refuseRemote } from './engine.ts';
+import { canPull, type Engine, engineMemory, ensureDiskSpace, ensureEngine, refuseRemote } from './engine.ts';
 import { imageJobs, imageTasks, pruneImages } from './images.ts';
+import { memoryLimitMiB, memoryOf } from './memory.ts';
 import { describeTaken, portHolders, publishedPorts, takenPorts } from './ports.ts';
 import { ensureTerraform, knownTerraformConfigFile, terraformConfigFile } from './provider.ts';
 import { renderEverything, writeRendered } from './render.ts';
@@ -202,7 +203,12 @@ export async function bringUp(environment: Environment, options: UpOptions): Pro
         const wanted = publishedPorts(environment, context.leftOut);
         const taken = await takenPorts(wanted, new Set(ours));
         if (taken.length > 0) throw describeTaken(taken, await portHolders(taken));
-        task.title = `Ports (${wanted.length}) and disk space are free`;
+        const memory = memoryOf(
+          (await engineMemory(context.engine)) ?? Number.POSITIVE_INFINITY,
+          memoryLimitMiB(environment, context.leftOut),
+        );
+        const short = memory.share < 1 ? `; memory: ${memory.says}` : '';
+        task.title = `Ports (${wanted.length}) and disk space are free${short}`;
       },
     },
     {
