@@ -148,10 +148,13 @@ const seconds = (ms: number): string => `${(ms / 1000).toFixed(1)} s`;
 const dim = (text: string): string =>
   process.stdout.hasColors?.() === true ? `\u001B[2m${text}\u001B[22m` : text;
 
-/** One muster at a time works on an environment: terraform's own lock would only make the second one fail. */
+/**
+ * One muster at a time works on an environment: terraform's own lock would only make the second one fail, and what two of them put
+ * into the folder of the stacks, or stop one after the other, would be each other's.
+ */
 export function alone<T>(environment: Environment, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
   const tell = () =>
-    process.stdout.write(`Waiting: another muster works on environment ${environment.name}.\n`);
+    process.stderr.write(`Waiting: another muster works on environment ${environment.name}.\n`);
   return withLock(`environment-${environment.name}`, work, tell, signal);
 }
 

@@ -20,24 +20,28 @@ export function addPlan(program: Command): void {
         { planTable, stepsOf },
         { inRollingOrder, nodesFirst },
         { rolledProcesses },
+        { alone },
       ] = await Promise.all([
         import('../terraform.ts'),
         import('../by-hand.ts'),
         import('../plan-table.ts'),
         import('../rolling.ts'),
         import('../rolling-processes.ts'),
+        import('../lifecycle.ts'),
       ]);
-      const variables = await variablesByHand(environment, images);
-      const stacks = await synthesise(environment, variables, signal);
-      const planned = await Promise.all(
-        stacks.map(async (stack) => {
-          const { changes } = await planStack(stack, variables, signal);
-          // Who is ready is not asked: that takes long, and all are, as a rule.
-          const processes = rolledProcesses(changes, environment, new Map());
-          const inOrder = nodesFirst(await inRollingOrder(environment, changes), processes);
-          return { name: stack.name, steps: stepsOf(inOrder, environment) };
-        }),
-      );
+      const planned = await alone(environment, signal, async () => {
+        const variables = await variablesByHand(environment, images);
+        const stacks = await synthesise(environment, variables, signal);
+        return Promise.all(
+          stacks.map(async (stack) => {
+            const { changes } = await planStack(stack, variables, signal);
+            // Who is ready is not asked: that takes long, and all are, as a rule.
+            const processes = rolledProcesses(changes, environment, new Map());
+            const inOrder = nodesFirst(await inRollingOrder(environment, changes), processes);
+            return { name: stack.name, steps: stepsOf(inOrder, environment) };
+          }),
+        );
+      });
       if (json === true) sayJson(planned);
       else say(planTable(planned, paint));
       return undefined;

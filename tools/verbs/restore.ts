@@ -23,9 +23,10 @@ export function addRestore(program: Command): void {
         )
         .option('--yes', 'with --in-place: do it'),
     async run(context, options) {
-      const [{ planOf, restoreBeside, restoreInPlace }, { age }] = await Promise.all([
+      const [{ planOf, restoreBeside, restoreInPlace }, { age }, { alone }] = await Promise.all([
         import('../restore.ts'),
         import('../../drawing/table.ts'),
+        import('../lifecycle.ts'),
       ]);
       const plan = await planOf(context, options.to);
       const flag = environmentFlag(context.environment);
@@ -50,7 +51,9 @@ export function addRestore(program: Command): void {
         );
         return 'failed';
       }
-      const { aside, started } = await restoreInPlace(context, options.to, tell);
+      const { aside, started } = await alone(context.environment, context.signal, () =>
+        restoreInPlace(context, options.to, tell),
+      );
       if (aside !== null) say(`What was there is put aside in the volume: ${aside}`);
       say(started ? 'MySQL runs on it.' : `Start the environment on it: ./muster ${flag}up`);
       return undefined;

@@ -15,31 +15,34 @@ export function addRollingRestart(program: Command): void {
     exits: ['failed', 'unavailable'],
     changes: true,
     async run({ environment, signal }) {
-      const [{ rollingRestart }, { withFaults }, { kafkaOf }] = await Promise.all([
+      const [{ rollingRestart }, { withFaults }, { kafkaOf }, { alone }] = await Promise.all([
         import('../../drills/rolling-restart.ts'),
         import('../../drills/faults.ts'),
         import('../../environment/kafka.ts'),
+        import('../lifecycle.ts'),
       ]);
       const kafka = kafkaOf(environment);
       const startedAtMs = performance.now();
       let told = '';
       try {
         // Maintenance, and no fault: prod is allowed. The journal starts a broker again when we are cut off.
-        await withFaults(environment, { report: say, signal, reallyProd: true }, (faults) =>
-          rollingRestart({
-            environment,
-            faults,
-            kafka,
-            signal,
-            onBroker: (alias, what) => {
-              told = '';
-              say(`${alias} ${what}`);
-            },
-            tell(line) {
-              if (line !== told) say(`  waiting: ${line}`);
-              told = line;
-            },
-          }),
+        await alone(environment, signal, () =>
+          withFaults(environment, { report: say, signal, reallyProd: true }, (faults) =>
+            rollingRestart({
+              environment,
+              faults,
+              kafka,
+              signal,
+              onBroker: (alias, what) => {
+                told = '';
+                say(`${alias} ${what}`);
+              },
+              tell(line) {
+                if (line !== told) say(`  waiting: ${line}`);
+                told = line;
+              },
+            }),
+          ),
         );
       } finally {
         await kafka.close();
