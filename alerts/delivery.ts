@@ -1,6 +1,7 @@
 /** Food delivery: orders that go no further, riders that nobody finds, people who are told late. */
 import { limits } from '../catalog/alerting.ts';
 import { metrics } from '../catalog/metrics.ts';
+import { atMost } from '../catalog/slos.ts';
 import { at, growing, type RuleGroup, rule } from './rule.ts';
 
 const { delivery } = metrics;
@@ -10,7 +11,7 @@ export function deliveryAlerts(): RuleGroup {
   const age = (state: string) => `${delivery.oldestAge}{process="delivery",state="${state}"}`;
   const due = (outcome: string) => `${delivery.due}{process="delivery",outcome="${outcome}"}`;
   const told = (le: string) => `${delivery.notifyLatency}_bucket{process="delivery",le="${le}"}`;
-  const inTime = `sum(rate(${delivery.notifyLatency}_bucket{le="${limits.notifyWithinSeconds}"}[5m]))`;
+  const inTime = `sum(rate(${delivery.notifyLatency}_bucket${atMost(limits.notifyWithinSeconds)}[5m]))`;
   const all = `sum(rate(${delivery.notifyLatency}_count[5m]))`;
   return {
     name: 'delivery',
@@ -93,6 +94,15 @@ export function deliveryAlerts(): RuleGroup {
               when: 'every second one is late',
               series: {
                 [told(String(limits.notifyWithinSeconds))]: [growing(1)],
+                [`${delivery.notifyLatency}_count{process="delivery"}`]: [growing(1, '10m'), growing(2)],
+              },
+              trueFrom: '630s',
+              within: '60s',
+            },
+            {
+              when: 'the same, where Prometheus writes the bound in its own way',
+              series: {
+                [told(`${limits.notifyWithinSeconds}.0`)]: [growing(1)],
                 [`${delivery.notifyLatency}_count{process="delivery"}`]: [growing(1, '10m'), growing(2)],
               },
               trueFrom: '630s',

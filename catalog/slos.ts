@@ -31,6 +31,9 @@ export interface Slo {
   readonly total: string;
 }
 
+/** Selects the bucket of a histogram with this bound: Prometheus 3 writes a whole one as 2.0, Prometheus 2 as it came. */
+export const atMost = (seconds: number): string => `{le=~"${seconds}([.]0)?"}`;
+
 /** The promotion latency that counts as good; one of promotionLatencyBuckets. */
 const promotionWithinSeconds = 2;
 
@@ -46,8 +49,7 @@ export const slos: readonly Slo[] = [
     id: 'promotion_latency',
     title: `A purchase is answered within ${promotionWithinSeconds} s`,
     objective: 0.9995,
-    // Prometheus 3 writes the bound as 2.0, Prometheus 2 as it came.
-    good: `${metrics.promotion.joinLatency}_bucket{le=~"${promotionWithinSeconds}([.]0)?"}`,
+    good: `${metrics.promotion.joinLatency}_bucket${atMost(promotionWithinSeconds)}`,
     total: `${metrics.promotion.joinLatency}_count`,
   },
 ];

@@ -1,7 +1,7 @@
 /** Canary and SLO: is the promise kept, how fast is its budget used, and what do clients feel? */
 import type { Environment } from '../catalog/environments.ts';
 import { metrics } from '../catalog/metrics.ts';
-import { sloPeriod, sloSeries } from '../catalog/slos.ts';
+import { atMost, sloPeriod, sloSeries } from '../catalog/slos.ts';
 import { dashboardOf, gauge, heatmap, lowIsBad, rate, rateOrZero, series, stat } from './kit.ts';
 import * as signals from './signals.ts';
 
@@ -117,7 +117,7 @@ export const canaries = (environment: Environment) =>
               unit: 'percentunit',
               queries: [
                 {
-                  expr: `1 - (${rate(`${promotion.joinLatency}_bucket`, '', '{le="2"}')}) / (${rate(`${promotion.joinLatency}_count`)})`,
+                  expr: `1 - (${rate(`${promotion.joinLatency}_bucket`, '', atMost(2))}) / (${rate(`${promotion.joinLatency}_count`)})`,
                   legend: 'late',
                 },
               ],
