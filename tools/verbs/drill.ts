@@ -34,12 +34,15 @@ export function addDrill(program: Command): void {
     examples: [
       ['drill list', 'what there is'],
       ['--env ci drill broker-2-killed', 'one; the report is in build/drills/ci/'],
-      ['--env ci drill all', 'all of them, about forty minutes'],
+      ['--env ci drill all', 'all of them, about three quarters of an hour'],
       ['--env ci drill mysql-read-only-35s-odd', 'one case of the matrix by itself'],
-      ['--env ci drill changes', 'second deployments: what changes of the catalog cost those who use it'],
+      [
+        '--env ci drill changes',
+        'second deployments: what changes of the catalog cost those who use it; two hours',
+      ],
       ['--env ci drill soak --minutes 60', 'a random fault each minute'],
       ['--env ci drill pay-operations --operations 20000', 'members of my-pay, with everything breaking'],
-      ['--env ci drill matrix --seed 1', 'every two of part, fault, length and load meet once; 90 minutes'],
+      ['--env ci drill matrix --seed 1', 'every two of part, fault, length and load meet once; 100 minutes'],
       ['--env ci drill matrix --seed 1 --part 2/4', 'the second quarter of it'],
       ['--env ci drill seeded-bugs', 'does the checker catch them? All, or those named after it'],
     ],
