@@ -1,5 +1,6 @@
 import test from 'ava';
 import { Type } from 'typebox';
+import { environments } from '../../catalog/environments.ts';
 import {
   ConfigError,
   fromText,
@@ -44,6 +45,11 @@ test('text becomes typed values and defaults fill what is not set', (t) => {
   t.is(settings.LOG_LEVEL, 'info');
   t.is(settings.TIME_ZONE, 'Asia/Seoul');
   t.is(settings.OTLP_ENDPOINT, undefined);
+});
+
+test('a process may be of each environment of the catalog, and of no other', (t) => {
+  for (const name of Object.keys(environments)) t.deepEqual(problemsOf({ ...good, MUSTER_ENV: name }), []);
+  t.is(problemsOf({ ...good, MUSTER_ENV: 'moon' }).length, 1);
 });
 
 test('every problem is reported at once, a line each, with what is expected', (t) => {

@@ -2,8 +2,9 @@
  * Settings from the environment, checked once at boot. A schema (TypeBox) names each variable, its type and its
  * bounds; the reader converts strings strictly (never "12.5" to 12, never "" to 0) and reports every problem at once.
  */
-import { type Static, type TObject, type TSchema, Type } from 'typebox';
+import { type Static, type TLiteral, type TObject, type TSchema, Type } from 'typebox';
 import { Compile } from 'typebox/compile';
+import { type EnvironmentName, environments } from '../../catalog/environments.ts';
 import { MusterError } from './errors.ts';
 
 const host = (description: string) => Type.String({ minLength: 1, maxLength: 253, description });
@@ -15,11 +16,12 @@ const port = (description: string, preset?: number) =>
     ...(preset === undefined ? {} : { default: preset }),
   });
 
+const environmentNames = Object.keys(environments) as EnvironmentName[];
+const environmentLiterals = environmentNames.map((name) => Type.Literal(name)) as [TLiteral<EnvironmentName>];
+
 /** What every worker process needs; a worker's own variables are in its `config`. */
 export const platformSettings = Type.Object({
-  MUSTER_ENV: Type.Union([Type.Literal('dev'), Type.Literal('ci'), Type.Literal('prod')], {
-    description: 'the environment',
-  }),
+  MUSTER_ENV: Type.Union(environmentLiterals, { description: 'the environment' }),
   PROCESS_NAME: Type.String({
     pattern: '^[a-z0-9][a-z0-9-]{0,62}$',
     description: 'service name in logs and traces',
