@@ -244,6 +244,7 @@ test('MySQL has each commit in its log and on the disk before it acks, and no se
     const settings = properties(renderMyCnf(environment));
     t.is(settings['log-bin'], '/var/lib/mysql-files/binlog');
     t.is(settings['sync-binlog'], '1');
+    t.is(settings['binlog-row-image'], 'NOBLOB');
     t.is(settings.innodb_flush_log_at_trx_commit, '1');
   }
   t.true(renderMysqlInit(secretsToShow).startsWith('SET sql_log_bin = 0;\n'));

@@ -44,6 +44,8 @@ innodb_flush_log_at_trx_commit=1
 # The log that the backup follows, on a disk of its own: rows, in it and on the disk before a commit is acked.
 log-bin=${paths.mysqlLog}/binlog
 binlog-format=ROW
+# Of a row that changes or goes, its texts and bodies are in the log only when they are what changes: its key finds it.
+binlog-row-image=NOBLOB
 binlog-checksum=CRC32
 sync-binlog=1
 max-binlog-size=32M
