@@ -13,6 +13,9 @@ import { databaseOf, openDatabase } from '../store/database.ts';
 import { type AnalyticsTables, storeProducts, storeSales } from './analytics.ts';
 import { readOrderCompleted, readProductEvent } from './events.ts';
 
+/** Between two fetches of a partition: nobody waits for these rows, and under load one transaction stores more of them. */
+const pauseMs = 100;
+
 export interface DataPlatformOptions {
   readonly group: ConsumerGroup;
   readonly kafka: Kafka;
@@ -35,6 +38,7 @@ async function startStore<T>(
     group,
     log,
     parse,
+    pauseMs,
     async apply(records) {
       const events = records.map(({ data }) => data);
       if (events.length > 0) await store(db, events);

@@ -20,6 +20,8 @@ import {
 } from './ranking.ts';
 import type { SalesHistory } from './sales-history.ts';
 
+/** Between two fetches of a partition: under load one script counts more orders, and brokers are asked less often. */
+const pauseMs = 100;
 /** How often an idle worker looks whether the ranking is still where it left it. */
 const lookEveryMs = 2_000;
 
@@ -51,6 +53,7 @@ export async function startRanking(options: RankingOptions): Promise<Started> {
     group,
     log,
     parse: readOrderCompleted,
+    pauseMs,
     onFatal: options.fail,
     async startAt(assignment, epoch) {
       epochNow = epoch;

@@ -28,6 +28,8 @@ import { type OutsideEvent, readOutsideEvent } from './events.ts';
 /** Webhooks that run at once in a process: a receiver that hangs holds this many, not the partitions. */
 const concurrency = 32;
 
+/** Between two fetches of a partition: an event that comes alone does not wait, under load a fetch brings more. */
+const pauseMs = 30;
 /** A commit carries what came in this time, or so many notes: nearly all webhooks, when they come as fast as they can. */
 const notedEveryMs = 25;
 const notesAtOnce = 24;
@@ -129,6 +131,7 @@ export async function deliverEvents(options: DeliveryOptions): Promise<RecordCon
     group,
     log,
     concurrency,
+    pauseMs,
     // While the receiver is down, events that were not attempted keep all their attempts for later.
     mayBegin: receiver.mayCall,
     parse: readOutsideEvent,
