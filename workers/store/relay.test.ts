@@ -1,5 +1,6 @@
 /** The relay over a store in memory and producers that hang and fail, as real ones do at their worst moments. */
 import { setTimeout as sleep } from 'node:timers/promises';
+import FakeTimers from '@sinonjs/fake-timers';
 import test from 'ava';
 import { NotNowError } from '../base/errors.ts';
 import { createRegistry } from '../base/metrics.ts';
@@ -224,3 +225,41 @@ test.serial(
     await Promise.all(relays.map(({ running }) => running.stop()));
   },
 );
+
+test.serial('what another relay holds is asked for ever less often, until it is free', async (t) => {
+  const clock = FakeTimers.install({ toFake: ['setTimeout', 'clearTimeout'] });
+  t.teardown(() => clock.uninstall());
+  const { store } = memoryStore([], () => false);
+  const triesMs: number[] = [];
+  const left = new Map([['1', { shard: 0, id: '1', record: { topic: 'out', key: '1', value: '1' } }]]);
+  let isFree = false;
+  const held: OutboxStore = {
+    ...store,
+    transaction: (work) =>
+      store.transaction((rows) =>
+        work({
+          ...rows,
+          async lockShards(wanted) {
+            triesMs.push(clock.now);
+            return isFree ? (wanted ?? []) : [];
+          },
+          heads: async () => ({ rows: [...left.values()], more: [] }),
+          removeOrdered: async (sent) => sent.forEach(({ id }) => void left.delete(id)),
+        }),
+      ),
+  };
+  // Nothing but a wake makes it look.
+  const running = relay(held, async () => {}, { pollMs: 3_600_000 });
+  await clock.tickAsync(1);
+  wakeRelays([0]);
+  await clock.tickAsync(160);
+  const [beganMs] = triesMs;
+  t.deepEqual(
+    triesMs.map((ms) => ms - beganMs!),
+    [0, 5, 15, 35, 75, 115, 155],
+  );
+  isFree = true;
+  await clock.tickAsync(40);
+  t.is(left.size, 0);
+  await running.stop();
+});

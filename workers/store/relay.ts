@@ -33,6 +33,8 @@ const maxTakenBytes = 4_000_000;
 const defaultPollMs = 1_000;
 /** After a look at rows that are due and that others hold. */
 const heldMs = 200;
+/** From one try of shards that another relay holds to the next: it sends what it finds there meanwhile, ours as well. */
+const missedMs = { first: 5, longest: 40 };
 
 /** A record in order. Some may be of one row: they have its id, and come and go together. */
 export interface OrderedRow {
@@ -205,6 +207,7 @@ function orderedLane({ store, producer, log, pollMs = defaultPollMs, rowsPerShar
   /** Shards that could not be sent while others could, and until when they are left alone. */
   const resting = new Map<number, number>();
   let lastPollMs = Number.NEGATIVE_INFINITY;
+  let missedWaitMs = missedMs.first;
   const lane = loop(log, async () => {
     const nowMs = performance.now();
     const all = nowMs - lastPollMs >= pollMs;
@@ -216,8 +219,13 @@ function orderedLane({ store, producer, log, pollMs = defaultPollMs, rowsPerShar
       // Rows of ours in a shard that another relay holds: it may have looked before our commit.
       if (!all && missed.length > 0) {
         for (const shard of missed) asked.add(shard);
-        return 5;
+        // Who has some of them goes on with those.
+        if (missed.length < wanted!.length) missedWaitMs = missedMs.first;
+        const waitMs = missedWaitMs;
+        missedWaitMs = Math.min(2 * waitMs, missedMs.longest);
+        return waitMs;
       }
+      missedWaitMs = missedMs.first;
     }
     if (all) lastPollMs = nowMs;
     return asked.size > 0 ? 0 : Math.max(1, pollMs - (performance.now() - lastPollMs));
