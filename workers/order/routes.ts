@@ -46,6 +46,8 @@ const item = Type.Object({
 const productPath = Type.Object({ productId: Type.String({ minLength: 1, maxLength: 40 }) });
 const orderPath = Type.Object({ orderId: Type.String({ minLength: 1, maxLength: 40 }) });
 const tags = ['orders'];
+/** An order or payment that comes alone goes at once; under load transactions keep their distance and grow. */
+const gathering = { most: 100, waiting: 2_000, everyMs: 20 };
 
 export interface OrderRoutesOptions {
   /** An order that is not paid by then expires. */
@@ -168,7 +170,7 @@ function registerOrders(app: TypedHttp, options: OrderRoutesOptions): void {
   const place = groupCommit(
     async (placements: readonly OrderPlacement[]) =>
       placeOrders(await database(), placements, Date.now(), options.payWithinMs),
-    { most: 100, waiting: 2_000 },
+    gathering,
   );
 
   app.post(
@@ -253,10 +255,7 @@ function registerPaying(app: TypedHttp, options: OrderRoutesOptions): void {
   const { database, pseudonymKey } = options;
   const payments = counter(options.registry, metrics.order.payments);
   const store = paymentStore(database);
-  const pay = groupCommit((calls: readonly PaymentCall[]) => payOrders(store, calls, Date.now()), {
-    most: 100,
-    waiting: 2_000,
-  });
+  const pay = groupCommit((calls: readonly PaymentCall[]) => payOrders(store, calls, Date.now()), gathering);
 
   app.post(
     '/orders/:orderId/pay',
