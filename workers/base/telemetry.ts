@@ -23,8 +23,8 @@ export interface Telemetry {
 
 /** Spans kept while the endpoint is slow or away; more are dropped rather than grow the process. */
 const maxQueueSize = 8_192;
-/** Traces that may begin in a process, whatever the ratio says. */
-const newTraces = { perSecond: 25, burst: 250 };
+/** Traces that may begin in a process, whatever the ratio says: most begin in the API, which has two. */
+const newTraces = { perSecond: 12, burst: 120 };
 
 export async function startTelemetry(options: TelemetryOptions): Promise<Telemetry> {
   const { endpoint, log } = options;
