@@ -8,11 +8,12 @@ import { isNotNow } from '../base/errors.ts';
 import { bytesOfUuid, uuidV7 } from '../base/ids.ts';
 import { type Refused, refuse } from '../base/refusal.ts';
 import { traceparentNow } from '../base/traceparent.ts';
-import { nextDueInMs, transaction } from '../store/database.ts';
+import { nextDueInMs, onCommit, transaction } from '../store/database.ts';
 import { isDue, unlessAhead } from '../store/due.ts';
 import { inGroups } from '../store/group-commit.ts';
 import { type GroupedCall, type OnceCall, onceAll, onceRows } from '../store/once.ts';
-import { appendOutbox } from '../store/outbox.ts';
+import { appendUnordered } from '../store/outbox.ts';
+import type { Relay } from '../store/relay.ts';
 import { deliveryRecord } from './events.ts';
 import {
   type Asked,
@@ -77,10 +78,12 @@ const dueOf = {
 const putOffMs = 30_000;
 const maxQuantity = 1_000;
 
-export function deliveryStore(on: Database) {
-  const { database } = on;
+/** @param on.publish publishes what is told of deliveries once it has committed; unset: it goes out with a relay that finds it */
+export function deliveryStore(on: Database & Partial<Pick<Relay, 'publish'>>) {
+  const { database, publish = () => {} } = on;
   const within = withinOf(on);
   const readClock = clockOf(on);
+  const clockwork = { readClock, publish };
 
   /** For how long something waits. */
   const passed = on.clock ?? (() => performance.now());
@@ -138,7 +141,7 @@ export function deliveryStore(on: Database) {
       try {
         await within(async (trx, atMs) => {
           const [order] = await orderRows(trx, sql`${which} FOR UPDATE SKIP LOCKED`);
-          if (order !== undefined) done.push(...(await takeAll(trx, [order], atMs, readClock)));
+          if (order !== undefined) done.push(...(await takeAll(trx, [order], atMs, clockwork)));
         });
       } catch (error) {
         if (isNotNow(error)) throw error;
@@ -191,7 +194,7 @@ export function deliveryStore(on: Database) {
         return await within(async (trx, now) => {
           const due = sql`
             ${isDue('due_at', now)} AND ${dueOf[of]} ORDER BY due_at LIMIT ${most} FOR UPDATE SKIP LOCKED`;
-          return takeAll(trx, await orderRows(trx, due), now, readClock);
+          return takeAll(trx, await orderRows(trx, due), now, clockwork);
         });
       } catch (error) {
         if (isNotNow(error)) throw error;
@@ -279,7 +282,7 @@ async function takeAll(
   trx: Trx,
   due: readonly Order[],
   now: number,
-  readClock: (trx: Trx) => Promise<number>,
+  { readClock, publish }: { readClock(trx: Trx): Promise<number> } & Pick<Relay, 'publish'>,
 ): Promise<readonly DueDone[]> {
   const called = Map.groupBy(
     due.filter(({ state }) => state === 'CALLED'),
@@ -315,10 +318,13 @@ async function takeAll(
     await sql`
       UPDATE delivery_order SET due_at = ${new Date(now + tellAgainMs)}
       WHERE order_id IN (${sql.join([...words.keys()].map(bytesOfUuid))})`.execute(trx);
-    await appendOutbox(
+    // The order takes a word at one version and no other, so none of them has to come before another: they need not wait for what
+    // the relay sends in order.
+    const row = await appendUnordered(
       trx,
       [...words.values()].map(({ record }) => record),
     );
+    onCommit(trx, () => publish(row));
   }
   return due.map(({ orderId, dueAtMs }): DueDone => {
     const lateMs = lateOf(dueAtMs, now);

@@ -5,6 +5,7 @@ import { startTestHttp } from '../http/testing.ts';
 import { testLog } from '../kafka/testing.ts';
 import type { WorkerDeps } from '../platform/worker.ts';
 import { answeringDatabase } from '../store/answers.fixture.ts';
+import type { DueRow } from '../store/relay.ts';
 import { orderRow } from './rows.fixture.ts';
 import { riders } from './worker.ts';
 
@@ -17,7 +18,7 @@ test('that a delivery has ended is told while others wait for a rider', async (t
   ];
   const riderIsFree = Promise.withResolvers<void>();
   const isAskedFor = Promise.withResolvers<void>();
-  const isTold = Promise.withResolvers<void>();
+  const isTold = Promise.withResolvers<DueRow>();
   let isFirst = { calls: true, ends: true };
   const db = answeringDatabase(async (statement) => {
     if (statement.includes('UTC_TIMESTAMP(3) AS now')) return [{ now: at }];
@@ -37,7 +38,6 @@ test('that a delivery has ended is told while others wait for a rider', async (t
       await riderIsFree.promise;
       return [];
     }
-    if (statement.includes('INSERT INTO muster_outbox')) isTold.resolve();
     return 1;
   });
   // Nothing comes of it: that it is time is found by looking.
@@ -48,13 +48,16 @@ test('that a delivery has ended is told while others wait for a rider', async (t
   const http = await startTestHttp({ log: testLog });
   const running = await riders.start({
     ...{ config: {}, log: testLog, http: http.app, metrics: createRegistry(), kafka },
-    ...{ database: async () => db, relayOutbox: async () => ({ publish() {} }) },
+    ...{ database: async () => db, relayOutbox: async () => ({ publish: isTold.resolve }) },
     ...{ secrets: { pseudonymKey: Buffer.alloc(32, 7) }, fail: (error: Error) => t.fail(error.message) },
   } as unknown as WorkerDeps);
   await isAskedFor.promise;
-  await isTold.promise;
+  const { records } = await isTold.promise;
+  t.deepEqual(
+    records.map(({ topic, value }) => [topic, JSON.parse(String(value)).status]),
+    [['delivery-events', 'succeeded']],
+  );
   riderIsFree.resolve();
   await running.stop();
   await http.close(100);
-  t.pass();
 });

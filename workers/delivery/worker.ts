@@ -125,10 +125,10 @@ export const riders: Worker = {
   config: Type.Object({}),
   async start(deps) {
     const { database, http, kafka, log, metrics: registry, relayOutbox, secrets, fail } = deps;
-    const deliveries = deliveryStore({ database });
+    const { publish } = await relayOutbox();
+    const deliveries = deliveryStore({ database, publish });
     const due = counter(registry, metrics.delivery.due);
     const lateness = durationHistogram(registry, metrics.delivery.dueLateness);
-    await relayOutbox();
     registerRiderRoutes(http, { deliveries, pseudonymKey: secrets.pseudonymKey });
     // What is due is done as it is claimed, in one transaction: nothing can be left half done, so there is nothing to lease.
     const startDue = (what: string, of: 'calls' | 'ends') =>
