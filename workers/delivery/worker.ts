@@ -31,6 +31,8 @@ import { deliveryStore } from './store.ts';
 const atOnce = 200;
 /** Between two fetches of a partition, so that under load records come together and share a transaction. */
 const pauseMs = 30;
+/** The same for lines of the log: nobody waits for these. */
+const logPauseMs = 150;
 const countEveryMs = 5_000;
 
 const started = (consumer: RecordConsumer, stop: () => Promise<unknown> = async () => {}): Started => ({
@@ -244,6 +246,7 @@ export const logging: Worker = {
       log,
       onFatal: fail,
       parse: readLogEvent,
+      pauseMs: logPauseMs,
       async apply(records) {
         for (const { data } of records)
           log.info('somebody was notified', { eventId: data.eventId, said: data.message });
