@@ -343,7 +343,13 @@ function laptop(
           semiSpaceMiB: 8,
         },
         // Measured: 140 MiB while it works a backlog off.
-        { name: 'outside', workers: ['outside-events', 'retention'], size: { memoryMiB: 224 }, replicas: 1 },
+        {
+          name: 'outside',
+          workers: ['outside-events', 'retention'],
+          size: { memoryMiB: 224 },
+          replicas: 1,
+          semiSpaceMiB: 4,
+        },
         {
           name: 'pay',
           workers: [
@@ -392,6 +398,7 @@ function laptop(
           workers: ['webhook-stub', 'bank-stub'],
           size: { memoryMiB: 160 },
           replicas: 1,
+          semiSpaceMiB: 2,
           publishedPort: port(81),
         },
         ...traffic,
@@ -545,6 +552,7 @@ function production(): Environment {
           workers: ['outside-events', 'retention'],
           size: { memoryMiB: 224, cpus: 0.5 },
           replicas: 1,
+          semiSpaceMiB: 4,
           // The receiver is the site's own: edit it here.
           env: { OUTSIDE_WEBHOOK_URL: 'https://webhooks.muster.internal' },
         },
