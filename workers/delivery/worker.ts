@@ -33,6 +33,8 @@ const atOnce = 200;
 const pauseMs = 30;
 /** The same for lines of the log: nobody waits for these. */
 const logPauseMs = 150;
+/** The same for what says that riders are called for: who looks for them all the time needs not be told. */
+const callsPauseMs = 100;
 const countEveryMs = 5_000;
 
 const started = (consumer: RecordConsumer, stop: () => Promise<unknown> = async () => {}): Started => ({
@@ -157,7 +159,7 @@ export const riders: Worker = {
       log,
       onFatal: fail,
       parse: readOrderEvent,
-      pauseMs,
+      pauseMs: callsPauseMs,
       // The order's row says that it is called for: the event says that it is time to look.
       async apply(records) {
         if (records.some(({ data }) => data.state === 'CALLED')) calls.wake();
