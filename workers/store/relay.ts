@@ -31,6 +31,10 @@ export const takenForMs = 15_000;
 const maxInFlight = 1_000;
 const maxTakenBytes = 4_000_000;
 const defaultPollMs = 1_000;
+/** From the first ack to the deletion of all that was acked by then. */
+const tidyAfterMs = 250;
+/** Longer than anybody waits: what comes wakes it. */
+const idleMs = 3_600_000;
 /** After a look at rows that are due and that others hold. */
 const heldMs = 200;
 /** From one try of shards that another relay holds to the next: it sends what it finds there meanwhile, ours as well. */
@@ -298,14 +302,23 @@ function dueLane({
   const lateness = durationHistogram(registry, metrics.outbox.timerLateness);
   const inFlight = new Set<Promise<void>>();
   let acked: string[] = [];
+  let tidyTimer: NodeJS.Timeout | undefined;
   let failures = 0;
+
+  function noteAcked(id: string): void {
+    acked.push(id);
+    tidyTimer ??= setTimeout(() => {
+      tidyTimer = undefined;
+      tidying.wake();
+    }, tidyAfterMs);
+  }
 
   /** Never rejects. */
   async function publishRow({ id, records, timer }: DueRow): Promise<void> {
     const beganMs = performance.now();
     try {
       await send(unordered, timer === undefined ? records : records.map(withLateness(timer)), dueDeadlineMs);
-      acked.push(id);
+      noteAcked(id);
       failures = 0;
       if (timer !== undefined)
         lateness.observe({ database }, (timer.lateMs + performance.now() - beganMs) / 1_000);
@@ -346,7 +359,7 @@ function dueLane({
   }
   const tidying = loop(log, async () => {
     await removeAcked();
-    return 250;
+    return idleMs;
   });
 
   const woken: Lane<number> = {
@@ -368,6 +381,7 @@ function dueLane({
       });
       await Promise.race([Promise.allSettled(inFlight), patience]);
       clearTimeout(timer);
+      clearTimeout(tidyTimer);
       await removeAcked().catch((error: unknown) =>
         log.info('published rows stay and are published again', { error }),
       );
