@@ -59,7 +59,10 @@ export async function run({ environment, args, signal }: BenchOptions): Promise<
       }
     }
   const median = (way: (typeof ways)[number], of: keyof Round) =>
-    at(measured[way].map((round) => round[of]).toSorted((a, b) => a - b), 0.5);
+    at(
+      measured[way].map((round) => round[of]).toSorted((a, b) => a - b),
+      0.5,
+    );
   writeReport('gateway', {
     ...context(),
     path,
