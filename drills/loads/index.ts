@@ -26,7 +26,7 @@ export interface LoadResult {
   /** When each purchase was first acked, by its id. */
   readonly purchases: ReadonlyMap<string, number>;
   readonly sentAtMs: ReadonlyMap<string, number>;
-  /** Times in which a part that is not timed message by message made no progress at all. */
+  /** Times in which whoever used a part that is not timed message by message had to wait, or it made no progress. */
   readonly stalls: readonly Outage[];
   readonly curves: readonly Curve[];
   readonly sent: number;
