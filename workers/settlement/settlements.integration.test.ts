@@ -264,6 +264,7 @@ test.serial(
     await slips.take([late]);
     jump(dayMs);
     await eventually('the next is settled', async () => (await payouts(one)).at(-1) === 'EXECUTED 11640');
+    await until(one, { state: 'DONE' });
     t.deepEqual(await payouts(one), ['EXECUTED 2910', 'EXECUTED 11640']);
   },
 );
