@@ -1,0 +1,38 @@
+import test from 'ava';
+import { rolledMembers } from './rolling-members.ts';
+import type { PlannedChange } from './terraform.ts';
+
+const change = (name: string, ...actions: PlannedChange['actions'][number][]): PlannedChange => ({
+  name,
+  actions,
+  address: `docker_container.${name}`,
+  files: { before: '', after: '' },
+});
+const standing = {
+  writer: 'mysql-1',
+  members: [
+    { name: 'mysql-1', up: true },
+    { name: 'mysql-2', up: true },
+  ],
+  atRiskSeconds: 0,
+};
+const changes = [
+  change('mysql-1', 'delete', 'create'),
+  change('mysql-2', 'delete', 'create'),
+  change('mysql-guard', 'delete', 'create'),
+  change('redis', 'delete', 'create'),
+];
+const rolled = (of: Parameters<typeof rolledMembers>[1], list = changes) =>
+  rolledMembers(list, of).map(({ alias }) => alias);
+
+test('of two members that are replaced the one that takes writes goes last', (t) => {
+  t.deepEqual(rolled(standing), ['mysql-2', 'mysql-1']);
+  t.deepEqual(rolled({ ...standing, writer: 'mysql-2' }), ['mysql-1', 'mysql-2']);
+  t.deepEqual(rolled(standing, [change('mysql-1', 'delete', 'create')]), ['mysql-1']);
+});
+
+test('without a guard that answers, and while there is one copy only, nothing takes turns', (t) => {
+  t.deepEqual(rolled(undefined), []);
+  t.deepEqual(rolled({ ...standing, atRiskSeconds: 3 }), []);
+  t.deepEqual(rolled(standing, [change('mysql-1', 'create'), change('mysql', 'delete')]), []);
+});
