@@ -24,6 +24,7 @@ import {
 import { paths } from '../stacks/config/paths.ts';
 import { mysqlMember, reach } from '../stacks/config/topology.ts';
 import { type ImageName, imageRef } from '../stacks/images.ts';
+import { numberOf } from '../workers/backup/binlog.ts';
 import { createMysql } from './restore.ts';
 
 test.beforeEach((t) => t.timeout(400_000));
@@ -198,6 +199,9 @@ test.serial(
       await createMysql(environment, name, `${name}-data`, members[0]);
       await docker('start', name);
     });
+    // The backup knows the files of its log by their numbers.
+    const oldest = await docker('exec', containerOf('mysql-1'), 'head', '-n', '1', `${paths.mysqlLog}/binlog.index`);
+    t.true(numberOf(oldest.trim()) > 1, 'the log of one that was made anew does not begin again');
     await during('the writer freezes for 12 s', async () => {
       await docker('pause', containerOf('mysql-2'));
       await sleep(12_000);

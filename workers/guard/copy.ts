@@ -12,6 +12,15 @@ const longestHead = 65_536;
 const longestMs = 7_200_000;
 
 /**
+ * The statement that empties its log. Numbers of files go on, and one is left out: the backup may have files of this server, and must
+ * not take what comes for the rest of them.
+ */
+async function emptyLog(target: Member): Promise<string> {
+  const last = (await target.query('SHOW BINARY LOGS')).at(-1);
+  return `RESET MASTER TO ${Number(/\d+$/.exec(String(last?.Log_name))?.[0] ?? 0) + 2}`;
+}
+
+/**
  * Rejects with MUSTER_GUARD_MEMBER (not now) or MUSTER_PROGRAM; the member is empty or half full then, which its log says, too:
  * there is nothing in it before all is there.
  */
@@ -21,7 +30,7 @@ export async function copyFrom(source: Member, target: Member, settings: GuardSe
     'SET GLOBAL rpl_semi_sync_master_enabled = OFF',
     'STOP SLAVE',
     'RESET SLAVE ALL',
-    'RESET MASTER',
+    await emptyLog(target),
     "SET GLOBAL gtid_slave_pos = ''",
     'SET SESSION sql_log_bin = 0',
   ])
@@ -80,7 +89,7 @@ export async function copyFrom(source: Member, target: Member, settings: GuardSe
     // Who wrote earlier is in its log, too, or it would seem to have missed that.
     const log = new Map([...parseLog(String(before!.log)), ...parseLog(at)]);
     await target.query('SET SESSION sql_log_bin = 1');
-    await target.query('RESET MASTER');
+    await target.query(await emptyLog(target));
     if (log.size > 0) await target.query('SET GLOBAL gtid_binlog_state = ?', [formatLog(log)]);
     await target.act('follow', source.address);
   } finally {
