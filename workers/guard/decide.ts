@@ -70,7 +70,9 @@ export interface Memory {
   readonly seen: Readonly<Record<string, Look | undefined>>;
   /** The look before the last one. */
   readonly before: Readonly<Record<string, Look | undefined>>;
+  /** When each was last seen, later by the time in which nobody looked. */
   readonly seenAtMs: Readonly<Record<string, number>>;
+  readonly lookedAtMs: number;
   /** When the writer last got what its commits wait for, or did not wait. */
   readonly servedAtMs: number;
   /** Since when the writer was seen closed. */
@@ -89,6 +91,8 @@ export interface Memory {
 export const patience = {
   /** Who has not answered for so long is gone. */
   goneMs: 4_000,
+  /** One look follows another within this, unless the guard is held up. */
+  nextLookMs: 2_000,
   /** Commits wait so long for a copy that does not come. */
   copyMs: 5_000,
   /** A change by hand is given up after that. */
@@ -98,7 +102,8 @@ export const patience = {
   copyAgainMs: 30_000,
 } as const;
 
-export type Action = 'open' | 'quiet' | 'fence' | 'bind' | 'release' | 'follow' | 'copy' | 'detach';
+/** `detach`: it follows nobody any more, when it has applied all it has; `drop`: whatever it has not applied. */
+export type Action = 'open' | 'quiet' | 'fence' | 'bind' | 'release' | 'follow' | 'copy' | 'detach' | 'drop';
 
 export type Decision =
   | { readonly kind: 'note'; readonly note: Note; readonly why: string }
@@ -126,6 +131,7 @@ export function noMemory(members: readonly [string, string], nowMs: number): Mem
     before: each(undefined),
     // Nobody is gone before there was time to ask.
     seenAtMs: each(nowMs),
+    lookedAtMs: nowMs,
     servedAtMs: nowMs,
     closedAtMs: nowMs,
     bound: undefined,
@@ -143,8 +149,14 @@ export function remember(
   looks: Readonly<Record<string, Look | undefined>>,
   nowMs: number,
 ): Memory {
-  const seenAtMs = { ...memory.seenAtMs };
-  for (const name of memory.members) if (looks[name] !== undefined) seenAtMs[name] = nowMs;
+  // A guard that was frozen, or waited for a processor, or for what it had told somebody to do, has not asked meanwhile.
+  const heldUpMs = Math.max(0, nowMs - memory.lookedAtMs - patience.nextLookMs);
+  const seenAtMs = Object.fromEntries(
+    memory.members.map((name) => [
+      name,
+      looks[name] === undefined ? memory.seenAtMs[name]! + heldUpMs : nowMs,
+    ]),
+  );
   const writer = note === undefined ? undefined : looks[note.writer];
   const earlier = note === undefined ? undefined : memory.seen[note.writer];
   const served =
@@ -158,6 +170,7 @@ export function remember(
     seen: looks,
     before: memory.seen,
     seenAtMs,
+    lookedAtMs: nowMs,
     servedAtMs: served ? nowMs : memory.servedAtMs,
     closedAtMs: earlier?.open === false && writer?.open === false ? memory.closedAtMs : nowMs,
     bound: earlier !== undefined && writer?.start !== earlier.start ? undefined : bound,
@@ -212,7 +225,7 @@ export function decide(note: Note | undefined, memory: Memory, nowMs: number): D
       if (w?.open === true) return act('fence', writer, `${other} is to take over, by hand`);
       if (o.follows?.applying === false)
         return note.copy === null
-          ? act('detach', other, 'it takes over with what it has, by hand')
+          ? act('drop', other, 'it takes over with what it has, by hand')
           : noCopy(`${other} does not apply what it has received`);
       return {
         kind: 'note',
@@ -237,7 +250,7 @@ export function decide(note: Note | undefined, memory: Memory, nowMs: number): D
   }
   if (w.open) return whileOpen();
 
-  if (w.follows !== undefined) return act('detach', writer, 'it is the writer');
+  if (w.follows !== undefined) return act('drop', writer, 'it is the writer');
   // What it has committed and not acked, when it died, people may see now: so the other one has it first, or is no copy.
   if (note.copy !== null && !(isCopy && contains(o.log, w.log))) {
     if (canTakeOver && nowMs - memory.closedAtMs < patience.copyMs) return wait(`${other} gets the rest`);
@@ -314,6 +327,10 @@ export function servingMember(note: Note | undefined, { seen, before, wish }: Me
   // One look that got no answer is nothing yet.
   return (seen[note.writer] ?? before[note.writer])?.open === true ? note.writer : undefined;
 }
+
+/** Nobody answers: as a rule it is the guard that is cut off, and clients stay where they are. Two never ack, wherever those are. */
+export const isBlind = ({ members, seen, before }: Memory): boolean =>
+  members.every((name) => (seen[name] ?? before[name]) === undefined);
 
 const act = (action: Action, on: string, why: string): Decision => ({ kind: 'act', action, on, why });
 const wait = (why: string): Decision => ({ kind: 'wait', why });

@@ -5,6 +5,7 @@ import { copyFrom } from './copy.ts';
 import {
   type Decision,
   decide,
+  isBlind,
   type Memory,
   type Note,
   noMemory,
@@ -64,7 +65,7 @@ export async function startGuarding({ config, notes, log, onChange }: Options): 
   let entranceTold = '';
   /** Each time: an entrance that was started anew sends nobody anywhere. */
   async function point(): Promise<void> {
-    if (config.GUARD_ENTRANCE === undefined) return;
+    if (config.GUARD_ENTRANCE === undefined || isBlind(memory)) return;
     const problem = await pointEntrance(config.GUARD_ENTRANCE, names, servingMember(note, memory)).then(
       () => '',
       (error: Error) => error.message,

@@ -221,10 +221,13 @@ function actionsOn(name: string, query: Query, settings: Settings): Actions {
     }
   }
 
+  /** What was received and not applied may have been acked: it is there, or this throws. */
   async function drain(): Promise<void> {
     for (const deadline = performance.now() + drainWithinMs; ; await sleep(50)) {
       const [status] = await query('SHOW SLAVE STATUS');
-      if (status === undefined || status.Slave_SQL_Running !== 'Yes') return;
+      if (status === undefined) return;
+      if (status.Slave_SQL_Running !== 'Yes')
+        throw new NotNowError('MUSTER_GUARD_MEMBER', `${name} does not apply what it has received`);
       const [applied] = await query('SELECT @@gtid_slave_pos AS at');
       const idle = /^Slave has read all relay log/.test(String(status.Slave_SQL_Running_State));
       if (idle && applied!.at === status.Gtid_IO_Pos) return;
@@ -232,6 +235,8 @@ function actionsOn(name: string, query: Query, settings: Settings): Actions {
         throw new NotNowError('MUSTER_GUARD_MEMBER', `${name} does not come to the end of what it has`);
     }
   }
+
+  const drop = () => tell('STOP SLAVE', 'RESET SLAVE ALL');
 
   return {
     open: () => tell('SET GLOBAL rpl_semi_sync_master_enabled = ON', 'SET GLOBAL read_only = OFF'),
@@ -258,8 +263,9 @@ function actionsOn(name: string, query: Query, settings: Settings): Actions {
     async detach() {
       await tell('STOP SLAVE IO_THREAD');
       await drain();
-      await tell('STOP SLAVE', 'RESET SLAVE ALL');
+      await drop();
     },
+    drop,
   };
 }
 
