@@ -31,6 +31,12 @@ test('of two members that are replaced the one that takes writes goes last', (t)
   t.deepEqual(rolled(standing, [change('mysql-1', 'delete', 'create')]), ['mysql-1']);
 });
 
+test('a member that a roll which was cut off has taken away is made before the other one goes', (t) => {
+  const left = [change('mysql-1', 'delete', 'create'), change('mysql-2', 'create')];
+  t.deepEqual(rolled({ ...standing, atRiskSeconds: 40 }, left), ['mysql-2', 'mysql-1']);
+  t.deepEqual(rolled({ ...standing, writer: 'mysql-2', atRiskSeconds: 40 }, left), ['mysql-2', 'mysql-1']);
+});
+
 test('without a guard that answers, and while there is one copy only, nothing takes turns', (t) => {
   t.deepEqual(rolled(undefined), []);
   t.deepEqual(rolled({ ...standing, atRiskSeconds: 3 }), []);

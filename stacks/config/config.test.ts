@@ -222,6 +222,12 @@ test('two containers that publish the same port on a host are refused by name', 
   t.regex(error!.message, /redis and mysql/);
 });
 
+test('two guards of one database are refused: each would decide by notes of its own', (t) => {
+  const list = dev.processes.list.map((spec) => (spec.name === 'mysql-guard' ? { ...spec, replicas: 2 } : spec));
+  const two: Environment = { ...dev, processes: { ...dev.processes, list } };
+  t.throws(() => placements(two), { code: 'MUSTER_GUARD_ALONE' });
+});
+
 test('a node on a host that the environment does not have is refused', (t) => {
   const lost: Environment = { ...dev, jaeger: { ...dev.jaeger, host: 'moon' } };
   t.throws(() => placements(lost), { code: 'MUSTER_HOST_UNKNOWN' });

@@ -92,10 +92,15 @@ function coded(code: string, message: string): Error {
 /** Name of a member of the database. */
 export const mysqlMember = ({ id }: MysqlNode): string => `mysql-${id}`;
 
-/** Where the guard of the database is, and the entrance that does what it says. Throws MUSTER_SERVICE_MISSING. */
+/**
+ * Where the guard of the database is, and the entrance that does what it says. Throws MUSTER_SERVICE_MISSING, and MUSTER_GUARD_ALONE
+ * where there is more than one: each would decide by notes of its own.
+ */
 export function guardHost({ name, processes }: Environment): string {
-  const guard = processes.list.find(({ workers }) => workers.includes('mysql-guard'));
+  const [guard, ...others] = processes.list.filter(({ workers }) => workers.includes('mysql-guard'));
   if (guard === undefined) throw coded('MUSTER_SERVICE_MISSING', `${name} has no process with mysql-guard`);
+  if (guard.replicas !== 1 || others.length > 0)
+    throw coded('MUSTER_GUARD_ALONE', `${name}: there is one mysql-guard, in one process, or none of them knows who writes`);
   return guard.host ?? processes.host;
 }
 
