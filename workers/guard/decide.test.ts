@@ -111,6 +111,15 @@ test('without a note who has what the other has is the writer, and nobody is whe
   t.is(chosen({ log: new Map(), blank: false }, { log: new Map(), blank: false }), 'wait');
 });
 
+test('without a note a person may say who is the writer, and that the rest is lost', (t) => {
+  const wish = { to: 'mysql-2', lose: true, sinceMs: 9_000 };
+  const by = (own: typeof wish) => decided(undefined, undefined, has([1, 5]), { wish: own }).next;
+  t.like(by(wish), { kind: 'note', note: { writer: 'mysql-2', copy: null, heir: false } });
+  t.is(by({ ...wish, lose: false }).kind, 'refuse');
+  t.is(decided(undefined, has([1, 6]), undefined, { wish }).next.kind, 'wait', 'it does not answer');
+  t.is(by({ ...wish, sinceMs: 10_000 - patience.wishMs }).kind, 'refuse', 'it took too long');
+});
+
 test('a writer whose disk was replaced is not opened: the copy takes over at once', (t) => {
   const copy = { ...has([1, 5]), follows: following };
   t.like(decided(writer, { serverId: 7 }, copy).next, { kind: 'note', note: { heir: true } });

@@ -179,7 +179,7 @@ export function remember(
 
 /** What to do next: one thing, after which both are looked at again. */
 export function decide(note: Note | undefined, memory: Memory, nowMs: number): Decision {
-  if (note === undefined) return first(memory);
+  if (note === undefined) return first(memory, nowMs);
   const { writer } = note;
   const other = otherOf(memory.members, writer);
   const w = memory.seen[writer];
@@ -295,17 +295,25 @@ export function decide(note: Note | undefined, memory: Memory, nowMs: number): D
   }
 }
 
-/** Nobody knows who wrote: both are asked, and the one that has what the other has is it. */
-function first({ members, seen }: Memory): Decision {
+/** Nobody knows who wrote: both are asked, and the one that has what the other has is it, or a person says. */
+function first({ members, seen, wish }: Memory, nowMs: number): Decision {
   const [one, two] = members;
   const [a, b] = [seen[one], seen[two]];
-  if (a === undefined || b === undefined)
-    return wait(`nobody knows who wrote last, and ${a === undefined ? one : two} does not answer`);
   const choose = (name: string, { serverId }: Look, why: string): Decision => ({
     kind: 'note',
     note: { writer: name, serverId, copy: null, heir: false },
     why,
   });
+  if (wish !== undefined) {
+    if (!wish.lose) return refuse('nobody knows who wrote last');
+    if (nowMs - wish.sinceMs >= patience.wishMs) return refuse('it took too long');
+    const wanted = seen[wish.to];
+    return wanted === undefined
+      ? wait(`${wish.to} does not answer`)
+      : choose(wish.to, wanted, 'it is the writer, by hand: what it has not is lost');
+  }
+  if (a === undefined || b === undefined)
+    return wait(`nobody knows who wrote last, and ${a === undefined ? one : two} does not answer`);
   const [aHasAll, bHasAll] = [contains(a.log, b.log), contains(b.log, a.log)];
   if (aHasAll && bHasAll) {
     if (a.open !== b.open) return choose(a.open ? one : two, a.open ? a : b, 'it takes writes');

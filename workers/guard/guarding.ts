@@ -130,9 +130,11 @@ export async function startGuarding({ config, notes, log, onChange }: Options): 
       await notes.save(next.note);
       note = next.note;
       log.warn('guard notes', { ...next.note, why: next.why });
-      if (before !== undefined && before.writer !== note.writer) {
-        onChange();
-        log.warn('another member is the writer', { from: before.writer, to: note.writer });
+      if (before?.writer !== note.writer) {
+        if (before !== undefined) {
+          onChange();
+          log.warn('another member is the writer', { from: before.writer, to: note.writer });
+        }
         // What it told while it followed means nothing for what it tells as the writer.
         memory = { ...memory, bound: undefined, servedAtMs: performance.now() };
         if (memory.wish?.to === note.writer) wishes.grant();
@@ -157,7 +159,7 @@ export async function startGuarding({ config, notes, log, onChange }: Options): 
     while (!signal.aborted) {
       const beganMs = performance.now();
       try {
-        const wish = note === undefined ? undefined : await wishes.take(performance.now());
+        const wish = await wishes.take(performance.now());
         if (wish !== undefined) memory = { ...memory, wish };
         await look(more);
         if (servingMember(note, memory) !== undefined) await wishes.answer();
