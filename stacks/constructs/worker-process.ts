@@ -280,6 +280,7 @@ export class WorkerProcess extends Construct {
         `exec 3<>/dev/tcp/127.0.0.1/${containerPorts.workerHttp} && printf 'GET /healthz HTTP/1.0\\r\\n\\r\\n' >&3 && IFS= read -r -t 3 line <&3 && [[ $line == *' 200 '* ]]`,
       ),
       ...(props.isAwaited === false ? {} : { waitMs: 120_000 }),
+      comesFirst: guards,
     });
   }
 }
