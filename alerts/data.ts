@@ -96,7 +96,7 @@ export function dataAlerts(): RuleGroup {
         summary: 'MySQL does not answer: no member of it takes writes.',
         meaning:
           'Workers pause and lose nothing, but no coupon is issued, no order paid, no event published.',
-        firstStep: './muster status, ./muster logs mysql.',
+        firstStep: './muster status, ./muster logs mysql-guard.',
         runbook: 'alerts/runbooks/MysqlDown.md',
         proof: {
           fires: [

@@ -223,7 +223,9 @@ test('two containers that publish the same port on a host are refused by name', 
 });
 
 test('two guards of one database are refused: each would decide by notes of its own', (t) => {
-  const list = dev.processes.list.map((spec) => (spec.name === 'mysql-guard' ? { ...spec, replicas: 2 } : spec));
+  const list = dev.processes.list.map((spec) =>
+    spec.name === 'mysql-guard' ? { ...spec, replicas: 2 } : spec,
+  );
   const two: Environment = { ...dev, processes: { ...dev.processes, list } };
   t.throws(() => placements(two), { code: 'MUSTER_GUARD_ALONE' });
 });

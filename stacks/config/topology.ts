@@ -100,7 +100,7 @@ export function guardHost({ name, processes }: Environment): string {
   const [guard, ...others] = processes.list.filter(({ workers }) => workers.includes('mysql-guard'));
   if (guard === undefined) throw coded('MUSTER_SERVICE_MISSING', `${name} has no process with mysql-guard`);
   if (guard.replicas !== 1 || others.length > 0)
-    throw coded('MUSTER_GUARD_ALONE', `${name}: there is one mysql-guard, in one process, or none of them knows who writes`);
+    throw coded('MUSTER_GUARD_ALONE', `${name}: mysql-guard is in one process, of which there is one`);
   return guard.host ?? processes.host;
 }
 
