@@ -277,6 +277,7 @@ test('a member of MySQL starts closed, waits for the other one, and follows nobo
       t.is(settings['rpl-semi-sync-master-enabled'], 'ON');
       t.is(settings['rpl-semi-sync-master-wait-point'], 'AFTER_SYNC');
       t.true(Number(settings['rpl-semi-sync-master-timeout']) > 1e10, 'for as long as it takes');
+      t.is(settings['rpl-semi-sync-master-wait-no-slave'], 'ON');
       t.is(settings['log-slave-updates'], 'ON');
     }
   const [one, two] = dev.mysql.members.map((member) => properties(renderMyCnf(dev, member)));

@@ -41,6 +41,8 @@ rpl-semi-sync-master-enabled=ON
 rpl-semi-sync-slave-enabled=ON
 rpl-semi-sync-master-wait-point=AFTER_SYNC
 rpl-semi-sync-master-timeout=31536000000
+# Also while nobody follows: the default, said aloud.
+rpl-semi-sync-master-wait-no-slave=ON
 log-slave-updates=ON
 gtid-strict-mode=ON
 relay-log=${paths.mysqlLog}/relay
