@@ -1,5 +1,7 @@
 import test from 'ava';
-import { rolledMembers } from './rolling-members.ts';
+import { environments } from '../catalog/environments.ts';
+import { fakeStack } from './fake-stack.fixture.ts';
+import { applyMembers, rolledMembers } from './rolling-members.ts';
 import type { PlannedChange } from './terraform.ts';
 
 const change = (name: string, ...actions: PlannedChange['actions'][number][]): PlannedChange => ({
@@ -41,4 +43,21 @@ test('without a guard that answers, and while there is one copy only, nothing ta
   t.deepEqual(rolled(undefined), []);
   t.deepEqual(rolled({ ...standing, atRiskSeconds: 3 }), []);
   t.deepEqual(rolled(standing, [change('mysql-1', 'create'), change('mysql', 'delete')]), []);
+});
+
+test.serial('the one that takes writes gives them away before it goes, and then comes all the rest', async (t) => {
+  const environment = environments.dev;
+  const { stack, deeds } = await fakeStack(t, 'dev-data', changes, {
+    containers: ['mysql-guard', 'mysql-1', 'mysql-2'].map((name) => `${environment.prefix}-${name}`),
+    places: [],
+    writer: 'mysql-1',
+  });
+  const { signal } = new AbortController();
+  await applyMembers(stack, { environment, variables: {}, signal, tell() {}, onProgress() {} });
+  t.deepEqual(await deeds(), [
+    'terraform apply -target=docker_container.mysql-2',
+    'failover mysql-2',
+    'terraform apply -target=docker_container.mysql-1',
+    'terraform apply',
+  ]);
 });
