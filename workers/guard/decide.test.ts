@@ -161,6 +161,23 @@ test('who was not asked is not gone: a guard that was held up looks for as long 
   t.true(takesOver(thawedMs + 2_000));
 });
 
+test('commits wait longer for a copy that is silent than for one that is gone', (t) => {
+  const open = { ...empty, ...has([1, 5]), open: true };
+  const copy = { ...empty, ...has([1, 5]), serverId: 2, follows: following };
+  const goesOnAfter = (followers: number, two: Look | undefined) => {
+    const served = { 'mysql-1': { ...open, followers: 1 }, 'mysql-2': copy };
+    let memory = remember(noMemory(members, 0), writer, served, 0);
+    for (let nowMs = 1_000; ; nowMs += 1_000) {
+      const looks = { 'mysql-1': { ...open, followers, waiting: 1 }, 'mysql-2': two };
+      memory = remember(memory, writer, looks, nowMs);
+      if (decide(writer, memory, nowMs).kind === 'note') return nowMs;
+    }
+  };
+  t.is(goesOnAfter(0, undefined), patience.copyGoneMs);
+  t.is(goesOnAfter(1, undefined), patience.copyMs);
+  t.is(goesOnAfter(0, copy), patience.copyMs);
+});
+
 test('one that takes over applies all it has received first; the writer drops it, and so does who is told to lose it', (t) => {
   const copy = { ...has([1, 5]), follows: following };
   t.like(decided({ ...writer, heir: true }, undefined, copy).next, { action: 'detach', on: 'mysql-2' });

@@ -95,6 +95,8 @@ export const patience = {
   nextLookMs: 2_000,
   /** Commits wait so long for a copy that does not come. */
   copyMs: 5_000,
+  /** And so long for one that does not answer the guard either, and is not connected. */
+  copyGoneMs: 2_000,
   /** A change by hand is given up after that. */
   wishMs: 8_000,
   /** Who was waited for in vain is waited for again after that, and who could not be made anew is made anew. */
@@ -263,7 +265,8 @@ export function decide(note: Note | undefined, memory: Memory, nowMs: number): D
   function whileOpen(): Decision {
     const { waits, log } = w!;
     if (note!.copy !== null && o !== undefined && !isCopy) return noCopy(`${other} was started anew`);
-    const inVain = nowMs - memory.servedAtMs >= patience.copyMs;
+    const isGone = o === undefined && w!.followers === 0;
+    const inVain = nowMs - memory.servedAtMs >= (isGone ? patience.copyGoneMs : patience.copyMs);
     if (waits && note!.copy !== null && inVain) return noCopy(`${other} receives nothing`);
     if (waits && note!.copy === null && (inVain || w!.followers === 0))
       return act('release', writer, `${other} receives nothing`);
