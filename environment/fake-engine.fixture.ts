@@ -73,7 +73,9 @@ export async function fakeEngine(
     /** What was done, in order and in short. */
     async deeds() {
       return (await programs.calls())
-        .filter((line) => /^(docker (create|start|stop|rm)|gateway|failover|terraform apply|replaced)/.test(line))
+        .filter((line) =>
+          /^(docker (create|start|stop|rm)|gateway|failover|terraform apply|replaced)/.test(line),
+        )
         .map((line) =>
           line.replace(/^docker (create --name )?/, (_, made) => (made === undefined ? '' : 'create ')),
         )

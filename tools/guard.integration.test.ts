@@ -200,7 +200,14 @@ test.serial(
       await docker('start', name);
     });
     // The backup knows the files of its log by their numbers.
-    const oldest = await docker('exec', containerOf('mysql-1'), 'head', '-n', '1', `${paths.mysqlLog}/binlog.index`);
+    const oldest = await docker(
+      'exec',
+      containerOf('mysql-1'),
+      'head',
+      '-n',
+      '1',
+      `${paths.mysqlLog}/binlog.index`,
+    );
     t.true(numberOf(oldest.trim()) > 1, 'the log of one that was made anew does not begin again');
     await during('the writer freezes for 12 s', async () => {
       await docker('pause', containerOf('mysql-2'));

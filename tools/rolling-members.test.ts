@@ -45,19 +45,22 @@ test('without a guard that answers, and while there is one copy only, nothing ta
   t.deepEqual(rolled(standing, [change('mysql-1', 'create'), change('mysql', 'delete')]), []);
 });
 
-test.serial('the one that takes writes gives them away before it goes, and then comes all the rest', async (t) => {
-  const environment = environments.dev;
-  const { stack, deeds } = await fakeStack(t, 'dev-data', changes, {
-    containers: ['mysql-guard', 'mysql-1', 'mysql-2'].map((name) => `${environment.prefix}-${name}`),
-    places: [],
-    writer: 'mysql-1',
-  });
-  const { signal } = new AbortController();
-  await applyMembers(stack, { environment, variables: {}, signal, tell() {}, onProgress() {} });
-  t.deepEqual(await deeds(), [
-    'terraform apply -target=docker_container.mysql-2',
-    'failover mysql-2',
-    'terraform apply -target=docker_container.mysql-1',
-    'terraform apply',
-  ]);
-});
+test.serial(
+  'the one that takes writes gives them away before it goes, and then comes all the rest',
+  async (t) => {
+    const environment = environments.dev;
+    const { stack, deeds } = await fakeStack(t, 'dev-data', changes, {
+      containers: ['mysql-guard', 'mysql-1', 'mysql-2'].map((name) => `${environment.prefix}-${name}`),
+      places: [],
+      writer: 'mysql-1',
+    });
+    const { signal } = new AbortController();
+    await applyMembers(stack, { environment, variables: {}, signal, tell() {}, onProgress() {} });
+    t.deepEqual(await deeds(), [
+      'terraform apply -target=docker_container.mysql-2',
+      'failover mysql-2',
+      'terraform apply -target=docker_container.mysql-1',
+      'terraform apply',
+    ]);
+  },
+);

@@ -113,7 +113,8 @@ export function live(seed: number, faultMs: number, options: WorldOptions = {}):
     Object.assign(one, { up: false, frozen: false, open: false, waits: true });
     Object.assign(one, { relay: [], queued: [], busyUntilMs: 0 });
     one.waiting.clear();
-    if (one.follows !== undefined) Object.assign(one.follows, { io: false, sql: false, broken: false, failed: false });
+    if (one.follows !== undefined)
+      Object.assign(one.follows, { io: false, sql: false, broken: false, failed: false });
   }
   function startAgain(name: Name): void {
     Object.assign(servers[name], { up: true, start: Math.floor(nowMs / 1_000) });
@@ -143,7 +144,8 @@ export function live(seed: number, faultMs: number, options: WorldOptions = {}):
         }
       }
     }
-    if (follows.sql && nowMs >= one.busyUntilMs && random() < 0.35) one.log.push(...one.relay.splice(0, 1 + Math.floor(random() * 4)));
+    if (follows.sql && nowMs >= one.busyUntilMs && random() < 0.35)
+      one.log.push(...one.relay.splice(0, 1 + Math.floor(random() * 4)));
   }
 
   /** Clients write wherever they are let, also behind the entrance's back. */
