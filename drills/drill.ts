@@ -29,9 +29,7 @@ export type DrillStep =
 /** An alias of the environment, or a role that is looked up when the step is due. */
 export type Target =
   | { readonly alias: string }
-  | {
-      readonly role: 'controller' | 'zookeeper-leader' | 'zookeeper-follower' | 'mysql-writer' | 'mysql-copy';
-    };
+  | { readonly role: 'controller' | 'zookeeper-leader' | 'zookeeper-follower' };
 
 export interface Drill {
   readonly name: string;

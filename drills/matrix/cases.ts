@@ -96,8 +96,8 @@ export const targets: Readonly<Record<string, Part>> = {
   },
   mysql: {
     about: 'MySQL',
-    alert: 'MysqlOneCopy',
-    on: [{ role: 'mysql-writer' }],
+    alert: 'MysqlDown',
+    on: alias('mysql'),
     breaks: {
       gone,
       frozen,

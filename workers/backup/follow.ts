@@ -7,16 +7,14 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { MusterError, NotNowError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
-import { program } from '../base/programs.ts';
 import type { Archive } from './archive.ts';
 import { type LogPosition, nextFile, numberOf, reaches } from './binlog.ts';
+import { program } from './programs.ts';
 import { type SegmentWriter, segmentBytes } from './segments.ts';
 import type { Source } from './server.ts';
 
 const lookEveryMs = 1_000;
 const againAfterMs = 2_000;
-/** Files that stay on the server although they are kept: another member that was away goes on from them. */
-const stayingFiles = 8;
 /** That nothing was written for a while is noted this often. */
 const headEveryMs = 10_000;
 
@@ -101,13 +99,9 @@ async function followOnce(
         failed = true;
       });
     const release = async (file: string) => {
-      try {
-        const files = await source.files();
-        const oldest = files[files.indexOf(file) - stayingFiles];
-        if (oldest !== undefined) await source.release(oldest);
-      } catch (error) {
+      await source.release(file).catch((error: unknown) => {
         log.warn('the server keeps more of its log', { error });
-      }
+      });
     };
     let head: LogPosition = { file: '', position: 0 };
     let headAt = Number.NEGATIVE_INFINITY;
@@ -136,7 +130,7 @@ async function followOnce(
   }
 }
 
-const ended = () => new MusterError('MUSTER_PROGRAM', 'mariadb-binlog ended by itself');
+const ended = () => new MusterError('MUSTER_BACKUP_PROGRAM', 'mariadb-binlog ended by itself');
 
 /** Below 2^32, and another than the server's. */
 const followerId = (serverId: number): number => (serverId % 4_000_000_000) + 100_000_001;
