@@ -89,8 +89,6 @@ export interface DeliveryRun {
   readonly durationMs?: number;
   /** Nobody new comes after it; what has begun goes on to its end. */
   readonly closing?: AbortSignal | undefined;
-  /** About once a second, with how many steps were accepted. */
-  onProgress?(accepted: number): void;
   /** Called with each order that has ended or will not; when set, none is kept for the report: for runs without an end. */
   onOrdered?(ordered: Ordered): void;
 }
@@ -166,15 +164,10 @@ async function live(
   const untilMs = performance.now() + (run.durationMs ?? Number.POSITIVE_INFINITY);
   const over = () =>
     signal?.aborted === true || run.closing?.aborted === true || performance.now() >= untilMs;
-  const telling = setInterval(() => run.onProgress?.(desk.accepted()), 1_000);
   const lastMs = () => performance.now() + retryForMs;
-  try {
-    // Those who still wait for something then give up.
-    if (run.durationMs !== undefined) desk.waitUntil(untilMs + retryForMs);
-    await keepPace(next, { rate: run.rate, connections: 1, over });
-  } finally {
-    clearInterval(telling);
-  }
+  // Those who still wait for something then give up.
+  if (run.durationMs !== undefined) desk.waitUntil(untilMs + retryForMs);
+  await keepPace(next, { rate: run.rate, connections: 1, over });
   const shown = await apps.end(owedTo(kept), signal?.aborted ? performance.now() : lastMs());
   return {
     orders: kept,
@@ -215,7 +208,6 @@ const longestWaitMs = 5_000;
 
 /** Where orders are placed and carried on. */
 function openDesk(client: Client, { riders }: People, signal: AbortSignal | undefined) {
-  let accepted = 0;
   let untilMs = Number.POSITIVE_INFINITY;
   const isOver = () => signal?.aborted === true || performance.now() > untilMs;
 
@@ -283,7 +275,6 @@ function openDesk(client: Client, { riders }: People, signal: AbortSignal | unde
       if (answer?.status === 200) {
         const { state, version } = answer.json as unknown as View;
         steps.push({ step, state, version, ...(owes === undefined ? {} : { owes }) });
-        accepted += 1;
       } else if (answer !== undefined && answer.status !== 409) client.problem(`${step} ${codeOf(answer)}`);
   }
 
@@ -321,7 +312,6 @@ function openDesk(client: Client, { riders }: People, signal: AbortSignal | unde
   }
 
   return {
-    accepted: () => accepted,
     /** Nobody waits longer for anything; performance.now(). */
     waitUntil(ms: number) {
       untilMs = ms;
@@ -337,7 +327,6 @@ function openDesk(client: Client, { riders }: People, signal: AbortSignal | unde
       const isAnswered = answers.every((one) => one !== undefined);
       const outcome = ids.length > 0 ? 'accepted' : isAnswered ? 'refused' : 'failed';
       if (outcome === 'refused' && owes === 'accepted') client.problem(codeOf(answers[0]!));
-      accepted += taken.length;
       const untouched = { steps: [], confirmed: false, version: 0, end: undefined };
       return {
         ...{
