@@ -8,7 +8,7 @@ import { type Engine, engineMemory, ensureDiskSpace, lookForEngine, refuseRemote
 import { imageJobs } from './images.ts';
 import { decideImages, refuseOthers, spaceFor } from './lifecycle.ts';
 import { memoryLimitMiB, memoryOf } from './memory.ts';
-import { describeTaken, portHolders, publishedPorts, takenPorts } from './ports.ts';
+import { freePorts } from './ports.ts';
 import { findProgram, mayInstall } from './programs.ts';
 import { ensureTerraform } from './provider.ts';
 
@@ -115,14 +115,8 @@ export function checksOf(
       what: 'ports',
       async look() {
         if (!isLocal) return 'not looked at: on other hosts';
-        const running = engine === undefined ? [] : await containersOf(environment, signal);
-        const ours = running
-          .filter(({ state }) => state === 'running')
-          .flatMap(({ publishedPorts: ports }) => ports);
-        const ports = publishedPorts(environment, await without());
-        const taken = await takenPorts(ports, new Set(ours));
-        if (taken.length > 0) throw describeTaken(taken, await portHolders(taken));
-        return `${ports.length}, free or ours`;
+        const containers = engine === undefined ? [] : await containersOf(environment, signal);
+        return `${await freePorts(environment, await without(), containers)}, free or ours`;
       },
     },
   ];

@@ -24,7 +24,7 @@ import { leftOut, loadedImages, rememberedImages, rememberImages } from './deplo
 import { canPull, type Engine, engineMemory, ensureDiskSpace, ensureEngine, refuseRemote } from './engine.ts';
 import { imageJobs, imageTasks, pruneImages } from './images.ts';
 import { memoryLimitMiB, memoryOf } from './memory.ts';
-import { describeTaken, portHolders, publishedPorts, takenPorts } from './ports.ts';
+import { freePorts } from './ports.ts';
 import { ensureTerraform, knownTerraformConfigFile, terraformConfigFile } from './provider.ts';
 import { renderEverything, writeRendered } from './render.ts';
 import { removeReserveImages, reserveNames } from './reserve.ts';
@@ -200,18 +200,14 @@ export async function bringUp(environment: Environment, options: UpOptions): Pro
       task: async (context, task) => {
         await ensureDiskSpace(context.engine, await spaceFor(context.images, context.engine));
         if (!local) return;
-        const ours = (await containersOf(environment, signal))
-          .filter((container) => container.state === 'running')
-          .flatMap(({ publishedPorts: ports }) => ports);
-        const wanted = publishedPorts(environment, context.leftOut);
-        const taken = await takenPorts(wanted, new Set(ours));
-        if (taken.length > 0) throw describeTaken(taken, await portHolders(taken));
+        const containers = await containersOf(environment, signal);
+        const ports = await freePorts(environment, context.leftOut, containers);
         const memory = memoryOf(
           (await engineMemory(context.engine)) ?? Number.POSITIVE_INFINITY,
           memoryLimitMiB(environment, context.leftOut),
         );
         const short = memory.share < 1 ? `; memory: ${memory.says}` : '';
-        task.title = `Ports (${wanted.length}) and disk space are free${short}`;
+        task.title = `Ports (${ports}) and disk space are free${short}`;
       },
     },
     {

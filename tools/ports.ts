@@ -50,6 +50,24 @@ export function publishedPorts(
     );
 }
 
+/**
+ * How many ports an environment publishes on this machine; throws MUSTER_PORTS_IN_USE where a program has one that is no running
+ * container of ours.
+ */
+export async function freePorts(
+  environment: Environment,
+  leftOut: ReadonlySet<string>,
+  containers: readonly { readonly state: string; readonly publishedPorts: readonly number[] }[],
+): Promise<number> {
+  const ours = containers
+    .filter(({ state }) => state === 'running')
+    .flatMap(({ publishedPorts: ports }) => ports);
+  const wanted = publishedPorts(environment, leftOut);
+  const taken = await takenPorts(wanted, new Set(ours));
+  if (taken.length > 0) throw describeTaken(taken, await portHolders(taken));
+  return wanted.length;
+}
+
 /** Ports of the list that some program listens on, apart from those in `ours` (our own running containers). */
 export async function takenPorts(
   list: readonly PublishedPort[],
@@ -81,7 +99,7 @@ export function describeTaken(
 }
 
 /** Program and process id behind each port, as far as `ss` exists and tells. */
-export async function portHolders(taken: readonly PublishedPort[]): Promise<ReadonlyMap<number, string>> {
+async function portHolders(taken: readonly PublishedPort[]): Promise<ReadonlyMap<number, string>> {
   const holders = new Map<number, string>();
   for (const { port } of taken) {
     try {
