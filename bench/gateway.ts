@@ -6,12 +6,14 @@
  * Needs a deployed environment whose engine is on this machine (Linux: replicas are asked at their containers' addresses). Turn about
  * by the gateway and straight to the replicas of the API: at a steady rate, and as fast as it goes.
  */
-import { setTimeout as sleep } from 'node:timers/promises';
 import { Pool } from 'undici';
 import type { Environment } from '../catalog/environments.ts';
+import { percentile } from '../drills/runner/measure.ts';
 import { docker } from '../environment/docker.ts';
+import { throwIfInterrupted } from '../environment/interruption.ts';
 import { aliasesOf, urlFromHost } from '../stacks/config/index.ts';
 import { containerPorts } from '../stacks/config/topology.ts';
+import { keepPace, type Pace } from '../workers/traffic/pace.ts';
 import { type BenchOptions, context, optionsOf, say, writeReport } from './common/bench.ts';
 
 const wanted = { addedP50Ms: 0.3, throughputShare: 0.9 };
@@ -46,10 +48,17 @@ export async function run({ environment, args, signal }: BenchOptions): Promise<
           await body.arrayBuffer();
           if (statusCode !== 200) throw new Error(`${statusCode} by ${way} for ${path}`);
         };
-        await asFast(ask, connections, 1, signal);
-        const tookMs = await steadily(ask, rate, seconds, signal);
-        const perSecond = await asFast(ask, connections, seconds, signal);
-        const found = { p50Ms: at(tookMs, 0.5), p99Ms: at(tookMs, 0.99), perSecond };
+        const within = async (forSeconds: number, atRate: number | undefined) => {
+          const beganMs = performance.now();
+          const isOver = () => signal.aborted || performance.now() - beganMs >= forSeconds * 1_000;
+          const tookMs = await timed(ask, { rate: atRate, connections, over: isOver });
+          throwIfInterrupted(signal);
+          return { tookMs, perSecond: (tookMs.length * 1_000) / (performance.now() - beganMs) };
+        };
+        await within(1, undefined);
+        const { tookMs } = await within(seconds, rate);
+        const { perSecond } = await within(seconds, undefined);
+        const found = { p50Ms: percentile(tookMs, 0.5)!, p99Ms: percentile(tookMs, 0.99)!, perSecond };
         measured[way].push(found);
         say(
           `${round + 1} of ${rounds}, ${way}: p50 ${found.p50Ms.toFixed(2)} ms, p99 ${found.p99Ms.toFixed(1)} ms at ${rate}/s; ${perSecond.toFixed(0)}/s at most`,
@@ -59,10 +68,10 @@ export async function run({ environment, args, signal }: BenchOptions): Promise<
       }
     }
   const median = (way: (typeof ways)[number], of: keyof Round) =>
-    at(
-      measured[way].map((round) => round[of]).toSorted((a, b) => a - b),
+    percentile(
+      measured[way].map((round) => round[of]),
       0.5,
-    );
+    )!;
   writeReport('gateway', {
     ...context(),
     path,
@@ -85,52 +94,18 @@ const replicasOf = (environment: Environment): Promise<readonly string[]> =>
     }),
   );
 
-/** One after the other in time, whether or not those before were answered: how long each took, ms, in ascending order. */
-async function steadily(
-  ask: () => Promise<void>,
-  rate: number,
-  seconds: number,
-  signal: AbortSignal,
-): Promise<readonly number[]> {
+/** How long each took, ms. Rejects with the first failure, when all have ended. */
+async function timed(ask: () => Promise<void>, pace: Pace): Promise<readonly number[]> {
   const tookMs: number[] = [];
-  const asked: Promise<void>[] = [];
   const failures: unknown[] = [];
-  const beganMs = performance.now();
-  for (let count = 0; count < rate * seconds; count += 1) {
-    const waitMs = beganMs + (count * 1_000) / rate - performance.now();
-    if (waitMs > 0) await sleep(waitMs, undefined, { signal });
-    const sentMs = performance.now();
-    asked.push(
-      ask().then(
-        () => void tookMs.push(performance.now() - sentMs),
-        (error: unknown) => void failures.push(error),
-      ),
-    );
-  }
-  await Promise.all(asked);
-  if (failures.length > 0) throw failures[0];
-  return tookMs.toSorted((a, b) => a - b);
-}
-
-/** Answers a second with so many under way all the time. */
-async function asFast(
-  ask: () => Promise<void>,
-  connections: number,
-  seconds: number,
-  signal: AbortSignal,
-): Promise<number> {
-  const beganMs = performance.now();
-  let answered = 0;
   const one = async () => {
-    while (performance.now() - beganMs < seconds * 1_000) {
-      signal.throwIfAborted();
-      await ask();
-      answered += 1;
-    }
+    const sentMs = performance.now();
+    await ask().then(
+      () => void tookMs.push(performance.now() - sentMs),
+      (error: unknown) => void failures.push(error),
+    );
   };
-  await Promise.all(Array.from({ length: connections }, one));
-  return (answered * 1_000) / (performance.now() - beganMs);
+  await keepPace(one, { ...pace, over: () => failures.length > 0 || pace.over() });
+  if (failures.length > 0) throw failures[0];
+  return tookMs;
 }
-
-const at = (sorted: readonly number[], share: number): number =>
-  sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))]!;
