@@ -3,9 +3,10 @@ import { limits } from '../catalog/alerting.ts';
 import { metrics } from '../catalog/metrics.ts';
 import { at, gone, growing, type RuleGroup, rule } from './rule.ts';
 
-const { mysql, redis, tables, backup } = metrics;
+const { mysql, redis, tables, backup, guard } = metrics;
 const mysqlTarget = '{job="mysql",instance="mysqld-exporter"}';
 const backupTarget = '{job="worker",instance="mysql-backup"}';
+const guardTarget = 'job="worker",instance="mysql-guard"';
 const redisTarget = '{job="redis",instance="redis-exporter"}';
 
 export function dataAlerts(): RuleGroup {
@@ -92,10 +93,10 @@ export function dataAlerts(): RuleGroup {
         severity: 'page',
         expr: `max(${mysql.up}) == 0 or absent(${mysql.up})`,
         for: '30s',
-        summary: 'MySQL does not answer.',
+        summary: 'MySQL does not answer: no member of it takes writes.',
         meaning:
           'Workers pause and lose nothing, but no coupon is issued, no order paid, no event published.',
-        firstStep: './muster status, ./muster logs mysql.',
+        firstStep: './muster status, ./muster logs mysql-guard.',
         runbook: 'alerts/runbooks/MysqlDown.md',
         proof: {
           fires: [
@@ -117,6 +118,74 @@ export function dataAlerts(): RuleGroup {
             },
           ],
           live: { cause: 'mysql stopped' },
+        },
+      }),
+      rule({
+        name: 'MysqlOneCopy',
+        severity: 'page',
+        expr: `max(${guard.atRisk}) > ${limits.databaseAtRiskSeconds} or absent(${guard.atRisk})`,
+        for: '15s',
+        summary: 'What MySQL acks is on one member only.',
+        meaning:
+          'If that member is lost now, so are orders, coupons and money since; nobody takes over from it by itself.',
+        firstStep: './muster status: which member is away? ./muster logs mysql-guard says what it waits for.',
+        runbook: 'alerts/runbooks/MysqlOneCopy.md',
+        inhibitedBy: ['MysqlDown'],
+        proof: {
+          fires: [
+            {
+              when: 'a member is away',
+              series: { [`${guard.atRisk}{${guardTarget}}`]: [at(0, '2m'), growing(1)] },
+              trueFrom: '150s',
+            },
+            {
+              when: 'the guard is gone',
+              series: { [`${guard.atRisk}{${guardTarget}}`]: [at(0, '2m'), gone()] },
+              trueFrom: '2m',
+            },
+          ],
+          staysQuiet: [
+            {
+              when: 'a member is started anew, and the guard is',
+              series: {
+                [`${guard.atRisk}{${guardTarget}}`]: [
+                  at(0, '2m'),
+                  growing(1, '45s'),
+                  at(0, '1m'),
+                  gone('10s'),
+                  at(0),
+                ],
+              },
+            },
+          ],
+          live: { cause: 'mysql writer stopped' },
+        },
+      }),
+      rule({
+        name: 'MysqlWriterChanged',
+        severity: 'ticket',
+        expr: `sum(increase(${guard.changes}[10m])) > 0`,
+        for: '0s',
+        summary: 'Another member of MySQL takes the writes.',
+        meaning: 'Nothing acked is lost; requests of some seconds were told to try again.',
+        firstStep: './muster logs mysql-guard: why? By hand, or what became of the other member?',
+        runbook: 'alerts/runbooks/MysqlWriterChanged.md',
+        proof: {
+          fires: [
+            {
+              when: 'the other one took over',
+              series: { [`${guard.changes}{${guardTarget}}`]: [at(0, '5m'), at(1)] },
+              trueFrom: '5m',
+              alerts: [{}],
+            },
+          ],
+          staysQuiet: [
+            {
+              when: 'it did long ago, and the guard is started anew',
+              series: { [`${guard.changes}{${guardTarget}}`]: [at(2, '6m'), gone('30s'), at(0)] },
+            },
+          ],
+          live: { cause: 'mysql writer stopped' },
         },
       }),
       rule({

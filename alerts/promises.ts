@@ -39,10 +39,13 @@ export function promiseAlerts(): RuleGroup {
           'Something that was promised is not true on the live stores or topics: somebody waits in vain, or figures are wrong.',
         firstStep: './muster promises names the ids; the runbook has a part for each promise.',
         runbook: 'alerts/runbooks/PromiseBroken.md',
-        inhibitedBy: (['MysqlDown', 'RedisDown'] as const).map((cause) => ({
-          cause,
-          where: { label: 'promise', value: 'stores-take-writes' },
-        })),
+        inhibitedBy: [
+          ...(['MysqlDown', 'RedisDown'] as const).map((cause) => ({
+            cause,
+            where: { label: 'promise', value: 'stores-take-writes' },
+          })),
+          { cause: 'MysqlOneCopy', where: { label: 'promise', value: 'commits-on-both' } },
+        ],
         proof: {
           fires: [
             {

@@ -85,6 +85,7 @@ export type LiveCause =
   | 'poison message'
   | 'failing webhook'
   | 'mysql stopped'
+  | 'mysql writer stopped'
   | 'redis stopped'
   | 'gateway stopped'
   | 'alertmanager stopped'

@@ -12,6 +12,7 @@ export const causes = {
   ZooKeeperNoLeader: 'those that name it',
   ZooKeeperDown: 'those that name it',
   MysqlDown: 'those that name it',
+  MysqlOneCopy: 'those that name it',
   RedisDown: 'those that name it',
   GatewayDown: 'those that name it',
   OfflineLogDir: 'those that name it',
@@ -54,6 +55,8 @@ export const limits = {
   zookeeperFsyncMs: 100,
   zookeeperOutstanding: 50,
   databaseConnectionRatio: 0.8,
+  /** For how long what is acked may be on one member of the database alone. */
+  databaseAtRiskSeconds: 15,
   /** For how long what was committed may be on one disk alone: the service contract. */
   backupAtRiskSeconds: 60,
   /** Since the last base copy, and since one was restored and compared: a day, and room for one that failed. */

@@ -38,6 +38,12 @@ export interface KafkaNode {
   readonly externalPort: number;
 }
 
+/** A member of the database. */
+export interface MysqlNode {
+  readonly id: number;
+  readonly host: string;
+}
+
 export interface ZooKeeperNode {
   readonly id: 1 | 2 | 3;
   readonly host: string;
@@ -119,13 +125,16 @@ export interface Environment {
     readonly tickTimeMs: number;
   };
   readonly cmak: { readonly host: string; readonly size: JvmSize; readonly publishedPort: number };
+  /** Two members, of which one takes writes and the other has them, too, before they are acked. */
   readonly mysql: {
-    readonly host: string;
+    readonly members: readonly [MysqlNode, MysqlNode];
+    /** Of each member. */
     readonly size: Size;
     readonly bufferPoolMiB: number;
-    /** Room for its data; alerts foresee when it ends. */
+    /** Room for the data of a member; alerts foresee when it ends. */
     readonly dataDiskBytes: number;
-    readonly publishedPort: number;
+    /** The address of the database: it sends clients to the member that takes writes. On the host of the process mysql-guard. */
+    readonly entrance: { readonly size: Size; readonly publishedPort: number };
   };
   /** Of MySQL, by the worker mysql-backup. */
   readonly backup: {
@@ -254,11 +263,14 @@ function laptop(
     },
     cmak: { host, size: { memoryMiB: 512, heapMiB: 256 }, publishedPort: port(90) },
     mysql: {
-      host,
+      members: [
+        { id: 1, host },
+        { id: 2, host },
+      ],
       size: { memoryMiB: 640 },
       bufferPoolMiB: 128,
       dataDiskBytes: 10e9,
-      publishedPort: port(33),
+      entrance: { size: { memoryMiB: 48 }, publishedPort: port(33) },
     },
     backup: { everyHours: 24, keepDays: 3 },
     redis: { host, size: { memoryMiB: 96 }, maxMemoryMiB: 64, publishedPort: port(63) },
@@ -390,6 +402,7 @@ function laptop(
         },
         // Measured: 120 MiB while a broker is away and everybody says so.
         { name: 'logging', workers: ['log-store'], size: { memoryMiB: 160 }, replicas: 1 },
+        { name: 'mysql-guard', workers: ['mysql-guard'], size: { memoryMiB: 160 }, replicas: 1 },
         // Measured: 70 MiB, and 110 more for the server that tries a backup once a day.
         { name: 'mysql-backup', workers: ['mysql-backup'], size: { memoryMiB: 320 }, replicas: 1 },
         // Stands for everything outside: it receives webhooks and alerts, and is the banks.
@@ -408,9 +421,10 @@ function laptop(
 }
 
 /**
- * `prod` spreads over nine hosts with the sizes of the service contract: Kafka 3 x (4 cores, 8 GB),
- * ZooKeeper (CMAK on the first) 3 x (2 cores, 4 GB), the message services 2 cores and 2 GB; their stores have a host of their own,
- * and so have the gateway and the API behind it.
+ * `prod` spreads over eleven hosts with the sizes of the service contract: Kafka 3 x (4 cores, 8 GB),
+ * ZooKeeper (CMAK on the first) 3 x (2 cores, 4 GB), the message services 2 cores and 2 GB; the gateway and the API behind it have
+ * a host of their own. Their stores have two, and who says which of the two databases takes writes has a third, so that it outlives
+ * each of them.
  * Host names and addresses are the site's own: edit them here.
  */
 function production(): Environment {
@@ -432,6 +446,8 @@ function production(): Environment {
       services: remote('services', 31),
       data: remote('data', 32),
       edge: remote('edge', 33),
+      'data-2': remote('data-2', 34),
+      guard: remote('guard', 35),
     },
     // Names and the identity provider are the site's own: edit them here.
     hostNames: ['api.muster.internal'],
@@ -465,11 +481,14 @@ function production(): Environment {
     },
     cmak: { host: 'zookeeper-1', size: { memoryMiB: 1_024, heapMiB: 512, cpus: 1 }, publishedPort: 9000 },
     mysql: {
-      host: 'data',
+      members: [
+        { id: 1, host: 'data' },
+        { id: 2, host: 'data-2' },
+      ],
       size: { memoryMiB: 512 },
       bufferPoolMiB: 256,
       dataDiskBytes: 40e9,
-      publishedPort: 3306,
+      entrance: { size: { memoryMiB: 48 }, publishedPort: 3306 },
     },
     backup: { everyHours: 24, keepDays: 14, folder: '/srv/muster/backups' },
     redis: { host: 'data', size: { memoryMiB: 128 }, maxMemoryMiB: 96, publishedPort: 6379 },
@@ -557,6 +576,13 @@ function production(): Environment {
           env: { OUTSIDE_WEBHOOK_URL: 'https://webhooks.muster.internal' },
         },
         { name: 'logging', workers: ['log-store'], size: { memoryMiB: 128, cpus: 0.25 }, replicas: 1 },
+        {
+          name: 'mysql-guard',
+          workers: ['mysql-guard'],
+          host: 'guard',
+          size: { memoryMiB: 160, cpus: 0.5 },
+          replicas: 1,
+        },
         {
           name: 'mysql-backup',
           workers: ['mysql-backup'],

@@ -367,6 +367,18 @@ export const instruments = {
     'When a backup was last restored and found to be what was there (Unix time).',
   ),
 
+  [metrics.guard.writer]: gauge('1 for the member of the database that takes writes; 0 for all: none does.', [
+    'member',
+  ]),
+  [metrics.guard.memberUp]: gauge('1 for a member of the database that answers the guard.', ['member']),
+  [metrics.guard.atRisk]: gauge(
+    'For how long what was committed may be on one member of the database alone; 0 while both have it, infinite when that was never known.',
+  ),
+  [metrics.guard.changes]: counter(
+    'How often another member of the database has become the one that takes writes.',
+    [],
+  ),
+
   [metrics.process.anonymousMemory]: gauge(
     'Memory of the process without mapped files: what counts against the limit of its container.',
   ),

@@ -339,6 +339,13 @@ export const metrics = {
     baseTime: 'muster_backup_base_time_seconds',
     verifiedTime: 'muster_backup_verified_time_seconds',
   },
+  /** Of the two members of the database, by the worker mysql-guard. */
+  guard: {
+    writer: 'muster_mysql_writer',
+    memberUp: 'muster_mysql_member_up',
+    atRisk: 'muster_mysql_at_risk_seconds',
+    changes: 'muster_mysql_writer_changes_total',
+  },
   redis: {
     up: 'redis_up',
     memoryUsed: 'redis_memory_used_bytes',

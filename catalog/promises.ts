@@ -38,6 +38,13 @@ const table = {
     limitMs: 0,
     periodMs: 5_000,
   },
+  'commits-on-both': {
+    capability: 'platform',
+    promised: 'What MySQL acks is on both of its members.',
+    ids: 'the member that takes writes',
+    limitMs: 0,
+    periodMs: 5_000,
+  },
   'outbox-published': {
     capability: 'platform',
     promised: 'What was committed with a decision is published.',

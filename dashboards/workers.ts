@@ -15,7 +15,7 @@ import {
 } from './kit.ts';
 import * as signals from './signals.ts';
 
-const { messaging, http, process, mysql, redis, backup, gateway } = metrics;
+const { messaging, http, process, mysql, redis, backup, gateway, guard } = metrics;
 
 const variable: Variable = {
   name: 'process',
@@ -322,6 +322,32 @@ export const workers = (environment: Environment) =>
                 { expr: `sum(${redis.memoryUsed})`, legend: 'used' },
                 { expr: `sum(${redis.memoryMax})`, legend: 'limit' },
               ],
+            }),
+          ],
+          [
+            series({
+              title: 'Members of MySQL',
+              description:
+                '1 for the member that takes writes, and how many answer. Where it changes another one has taken over.',
+              unit: 'none',
+              queries: [
+                { expr: `max by (member) (${guard.writer})`, legend: '{{member}} writes' },
+                { expr: `sum(${guard.memberUp})`, legend: 'answer' },
+              ],
+            }),
+            series({
+              title: 'On one member only',
+              description:
+                'For how long what was acked may be on one member of MySQL alone; 0: it is on both.',
+              unit: 's',
+              queries: [{ expr: `max(${guard.atRisk})`, legend: 'at risk' }],
+            }),
+            stat({
+              title: 'Writer changes in a day',
+              description: 'How often another member of MySQL has taken over, by itself or by hand.',
+              expr: `sum(increase(${guard.changes}[1d]))`,
+              unit: 'none',
+              steps: highIsBad({ yellow: 1, red: 5 }),
             }),
           ],
           [

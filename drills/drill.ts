@@ -29,7 +29,9 @@ export type DrillStep =
 /** An alias of the environment, or a role that is looked up when the step is due. */
 export type Target =
   | { readonly alias: string }
-  | { readonly role: 'controller' | 'zookeeper-leader' | 'zookeeper-follower' };
+  | {
+      readonly role: 'controller' | 'zookeeper-leader' | 'zookeeper-follower' | 'mysql-writer' | 'mysql-copy';
+    };
 
 export interface Drill {
   readonly name: string;

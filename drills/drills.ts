@@ -232,8 +232,45 @@ export const drills: readonly Drill[] = [
       'MySQL restarts during a rush for coupons and while people pay: nobody pays twice, nothing is issued twice.',
     loadMs: 30_000,
     loads: shop,
-    steps: [{ atMs: faultAtMs, inject: { kind: 'restart', graceMs: 0 }, on: { alias: 'mysql' } }],
+    steps: [{ atMs: faultAtMs, inject: { kind: 'restart', graceMs: 0 }, on: { role: 'mysql-writer' } }],
     expect: { rtoMs: 20_000 },
+  },
+  {
+    name: 'mysql-writer-lost',
+    about:
+      'The member of MySQL that takes writes is killed and its disk is lost: the other one goes on with all that was acked, and makes it anew.',
+    loadMs: 120_000,
+    loads: shop,
+    steps: [{ atMs: faultAtMs, procedure: 'lose-mysql-writer' }],
+    expect: { rtoMs: 15_000, alerts: [{ name: 'MysqlOneCopy', withinMs: 75_000 }] },
+  },
+  {
+    name: 'mysql-writer-frozen',
+    about:
+      'The member of MySQL that takes writes freezes for 60 s, then goes on as if nothing had been: it must not ack what the other one has not.',
+    loadMs: 90_000,
+    loads: shop,
+    steps: [
+      { atMs: faultAtMs, inject: { kind: 'pause' }, on: { role: 'mysql-writer' }, healAfterMs: 60_000 },
+    ],
+    expect: { rtoMs: 15_000 },
+  },
+  {
+    name: 'mysql-copy-cut',
+    about:
+      'The other member is cut off for 30 s: who takes writes goes on alone, and both are together again.',
+    loadMs: 60_000,
+    loads: shop,
+    steps: [{ atMs: faultAtMs, inject: { kind: 'cut' }, on: { role: 'mysql-copy' }, healAfterMs: 30_000 }],
+    expect: { rtoMs: 15_000 },
+  },
+  {
+    name: 'mysql-failed-over',
+    about: 'Three times the other member takes the writes, by hand, as for maintenance: nobody sees it.',
+    loadMs: 60_000,
+    loads: shop,
+    steps: [{ atMs: faultAtMs, procedure: 'fail-over-mysql' }],
+    expect: { rtoMs: 5_000 },
   },
   {
     name: 'redis-restarted',

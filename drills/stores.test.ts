@@ -4,7 +4,7 @@ import type { Settings } from './stand-in.ts';
 import { emptyRedis, fullMysqlDisk, refuseWrites } from './stores.ts';
 
 const settings: Settings = {
-  Config: { Hostname: 'mysql' },
+  Config: { Hostname: 'mysql-1' },
   HostConfig: {
     Memory: 671_088_640,
     NanoCpus: 0,
@@ -25,9 +25,9 @@ const said = (plan: ReturnType<typeof refuseWrites>) => ({
 });
 
 test('a store that refuses to write takes it back, and the others are no stores', (t) => {
-  const mysql = said(refuseWrites('muster-ci-mysql'));
-  t.regex(mysql.steps[0]!, /^exec muster-ci-mysql .*SET GLOBAL read_only = 1$/);
-  t.regex(mysql.heal[0]!, /^exec muster-ci-mysql .*SET GLOBAL read_only = 0$/);
+  const mysql = said(refuseWrites('muster-ci-mysql-1'));
+  t.regex(mysql.steps[0]!, /^exec muster-ci-mysql-1 .*SET GLOBAL read_only = 1$/);
+  t.regex(mysql.heal[0]!, /^exec muster-ci-mysql-1 .*SET GLOBAL read_only = 0$/);
   const redis = said(refuseWrites('muster-ci-redis'));
   t.regex(redis.steps[0]!, /CONFIG SET min-replicas-to-write 1$/);
   t.regex(redis.heal[0]!, /CONFIG SET min-replicas-to-write 0$/);
@@ -36,16 +36,16 @@ test('a store that refuses to write takes it back, and the others are no stores'
 });
 
 test('MySQL’s data moves to the small disk before it is full, and back before it starts on its own', (t) => {
-  const networks = [{ name: 'muster-ci', aliases: ['mysql'] }];
-  const { steps, heal } = said(fullMysqlDisk('muster-ci-mysql', settings, networks));
+  const networks = [{ name: 'muster-ci', aliases: ['mysql-1'] }];
+  const { steps, heal } = said(fullMysqlDisk('muster-ci-mysql-1', settings, networks));
   const at = (list: readonly string[], pattern: RegExp) => list.findIndex((line) => pattern.test(line));
-  const copied = /^exec muster-ci-mysql-stand-in-disk .*cp -a.* sh (\S+) (\S+)$/;
+  const copied = /^exec muster-ci-mysql-1-stand-in-disk .*cp -a.* sh (\S+) (\S+)$/;
   const order = [
-    at(steps, /^stop .* muster-ci-mysql$/),
+    at(steps, /^stop .* muster-ci-mysql-1$/),
     at(steps, copied),
-    at(steps, /^start muster-ci-mysql-stand-in$/),
-    at(steps, /^exec muster-ci-mysql-stand-in .*ping/),
-    at(steps, /^exec muster-ci-mysql-stand-in-disk .*\/dev\/zero/),
+    at(steps, /^start muster-ci-mysql-1-stand-in$/),
+    at(steps, /^exec muster-ci-mysql-1-stand-in .*ping/),
+    at(steps, /^exec muster-ci-mysql-1-stand-in-disk .*\/dev\/zero/),
   ];
   t.deepEqual(
     order,
@@ -54,11 +54,11 @@ test('MySQL’s data moves to the small disk before it is full, and back before 
   t.false(order.includes(-1));
   t.is(order.at(-1), steps.length - 1);
   const back = [
-    at(heal, /^exec muster-ci-mysql-stand-in-disk .*rm -f/),
-    at(heal, /^stop .* muster-ci-mysql-stand-in$/),
+    at(heal, /^exec muster-ci-mysql-1-stand-in-disk .*rm -f/),
+    at(heal, /^stop .* muster-ci-mysql-1-stand-in$/),
     at(heal, copied),
-    at(heal, /^rm --force muster-ci-mysql-stand-in-disk$/),
-    at(heal, /^start muster-ci-mysql$/),
+    at(heal, /^rm --force muster-ci-mysql-1-stand-in-disk$/),
+    at(heal, /^start muster-ci-mysql-1$/),
   ];
   t.deepEqual(
     back,

@@ -33,7 +33,7 @@ export function refuseWrites(container: string): Plan {
     const replicas = (count: string) => redis(container, 'CONFIG', 'SET', 'min-replicas-to-write', count);
     return { steps: [{ docker: replicas('1') }], heal: [replicas('0')] };
   }
-  if (!container.endsWith('-mysql'))
+  if (!/-mysql-\d$/.test(container))
     throw new MusterError('MUSTER_FAULT_TARGET', `${container} keeps nothing that could be read-only.`);
   const readOnly = (value: 0 | 1) => mysql(container, `SET GLOBAL read_only = ${value}`);
   return { steps: [{ docker: readOnly(1) }], heal: [readOnly(0)] };

@@ -87,7 +87,7 @@ export async function inProcess<T>(
   return answerOf<T>(await run('docker', dockerArgs(container, command), stderrOf(options)));
 }
 
-/** Runs a verb in a container of its own on the host of MySQL, with nothing but the backups and what is mounted beside. */
+/** Runs a verb in a container of its own on the host of the backups, with nothing but the backups and what is mounted beside. */
 export async function byItself<T>(
   environment: Environment,
   image: string,
@@ -95,7 +95,7 @@ export async function byItself<T>(
   args: readonly string[],
   options: { readonly mounts?: readonly string[]; readonly signal: AbortSignal; onLine?(line: string): void },
 ): Promise<T> {
-  const { dockerUri } = hostOf(environment, environment.mysql.host);
+  const { dockerUri } = hostOf(environment, placementOf(environment, alias).host);
   const volume = environment.backup.folder === undefined ? volumeOf(environment) : undefined;
   // Mounted it would be made, and look like one that is empty.
   if (volume !== undefined) {

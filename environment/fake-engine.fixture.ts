@@ -1,6 +1,7 @@
-/** A docker that keeps its containers as files, and a gateway among them that takes what it is told. */
+/** A docker that keeps its containers as files; among them a gateway, and a guard of MySQL, that take what they are told. */
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { metrics } from '../catalog/metrics.ts';
 import { fakePrograms } from './fake-programs.fixture.ts';
 
 const container = `${JSON.stringify({
@@ -38,7 +39,8 @@ case "$1" in
           "show servers state "*) echo "5 p 1 \${line##* } 172.18.0.5 2 0" ;;
           *addr*) echo "IP changed from '127.0.0.1'" ;;
         esac ;;
-      *) printf 'HTTP/1.1 200 OK\\r\\n\\r\\n{}' ;;
+      *" failover "*) for to; do :; done; echo "failover $to" >> calls; echo "$to" > writer ;;
+      *) printf 'HTTP/1.1 200 OK\\r\\n\\r\\n'; sed "s/WRITER/$(cat writer)/" answer ;;
     esac ;;
 esac`;
 
@@ -49,15 +51,21 @@ export async function fakeEngine(
     readonly containers: readonly string[];
     readonly places: readonly string[];
     readonly terraform?: string;
+    /** The member of MySQL that takes writes, of two that have everything. */
+    readonly writer?: string;
   },
 ) {
-  const { containers, places, terraform = '' } = options;
+  const { containers, places, terraform = '', writer } = options;
   const programs = await fakePrograms(t, {
     docker: docker(`^get\\ weight\\ (${places.join('|')})/`),
     terraform,
   });
   await mkdir(join(programs.folder, 'containers'));
   await writeFile(join(programs.folder, 'template'), container);
+  await writeFile(join(programs.folder, 'writer'), writer ?? '');
+  const { atRisk, writer: writes } = metrics.guard;
+  const figures = `${atRisk} 0\n${writes}{member="WRITER"} 1\n`;
+  await writeFile(join(programs.folder, 'answer'), writer === undefined ? '{}' : figures);
   for (const name of containers)
     await writeFile(join(programs.folder, 'containers', name), container.replaceAll('NAME', name));
   return {
@@ -65,7 +73,9 @@ export async function fakeEngine(
     /** What was done, in order and in short. */
     async deeds() {
       return (await programs.calls())
-        .filter((line) => /^(docker (create|start|stop|rm)|gateway|terraform apply|replaced)/.test(line))
+        .filter((line) =>
+          /^(docker (create|start|stop|rm)|gateway|failover|terraform apply|replaced)/.test(line),
+        )
         .map((line) =>
           line.replace(/^docker (create --name )?/, (_, made) => (made === undefined ? '' : 'create ')),
         )

@@ -53,7 +53,7 @@ export async function hostVariables(
     return [host, number];
   };
   const has = (process: string) => environment.processes.list.some(({ name }) => name === process);
-  const [mysqlHost, mysqlPort] = parts('mysql', 'sql');
+  const [mysqlHost, mysqlPort] = parts('mysql-entrance', 'sql');
   const [redisHost, redisPort] = parts('redis', 'redis');
   return {
     MUSTER_ENV: environment.name,

@@ -1,4 +1,4 @@
-/** `<env>-services`: the worker processes of the environment, and the gateway before those that people and programs call. */
+/** `<env>-services`: the worker processes of the environment but for the guard of its database, and the gateway before those that people and programs call. */
 import type { Construct } from 'constructs';
 import { gatewayConfig, gatewayOf, renderGateway } from './config/gateway.ts';
 import { containerPorts, placementOf, processReplicas } from './config/topology.ts';
@@ -9,7 +9,10 @@ import { WorkerProcess } from './constructs/worker-process.ts';
 export class ServicesStack extends EnvironmentStack {
   constructor(scope: Construct, id: string, props: EnvironmentStackProps) {
     super(scope, id, props);
-    for (const replica of processReplicas(this.environment)) new WorkerProcess(this, replica.alias, replica);
+    for (const replica of processReplicas(this.environment).filter(
+      ({ spec: { workers } }) => !workers.includes('mysql-guard'),
+    ))
+      new WorkerProcess(this, replica.alias, replica);
     this.addGateway();
   }
 

@@ -128,10 +128,10 @@ test('every container has limits, a stop grace, log rotation, ulimits and labels
   }
 });
 
-test('brokers and ZooKeepers, for which all others wait, come first where processors are short', async (t) => {
+test('brokers and ZooKeepers, for which all others wait, and who decides by who is late come first where processors are short', async (t) => {
   for (const environment of [dev, ci, prod])
     for (const { name, cpu_shares: shares } of containersOf(await synthesise(settingsOf(environment))))
-      t.is(shares, /-(kafka|zookeeper)-\d+$/.test(name) ? 32_768 : undefined, name);
+      t.is(shares, /-(kafka|zookeeper)-\d+$|-mysql-guard$/.test(name) ? 32_768 : undefined, name);
 });
 
 test('by hand terraform takes no broker, no ZooKeeper and no volume away, but those that are named; the rest may go', async (t) => {
@@ -185,7 +185,7 @@ test('prod publishes on the hosts’ own addresses, each broker on its own host'
   const hosts = new Set(
     [...stacks.values()].flatMap(({ provider }) => provider.docker.map(({ host }) => host)),
   );
-  t.is(hosts.size, 9);
+  t.is(hosts.size, 11);
 });
 
 test('prod has the sizes of the service contract', async (t) => {
@@ -352,8 +352,11 @@ test('brokers and databases keep their data in named volumes', async (t) => {
   for (const [name, path] of [
     ['kafka-1', '/var/lib/kafka/data'],
     ['zookeeper-1', '/data'],
-    ['mysql', '/var/lib/mysql'],
-    ['mysql', '/var/lib/mysql-files'],
+    ['mysql-1', '/var/lib/mysql'],
+    ['mysql-1', '/var/lib/mysql-files'],
+    ['mysql-2', '/var/lib/mysql'],
+    ['mysql-2', '/var/lib/mysql-files'],
+    ['mysql-guard', '/var/lib/muster/mysql-guard'],
     ['mysql-backup', '/var/lib/muster/backups'],
     ['redis', '/data'],
     ['prometheus', '/prometheus'],
@@ -379,6 +382,21 @@ test('backups of prod are in a folder on the host of MySQL, with the key and the
     ({ name }) => !name.endsWith('-backup'),
   );
   for (const { name, env } of others) t.false(JSON.stringify(env ?? []).includes('BACKUP_KEY'), name);
+});
+
+test('the two members of MySQL are on two hosts of prod, and who decides between them on a third', async (t) => {
+  const stacks = await synthesise(settingsOf(prod));
+  const hostOf = (name: string) => named(stacks, `muster-prod-${name}`).provider;
+  t.is(new Set(['mysql-1', 'mysql-2', 'mysql-guard'].map(hostOf)).size, 3);
+  t.is(hostOf('mysql-guard'), hostOf('mysql-entrance'), 'they share a socket');
+  const near = variables(await synthesise(settingsOf(dev)), 'muster-dev-mysql-guard');
+  t.is(near.GUARD_MEMBERS, 'mysql-1=mysql-1:3306,mysql-2=mysql-2:3406');
+  const [guard, entrance] = ['mysql-guard', 'mysql-entrance'].map((name) =>
+    named(stacks, `muster-prod-${name}`).volumes!.find(({ container_path: path }) =>
+      /mysql-entrance$/.test(path),
+    ),
+  );
+  t.is(guard!.volume_name, entrance!.volume_name);
 });
 
 test('the provider that the bindings pin is overridden and the state is kept outside the checkout', async (t) => {
@@ -417,7 +435,7 @@ test('a worker process gets the addresses of its environment', async (t) => {
   const stacks = await synthesise(settingsOf(dev));
   const near = variables(stacks, 'muster-dev-api');
   t.is(near.KAFKA_BROKERS, 'kafka-1:9092,kafka-2:9192,kafka-3:9292');
-  t.is(near.MYSQL_HOST, 'mysql');
+  t.is(near.MYSQL_HOST, 'mysql-entrance');
   t.is(near.OTLP_ENDPOINT, 'http://jaeger:4318');
   // Only who asks ZooKeeper for its disk is told where it is.
   t.is(near.ZOOKEEPER_CONNECT, undefined);

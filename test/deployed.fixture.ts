@@ -1,7 +1,9 @@
 /** The deployed environment that the end-to-end tests run on, from the variables `./muster test e2e` sets. */
 import { environmentNamed } from '../catalog/environments.ts';
 import { type Container, containersOf, docker } from '../environment/docker.ts';
+import { writerOf } from '../environment/guard.ts';
 import type { IncomingRecord, Kafka } from '../workers/kafka/kafka.ts';
+import { eventually } from '../workers/kafka/testing.ts';
 
 /** A variable of the run; throws when the test is run in another way. */
 export function setting(name: string): string {
@@ -37,8 +39,19 @@ export async function recordsSince(
   return records;
 }
 
-/** A container by its name in the environment, e.g. `mysql`. Throws when there is none. */
-export async function containerOf(alias: string): Promise<Container> {
+/** A container by its name in the environment; `mysql`: the member that takes writes. Throws when there is none. */
+export async function containerOf(called: string): Promise<Container> {
+  let alias = called;
+  if (called === 'mysql')
+    await eventually(
+      'a member of MySQL takes writes',
+      async () => {
+        const writer = await writerOf(environment).catch(() => undefined);
+        alias = writer ?? called;
+        return writer !== undefined;
+      },
+      60_000,
+    );
   const name = `${environment.prefix}-${alias}`;
   const container = (await containersOf(environment)).find((one) => one.name === name);
   if (container === undefined) throw new Error(`there is no ${alias}`);

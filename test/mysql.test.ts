@@ -7,10 +7,12 @@ import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import test from 'ava';
 import { run } from '../environment/children.ts';
-import { docker } from '../environment/docker.ts';
+import { containersOf, docker } from '../environment/docker.ts';
+import { guardOf } from '../environment/guard.ts';
 import { paths } from '../stacks/config/paths.ts';
+import { mysqlMember } from '../stacks/config/topology.ts';
 import { eventually } from '../workers/kafka/testing.ts';
-import { containerOf, isHealthy } from './deployed.fixture.ts';
+import { containerOf, environment, isHealthy } from './deployed.fixture.ts';
 
 const database = 'muster_e2e_acked';
 const client = ['mysql', `--defaults-file=${paths.config}/health.cnf`, '--batch', '--skip-column-names'];
@@ -53,10 +55,15 @@ async function closeLog(id: string, image: string): Promise<void> {
   await docker(['run', ...inside, image, '-c', script]);
 }
 
+const bothHave = async () =>
+  (await guardOf(environment, await containersOf(environment)).catch(() => undefined))?.atRiskSeconds === 0;
+
 test.after.always(async () => {
-  const { id, state } = await containerOf('mysql');
-  if (state !== 'running') await docker(['start', id]);
-  await eventually('MySQL is healthy', () => isHealthy('mysql'), 120_000);
+  for (const alias of environment.mysql.members.map(mysqlMember)) {
+    const { id, state } = await containerOf(alias);
+    if (state !== 'running') await docker(['start', id]);
+    await eventually(`${alias} is healthy`, () => isHealthy(alias), 120_000);
+  }
   await query(`DROP DATABASE IF EXISTS ${database}`);
 });
 
@@ -65,19 +72,22 @@ test.serial('MySQL that is killed while it stops starts again, with all that it 
   await query(
     `DROP DATABASE IF EXISTS ${database}; CREATE DATABASE ${database}; CREATE TABLE ${database}.acked (id INT PRIMARY KEY)`,
   );
-  const { id, image } = await containerOf('mysql');
-  const prepared = async (since: string) =>
+  const prepared = async (id: string, since: string) =>
     /Found [1-9]\d* prepared transaction/.test((await run('docker', ['logs', '--since', since, id])).stderr);
   let met = false;
   // What was committed last is only in the log until the tables' own log is next written: a moment that a kill may miss.
   for (let round = 1; round <= 5 && !met; round += 1) {
+    // Whoever takes the writes now: the other one took over from the one before.
+    const { id, image, name } = await containerOf('mysql');
     const acked = await killedWhileCommitting(id);
     await closeLog(id, image);
     const since = new Date().toISOString();
     await docker(['start', id]);
-    await eventually('MySQL is healthy again', () => isHealthy('mysql'), 120_000);
+    const alias = name.slice(environment.prefix.length + 1);
+    await eventually(`${alias} is healthy again`, () => isHealthy(alias), 120_000);
     t.true(Number(await query(`SELECT MAX(id) FROM ${database}.acked`)) >= acked, 'an acked row is gone');
-    met = await prepared(since);
+    met = await prepared(id, since);
+    await eventually('both members have everything again', bothHave, 120_000);
   }
   t.true(met, 'no kill met a transaction that was prepared');
 });

@@ -9,7 +9,7 @@ import { mostConnections } from '../workers/platform/process.ts';
 import type { Worker } from '../workers/platform/worker.ts';
 
 /** Of the workers without `kafkaOnly`, those that ask no database all the same. */
-const asksNone = ['promotion-join', 'promotion-log', 'traffic', 'webhook-stub', 'bank-stub'];
+const asksNone = ['mysql-guard', 'promotion-join', 'promotion-log', 'traffic', 'webhook-stub', 'bank-stub'];
 /** What workers open beside that: the data platform's, one a database for what is promised, the exporter's. */
 const besides = 20;
 

@@ -29,6 +29,7 @@ import { ensureTerraform, knownTerraformConfigFile, terraformConfigFile } from '
 import { renderEverything, writeRendered } from './render.ts';
 import { removeReserveImages, reserveNames } from './reserve.ts';
 import { applyRolling } from './rolling.ts';
+import { applyMembers } from './rolling-members.ts';
 import { applyProcesses } from './rolling-processes.ts';
 import {
   applyStack,
@@ -265,7 +266,9 @@ export async function bringUp(environment: Environment, options: UpOptions): Pro
               ? await applyRolling(stack, options)
               : stack.name.endsWith('-services')
                 ? await applyProcesses(stack, options)
-                : await applyStack(stack, variables, signal, tell);
+                : stack.name.endsWith('-data')
+                  ? await applyMembers(stack, options)
+                  : await applyStack(stack, variables, signal, tell);
             context.touched += result.added + result.changed + result.removed;
             return result;
           }),

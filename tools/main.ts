@@ -14,6 +14,7 @@ import { addDoctor } from './verbs/doctor.ts';
 import { addDown } from './verbs/down.ts';
 import { addDrill } from './verbs/drill.ts';
 import { addEnv } from './verbs/env.ts';
+import { addFailover } from './verbs/failover.ts';
 import { addLogs } from './verbs/logs.ts';
 import { addMap } from './verbs/map.ts';
 import { addOpen } from './verbs/open.ts';
@@ -59,7 +60,7 @@ const program = new Command('./muster')
 const verbs: Readonly<Record<string, readonly ((program: Command) => void)[]>> = {
   'An environment:': [addDoctor, addUp, addPlan, addDown, addStatus, addOpen, addToken, addSecrets],
   'What happens in it:': [addPromises, addLogs, addTrace, addMap, addDashboards, addDlq],
-  'Keeping it:': [addTopics, addRollingRestart, addBackup, addRestore, addCapacity],
+  'Keeping it:': [addTopics, addRollingRestart, addBackup, addRestore, addFailover, addCapacity],
   'Trying it:': [addTraffic, addDrill, addProveAlerts, addSimulate, addBench, addTest],
   'This checkout and your shell:': [addRender, addEnv, addCompletion],
 };

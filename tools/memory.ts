@@ -8,6 +8,7 @@ export function memoryLimitMiB(environment: Environment, without: ReadonlySet<st
   const sizeOf = ({ alias, component }: Placement): Size => {
     if (component === 'worker') return processes.get(alias)!;
     if (component === 'mysqld-exporter' || component === 'redis-exporter') return environment.exporters.size;
+    if (component === 'mysql-entrance') return environment.mysql.entrance.size;
     return environment[component].size;
   };
   return placements(environment)

@@ -39,7 +39,9 @@ function noticeOf(name: string, environment: Environment, isEnsembleMoved: boole
     return 'all of them together: brokers serve on, unless one of them fails meanwhile';
   if (/^(kafka|zookeeper)-\d+$/.test(name))
     return 'one after the other: no request fails, some take up to 3 s';
-  if (name === 'mysql')
+  if (/^mysql-\d+$/.test(name)) return 'one after the other: some requests wait, or are told to try again';
+  if (name === 'mysql-guard') return 'no member of MySQL takes over from the other for some seconds';
+  if (name === 'mysql-entrance')
     return 'orders, coupons and my-pay answer 503 for some seconds; nothing accepted is lost';
   if (name === 'gateway') return 'nobody is answered for some seconds';
   if (name === 'redis') return 'rankings stand still and nobody can log in for some seconds';

@@ -22,7 +22,13 @@ test('ports on other machines are not looked at here', (t) => {
 
 test('a port that some program listens on is taken, unless that program is ours', async (t) => {
   const { server, port } = await listen();
-  const entry = { port, ip: '127.0.0.1', part: 'mysql', name: 'sql', setting: 'mysql.publishedPort' };
+  const entry = {
+    port,
+    ip: '127.0.0.1',
+    part: 'mysql-entrance',
+    name: 'sql',
+    setting: 'mysql.entrance.publishedPort',
+  };
   t.deepEqual(await takenPorts([entry], new Set()), [entry]);
   t.deepEqual(await takenPorts([entry], new Set([port])), []);
   // Nobody else can take the port while it is ours here; on another address it is free.
@@ -31,9 +37,15 @@ test('a port that some program listens on is taken, unless that program is ours'
 });
 
 test('the error names the part, who holds the port, and how to change it', (t) => {
-  const entry = { port: 19_033, ip: '127.0.0.1', part: 'mysql', name: 'sql', setting: 'mysql.publishedPort' };
+  const entry = {
+    port: 19_033,
+    ip: '127.0.0.1',
+    part: 'mysql-entrance',
+    name: 'sql',
+    setting: 'mysql.entrance.publishedPort',
+  };
   const { code, message } = describeTaken([entry], new Map([[19_033, 'mysqld (process 7)']]));
   t.is(code, 'MUSTER_PORTS_IN_USE');
-  t.regex(message, /port 19033 on 127\.0\.0\.1 \(mysql, sql\) is in use by mysqld \(process 7\)/);
-  t.regex(message, /change mysql\.publishedPort in catalog\/environments\.ts/);
+  t.regex(message, /port 19033 on 127\.0\.0\.1 \(mysql-entrance, sql\) is in use by mysqld \(process 7\)/);
+  t.regex(message, /change mysql\.entrance\.publishedPort in catalog\/environments\.ts/);
 });

@@ -22,6 +22,7 @@ function settingOf(component: string, part: string, node: number, name: string):
   if (component === 'gateway') return `gatewayPort of process "${name}"`;
   if (component === 'worker') return `publishedPort of process "${part}"`;
   if (component === 'jaeger' && name === 'otlpHttp') return 'jaeger.otlpPublishedPort';
+  if (component === 'mysql-entrance') return 'mysql.entrance.publishedPort';
   return `${component}.publishedPort`;
 }
 

@@ -1,9 +1,6 @@
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { environments } from '../catalog/environments.ts';
-import { fakeEngine, makes } from '../environment/fake-engine.fixture.ts';
+import { fakeStack } from './fake-stack.fixture.ts';
 import { nodesFirst } from './rolling.ts';
 import { applyProcesses, rolledProcesses } from './rolling-processes.ts';
 import type { PlannedChange } from './terraform.ts';
@@ -56,33 +53,20 @@ async function applied(
   changes: readonly PlannedChange[],
   { environment = dev, interruptedAt = '' } = {},
 ): Promise<readonly string[]> {
-  const plan = {
-    resource_changes: changes.map(({ address, actions }) => ({ address, change: { actions } })),
-  };
-  const { deeds } = await fakeEngine(t, {
+  const { stack, deeds } = await fakeStack(t, 'dev-services', changes, {
     containers: containers.map((name) => `${dev.prefix}-${name}`),
     places: ['pay', 'delivery'],
-    terraform: `
-      if [ "$1" = show ]; then echo '${JSON.stringify(plan)}'; fi
-      for one in "$@"; do case "$one" in -target=*) name=\${one##*.}; ${makes(`${dev.prefix}-$name`).replaceAll("'", '"')} ;; esac; done`,
   });
-  const folder = await mkdtemp(join(tmpdir(), 'muster-stack-'));
-  t.teardown(() => rm(folder, { recursive: true }));
-  await writeFile(join(folder, 'cdk.tf.json'), '{"terraform":{}}');
-  await mkdir(join(folder, '.terraform'));
   const interruption = new AbortController();
-  const rolling = applyProcesses(
-    { name: 'dev-services', folder, dependencies: [] },
-    {
-      environment,
-      variables: {},
-      signal: interruption.signal,
-      tell(line) {
-        if (line.endsWith(`, ${interruptedAt}: replacing`)) interruption.abort();
-      },
-      onProgress() {},
+  const rolling = applyProcesses(stack, {
+    environment,
+    variables: {},
+    signal: interruption.signal,
+    tell(line) {
+      if (line.endsWith(`, ${interruptedAt}: replacing`)) interruption.abort();
     },
-  );
+    onProgress() {},
+  });
   if (interruptedAt === '') await rolling;
   else await t.throwsAsync(rolling, { code: 'MUSTER_INTERRUPTED' });
   return (await deeds()).filter((line) => /^(create|stop|terraform|gateway: show)/.test(line));

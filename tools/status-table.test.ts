@@ -8,6 +8,8 @@ import {
   backupLine,
   backupProblems,
   clusterProblems,
+  guardLine,
+  guardProblems,
   partsOf,
   renderCluster,
   renderParts,
@@ -69,8 +71,8 @@ test('a missing part, an unhealthy one, a stopped one and a worker that is not r
     partsOf(environments.dev, containers, { ...facts, ready }).flatMap(({ problem }) => problem ?? []);
   t.deepEqual(problemsOf(without), ['redis is missing']);
   t.regex(
-    problemsOf(replaced('mysql', { health: 'unhealthy' }))[0]!,
-    /^mysql is unhealthy: \.\/muster logs mysql/,
+    problemsOf(replaced('mysql-1', { health: 'unhealthy' }))[0]!,
+    /^mysql-1 is unhealthy: \.\/muster logs mysql-1/,
   );
   t.regex(
     problemsOf(replaced('kafka-2', { state: 'exited', exitCode: 137, oomKilled: true }))[0]!,
@@ -166,4 +168,21 @@ test('the backup: what is at risk, and how old it is; a log that is not kept is 
   t.is(backupProblems(none).length, 1);
   t.is(backupProblems({ ...well, atRiskSeconds: 61 }).length, 1);
   t.regex(backupProblems(new Error('mysql-backup does not run'))[0]!, /not known: mysql-backup does not run/);
+});
+
+test('the members of MySQL: who writes, whether the other one has it, and since when not', (t) => {
+  const up = [
+    { name: 'mysql-1', up: true },
+    { name: 'mysql-2', up: true },
+  ];
+  const well = { writer: 'mysql-2', members: up, atRiskSeconds: 0 };
+  t.is(guardLine(well), 'mysql-2 takes writes · mysql-1 has everything');
+  t.deepEqual(guardProblems(well), []);
+  const one = { ...well, members: [{ name: 'mysql-1', up: false }, up[1]!], atRiskSeconds: 65 };
+  t.is(guardLine(one), 'mysql-2 takes writes · mysql-1 does not answer since 1 min');
+  t.regex(guardProblems(one)[0]!, /on one member only/);
+  const none = { ...well, writer: undefined };
+  t.is(guardLine(none), 'nobody takes writes');
+  t.regex(guardProblems(none)[0]!, /no member of MySQL takes writes/);
+  t.regex(guardProblems(new Error('mysql-guard does not run'))[0]!, /not known: mysql-guard does not run/);
 });

@@ -4,6 +4,7 @@ import type { Environment } from '../catalog/environments.ts';
 import { age, painter, plainTable, tableText } from '../drawing/table.ts';
 import type { BackupState } from '../environment/backup.ts';
 import type { Container } from '../environment/docker.ts';
+import type { GuardState } from '../environment/guard.ts';
 import type { ClusterState, GroupLag } from '../environment/kafka.ts';
 import { placements } from '../stacks/config/index.ts';
 
@@ -200,6 +201,28 @@ export function clusterProblems(state: ClusterState): readonly string[] {
     ...(state.offline > 0 ? [`${state.offline} partitions have no leader`] : []),
     ...(state.underReplicated > 0 ? [`${state.underReplicated} partitions are under-replicated`] : []),
   ];
+}
+
+/** Which member of the database takes writes, and whether the other one has them. */
+export function guardLine(state: GuardState | Error): string {
+  if (state instanceof Error) return 'not known';
+  const { writer, members, atRiskSeconds } = state;
+  if (writer === undefined) return 'nobody takes writes';
+  const other = members.find(({ name }) => name !== writer);
+  const copy =
+    atRiskSeconds === 0
+      ? `${other?.name} has everything`
+      : `${other?.name} ${other?.up === true ? 'is catching up' : 'does not answer'}`;
+  const since = Number.isFinite(atRiskSeconds) ? ` since ${age(atRiskSeconds * 1_000)}` : '';
+  return `${writer} takes writes · ${copy}${atRiskSeconds === 0 ? '' : since}`;
+}
+
+/** What is wrong with the members of the database now. */
+export function guardProblems(state: GuardState | Error): readonly string[] {
+  if (state instanceof Error) return [`how MySQL stands is not known: ${state.message}`];
+  if (state.writer === undefined)
+    return ['no member of MySQL takes writes: ./muster logs mysql-guard says what it waits for'];
+  return state.atRiskSeconds > 0 ? ['what MySQL acks is on one member only: ./muster logs mysql-guard'] : [];
 }
 
 /** How much of the database is on one disk alone, and how old its backup is. */

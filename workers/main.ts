@@ -98,6 +98,7 @@ const workers: Readonly<Record<string, () => Promise<object>>> = {
     };
   },
   'mysql-backup': () => import('./backup/worker.ts'),
+  'mysql-guard': () => import('./guard/worker.ts'),
   retention: () => import('./retention/worker.ts'),
   traffic: () => import('./traffic/worker.ts'),
   'webhook-stub': () => import('./outside-world/worker.ts'),

@@ -9,6 +9,7 @@ import { type Kysely, sql } from 'kysely';
 import { limits } from '../../catalog/alerting.ts';
 import type { Environment } from '../../catalog/environments.ts';
 import { topics } from '../../catalog/topics.ts';
+import { writerOf } from '../../environment/guard.ts';
 import { clusterState } from '../../environment/kafka.ts';
 import { brokersOutside, reachFromHost, urlFromHost } from '../../stacks/config/topology.ts';
 import { MusterError } from '../../workers/base/errors.ts';
@@ -272,13 +273,19 @@ const table = {
   },
 
   'mysql stopped': {
-    does: 'MySQL stopped while customers ask for coupons',
+    does: 'the entrance of MySQL stopped while customers ask for coupons',
     wave: 5,
     async begin(stage) {
-      await stop(stage, 'mysql');
+      await stop(stage, 'mysql-entrance');
       const url = `${urlFromHost(stage.environment, 'api')}/coupons`;
       stage.repeat(500, () => request(url, 'GET'));
     },
+  },
+
+  'mysql writer stopped': {
+    does: 'the member of MySQL that takes writes stopped',
+    wave: 2,
+    begin: async (stage) => stop(stage, await writerOf(stage.environment)),
   },
 
   'redis stopped': {

@@ -50,7 +50,7 @@ for (const { name, what, deployments, replaces } of changes)
 
 test('containers are told apart by their aliases', (t) => {
   t.deepEqual(
-    ['kafka-2', 'zookeeper-1', 'mysql', 'mysql-backup', 'api', 'topics', 'redis'].map((alias) =>
+    ['kafka-2', 'zookeeper-1', 'mysql-1', 'mysql-backup', 'api', 'topics', 'redis'].map((alias) =>
       kindOf(alias, ci),
     ),
     ['brokers', 'zookeepers', 'mysql', 'workers', 'workers', 'jobs', 'others'],

@@ -256,7 +256,7 @@ const jobs = new Set(['topics', 'live-settings', 'migrations', 'cmak-seed']);
 export function kindOf(alias: string, { processes }: Pick<Environment, 'processes'>): Kind {
   if (/^kafka-\d+$/.test(alias)) return 'brokers';
   if (/^zookeeper-\d+$/.test(alias)) return 'zookeepers';
-  if (alias === 'mysql') return 'mysql';
+  if (/^mysql-\d+$/.test(alias)) return 'mysql';
   if (jobs.has(alias)) return 'jobs';
   return processes.list.some(({ name }) => name === alias || name === alias.replace(/-\d+$/, ''))
     ? 'workers'

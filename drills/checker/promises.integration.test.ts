@@ -66,8 +66,11 @@ import { beginCheck, type Told } from './check.ts';
 import type { Reader, SeenRecord } from './reading.ts';
 import { openStores } from './stores.ts';
 
+// About the server, not about rows that one could put wrong.
+const { 'commits-on-both': _, ...ofRows } = platformChecks;
+
 const checks: Partial<Record<PromiseName, (deps: CheckDeps, promise: (typeof promises)[number]) => Check>> = {
-  ...platformChecks,
+  ...ofRows,
   ...couponChecks,
   ...orderChecks,
   ...outsideChecks,

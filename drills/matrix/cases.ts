@@ -96,8 +96,8 @@ export const targets: Readonly<Record<string, Part>> = {
   },
   mysql: {
     about: 'MySQL',
-    alert: 'MysqlDown',
-    on: alias('mysql'),
+    alert: 'MysqlOneCopy',
+    on: [{ role: 'mysql-writer' }],
     breaks: {
       gone,
       frozen,

@@ -10,6 +10,7 @@ import { deployChange } from '../changes/deploy.ts';
 import type { Injected } from '../faults.ts';
 import { rollingRestart } from '../rolling-restart.ts';
 import { standInOf } from '../stand-in.ts';
+import { failOverByHand, loseWriter } from './lost-member.ts';
 import { joinOnBadLinks, scaleWorkers } from './second-join.ts';
 import { fillDisk, nearlyFillDisk } from './small-disk.ts';
 import { type ProcedureStage, until } from './stage.ts';
@@ -58,6 +59,9 @@ const procedures: Readonly<Record<string, Procedure>> = {
 
   'swap-zookeepers': swapZookeepers,
   'swap-brokers': swapBrokers,
+
+  'lose-mysql-writer': loseWriter,
+  'fail-over-mysql': failOverByHand,
 
   'nearly-fill-disk': nearlyFillDisk,
   'fill-disk': fillDisk,

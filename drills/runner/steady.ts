@@ -4,6 +4,7 @@ import type { Environment } from '../../catalog/environments.ts';
 import { metrics } from '../../catalog/metrics.ts';
 import { run } from '../../environment/children.ts';
 import { type Container, containersOf, dockerArgs } from '../../environment/docker.ts';
+import { guardOf } from '../../environment/guard.ts';
 import { readiness } from '../../environment/health.ts';
 import { clusterState, lagOf } from '../../environment/kafka.ts';
 import { MusterError } from '../../workers/base/errors.ts';
@@ -35,6 +36,9 @@ async function troubles(environment: Environment, kafka: Kafka): Promise<readonl
   } catch (error) {
     found.push((error as Error).message);
   }
+  const guard = await guardOf(environment, containers).catch((error: Error) => error);
+  if (guard instanceof Error) found.push(guard.message);
+  else if (guard.atRiskSeconds > 0) found.push('what MySQL acks is on one member only');
   const outage = await valueNow(environment, `max(${metrics.canary.currentOutage})`);
   if (outage === undefined) found.push('Prometheus does not know of the canary');
   else if (outage > 0) found.push('the canary sees an outage');
@@ -71,6 +75,10 @@ export async function aliasOf(environment: Environment, target: Target): Promise
   if (target.role === 'controller') {
     const { controller } = await clusterState(environment);
     if (controller !== undefined) return `kafka-${controller}`;
+  } else if (target.role === 'mysql-writer' || target.role === 'mysql-copy') {
+    const { writer, members } = await guardOf(environment, await containersOf(environment));
+    const copy = members.find(({ name }) => name !== writer)!.name;
+    if (writer !== undefined) return target.role === 'mysql-writer' ? writer : copy;
   } else {
     const wanted = target.role === 'zookeeper-leader' ? 'leader' : 'follower';
     const found = [...(await zookeeperModes(environment))].find(([, mode]) => mode === wanted);

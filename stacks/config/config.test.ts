@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'ava';
@@ -7,7 +7,13 @@ import { parse } from 'yaml';
 import { causes } from '../../catalog/alerting.ts';
 import { type Environment, environments, type KafkaNode } from '../../catalog/environments.ts';
 import { metrics } from '../../catalog/metrics.ts';
-import { renderMyCnf, renderMysqlInit, renderMysqlStart, renderRedisConf } from './data.ts';
+import {
+  renderMyCnf,
+  renderMysqlEntrance,
+  renderMysqlInit,
+  renderMysqlStart,
+  renderRedisConf,
+} from './data.ts';
 import { renderAll } from './index.ts';
 import { brokerMetricNames, renderJmxExporter } from './jmx.ts';
 import { renderLiveSettings, renderServerProperties } from './kafka.ts';
@@ -208,9 +214,20 @@ test('across hosts every scrape target is a published address', (t) => {
 });
 
 test('two containers that publish the same port on a host are refused by name', (t) => {
-  const clash: Environment = { ...dev, redis: { ...dev.redis, publishedPort: dev.mysql.publishedPort } };
+  const clash: Environment = {
+    ...dev,
+    redis: { ...dev.redis, publishedPort: dev.mysql.entrance.publishedPort },
+  };
   const error = t.throws(() => placements(clash), { code: 'MUSTER_PORT_TAKEN' });
   t.regex(error!.message, /redis and mysql/);
+});
+
+test('two guards of one database are refused: each would decide by notes of its own', (t) => {
+  const list = dev.processes.list.map((spec) =>
+    spec.name === 'mysql-guard' ? { ...spec, replicas: 2 } : spec,
+  );
+  const two: Environment = { ...dev, processes: { ...dev.processes, list } };
+  t.throws(() => placements(two), { code: 'MUSTER_GUARD_ALONE' });
 });
 
 test('a node on a host that the environment does not have is refused', (t) => {
@@ -249,6 +266,61 @@ test('MySQL has each commit in its log and on the disk before it acks, and no se
   }
   t.true(renderMysqlInit(secretsToShow).startsWith('SET sql_log_bin = 0;\n'));
   t.regex(renderMysqlStart(), /--server-id="\$\(cat "\$data\/server-id"\)"/);
+});
+
+test('a member of MySQL starts closed, waits for the other one, and follows nobody before it is told to', (t) => {
+  for (const environment of everywhere)
+    for (const member of environment.mysql.members) {
+      const settings = properties(renderMyCnf(environment, member));
+      t.is(settings['read-only'], 'ON');
+      t.is(settings['skip-slave-start'], 'ON');
+      t.is(settings['rpl-semi-sync-master-enabled'], 'ON');
+      t.is(settings['rpl-semi-sync-master-wait-point'], 'AFTER_SYNC');
+      t.true(Number(settings['rpl-semi-sync-master-timeout']) > 1e10, 'for as long as it takes');
+      t.is(settings['rpl-semi-sync-master-wait-no-slave'], 'ON');
+      t.is(settings['log-slave-updates'], 'ON');
+    }
+  const [one, two] = dev.mysql.members.map((member) => properties(renderMyCnf(dev, member)));
+  t.not(one!.port, two!.port, 'who has an old address is refused');
+  t.is(properties(renderMyCnf(dev))['read-only'], undefined, 'a server by itself takes writes');
+});
+
+test('the entrance of MySQL sends nobody anywhere before it is told to', (t) => {
+  const servers = renderMysqlEntrance(dev).match(/^ {4}server .*$/gm)!;
+  t.deepEqual(
+    servers.map((line) => line.trim().split(' ').slice(1, 4)),
+    [
+      ['mysql-1', 'mysql-1:3306', 'disabled'],
+      ['mysql-2', 'mysql-2:3406', 'disabled'],
+    ],
+  );
+});
+
+test('a log that belongs to other data is put aside, and the server is another one; its own stays', (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'muster-mysql-log-'));
+  t.teardown(() => rmSync(folder, { recursive: true }));
+  const [data, log] = [join(folder, 'data'), join(folder, 'log')];
+  const script = renderMysqlStart()
+    .replace(`data=${paths.mysqlData}\n`, `data=${data}\n`)
+    .replace(`log=${paths.mysqlLog}\n`, `log=${log}\n`)
+    .replace(/^exec mysqld.*$/m, 'cat "$data/server-id"');
+  const start = () => spawnSync('bash', ['-c', script], { encoding: 'utf8' }).stdout.trim();
+  mkdirSync(data);
+  mkdirSync(log);
+  const first = start();
+  t.regex(first, /^\d+$/);
+  writeFileSync(join(log, 'binlog.index'), '');
+  t.is(start(), first, 'the same at each start');
+  // From the time before the log knew whose it is.
+  rmSync(join(log, 'server-id'));
+  t.is(start(), first);
+  t.true(readdirSync(log).includes('binlog.index'));
+  rmSync(data, { recursive: true });
+  mkdirSync(data);
+  const second = start();
+  t.not(second, first, 'its data were made anew');
+  t.deepEqual(readdirSync(log).sort(), ['before', 'server-id']);
+  t.true(readdirSync(join(log, 'before')).includes('binlog.index'));
 });
 
 test('MariaDB does not touch data of MySQL 8.4, and says what to do', (t) => {

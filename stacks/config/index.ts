@@ -4,6 +4,7 @@ import {
   renderExporterClient,
   renderMyCnf,
   renderMysqlClient,
+  renderMysqlEntrance,
   renderMysqlInit,
   renderMysqlStart,
   renderRedisConf,
@@ -29,7 +30,7 @@ export { aliasesOf, brokersOutside, placements, reachFromHost, urlFromHost } fro
 
 /** Path below build/<environment>/ -> text. Secrets show as names of where they come from. */
 export function renderAll(environment: Environment): Map<string, string> {
-  const mysql = reachParts(environment, 'mysql', 'sql');
+  const mysql = reachParts(environment, 'mysql-entrance', 'sql');
   return new Map([
     ...environment.kafka.nodes.map(
       (node) => [`kafka/server-${node.id}.properties`, renderServerProperties(environment, node)] as const,
@@ -42,10 +43,13 @@ export function renderAll(environment: Environment): Map<string, string> {
       (node) => [`zookeeper/zoo-${node.id}.cfg`, renderZooCfg(environment, node)] as const,
     ),
     ['cmak/cluster.json', `${renderCmakCluster(environment)}\n`],
-    ['mysql/my.cnf', renderMyCnf(environment)],
+    ...environment.mysql.members.map(
+      (node) => [`mysql/my-${node.id}.cnf`, renderMyCnf(environment, node)] as const,
+    ),
+    ['mysql/haproxy.cfg', renderMysqlEntrance(environment)],
     ['mysql/init.sql', renderMysqlInit(secretsToShow)],
     ['mysql/start.sh', renderMysqlStart()],
-    ['mysql/health.cnf', renderMysqlClient(secretsToShow)],
+    ['mysql/health.cnf', renderMysqlClient(environment, secretsToShow, environment.mysql.members[0])],
     ['mysql/exporter.cnf', renderExporterClient(secretsToShow, mysql.address, mysql.port)],
     ['redis/redis.conf', renderRedisConf(environment, secretsToShow)],
     ['prometheus/prometheus.yml', renderPrometheus(environment)],

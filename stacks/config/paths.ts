@@ -12,6 +12,9 @@ export const paths = {
   mysqlData: '/var/lib/mysql/data',
   /** A folder that MySQL's own image has, too, and that is its user's: there the log is on a disk of its own. */
   mysqlLog: '/var/lib/mysql-files',
+  /** Of the entrance of MySQL: its socket, by which the guard tells it where to send clients. */
+  mysqlEntrance: '/var/lib/muster/mysql-entrance',
+  guardState: '/var/lib/muster/mysql-guard',
   redisData: '/data',
   prometheusData: '/prometheus',
   alertmanagerData: '/alertmanager',

@@ -9,6 +9,7 @@
 import {
   type DockerHost,
   type Environment,
+  type MysqlNode,
   type ProcessSpec,
   spansHosts,
 } from '../../catalog/environments.ts';
@@ -19,6 +20,7 @@ export type Component =
   | 'zookeeper'
   | 'cmak'
   | 'mysql'
+  | 'mysql-entrance'
   | 'redis'
   | 'mysqld-exporter'
   | 'redis-exporter'
@@ -85,6 +87,21 @@ const workerMetricsPublishedFrom = 9400;
 
 function coded(code: string, message: string): Error {
   return Object.assign(new Error(`${code}: ${message}`), { code });
+}
+
+/** Name of a member of the database. */
+export const mysqlMember = ({ id }: MysqlNode): string => `mysql-${id}`;
+
+/**
+ * Where the guard of the database is, and the entrance that does what it says. Throws MUSTER_SERVICE_MISSING, and MUSTER_GUARD_ALONE
+ * where there is more than one: each would decide by notes of its own.
+ */
+export function guardHost({ name, processes }: Environment): string {
+  const [guard, ...others] = processes.list.filter(({ workers }) => workers.includes('mysql-guard'));
+  if (guard === undefined) throw coded('MUSTER_SERVICE_MISSING', `${name} has no process with mysql-guard`);
+  if (guard.replicas !== 1 || others.length > 0)
+    throw coded('MUSTER_GUARD_ALONE', `${name}: mysql-guard is in one process, of which there is one`);
+  return guard.host ?? processes.host;
 }
 
 /** The replicas of the environment's worker processes: `api`, and `api-2` when there are two. */
@@ -158,7 +175,18 @@ function unchecked(environment: Environment): Placement[] {
       }),
     ),
     single('cmak', environment.cmak.host, { http: open(port.cmak, environment.cmak.publishedPort) }),
-    single('mysql', environment.mysql.host, { sql: open(port.mysql, environment.mysql.publishedPort) }),
+    ...environment.mysql.members.map(
+      (node): Placement => ({
+        alias: mysqlMember(node),
+        component: 'mysql',
+        node: node.id,
+        host: node.host,
+        ports: { sql: fabric(ofMember(port.mysql, node.id)) },
+      }),
+    ),
+    single('mysql-entrance', guardHost(environment), {
+      sql: open(port.mysql, environment.mysql.entrance.publishedPort),
+    }),
     single('redis', environment.redis.host, { redis: open(port.redis, environment.redis.publishedPort) }),
     single('mysqld-exporter', environment.exporters.host, { metrics: fabric(port.mysqldExporter) }),
     single('redis-exporter', environment.exporters.host, { metrics: fabric(port.redisExporter) }),

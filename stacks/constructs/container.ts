@@ -190,6 +190,8 @@ export interface ContainerProps extends CommonProps {
   readonly openFiles?: number;
   /** One of those that must not go together: terraform refuses a plan that takes it away, unless the settings allow that. */
   readonly goesAlone?: true;
+  /** Processors go there first when there are too few, as to what goes alone: others wait for it, or it decides by who is late. */
+  readonly comesFirst?: boolean;
 }
 
 function coded(code: string, message: string): Error {
@@ -300,7 +302,7 @@ export class Container extends Construct {
         preventDestroy: props.goesAlone === true && !stack.settings.mayReplace(props.alias),
       },
       // Processors go to the brokers and ZooKeepers first when there are too few: all others wait for these, and ask again and again.
-      ...(props.goesAlone === true ? { cpuShares: firstCpuShares } : {}),
+      ...(props.goesAlone === true || props.comesFirst === true ? { cpuShares: firstCpuShares } : {}),
       restart: 'unless-stopped',
       mustRun: true,
       destroyGraceSeconds: props.stopGraceSeconds,

@@ -1,9 +1,19 @@
 /** One operating-system process of ours: one or several workers in a container. */
 import { join } from 'node:path';
+import type { ITerraformDependable } from 'cdktf';
 import { Construct } from 'constructs';
 import type { Environment, ProcessSpec } from '../../catalog/environments.ts';
 import { topics } from '../../catalog/topics.ts';
-import { backupPassword, backupUser, mysqlDatabase, mysqlUser } from '../config/data.ts';
+import {
+  backupPassword,
+  backupUser,
+  guardPassword,
+  guardUser,
+  mysqlDatabase,
+  mysqlUser,
+  replicaPassword,
+  replicaUser,
+} from '../config/data.ts';
 import { gatewayNames } from '../config/gateway.ts';
 import { paths } from '../config/paths.ts';
 import { type Secrets, serviceTokenOf, signingVariables, tokenVariables } from '../config/secrets.ts';
@@ -12,6 +22,7 @@ import {
   containerPorts,
   entranceOfWorker,
   hostOf,
+  mysqlMember,
   placementOf,
   reach,
   reachParts,
@@ -24,7 +35,7 @@ import { EnvironmentStack } from './environment-stack.ts';
 
 /** MYSQL_* of a container that uses the database. */
 export function mysqlVariables(stack: EnvironmentStack): Record<string, string> {
-  const { address, port } = reachParts(stack.environment, 'mysql', 'sql');
+  const { address, port } = reachParts(stack.environment, 'mysql-entrance', 'sql');
   return {
     MYSQL_HOST: address,
     MYSQL_PORT: String(port),
@@ -90,6 +101,22 @@ function backupVariables({ backup }: Environment, secrets: Secrets): Record<stri
   };
 }
 
+/** Whom the guard guards, as whom, and where it keeps who writes. */
+function guardVariables(environment: Environment, secrets: Secrets): Record<string, string> {
+  return {
+    GUARD_MEMBERS: environment.mysql.members
+      .map(mysqlMember)
+      .map((name) => `${name}=${reach(environment, name, 'sql')}`)
+      .join(','),
+    GUARD_MYSQL_USER: guardUser,
+    GUARD_MYSQL_PASSWORD: guardPassword(secrets),
+    GUARD_REPLICA_USER: replicaUser,
+    GUARD_REPLICA_PASSWORD: replicaPassword(secrets),
+    GUARD_DIRECTORY: paths.guardState,
+    GUARD_ENTRANCE: `${paths.mysqlEntrance}/haproxy.sock`,
+  };
+}
+
 /** Folders of the host that a process has in it. */
 function bindsOf({ environment, settings }: EnvironmentStack, host: string, { workers }: ProcessSpec) {
   const inbox = {
@@ -118,6 +145,11 @@ export interface WorkerProcessProps {
   readonly alias: string;
   readonly node: number;
   readonly spec: ProcessSpec;
+  /** Beside its own. */
+  readonly volumes?: readonly { readonly volume: Volume; readonly path: string }[];
+  readonly dependsOn?: readonly ITerraformDependable[];
+  /** Apply does not wait until it is healthy: somebody else waits for what it does. */
+  readonly isAwaited?: false;
 }
 
 export class WorkerProcess extends Construct {
@@ -143,9 +175,12 @@ export class WorkerProcess extends Construct {
           ? paths.uploads
           : spec.workers.includes('mysql-backup') && environment.backup.folder === undefined
             ? paths.backups
-            : undefined;
+            : spec.workers.includes('mysql-guard')
+              ? paths.guardState
+              : undefined;
     const sendsTraffic = spec.workers.includes('traffic');
     const makesBackups = spec.workers.includes('mysql-backup');
+    const guards = spec.workers.includes('mysql-guard');
     const isBehindGateway = spec.gatewayPort !== undefined;
     const binds = bindsOf(stack, placement.host, spec);
 
@@ -154,7 +189,8 @@ export class WorkerProcess extends Construct {
       component: 'worker',
       node: props.node,
       host: placement.host,
-      image: makesBackups ? 'mysql-backup' : 'worker',
+      // With MariaDB's programs, by which a database is copied.
+      image: makesBackups || guards ? 'mysql-backup' : 'worker',
       entrypoint: ['node'],
       command: ['/app/workers/main.ts', ...spec.workers],
       environment: {
@@ -197,6 +233,7 @@ export class WorkerProcess extends Construct {
         ...(statePath === paths.bankState ? { BANK_STATE_DIRECTORY: statePath } : {}),
         ...(statePath === paths.uploads ? { UPLOADS_DIRECTORY: statePath } : {}),
         ...(makesBackups ? backupVariables(environment, settings.secrets) : {}),
+        ...(guards ? guardVariables(environment, settings.secrets) : {}),
         ...(followsLogs ? { LOG_INBOX_DIRECTORY: paths.logInbox, LOG_STATE_DIRECTORY: paths.logState } : {}),
         ...(sendsTraffic
           ? {
@@ -216,10 +253,10 @@ export class WorkerProcess extends Construct {
         ...spec.env,
       },
       size: spec.size,
-      ...(statePath === undefined
-        ? {}
-        : {
-            volumes: [
+      volumes: [
+        ...(statePath === undefined
+          ? []
+          : [
               {
                 volume: new Volume(this, 'state', {
                   host: placement.host,
@@ -228,8 +265,10 @@ export class WorkerProcess extends Construct {
                 }),
                 path: statePath,
               },
-            ],
-          }),
+            ]),
+        ...(props.volumes ?? []),
+      ],
+      ...(props.dependsOn === undefined ? {} : { dependsOn: props.dependsOn }),
       ...(binds.length === 0 ? {} : { binds }),
       ports: placement.ports,
       // Finish what is in hand, commit, close.
@@ -240,7 +279,8 @@ export class WorkerProcess extends Construct {
         '-c',
         `exec 3<>/dev/tcp/127.0.0.1/${containerPorts.workerHttp} && printf 'GET /healthz HTTP/1.0\\r\\n\\r\\n' >&3 && IFS= read -r -t 3 line <&3 && [[ $line == *' 200 '* ]]`,
       ),
-      waitMs: 120_000,
+      ...(props.isAwaited === false ? {} : { waitMs: 120_000 }),
+      comesFirst: guards,
     });
   }
 }

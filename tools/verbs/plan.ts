@@ -20,6 +20,7 @@ export function addPlan(program: Command): void {
         { planTable, stepsOf },
         { inRollingOrder, nodesFirst },
         { rolledProcesses },
+        { membersInOrder },
         { alone },
       ] = await Promise.all([
         import('../terraform.ts'),
@@ -27,6 +28,7 @@ export function addPlan(program: Command): void {
         import('../plan-table.ts'),
         import('../rolling.ts'),
         import('../rolling-processes.ts'),
+        import('../rolling-members.ts'),
         import('../lifecycle.ts'),
       ]);
       const planned = await alone(environment, signal, async () => {
@@ -37,7 +39,8 @@ export function addPlan(program: Command): void {
             const { changes } = await planStack(stack, variables, signal);
             // Who is ready is not asked: that takes long, and all are, as a rule.
             const processes = rolledProcesses(changes, environment, new Map());
-            const inOrder = nodesFirst(await inRollingOrder(environment, changes), processes);
+            const turns = [...processes, ...(await membersInOrder(environment, changes))];
+            const inOrder = nodesFirst(await inRollingOrder(environment, changes), turns);
             return { name: stack.name, steps: stepsOf(inOrder, environment) };
           }),
         );

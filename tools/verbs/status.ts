@@ -24,6 +24,7 @@ export function addStatus(program: Command): void {
         { promisesOf },
         { promiseLine, promiseProblems },
         { backupOf },
+        { guardOf },
       ] = await Promise.all([
         import('../../environment/docker.ts'),
         import('../status-table.ts'),
@@ -33,6 +34,7 @@ export function addStatus(program: Command): void {
         import('../../environment/promises.ts'),
         import('../promise-table.ts'),
         import('../../environment/backup.ts'),
+        import('../../environment/guard.ts'),
       ]);
       const containers = await containersOf(environment, signal);
       if (containers.length === 0) {
@@ -46,13 +48,14 @@ export function addStatus(program: Command): void {
       try {
         const images = deployment.imagesOf(containers) ?? 'registry';
         const running = containers.filter(({ state }) => state === 'running');
-        const [memory, ready, cluster, loaded, promises, backup] = await Promise.all([
+        const [memory, ready, cluster, loaded, promises, backup, guard] = await Promise.all([
           memoryUsed(running, signal).catch(() => new Map<string, number>()),
           health.readiness(environment, containers),
           clusterState(environment).catch((error: Error) => error),
           deployment.loadedImages(images),
           promisesOf(environment, containers).catch((error: Error) => error),
           backupOf(environment, containers).catch((error: Error) => error),
+          guardOf(environment, containers).catch((error: Error) => error),
         ]);
         const parts = table.partsOf(environment, containers, {
           memory,
@@ -68,6 +71,7 @@ export function addStatus(program: Command): void {
           ...parts.flatMap(({ problem }) => problem ?? []),
           ...(known ? table.clusterProblems(cluster) : [cluster.message]),
           ...promiseProblems(promises),
+          ...table.guardProblems(guard),
           ...table.backupProblems(backup),
         ].map((problem) => withEnvironment(problem, environment));
         if (options.json === true) {
@@ -75,6 +79,7 @@ export function addStatus(program: Command): void {
           const told = {
             promises: promises instanceof Error ? 'not checked' : promises,
             backup: backup instanceof Error ? 'not known' : backup,
+            mysql: guard instanceof Error ? 'not known' : guard,
           };
           const kafkaFacts = known ? { cluster, lag, messagesPerSecond: Object.fromEntries(flow ?? []) } : {};
           sayJson({ ...facts, ...told, ...kafkaFacts });
@@ -85,6 +90,7 @@ export function addStatus(program: Command): void {
           say(`${table.renderParts(parts, colour)}\n`);
           if (known) say(table.renderCluster(cluster, lag, flow ?? new Map(), colour));
           say(`${paint('dim', 'promises     ')}  ${promiseLine(promises)}`);
+          say(`${paint('dim', 'mysql        ')}  ${table.guardLine(guard)}`);
           say(`${paint('dim', 'backup       ')}  ${table.backupLine(backup, Date.now())}\n`);
           if (problems.length === 0) say(paint('green', 'All is well.'));
           else for (const problem of problems) say(`${paint('red', '✖')} ${problem}`);

@@ -2,8 +2,8 @@
 import { pipeline } from 'node:stream/promises';
 import { createGzip } from 'node:zlib';
 import { MusterError } from '../base/errors.ts';
+import { program } from '../base/programs.ts';
 import type { Archive } from './archive.ts';
-import { program } from './programs.ts';
 import { type Source, schemasOf } from './server.ts';
 
 /** The dump's first lines say where in the log it is. */
@@ -21,12 +21,12 @@ async function* joined(first: Buffer, rest: AsyncIterator<Buffer>, ended: Promis
   }
   await ended;
   if (!tail.toString().includes('-- Dump completed'))
-    throw new MusterError('MUSTER_BACKUP_PROGRAM', 'the dump ended before it was complete');
+    throw new MusterError('MUSTER_PROGRAM', 'the dump ended before it was complete');
 }
 
 /**
  * Takes a base copy of those of our databases that are there, and keeps it; resolves to its name. `shop`: MYSQL_DATABASE.
- * Rejects with MUSTER_BACKUP_SOURCE, MUSTER_BACKUP_PROGRAM (a table was dropped meanwhile, say), or what the disk says.
+ * Rejects with MUSTER_BACKUP_SOURCE, MUSTER_PROGRAM (a table was dropped meanwhile, say), or what the disk says.
  */
 export async function takeBase(options: {
   readonly source: Source;
@@ -55,7 +55,7 @@ export async function takeBase(options: {
       const next = await pieces.next();
       if (next.done === true || head.length > longestHead) {
         await dump.ended;
-        throw new MusterError('MUSTER_BACKUP_PROGRAM', 'the dump does not say where in the log it is');
+        throw new MusterError('MUSTER_PROGRAM', 'the dump does not say where in the log it is');
       }
       head = Buffer.concat([head, next.value]);
       position = positionPattern.exec(head.toString());

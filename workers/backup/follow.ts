@@ -7,14 +7,16 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { MusterError, NotNowError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
+import { program } from '../base/programs.ts';
 import type { Archive } from './archive.ts';
 import { type LogPosition, nextFile, numberOf, reaches } from './binlog.ts';
-import { program } from './programs.ts';
 import { type SegmentWriter, segmentBytes } from './segments.ts';
 import type { Source } from './server.ts';
 
 const lookEveryMs = 1_000;
 const againAfterMs = 2_000;
+/** Files that stay on the server although they are kept: another member that was away goes on from them. */
+const stayingFiles = 8;
 /** That nothing was written for a while is noted this often. */
 const headEveryMs = 10_000;
 
@@ -99,9 +101,13 @@ async function followOnce(
         failed = true;
       });
     const release = async (file: string) => {
-      await source.release(file).catch((error: unknown) => {
+      try {
+        const files = await source.files();
+        const oldest = files[files.indexOf(file) - stayingFiles];
+        if (oldest !== undefined) await source.release(oldest);
+      } catch (error) {
         log.warn('the server keeps more of its log', { error });
-      });
+      }
     };
     let head: LogPosition = { file: '', position: 0 };
     let headAt = Number.NEGATIVE_INFINITY;
@@ -130,7 +136,7 @@ async function followOnce(
   }
 }
 
-const ended = () => new MusterError('MUSTER_BACKUP_PROGRAM', 'mariadb-binlog ended by itself');
+const ended = () => new MusterError('MUSTER_PROGRAM', 'mariadb-binlog ended by itself');
 
 /** Below 2^32, and another than the server's. */
 const followerId = (serverId: number): number => (serverId % 4_000_000_000) + 100_000_001;

@@ -10,10 +10,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { createGunzip } from 'node:zlib';
 import mysql, { type Connection, type RowDataPacket } from 'mysql2/promise';
 import { MusterError } from '../base/errors.ts';
+import { program } from '../base/programs.ts';
 import type { Archive } from './archive.ts';
 import { eventWalk, type LogPosition, numberOf } from './binlog.ts';
 import { logContent, type Plan } from './plan.ts';
-import { program } from './programs.ts';
 import { schemasOf } from './server.ts';
 
 const startWithinMs = 60_000;
@@ -38,7 +38,7 @@ interface RestoreOptions {
 
 /**
  * Makes the data folder; it is complete when this resolves. Throws MUSTER_BACKUP_MISSING, _CUT, _ALTERED, _KEY (of what is kept),
- * MUSTER_BACKUP_REPLAY (the log cannot be applied), MUSTER_BACKUP_PROGRAM. What was made is removed then.
+ * MUSTER_BACKUP_REPLAY (the log cannot be applied), MUSTER_PROGRAM. What was made is removed then.
  */
 export async function restore(options: RestoreOptions): Promise<{ readonly upTo: LogPosition }> {
   const { archive, plan, folder, tell } = options;
@@ -153,7 +153,7 @@ async function startServer(folder: string, runtime: string, shop: string) {
     if (died) await running.ended;
     if (performance.now() > deadline) {
       running.child.kill('SIGKILL');
-      throw new MusterError('MUSTER_BACKUP_PROGRAM', 'the server of a restored copy does not start');
+      throw new MusterError('MUSTER_PROGRAM', 'the server of a restored copy does not start');
     }
     await sleep(100);
   }

@@ -2,6 +2,7 @@ import test from 'ava';
 import {
   contains,
   decide,
+  isBlind,
   type Look,
   type Memory,
   type Note,
@@ -35,6 +36,7 @@ for (const [bug, what] of [
   ['restarted-counts', 'counts one that was started anew as a copy'],
   ['release-first', 'lets the writer go on alone before it is noted'],
   ['no-drain', 'opens the other one before it has applied what it has'],
+  ['half-drain', 'opens the other one when it cannot apply what it has'],
 ] as const)
   test(`a guard that ${what} is caught`, (t) => {
     const caught = Array.from({ length: 600 }, (_, index) => index + 1).find(
@@ -60,7 +62,7 @@ const empty: Look = {
 const has = (...log: readonly [number, number][]): Partial<Look> => ({ log: new Map(log), blank: false });
 const following = { source: 'mysql-1', receiving: true, applying: true, stopped: false, broken: false };
 
-/** What is decided when both look like this, twice, a second apart, at `atMs`. */
+/** What is decided when both have looked like this for ten seconds. */
 function decided(
   note: Note | undefined,
   one: Partial<Look> | undefined,
@@ -71,7 +73,8 @@ function decided(
     'mysql-1': one === undefined ? undefined : { ...empty, ...one },
     'mysql-2': two === undefined ? undefined : { ...empty, serverId: 2, ...two },
   };
-  const seen = remember(remember(noMemory(members, 0), note, looks, 0), note, looks, 10_000);
+  let seen = noMemory(members, 0);
+  for (let nowMs = 0; nowMs <= 10_000; nowMs += 1_000) seen = remember(seen, note, looks, nowMs);
   const memory = { ...seen, ...known };
   return { next: decide(note, memory, 10_000), serving: servingMember(note, memory) };
 }
@@ -108,6 +111,15 @@ test('without a note who has what the other has is the writer, and nobody is whe
   t.is(chosen({ log: new Map(), blank: false }, { log: new Map(), blank: false }), 'wait');
 });
 
+test('without a note a person may say who is the writer, and that the rest is lost', (t) => {
+  const wish = { to: 'mysql-2', lose: true, sinceMs: 9_000 };
+  const by = (own: typeof wish) => decided(undefined, undefined, has([1, 5]), { wish: own }).next;
+  t.like(by(wish), { kind: 'note', note: { writer: 'mysql-2', copy: null, heir: false } });
+  t.is(by({ ...wish, lose: false }).kind, 'refuse');
+  t.is(decided(undefined, has([1, 6]), undefined, { wish }).next.kind, 'wait', 'it does not answer');
+  t.is(by({ ...wish, sinceMs: 10_000 - patience.wishMs }).kind, 'refuse', 'it took too long');
+});
+
 test('a writer whose disk was replaced is not opened: the copy takes over at once', (t) => {
   const copy = { ...has([1, 5]), follows: following };
   t.like(decided(writer, { serverId: 7 }, copy).next, { kind: 'note', note: { heir: true } });
@@ -123,6 +135,57 @@ test('clients are sent to the writer alone, while it is open, and to nobody in b
   t.is(decided(writer, open, has([1, 5])).serving, 'mysql-1');
   t.is(decided(writer, has([1, 5]), { ...open, follows: following }).serving, undefined);
   t.is(decided({ ...writer, heir: true }, open, has([1, 5])).serving, undefined);
+});
+
+test('who sees neither for two looks sends clients nowhere else', (t) => {
+  const look = (memory: Memory, one?: Look) =>
+    remember(memory, writer, { 'mysql-1': one, 'mysql-2': undefined }, 1_000);
+  const seen = look(noMemory(members, 0), { ...empty, open: true });
+  t.false(isBlind(seen));
+  t.false(isBlind(look(seen)));
+  t.true(isBlind(look(look(seen))));
+});
+
+test('who was not asked is not gone: a guard that was held up looks for as long as any other', (t) => {
+  const open = { ...empty, ...has([1, 5]), open: true };
+  const copy = { ...empty, ...has([1, 5]), serverId: 2, follows: following };
+  const seen = remember(noMemory(members, 0), writer, { 'mysql-1': open, 'mysql-2': copy }, 1_000);
+  const thawedMs = 61_000;
+  let memory = seen;
+  const takesOver = (nowMs: number) => {
+    memory = remember(memory, writer, { 'mysql-1': undefined, 'mysql-2': copy }, nowMs);
+    return decide(writer, memory, nowMs).kind === 'note';
+  };
+  t.false(takesOver(thawedMs));
+  t.false(takesOver(thawedMs + 1_000));
+  t.true(takesOver(thawedMs + 2_000));
+});
+
+test('commits wait longer for a copy that is silent than for one that is gone', (t) => {
+  const open = { ...empty, ...has([1, 5]), open: true };
+  const copy = { ...empty, ...has([1, 5]), serverId: 2, follows: following };
+  const goesOnAfter = (followers: number, two: Look | undefined) => {
+    const served = { 'mysql-1': { ...open, followers: 1 }, 'mysql-2': copy };
+    let memory = remember(noMemory(members, 0), writer, served, 0);
+    for (let nowMs = 1_000; ; nowMs += 1_000) {
+      const looks = { 'mysql-1': { ...open, followers, waiting: 1 }, 'mysql-2': two };
+      memory = remember(memory, writer, looks, nowMs);
+      if (decide(writer, memory, nowMs).kind === 'note') return nowMs;
+    }
+  };
+  t.is(goesOnAfter(0, undefined), patience.copyGoneMs);
+  t.is(goesOnAfter(1, undefined), patience.copyMs);
+  t.is(goesOnAfter(0, copy), patience.copyMs);
+});
+
+test('one that takes over applies all it has received first; the writer drops it, and so does who is told to lose it', (t) => {
+  const copy = { ...has([1, 5]), follows: following };
+  t.like(decided({ ...writer, heir: true }, undefined, copy).next, { action: 'detach', on: 'mysql-2' });
+  const stuck = { ...copy, follows: { ...following, applying: false, stopped: true } };
+  t.like(decided({ ...writer, heir: true }, undefined, stuck).next, { note: { copy: null, heir: false } });
+  t.like(decided(writer, copy, {}).next, { action: 'drop', on: 'mysql-1' });
+  const wish = { to: 'mysql-2', lose: true, sinceMs: 9_000 };
+  t.like(decided(alone, undefined, stuck, { wish }).next, { action: 'drop', on: 'mysql-2' });
 });
 
 test('by hand, data are lost only by who says so', (t) => {

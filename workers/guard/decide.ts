@@ -70,7 +70,9 @@ export interface Memory {
   readonly seen: Readonly<Record<string, Look | undefined>>;
   /** The look before the last one. */
   readonly before: Readonly<Record<string, Look | undefined>>;
+  /** When each was last seen, later by the time in which nobody looked. */
   readonly seenAtMs: Readonly<Record<string, number>>;
+  readonly lookedAtMs: number;
   /** When the writer last got what its commits wait for, or did not wait. */
   readonly servedAtMs: number;
   /** Since when the writer was seen closed. */
@@ -89,8 +91,12 @@ export interface Memory {
 export const patience = {
   /** Who has not answered for so long is gone. */
   goneMs: 4_000,
+  /** One look follows another within this, unless the guard is held up. */
+  nextLookMs: 2_000,
   /** Commits wait so long for a copy that does not come. */
   copyMs: 5_000,
+  /** And so long for one that does not answer the guard either, and is not connected. */
+  copyGoneMs: 2_000,
   /** A change by hand is given up after that. */
   wishMs: 8_000,
   /** Who was waited for in vain is waited for again after that, and who could not be made anew is made anew. */
@@ -98,7 +104,8 @@ export const patience = {
   copyAgainMs: 30_000,
 } as const;
 
-export type Action = 'open' | 'quiet' | 'fence' | 'bind' | 'release' | 'follow' | 'copy' | 'detach';
+/** `detach`: it follows nobody any more, when it has applied all it has; `drop`: whatever it has not applied. */
+export type Action = 'open' | 'quiet' | 'fence' | 'bind' | 'release' | 'follow' | 'copy' | 'detach' | 'drop';
 
 export type Decision =
   | { readonly kind: 'note'; readonly note: Note; readonly why: string }
@@ -126,6 +133,7 @@ export function noMemory(members: readonly [string, string], nowMs: number): Mem
     before: each(undefined),
     // Nobody is gone before there was time to ask.
     seenAtMs: each(nowMs),
+    lookedAtMs: nowMs,
     servedAtMs: nowMs,
     closedAtMs: nowMs,
     bound: undefined,
@@ -143,8 +151,14 @@ export function remember(
   looks: Readonly<Record<string, Look | undefined>>,
   nowMs: number,
 ): Memory {
-  const seenAtMs = { ...memory.seenAtMs };
-  for (const name of memory.members) if (looks[name] !== undefined) seenAtMs[name] = nowMs;
+  // A guard that was frozen, or waited for a processor, or for what it had told somebody to do, has not asked meanwhile.
+  const heldUpMs = Math.max(0, nowMs - memory.lookedAtMs - patience.nextLookMs);
+  const seenAtMs = Object.fromEntries(
+    memory.members.map((name) => [
+      name,
+      looks[name] === undefined ? memory.seenAtMs[name]! + heldUpMs : nowMs,
+    ]),
+  );
   const writer = note === undefined ? undefined : looks[note.writer];
   const earlier = note === undefined ? undefined : memory.seen[note.writer];
   const served =
@@ -158,6 +172,7 @@ export function remember(
     seen: looks,
     before: memory.seen,
     seenAtMs,
+    lookedAtMs: nowMs,
     servedAtMs: served ? nowMs : memory.servedAtMs,
     closedAtMs: earlier?.open === false && writer?.open === false ? memory.closedAtMs : nowMs,
     bound: earlier !== undefined && writer?.start !== earlier.start ? undefined : bound,
@@ -166,7 +181,7 @@ export function remember(
 
 /** What to do next: one thing, after which both are looked at again. */
 export function decide(note: Note | undefined, memory: Memory, nowMs: number): Decision {
-  if (note === undefined) return first(memory);
+  if (note === undefined) return first(memory, nowMs);
   const { writer } = note;
   const other = otherOf(memory.members, writer);
   const w = memory.seen[writer];
@@ -212,7 +227,7 @@ export function decide(note: Note | undefined, memory: Memory, nowMs: number): D
       if (w?.open === true) return act('fence', writer, `${other} is to take over, by hand`);
       if (o.follows?.applying === false)
         return note.copy === null
-          ? act('detach', other, 'it takes over with what it has, by hand')
+          ? act('drop', other, 'it takes over with what it has, by hand')
           : noCopy(`${other} does not apply what it has received`);
       return {
         kind: 'note',
@@ -237,7 +252,7 @@ export function decide(note: Note | undefined, memory: Memory, nowMs: number): D
   }
   if (w.open) return whileOpen();
 
-  if (w.follows !== undefined) return act('detach', writer, 'it is the writer');
+  if (w.follows !== undefined) return act('drop', writer, 'it is the writer');
   // What it has committed and not acked, when it died, people may see now: so the other one has it first, or is no copy.
   if (note.copy !== null && !(isCopy && contains(o.log, w.log))) {
     if (canTakeOver && nowMs - memory.closedAtMs < patience.copyMs) return wait(`${other} gets the rest`);
@@ -250,7 +265,8 @@ export function decide(note: Note | undefined, memory: Memory, nowMs: number): D
   function whileOpen(): Decision {
     const { waits, log } = w!;
     if (note!.copy !== null && o !== undefined && !isCopy) return noCopy(`${other} was started anew`);
-    const inVain = nowMs - memory.servedAtMs >= patience.copyMs;
+    const isGone = o === undefined && w!.followers === 0;
+    const inVain = nowMs - memory.servedAtMs >= (isGone ? patience.copyGoneMs : patience.copyMs);
     if (waits && note!.copy !== null && inVain) return noCopy(`${other} receives nothing`);
     if (waits && note!.copy === null && (inVain || w!.followers === 0))
       return act('release', writer, `${other} receives nothing`);
@@ -282,17 +298,25 @@ export function decide(note: Note | undefined, memory: Memory, nowMs: number): D
   }
 }
 
-/** Nobody knows who wrote: both are asked, and the one that has what the other has is it. */
-function first({ members, seen }: Memory): Decision {
+/** Nobody knows who wrote: both are asked, and the one that has what the other has is it, or a person says. */
+function first({ members, seen, wish }: Memory, nowMs: number): Decision {
   const [one, two] = members;
   const [a, b] = [seen[one], seen[two]];
-  if (a === undefined || b === undefined)
-    return wait(`nobody knows who wrote last, and ${a === undefined ? one : two} does not answer`);
   const choose = (name: string, { serverId }: Look, why: string): Decision => ({
     kind: 'note',
     note: { writer: name, serverId, copy: null, heir: false },
     why,
   });
+  if (wish !== undefined) {
+    if (!wish.lose) return refuse('nobody knows who wrote last');
+    if (nowMs - wish.sinceMs >= patience.wishMs) return refuse('it took too long');
+    const wanted = seen[wish.to];
+    return wanted === undefined
+      ? wait(`${wish.to} does not answer`)
+      : choose(wish.to, wanted, 'it is the writer, by hand: what it has not is lost');
+  }
+  if (a === undefined || b === undefined)
+    return wait(`nobody knows who wrote last, and ${a === undefined ? one : two} does not answer`);
   const [aHasAll, bHasAll] = [contains(a.log, b.log), contains(b.log, a.log)];
   if (aHasAll && bHasAll) {
     if (a.open !== b.open) return choose(a.open ? one : two, a.open ? a : b, 'it takes writes');
@@ -314,6 +338,10 @@ export function servingMember(note: Note | undefined, { seen, before, wish }: Me
   // One look that got no answer is nothing yet.
   return (seen[note.writer] ?? before[note.writer])?.open === true ? note.writer : undefined;
 }
+
+/** Nobody answers: as a rule it is the guard that is cut off, and clients stay where they are. Two never ack, wherever those are. */
+export const isBlind = ({ members, seen, before }: Memory): boolean =>
+  members.every((name) => (seen[name] ?? before[name]) === undefined);
 
 const act = (action: Action, on: string, why: string): Decision => ({ kind: 'act', action, on, why });
 const wait = (why: string): Decision => ({ kind: 'wait', why });

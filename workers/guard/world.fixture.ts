@@ -43,10 +43,13 @@ interface Server {
   log: Entry[];
   /** Received, not applied. */
   relay: Entry[];
-  follows: { source: Name; io: boolean; sql: boolean; broken: boolean } | undefined;
+  /** `failed`: it stopped applying, and goes on to receive. */
+  follows: { source: Name; io: boolean; sql: boolean; broken: boolean; failed?: boolean } | undefined;
   /** Committed, and not acked to whoever waits for it. */
   waiting: Set<Entry>;
   acks: number;
+  /** It applies something long until then. */
+  busyUntilMs: number;
   /** Statements that came while it was frozen: it does them when it thaws. */
   queued: (() => void)[];
 }
@@ -63,7 +66,7 @@ export interface Lived {
 
 export interface WorldOptions {
   /** Breaks a rule of the guard on purpose. */
-  readonly bug?: 'restarted-counts' | 'release-first' | 'no-drain';
+  readonly bug?: 'restarted-counts' | 'release-first' | 'no-drain' | 'half-drain';
 }
 
 /** Lives through `faultMs` of faults and a calm of 60 s. */
@@ -92,6 +95,7 @@ export function live(seed: number, faultMs: number, options: WorldOptions = {}):
     follows: undefined,
     waiting: new Set(),
     acks: 0,
+    busyUntilMs: 0,
     queued: [],
   });
   const servers: Record<Name, Server> = { 'mysql-1': server(), 'mysql-2': server() };
@@ -106,9 +110,11 @@ export function live(seed: number, faultMs: number, options: WorldOptions = {}):
 
   function crash(name: Name): void {
     const one = servers[name];
-    Object.assign(one, { up: false, frozen: false, open: false, waits: true, relay: [], queued: [] });
+    Object.assign(one, { up: false, frozen: false, open: false, waits: true });
+    Object.assign(one, { relay: [], queued: [], busyUntilMs: 0 });
     one.waiting.clear();
-    if (one.follows !== undefined) Object.assign(one.follows, { io: false, sql: false, broken: false });
+    if (one.follows !== undefined)
+      Object.assign(one.follows, { io: false, sql: false, broken: false, failed: false });
   }
   function startAgain(name: Name): void {
     Object.assign(servers[name], { up: true, start: Math.floor(nowMs / 1_000) });
@@ -138,7 +144,8 @@ export function live(seed: number, faultMs: number, options: WorldOptions = {}):
         }
       }
     }
-    if (follows.sql && random() < 0.35) one.log.push(...one.relay.splice(0, 1 + Math.floor(random() * 4)));
+    if (follows.sql && nowMs >= one.busyUntilMs && random() < 0.35)
+      one.log.push(...one.relay.splice(0, 1 + Math.floor(random() * 4)));
   }
 
   /** Clients write wherever they are let, also behind the entrance's back. */
@@ -182,7 +189,7 @@ export function live(seed: number, faultMs: number, options: WorldOptions = {}):
               receiving: follows.io && !cut.between && alive(follows.source),
               applying: follows.sql,
               stopped: !follows.io || !follows.sql,
-              broken: follows.broken,
+              broken: follows.broken || follows.failed === true,
             },
     };
   }
@@ -199,6 +206,10 @@ export function live(seed: number, faultMs: number, options: WorldOptions = {}):
   const closed = (one: Server) => {
     one.waiting.clear();
     one.open = false;
+  };
+  const dropped = (one: Server) => {
+    one.relay = [];
+    one.follows = undefined;
   };
   const stepsOf: Record<Action, (name: Name) => (() => boolean)[]> = {
     // On one connection, in order.
@@ -255,9 +266,15 @@ export function live(seed: number, faultMs: number, options: WorldOptions = {}):
       },
       () => {
         const one = servers[name];
-        if (options.bug !== 'no-drain' && (one.relay.length > 0 || one.follows?.sql !== true)) return true;
-        one.relay = [];
-        one.follows = undefined;
+        const isWhole = one.relay.length === 0 && one.follows?.sql === true;
+        if (!isWhole && options.bug !== 'no-drain' && options.bug !== 'half-drain') return true;
+        dropped(one);
+        return true;
+      },
+    ],
+    drop: (name) => [
+      () => {
+        dropped(servers[name]);
         return true;
       },
     ],
@@ -368,11 +385,24 @@ export function live(seed: number, faultMs: number, options: WorldOptions = {}):
   const heals: { atMs: number; heal: () => void }[] = [];
   let calmSinceMs = 0;
   let spared: Name | undefined;
+  const away = () => nowMs + (random() < 0.5 ? random() * 4_000 : random() * 30_000);
+  function stopApplying(name: Name): void {
+    const { follows } = servers[name];
+    if (follows?.sql !== true) return;
+    tell(`${name} cannot apply what it receives`);
+    Object.assign(follows, { sql: false, failed: true });
+    heals.push({ atMs: away(), heal: () => {} });
+  }
   function break_(): void {
-    const away = () => nowMs + (random() < 0.5 ? random() * 4_000 : random() * 30_000);
     const name = pick(members);
-    const kind = pick(['crash', 'freeze', 'cut', 'cut-guard', 'guard', 'wipe', 'both'] as const);
+    const kind = pick(['crash', 'freeze', 'cut', 'cut-guard', 'guard', 'wipe', 'both', 'apply'] as const);
     const hurts = (one: Name) => one === spared;
+    // The last that it got takes long, as often as not: it is to be applied before anything else.
+    if ((kind === 'crash' || kind === 'freeze') && random() < 0.5) {
+      const other = otherOf(members, name) as Name;
+      tell(`${other} has something long to apply`);
+      servers[other].busyUntilMs = away();
+    }
     if (kind === 'crash' && !hurts(name)) {
       tell(`${name} crashes`);
       crash(name);
@@ -415,6 +445,8 @@ export function live(seed: number, faultMs: number, options: WorldOptions = {}):
           cut[name] = false;
         },
       });
+    } else if (kind === 'apply' && !hurts(name)) {
+      stopApplying(name);
     } else if (kind === 'guard') {
       tell('the guard crashes');
       guardUp = false;
@@ -453,6 +485,8 @@ export function live(seed: number, faultMs: number, options: WorldOptions = {}):
     if (heals.length > 0) calmSinceMs = nowMs;
     if (spared !== undefined && note?.writer === spared && note.copy !== null) spared = undefined;
     if (nowMs < faultMs && nowMs > 3_000 && heals.length < 3 && chance(0.15)) break_();
+    if (nowMs < faultMs && note?.heir === true && spared === undefined && chance(0.3))
+      stopApplying(otherOf(members, note.writer) as Name);
     for (const name of random() < 0.5 ? members : [...members].reverse()) {
       write(name);
       replicate(name);

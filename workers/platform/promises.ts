@@ -29,6 +29,19 @@ export const platformChecks: ChecksOf<'platform'> = {
     };
   },
 
+  'commits-on-both':
+    ({ database }) =>
+    async () => {
+      const db = await database();
+      const { rows } = await sql<{ Variable_name: string; Value: string }>`
+        SHOW GLOBAL STATUS LIKE 'Rpl_semi_sync_master_%'`.execute(db);
+      const said = new Map(rows.map(({ Variable_name: name, Value }) => [name, Value]));
+      const { rows: names } = await sql<{ name: string | null }>`SELECT @@report_host AS name`.execute(db);
+      const waits = said.get('Rpl_semi_sync_master_status') === 'ON';
+      const followed = Number(said.get('Rpl_semi_sync_master_clients')) > 0;
+      return evidenceOf(waits && followed ? [] : [{ id: names[0]?.name ?? 'the database' }]);
+    },
+
   'outbox-published': (deps, { limitMs }) => nothingOverdue(deps, 'records', limitMs),
 
   'timers-fired': (deps, { limitMs }) => nothingOverdue(deps, 'timers', limitMs),

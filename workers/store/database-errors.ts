@@ -74,6 +74,21 @@ export function translateDatabaseError(error: unknown): unknown {
   return error;
 }
 
+/**
+ * Whether nothing of what was asked took place because the server takes no writes: another member is about to, most times, and the
+ * same again in a moment finds it.
+ */
+export function isClosedForWrites(error: unknown): boolean {
+  const { errno = 0, message } = ((error as Error).cause ?? error) as NodeJS.ErrnoException;
+  return errno === 1290 && refusalsByText.get(errno)!.test(message);
+}
+
+/** Whether a new connection was closed before anything was said: the entrance of the database has nobody to send it to just now. */
+export function isTurnedAway(error: unknown): boolean {
+  const { code } = error as NodeJS.ErrnoException;
+  return code === 'PROTOCOL_CONNECTION_LOST' || code === 'ECONNRESET';
+}
+
 /** Whether a transaction failed because of others' locks: the same again at once may succeed. */
 export function isLockConflict(error: unknown): boolean {
   const { errno } = ((error as Error).cause ?? error) as NodeJS.ErrnoException;

@@ -4,7 +4,13 @@ import { Kysely, MysqlDialect, type RawBuilder, sql, type Transaction } from 'ky
 import mysql, { type PoolConnection, type PoolOptions } from 'mysql2';
 import type { DatabaseName } from '../../catalog/tables.ts';
 import type { DatabaseSettings } from '../base/config.ts';
-import { databaseDown, isLockConflict, translateDatabaseError } from './database-errors.ts';
+import {
+  databaseDown,
+  isClosedForWrites,
+  isLockConflict,
+  isTurnedAway,
+  translateDatabaseError,
+} from './database-errors.ts';
 
 export interface DatabaseOptions {
   readonly settings: DatabaseSettings;
@@ -24,6 +30,11 @@ const sessionStatements = [
   "SET SESSION time_zone = '+00:00', sql_mode = 'STRICT_ALL_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION', innodb_lock_wait_timeout = 5, wait_timeout = 60",
   'SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED',
 ];
+
+/** Until somebody takes writes, or lets one in, again. */
+const againAfterMs = 100;
+/** For how long a transaction is tried again that met a server which takes no writes. */
+const closedForMs = 2_000;
 
 /** The schema of a database of ours, from that of the shop's (MYSQL_DATABASE). */
 export const schemaOf = (shop: string, name: DatabaseName): string =>
@@ -99,23 +110,31 @@ export function openDatabase<DB = unknown>(options: DatabaseOptions): Kysely<DB>
               undefined as never,
             );
           }, acquireTimeoutMs);
-          poolOf().getConnection((error, connection) => {
-            clearTimeout(timer);
-            if (late) {
-              if (!error) connection.release();
-              return;
-            }
-            if (error) {
-              callback(translateDatabaseError(error), undefined as never);
-              return;
-            }
-            let guarded = guardedConnections.get(connection);
-            if (guarded === undefined) {
-              guarded = guardQueries(connection, queryTimeoutMs);
-              guardedConnections.set(connection, guarded);
-            }
-            callback(null, guarded as never);
-          });
+          const get = () =>
+            poolOf().getConnection((error, connection) => {
+              if (late) {
+                if (!error) connection.release();
+                return;
+              }
+              if (error && isTurnedAway(error)) {
+                setTimeout(() => {
+                  if (!late) get();
+                }, againAfterMs);
+                return;
+              }
+              clearTimeout(timer);
+              if (error) {
+                callback(translateDatabaseError(error), undefined as never);
+                return;
+              }
+              let guarded = guardedConnections.get(connection);
+              if (guarded === undefined) {
+                guarded = guardQueries(connection, queryTimeoutMs);
+                guardedConnections.set(connection, guarded);
+              }
+              callback(null, guarded as never);
+            });
+          get();
         },
         end: (callback) => poolOf().end(callback as never),
       },
@@ -198,7 +217,7 @@ export function onCommit(trx: object, hook: () => void): void {
 /**
  * Runs `work` in a transaction. A deadlock or a wait for a lock that took too long rolls back and runs `work` again, up to
  * `attempts` times (default 5) with growing random pauses: `work` must have no effects outside of it. After the last it is
- * MUSTER_DATABASE_REFUSES, which is not now.
+ * MUSTER_DATABASE_REFUSES, which is not now. So it is done for two seconds where the server takes no writes.
  */
 export async function transaction<DB, T>(
   db: Kysely<DB>,
@@ -206,6 +225,7 @@ export async function transaction<DB, T>(
   options: { readonly attempts?: number } = {},
 ): Promise<T> {
   const attempts = options.attempts ?? 5;
+  const closedUntilMs = performance.now() + closedForMs;
   for (let attempt = 1; ; attempt++) {
     const hooks: (() => void)[] = [];
     try {
@@ -217,8 +237,10 @@ export async function transaction<DB, T>(
       for (const hook of hooks) hook();
       return result;
     } catch (error) {
-      if (!isLockConflict(error) || attempt >= attempts) throw error;
-      await new Promise((resolve) => setTimeout(resolve, Math.random() * 10 * 2 ** attempt));
+      const closed = isClosedForWrites(error) && performance.now() < closedUntilMs;
+      if (!closed && (!isLockConflict(error) || attempt >= attempts)) throw error;
+      const pauseMs = closed ? againAfterMs : Math.random() * 10 * 2 ** attempt;
+      await new Promise((resolve) => setTimeout(resolve, pauseMs));
     }
   }
 }

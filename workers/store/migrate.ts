@@ -80,7 +80,7 @@ export async function migrate(
   } = {},
 ): Promise<void> {
   const migrations = await readMigrations(options.folders);
-  const connection = await connectPatiently(settings, say, options.waitMs ?? 30_000);
+  const connection = await connectPatiently(settings, say, options.waitMs ?? 60_000);
   try {
     await connection.query("SET SESSION time_zone = '+00:00'");
     const lock = await one<{ got: number | null }>(connection, 'SELECT GET_LOCK(?, ?) AS got', [
@@ -137,7 +137,7 @@ export async function migrateDatabase(
 ): Promise<void> {
   const own = databaseOf(settings, name);
   if (name !== 'shop') {
-    const connection = await connectPatiently(settings, say, 30_000);
+    const connection = await connectPatiently(settings, say, 60_000);
     await connection
       .query(
         `CREATE DATABASE IF NOT EXISTS \`${own.MYSQL_DATABASE}\` CHARACTER SET utf8mb4 COLLATE utf8mb4_bin`,

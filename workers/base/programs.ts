@@ -1,11 +1,11 @@
 /** MariaDB's own programs, run to their end. */
 import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { MusterError } from '../base/errors.ts';
+import { MusterError } from './errors.ts';
 
 const keptBytes = 2_000;
 
-/** A program that runs; `ended` rejects with MUSTER_BACKUP_PROGRAM and the last of what it said unless it ends well. */
+/** A program that runs; `ended` rejects with MUSTER_PROGRAM and the last of what it said unless it ends well. */
 export function program(
   name: string,
   args: readonly string[],
@@ -19,10 +19,7 @@ export function program(
     said = (said + text).slice(-keptBytes);
   });
   const failed = (how: string) =>
-    new MusterError(
-      'MUSTER_BACKUP_PROGRAM',
-      `${name} ${how}: ${said.trim().split('\n').slice(-3).join(' ')}`,
-    );
+    new MusterError('MUSTER_PROGRAM', `${name} ${how}: ${said.trim().split('\n').slice(-3).join(' ')}`);
   const ended = (async () => {
     const [code, signal] = await once(child, 'close').catch((error: Error) => {
       throw failed(`cannot be run (${error.message})`);

@@ -1,0 +1,101 @@
+/** Makes a member anew from the one that writes: a dump as of one moment, which nobody waits for, and the log from there. */
+import { rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { pipeline } from 'node:stream/promises';
+import { MusterError } from '../base/errors.ts';
+import { program } from '../base/programs.ts';
+import { formatLog, type Member, notOurs, parseLog } from './member.ts';
+import type { GuardSettings, MemberAddress } from './settings.ts';
+
+const positionPattern = /gtid_slave_pos='([\d,-]*)'/;
+const longestHead = 65_536;
+const longestMs = 7_200_000;
+
+/**
+ * The statement that empties its log. Numbers of files go on, and one is left out: the backup may have files of this server, and must
+ * not take what comes for the rest of them.
+ */
+async function emptyLog(target: Member): Promise<string> {
+  const last = (await target.query('SHOW BINARY LOGS')).at(-1);
+  return `RESET MASTER TO ${Number(/\d+$/.exec(String(last?.Log_name))?.[0] ?? 0) + 2}`;
+}
+
+/**
+ * Rejects with MUSTER_GUARD_MEMBER (not now) or MUSTER_PROGRAM; the member is empty or half full then, which its log says, too:
+ * there is nothing in it before all is there.
+ */
+export async function copyFrom(source: Member, target: Member, settings: GuardSettings): Promise<void> {
+  await target.act('fence', source.address);
+  for (const statement of [
+    'SET GLOBAL rpl_semi_sync_master_enabled = OFF',
+    'STOP SLAVE',
+    'RESET SLAVE ALL',
+    await emptyLog(target),
+    "SET GLOBAL gtid_slave_pos = ''",
+    'SET SESSION sql_log_bin = 0',
+  ])
+    await target.query(statement, [], 60_000);
+  const schemas = `SELECT schema_name AS name FROM information_schema.schemata WHERE schema_name NOT IN ${notOurs}`;
+  for (const { name } of await target.query(schemas))
+    await target.query('DROP DATABASE ??', [name], longestMs);
+
+  const [before] = await source.query('SELECT @@gtid_binlog_state AS log');
+  const names = (await source.query(schemas)).map(({ name }) => String(name));
+  const files = [source, target].map(({ address }) => join(settings.GUARD_DIRECTORY, `${address.name}.cnf`));
+  try {
+    await Promise.all(
+      [source, target].map(({ address }, index) =>
+        writeFile(files[index]!, clientOptions(address, settings), { mode: 0o600 }),
+      ),
+    );
+    const dump = program(
+      'mariadb-dump',
+      [
+        `--defaults-file=${files[0]}`,
+        ...['--single-transaction', '--quick', '--gtid', '--master-data=2'],
+        ...['--triggers', '--routines', '--events', '--hex-blob', '--databases', ...names],
+      ],
+      { timeout: longestMs },
+    );
+    const load = program(
+      'mariadb',
+      [
+        `--defaults-file=${files[1]}`,
+        '--init-command=SET sql_log_bin = 0, unique_checks = 0, foreign_key_checks = 0',
+      ],
+      { stdio: ['pipe', 'ignore', 'pipe'], timeout: longestMs },
+    );
+    let head = '';
+    try {
+      await pipeline(
+        dump.child.stdout!,
+        async function* (pieces: AsyncIterable<Buffer>) {
+          for await (const piece of pieces) {
+            if (head.length < longestHead) head += piece.toString('latin1');
+            yield piece;
+          }
+          await dump.ended;
+        },
+        load.child.stdin!,
+      );
+      await Promise.all([dump.ended, load.ended]);
+    } finally {
+      dump.child.kill('SIGKILL');
+      load.child.kill('SIGKILL');
+    }
+    const at = positionPattern.exec(head)?.[1];
+    if (at === undefined)
+      throw new MusterError('MUSTER_PROGRAM', 'the dump does not say where in the log it is');
+    // Who wrote earlier is in its log, too, or it would seem to have missed that.
+    const log = new Map([...parseLog(String(before!.log)), ...parseLog(at)]);
+    await target.query('SET SESSION sql_log_bin = 1');
+    await target.query(await emptyLog(target));
+    if (log.size > 0) await target.query('SET GLOBAL gtid_binlog_state = ?', [formatLog(log)]);
+    await target.act('follow', source.address);
+  } finally {
+    await Promise.all(files.map((file) => rm(file, { force: true })));
+  }
+}
+
+const clientOptions = ({ host, port }: MemberAddress, settings: GuardSettings): string =>
+  `[client]\nhost=${host}\nport=${port}\nuser=${settings.GUARD_MYSQL_USER}\npassword="${settings.GUARD_MYSQL_PASSWORD}"\n`;
