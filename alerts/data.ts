@@ -152,7 +152,7 @@ export function dataAlerts(): RuleGroup {
                   at(0, '2m'),
                   growing(1, '45s'),
                   at(0, '1m'),
-                  gone('10s'),
+                  gone('15s'),
                   at(0),
                 ],
               },

@@ -327,7 +327,7 @@ test('no broker, ZooKeeper or store knows a topic or a group: one that is added 
   const known = names.filter((name) => /[-_.]/.test(name));
   t.true(known.length > 50);
   const containers = containersOf(await synthesise(settingsOf(dev))).filter(
-    (container) => !isJob(container) && /-(kafka|zookeeper|cmak|mysql(?!-backup)|redis)/.test(container.name),
+    (container) => !isJob(container) && /-(kafka|zookeeper|cmak|mysql(?!-backup|-guard)|redis)/.test(container.name),
   );
   t.true(containers.length >= 8);
   for (const container of containers) {
@@ -448,7 +448,7 @@ test('a worker process gets the addresses of its environment', async (t) => {
     far.KAFKA_BROKERS,
     'kafka-1.muster.internal:9091,kafka-2.muster.internal:9091,kafka-3.muster.internal:9091',
   );
-  t.is(far.MYSQL_HOST, 'data.muster.internal');
+  t.is(far.MYSQL_HOST, 'guard.muster.internal');
 });
 
 test('under build CMAK and Grafana are left out, and in when the engine holds them', async (t) => {
