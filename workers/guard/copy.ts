@@ -7,8 +7,9 @@ import { program } from '../base/programs.ts';
 import { formatLog, type Member, notOurs, parseLog } from './member.ts';
 import type { GuardSettings, MemberAddress } from './settings.ts';
 
-const positionPattern = /gtid_slave_pos='([\d,-]*)'/;
-const longestHead = 65_536;
+/** mariadb-dump says it before all else, or after it (10.11.19 on). No value of a row begins a line. */
+const positionPattern = /^-- SET GLOBAL gtid_slave_pos='([\d,-]*)'/m;
+const endBytes = 65_536;
 const longestMs = 7_200_000;
 
 /**
@@ -65,13 +66,15 @@ export async function copyFrom(source: Member, target: Member, settings: GuardSe
       ],
       { stdio: ['pipe', 'ignore', 'pipe'], timeout: longestMs },
     );
-    let head = '';
+    let head = Buffer.alloc(0);
+    let tail = Buffer.alloc(0);
     try {
       await pipeline(
         dump.child.stdout!,
         async function* (pieces: AsyncIterable<Buffer>) {
           for await (const piece of pieces) {
-            if (head.length < longestHead) head += piece.toString('latin1');
+            if (head.length < endBytes) head = Buffer.concat([head, piece]);
+            tail = Buffer.concat([tail, piece]).subarray(-endBytes);
             yield piece;
           }
           await dump.ended;
@@ -83,7 +86,7 @@ export async function copyFrom(source: Member, target: Member, settings: GuardSe
       dump.child.kill('SIGKILL');
       load.child.kill('SIGKILL');
     }
-    const at = positionPattern.exec(head)?.[1];
+    const at = positionPattern.exec(`${head.toString('latin1')}\n${tail.toString('latin1')}`)?.[1];
     if (at === undefined)
       throw new MusterError('MUSTER_PROGRAM', 'the dump does not say where in the log it is');
     // Who wrote earlier is in its log, too, or it would seem to have missed that.
