@@ -9,6 +9,8 @@ export const lookWithinMs = 1_000;
 const statementMs = 5_000;
 /** Of what changes something. */
 const changeWithinMs = 20_000;
+/** A change by hand lets who waits for a row go on waiting so long. */
+const rowWaitMs = 200;
 /** What was received and is yet to be applied, when one takes over. */
 const drainWithinMs = 120_000;
 
@@ -60,7 +62,7 @@ export function openMember(
   beside = false,
 ): Member {
   const { query, drop } = openSession(address, settings, beside);
-  const actions = actionsOn(address.name, query, settings);
+  const actions = actionsOn(address.name, query, settings, () => openSession(address, settings, true));
   return {
     address,
     query,
@@ -82,12 +84,17 @@ export function openMember(
   };
 }
 
+interface Session {
+  readonly query: Query;
+  drop(): void;
+}
+
 /** One connection, made when it is needed and again when it was lost. */
 function openSession(
   address: MemberAddress,
   { GUARD_MYSQL_USER: user, GUARD_MYSQL_PASSWORD: password }: Settings,
   beside: boolean,
-): { readonly query: Query; drop(): void } {
+): Session {
   let connection: Connection | undefined;
   /** Of the last connection; undefined: there was none in this life. */
   let threadId: number | undefined;
@@ -198,7 +205,7 @@ async function lookAt(query: Query, members: readonly MemberAddress[]): Promise<
 
 type Actions = Record<Exclude<Action, 'copy'>, (source: MemberAddress) => Promise<void>>;
 
-function actionsOn(name: string, query: Query, settings: Settings): Actions {
+function actionsOn(name: string, query: Query, settings: Settings, openBeside: () => Session): Actions {
   const tell = async (...statements: readonly string[]) => {
     for (const statement of statements) await query(statement, [], changeWithinMs);
   };
@@ -221,6 +228,32 @@ function actionsOn(name: string, query: Query, settings: Settings): Actions {
     }
   }
 
+  /**
+   * Commits that run end, and are acked; transactions that are open are told that they did not take place. Closing waits for statements
+   * that run, and holds back new ones: one that waits for a row of a transaction whose next statement is held back would wait for ever.
+   * Who waits for a row is not committing, and is cut off.
+   */
+  async function quiet(): Promise<void> {
+    const beside = openBeside();
+    let isClosed = false;
+    const closed = tell('SET GLOBAL read_only = ON').finally(() => {
+      isClosed = true;
+    });
+    const cut = async () => {
+      for (await sleep(rowWaitMs); !isClosed; await sleep(rowWaitMs)) {
+        const waiting = await beside.query(
+          "SELECT trx_mysql_thread_id AS id FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'",
+        );
+        for (const { id } of waiting) await beside.query(`KILL ${Number(id)}`).catch(() => {});
+      }
+    };
+    try {
+      await Promise.all([closed, cut()]);
+    } finally {
+      beside.drop();
+    }
+  }
+
   /** What was received and not applied may have been acked: it is there, or this throws. */
   async function drain(): Promise<void> {
     for (const deadline = performance.now() + drainWithinMs; ; await sleep(50)) {
@@ -240,8 +273,7 @@ function actionsOn(name: string, query: Query, settings: Settings): Actions {
 
   return {
     open: () => tell('SET GLOBAL rpl_semi_sync_master_enabled = ON', 'SET GLOBAL read_only = OFF'),
-    // Commits that run end, and are acked; transactions that are open are told that they did not take place.
-    quiet: () => tell('SET GLOBAL read_only = ON'),
+    quiet,
     fence: close,
     bind: () => tell('SET GLOBAL rpl_semi_sync_master_enabled = ON'),
     release: () => tell('SET GLOBAL rpl_semi_sync_master_enabled = OFF'),
