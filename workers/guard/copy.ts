@@ -2,9 +2,10 @@
 import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
-import { MusterError } from '../base/errors.ts';
+import { MusterError, NotNowError } from '../base/errors.ts';
 import { program } from '../base/programs.ts';
-import { formatLog, type Member, notOurs, parseLog } from './member.ts';
+import type { LogState } from './decide.ts';
+import { type Member, notOurs, parseLog } from './member.ts';
 import type { GuardSettings, MemberAddress } from './settings.ts';
 
 /** mariadb-dump says it before all else, or after it (10.11.19 on). No value of a row begins a line. */
@@ -12,13 +13,35 @@ const positionPattern = /^-- SET GLOBAL gtid_slave_pos='([\d,-]*)'/m;
 const endBytes = 65_536;
 const longestMs = 7_200_000;
 
+const lastFileOf = async (target: Member): Promise<string> =>
+  String((await target.query('SHOW BINARY LOGS')).at(-1)?.Log_name);
+
 /**
  * The statement that empties its log. Numbers of files go on, and one is left out: the backup may have files of this server, and must
  * not take what comes for the rest of them.
  */
-async function emptyLog(target: Member): Promise<string> {
-  const last = (await target.query('SHOW BINARY LOGS')).at(-1);
-  return `RESET MASTER TO ${Number(/\d+$/.exec(String(last?.Log_name))?.[0] ?? 0) + 2}`;
+const emptyLog = async (target: Member): Promise<string> =>
+  `RESET MASTER TO ${Number(/\d+$/.exec(await lastFileOf(target))?.[0] ?? 0) + 2}`;
+
+/**
+ * Has its log begin as if all this had been in it. `SET GLOBAL gtid_binlog_state` would begin the numbers of its files anew; so
+ * something that does nothing is written in the name of each server, and let go with its file.
+ */
+async function beginLog(target: Member, log: LogState): Promise<void> {
+  await target.query(await emptyLog(target));
+  for (const [server, last] of [...log].sort(([, a], [, b]) => a - b)) {
+    await target.query('SET SESSION server_id = ?, gtid_domain_id = 0, gtid_seq_no = ?', [server, last]);
+    await target.query('DROP TABLE IF EXISTS mysql.nothing');
+  }
+  await target.query('SET SESSION server_id = @@GLOBAL.server_id');
+  await target.query('FLUSH BINARY LOGS');
+  await target.query('PURGE BINARY LOGS TO ?', [await lastFileOf(target)]);
+  // Who asks for what is older must not get on from there.
+  if ((await target.query('SHOW BINARY LOGS')).length !== 1)
+    throw new NotNowError(
+      'MUSTER_GUARD_MEMBER',
+      `${target.address.name} does not let the beginning of its log go`,
+    );
 }
 
 /**
@@ -92,8 +115,7 @@ export async function copyFrom(source: Member, target: Member, settings: GuardSe
     // Who wrote earlier is in its log, too, or it would seem to have missed that.
     const log = new Map([...parseLog(String(before!.log)), ...parseLog(at)]);
     await target.query('SET SESSION sql_log_bin = 1');
-    await target.query(await emptyLog(target));
-    if (log.size > 0) await target.query('SET GLOBAL gtid_binlog_state = ?', [formatLog(log)]);
+    await beginLog(target, log);
     await target.act('follow', source.address);
   } finally {
     await Promise.all(files.map((file) => rm(file, { force: true })));

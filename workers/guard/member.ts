@@ -25,13 +25,6 @@ export function parseLog(text: string): LogState {
   );
 }
 
-/** As the server takes it: the last one written comes last. */
-export const formatLog = (log: LogState): string =>
-  [...log]
-    .sort(([, a], [, b]) => a - b)
-    .map(([server, last]) => `0-${server}-${last}`)
-    .join(',');
-
 /** Members differ in what is in them but for these. */
 export const notOurs = "('mysql', 'information_schema', 'performance_schema', 'sys')";
 
