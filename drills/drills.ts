@@ -10,6 +10,13 @@ import { casesIn, drillOf, lastsMs, loadsOf, stepsOf, variants } from './matrix/
 /** What every drill of promotion sends a second. */
 const promotion = { rate: 200 };
 const shop = { coupons: { rate: 60, stock: 100 }, orders: { rate: 20 } };
+/** Of all there is, some 200 requests a second. */
+const everything = (loadMs: number) => ({ ...loadsOf('all', loadMs), promotion: { rate: 150 } });
+/** Of all that MySQL holds. */
+const allOfMysql = (loadMs: number) => {
+  const { promotion: _, ...rest } = loadsOf('all', loadMs);
+  return { ...rest, ...shop, money: { rate: 5 } };
+};
 const faultAtMs = 8_000;
 const pageWithinMs = 75_000;
 
@@ -240,7 +247,7 @@ export const drills: readonly Drill[] = [
     about:
       'The member of MySQL that takes writes is killed and its disk is lost: the other one goes on with all that was acked, and makes it anew.',
     loadMs: 120_000,
-    loads: shop,
+    loads: allOfMysql(120_000),
     steps: [{ atMs: faultAtMs, procedure: 'lose-mysql-writer' }],
     expect: { rtoMs: 15_000, alerts: [{ name: 'MysqlOneCopy', withinMs: 75_000 }] },
   },
@@ -249,7 +256,7 @@ export const drills: readonly Drill[] = [
     about:
       'The member of MySQL that takes writes freezes for 60 s, then goes on as if nothing had been: it must not ack what the other one has not.',
     loadMs: 90_000,
-    loads: shop,
+    loads: allOfMysql(90_000),
     steps: [
       { atMs: faultAtMs, inject: { kind: 'pause' }, on: { role: 'mysql-writer' }, healAfterMs: 60_000 },
     ],
@@ -260,7 +267,7 @@ export const drills: readonly Drill[] = [
     about:
       'The other member is cut off for 30 s: who takes writes goes on alone, and both are together again.',
     loadMs: 60_000,
-    loads: shop,
+    loads: allOfMysql(60_000),
     steps: [{ atMs: faultAtMs, inject: { kind: 'cut' }, on: { role: 'mysql-copy' }, healAfterMs: 30_000 }],
     expect: { rtoMs: 15_000 },
   },
@@ -268,7 +275,7 @@ export const drills: readonly Drill[] = [
     name: 'mysql-failed-over',
     about: 'Three times the other member takes the writes, by hand, as for maintenance: nobody sees it.',
     loadMs: 60_000,
-    loads: shop,
+    loads: allOfMysql(60_000),
     steps: [{ atMs: faultAtMs, procedure: 'fail-over-mysql' }],
     expect: { rtoMs: 5_000 },
   },
@@ -331,7 +338,7 @@ function changeDrill({ name, what, withinMs, expect, stops }: Change): Drill {
     about: `A deployment with ${what}, under a load of everything; ${end}.`,
     loadMs: withinMs,
     afterMs: aroundMs,
-    loads: { ...loadsOf('all', withinMs), promotion: { rate: 150 } },
+    loads: everything(withinMs),
     steps: [{ atMs: aroundMs, procedure: name }],
     // Workers that are replaced take their partitions over, and what is in their memory.
     expect: { rtoMs, answersMs: 30_000, deadLetters: 0, requests },
