@@ -96,6 +96,11 @@ export interface Environment {
   /** Prefix of every container, network and volume: two environments on one engine never meet. */
   readonly prefix: string;
   readonly hosts: Readonly<Record<string, DockerHost>>;
+  /**
+   * URL of the PostgreSQL database that keeps Terraform's state, for whoever deploys it from wherever; without user and password,
+   * which are PGUSER and PGPASSWORD. Unset: files in the state folder, for one who deploys.
+   */
+  readonly stateDatabase?: string;
   /** Names, beside those of its hosts, under which people reach the services, and whose pages may call them. */
   readonly hostNames: readonly string[];
   /** The site's identity provider, whose tokens say who calls; unset: tokens by the environment's own key (`./muster token`). */
@@ -449,7 +454,8 @@ function production(): Environment {
       'data-2': remote('data-2', 34),
       guard: remote('guard', 35),
     },
-    // Names and the identity provider are the site's own: edit them here.
+    // The database, names and the identity provider are the site's own: edit them here.
+    stateDatabase: 'postgres://state.muster.internal:5432/muster?sslmode=verify-full',
     hostNames: ['api.muster.internal'],
     siteTokens: {
       jwksUrl: 'https://login.muster.internal/.well-known/jwks.json',

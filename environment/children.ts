@@ -2,6 +2,7 @@
  * Child processes: each in a process group of its own, so that a Ctrl-C in the terminal reaches it once, from us,
  * and not twice (terraform takes a second SIGINT for "drop everything", which loses its state).
  */
+import type { Readable } from 'node:stream';
 import { execa, type Options } from 'execa';
 import { MusterError } from '../workers/base/errors.ts';
 
@@ -15,7 +16,8 @@ export interface RunOptions {
   readonly graceMs?: number;
   /** Sent on interruption. Default SIGINT. */
   readonly stopSignal?: 'SIGINT' | 'SIGTERM';
-  readonly input?: string;
+  /** A stream: for a program that waits for more. */
+  readonly input?: string | Readable;
 }
 
 export interface Finished {

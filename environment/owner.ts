@@ -1,17 +1,21 @@
 /**
  * Whose environment is it? Who deploys knows what is theirs from their own state folder, and removes what else has the environment's
  * labels: the leftovers of a run that was cut off. From another folder (another user, sudo, another machine) all of it would
- * look like that. So an empty volume in each engine names the folder that deployed there.
+ * look like that. So an empty volume in each engine names the folder that deployed there. Where Terraform's state is shared every
+ * folder knows what runs, and what makes one the owner is the secrets: with others every container would get other passwords.
  */
 import { randomUUID } from 'node:crypto';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import type { Environment } from '../catalog/environments.ts';
+import { secretsMark } from '../stacks/config/secrets.ts';
 import { MusterError } from '../workers/base/errors.ts';
 import { run } from './children.ts';
 import { type Container, docker, dockerArgs, enginesOf, environmentLabel, type OnHost } from './docker.ts';
 import { stateDirectory } from './paths.ts';
+import { ensureSecrets } from './secrets.ts';
+import { secretsFile } from './variables.ts';
 
 const ownerLabel = 'muster.owner';
 const folderLabel = 'muster.state';
@@ -20,36 +24,47 @@ const folderLabel = 'muster.state';
 export const markOf = ({ prefix }: Environment): string => `${prefix}-owner`;
 
 export interface Mark {
-  /** Of a state folder. */
+  /** Of a state folder, or of secrets. */
   readonly owner: string;
   /** Where it was, for people. */
   readonly folder: string;
 }
 
-/** The mark of a state folder, which gets one when it has none. */
-async function ownMark(folder: string): Promise<Mark> {
+/** The mark of a state folder, which gets one, or the secrets of a shared state, when it has none. */
+async function ownMark(environment: Environment, folder: string): Promise<Mark> {
+  const where = `${folder} on ${hostname()}`;
+  if (isShared(environment)) {
+    const { secrets } = await ensureSecrets(secretsFile(environment, folder));
+    return { owner: secretsMark(secrets), folder: where };
+  }
   const file = join(folder, 'owner');
   await mkdir(folder, { recursive: true, mode: 0o700 });
   // Two at once: the first one's counts.
   await writeFile(file, randomUUID(), { flag: 'wx', mode: 0o600 }).catch((error: { code?: string }) => {
     if (error.code !== 'EEXIST') throw error;
   });
-  return { owner: (await readFile(file, 'utf8')).trim(), folder: `${folder} on ${hostname()}` };
+  return { owner: (await readFile(file, 'utf8')).trim(), folder: where };
 }
+
+const isShared = ({ stateDatabase }: Environment): boolean => stateDatabase !== undefined;
 
 /**
  * Whether somebody else's environment would be touched. A mark of others counts as long as containers are there: after `down`
  * anybody may go on with the volumes. Without a mark (it was deployed before there were marks) containers are ours when our
- * state knows resources.
+ * state knows resources. Where it is shared a mark of others counts always, since volumes have their passwords, too; and containers
+ * of which it knows nothing are those of another database.
  */
 export function isForeign(seen: {
   readonly mark: Mark | undefined;
   readonly own: Mark;
   readonly containers: number;
   readonly known: number;
+  readonly isShared: boolean;
 }): boolean {
+  const isOthers = seen.mark !== undefined && seen.mark.owner !== seen.own.owner;
+  if (seen.isShared) return isOthers || (seen.containers > 0 && seen.known === 0);
   if (seen.containers === 0) return false;
-  return seen.mark === undefined ? seen.known === 0 : seen.mark.owner !== seen.own.owner;
+  return seen.mark === undefined ? seen.known === 0 : isOthers;
 }
 
 /**
@@ -67,12 +82,22 @@ export async function refuseForeign(
 ): Promise<void> {
   for (const engine of enginesOf(environment)) {
     const containers = found.containers.filter(({ dockerUri }) => dockerUri === engine.dockerUri).length;
-    // Where there is nothing nothing is written either.
-    if (found.takesOver || containers === 0) continue;
-    const own = await ownMark(found.folder ?? stateDirectory(environment.name));
+    if (found.takesOver || (containers === 0 && !isShared(environment))) continue;
     const mark = await markIn(engine, environment);
-    if (!isForeign({ mark, own, containers, known: found.known })) continue;
+    // Where there is nothing nothing is written either.
+    if (containers === 0 && mark === undefined) continue;
+    const folder = found.folder ?? stateDirectory(environment.name);
+    const own = await ownMark(environment, folder);
+    const { known } = found;
+    if (!isForeign({ mark, own, containers, known, isShared: isShared(environment) })) continue;
     const whose = mark === undefined ? 'another state folder' : `the state folder ${mark.folder}`;
+    if (isShared(environment))
+      throw new MusterError(
+        'MUSTER_FOREIGN_ENVIRONMENT',
+        known === 0
+          ? `Environment ${environment.name} was deployed from ${whose}, and its state in ${environment.stateDatabase} knows nothing of what runs: it would be removed. Nothing was touched. Have that state restored, or say --take-over: its containers go, volumes stay.`
+          : `Environment ${environment.name} was deployed from ${whose}, with other secrets than those in ${secretsFile(environment, folder)}: everybody would get other passwords. Nothing was touched. Copy the file from there.`,
+      );
     throw new MusterError(
       'MUSTER_FOREIGN_ENVIRONMENT',
       `Environment ${environment.name} was deployed from ${whose}, and ${own.folder} knows nothing of what runs: it would be removed. Nothing was touched. Go on from there (same user, same XDG_STATE_HOME), or say --take-over: its containers go, volumes stay.`,
@@ -85,7 +110,7 @@ export async function claim(
   environment: Environment,
   folder = stateDirectory(environment.name),
 ): Promise<void> {
-  const own = await ownMark(folder);
+  const own = await ownMark(environment, folder);
   const name = markOf(environment);
   for (const engine of enginesOf(environment)) {
     const mark = await markIn(engine, environment);

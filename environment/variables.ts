@@ -9,8 +9,8 @@ import { stateDirectory } from './paths.ts';
 import { ensureSecrets } from './secrets.ts';
 
 /** Where the secrets of an environment lie. */
-export function secretsFile(environment: Environment): string {
-  return join(stateDirectory(environment.name), 'secrets.json');
+export function secretsFile(environment: Environment, folder = stateDirectory(environment.name)): string {
+  return join(folder, 'secrets.json');
 }
 
 export interface CdktfInputs {

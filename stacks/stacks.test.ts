@@ -56,7 +56,7 @@ interface DockerContainer {
 
 interface StackJson {
   terraform: {
-    backend: { local: { path: string } };
+    backend: { local: { path: string }; pg: { conn_str: string; schema_name: string } };
     required_providers: { docker: { version: string } };
   };
   provider: { docker: { alias: string; host?: string }[] };
@@ -403,6 +403,20 @@ test('the provider that the bindings pin is overridden and the state is kept out
   for (const [id, stack] of await synthesise(settingsOf(dev))) {
     t.is(stack.terraform.required_providers.docker.version, '~> 4.6');
     t.is(stack.terraform.backend.local.path, `/var/lib/muster-test/dev/${id}.tfstate`);
+  }
+});
+
+test('a state that is shared lies in the database that the environment names, each stack’s by itself, and who asks it is not said', async (t) => {
+  const stacks = await synthesise({ ...settingsOf(prod), mayReplace: () => false });
+  const schemas = [...stacks].map(([, { terraform }]) => terraform.backend.pg.schema_name);
+  t.is(new Set(schemas).size, stacks.size);
+  t.true(schemas.includes('muster_prod_kafka'));
+  for (const { terraform, resource } of stacks.values()) {
+    t.deepEqual(Object.keys(terraform.backend.pg), ['conn_str', 'schema_name']);
+    const { username, password } = new URL(terraform.backend.pg.conn_str);
+    t.is(username + password, '');
+    // Who deploys by hand with secrets of their own.
+    t.like(resource.terraform_data!.secrets, { lifecycle: { prevent_destroy: true } });
   }
 });
 

@@ -20,6 +20,7 @@ import { ensureSecrets } from '../environment/secrets.ts';
 import { cdktfVariables, secretsFile } from '../environment/variables.ts';
 import { placements } from '../stacks/config/index.ts';
 import { MusterError } from '../workers/base/errors.ts';
+import { variablesByHand } from './by-hand.ts';
 import { leftOut, loadedImages, rememberedImages, rememberImages } from './deployment.ts';
 import { canPull, type Engine, engineMemory, ensureDiskSpace, ensureEngine, refuseRemote } from './engine.ts';
 import { imageJobs, imageTasks, pruneImages } from './images.ts';
@@ -31,20 +32,17 @@ import { removeReserveImages, reserveNames } from './reserve.ts';
 import { applyRolling } from './rolling.ts';
 import { applyMembers } from './rolling-members.ts';
 import { applyProcesses } from './rolling-processes.ts';
+import { resourcesInState, stackNames, whileLocked } from './state.ts';
 import {
   applyStack,
   destroyStack,
-  resourcesInState,
   type StackInfo,
   type StackProgress,
   type StackResult,
   stacksBefore,
-  stateFileOf,
   synthesise,
   synthesised,
 } from './terraform.ts';
-
-export const stackNames = ['kafka', 'data', 'observability', 'services'] as const;
 
 export interface UpResult {
   readonly images: ImageSource;
@@ -151,12 +149,13 @@ const dim = (text: string): string =>
 
 /**
  * One muster at a time works on an environment: terraform's own lock would only make the second one fail, and what two of them put
- * into the folder of the stacks, or stop one after the other, would be each other's.
+ * into the folder of the stacks, or stop one after the other, would be each other's. On this machine the second one waits; on another
+ * one, where the state is shared, it is refused (MUSTER_STATE_LOCKED).
  */
 export function alone<T>(environment: Environment, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
   const tell = () =>
     process.stderr.write(`Waiting: another muster works on environment ${environment.name}.\n`);
-  return withLock(`environment-${environment.name}`, work, tell, signal);
+  return withLock(`environment-${environment.name}`, () => whileLocked(environment, work), tell, signal);
 }
 
 /** Brings the environment up; every step can be repeated, so a run that was cut off is continued by the next one. */
@@ -319,7 +318,7 @@ export async function decideImages(
   const remembered = await rememberedImages(environment);
   if (
     remembered !== undefined &&
-    (await resourcesInState(stateFileOf(environment, `${environment.name}-kafka`))).length > 0
+    (await resourcesInState(environment, `${environment.name}-kafka`)).length > 0
   )
     return { images: remembered, reason: 'as deployed' };
   return (await canPull(engine.dockerHost))
@@ -338,19 +337,19 @@ async function ensureInbox(environment: Environment): Promise<void> {
 
 /** Throws MUSTER_FOREIGN_ENVIRONMENT where another state folder has deployed. */
 export async function refuseOthers(environment: Environment, takesOver: boolean): Promise<void> {
-  const files = stackNames.map((stack) => stateFileOf(environment, `${environment.name}-${stack}`));
-  // A file that is damaged is of a deployment of ours.
-  const known = await Promise.all(
-    files.map((file) =>
-      resourcesInState(file).then(
-        ({ length }) => length,
-        () => 1,
-      ),
-    ),
-  );
+  let known = 0;
+  for (const stack of stackNames)
+    known += await resourcesInState(environment, `${environment.name}-${stack}`).then(
+      ({ length }) => length,
+      (error: MusterError) => {
+        if (error.code !== 'MUSTER_STATE') throw error;
+        // One that is damaged is of a deployment of ours.
+        return 1;
+      },
+    );
   await refuseForeign(environment, {
     containers: await containersOf(environment),
-    known: known.reduce((sum, count) => sum + count, 0),
+    known,
     takesOver,
   });
 }
@@ -362,7 +361,7 @@ export async function refuseOthers(environment: Environment, takesOver: boolean)
 async function removeOrphans(environment: Environment, keeps: ReadonlySet<string>): Promise<number> {
   const known = new Set<string>();
   for (const stack of stackNames)
-    for (const { ids } of await resourcesInState(stateFileOf(environment, `${environment.name}-${stack}`)))
+    for (const { ids } of await resourcesInState(environment, `${environment.name}-${stack}`))
       for (const id of ids) known.add(id);
   let count = 0;
   for (const leftovers of await leftoversOf(environment)) {
@@ -507,7 +506,7 @@ export async function takeDown(
     {
       title: 'Stacks',
       task: async (_context, task) => {
-        const stacks = await knownStacks(environment);
+        const stacks = await knownStacks(environment, signal);
         if (stacks.length === 0) {
           task.title = 'No stacks are deployed';
           return undefined;
@@ -523,9 +522,9 @@ export async function takeDown(
         });
         return task.newListr(
           stackTasks(stacks, 'backwards', [], async (stack, tell) => {
-            const stateFile = stateFileOf(environment, stack.name);
             try {
-              return await destroyStack(stack, stateFile, { volumes, variables, signal }, tell);
+              const present = await resourcesInState(environment, stack.name);
+              return await destroyStack(stack, present, { volumes, variables, signal }, tell);
             } catch (error) {
               throwIfInterrupted(signal);
               // What terraform cannot remove goes by its labels in the next step.
@@ -567,12 +566,18 @@ export async function takeDown(
   return { kept, problems };
 }
 
-/** The stacks of the last synthesis that have resources in their state, with an order even when the synthesis is gone. */
-async function knownStacks(environment: Environment): Promise<readonly StackInfo[]> {
-  const stacks = (await synthesised(environment).catch(() => undefined)) ?? [];
+/**
+ * The stacks of the last synthesis that have resources in their state, with an order even when the synthesis is gone. Where the state is
+ * shared somebody else may have deployed them: then they are synthesised.
+ */
+async function knownStacks(environment: Environment, signal: AbortSignal): Promise<readonly StackInfo[]> {
+  const isShared = environment.stateDatabase !== undefined;
+  const stacks =
+    (await synthesised(environment).catch(() => undefined)) ??
+    (isShared ? await synthesise(environment, await variablesByHand(environment, undefined), signal) : []);
   const withState: StackInfo[] = [];
   for (const stack of stacks) {
-    const resources = await resourcesInState(stateFileOf(environment, stack.name)).catch(() => []);
+    const resources = await resourcesInState(environment, stack.name).catch(() => []);
     if (resources.length > 0) withState.push(stack);
   }
   const names = new Set(withState.map(({ name }) => name));

@@ -1,13 +1,9 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import test from 'ava';
 import { progressLine } from './lifecycle.ts';
 import {
   inOrder,
   plannedChanges,
   resourceName,
-  resourcesInState,
   type StackProgress,
   stacksBefore,
   terraformReader,
@@ -96,23 +92,4 @@ test('a plan says which files a container has and would have', (t) => {
   t.deepEqual(container!.files, { before: 'old', after: 'new' });
   t.deepEqual(other!.files, { before: '', after: '' });
   t.deepEqual(plannedChanges('{}'), []);
-});
-
-test('resources of a state are found, none where there is no state, and a damaged one is said', async (t) => {
-  const folder = mkdtempSync(join(tmpdir(), 'muster-state-'));
-  try {
-    const file = join(folder, 'a.tfstate');
-    t.deepEqual(await resourcesInState(file), []);
-    const instances = [{ attributes: { id: 'abc' } }];
-    const resources = [
-      { mode: 'managed', type: 'docker_container', name: 'x', instances },
-      { mode: 'data', type: 'docker_image', name: 'y', instances },
-    ];
-    writeFileSync(file, JSON.stringify({ resources }));
-    t.deepEqual(await resourcesInState(file), [{ type: 'docker_container', name: 'x', ids: ['abc'] }]);
-    writeFileSync(file, '{"resou');
-    await t.throwsAsync(resourcesInState(file), { code: 'MUSTER_STATE' });
-  } finally {
-    rmSync(folder, { recursive: true, force: true });
-  }
 });

@@ -13,6 +13,7 @@ import { run } from '../environment/children.ts';
 import { interrupted, throwIfInterrupted } from '../environment/interruption.ts';
 import { checkout, stateDirectory } from '../environment/paths.ts';
 import { MusterError } from '../workers/base/errors.ts';
+import type { StateResource } from './state.ts';
 
 export interface StackInfo {
   /** `dev-kafka` */
@@ -235,6 +236,11 @@ async function terraform(
   if (result.exitCode !== 0) {
     const problems = [...new Set(reader.errors)];
     const text = problems.length > 0 ? problems.join('\n') : said.join('\n').trim();
+    if (isLocked(text))
+      throw new MusterError(
+        'MUSTER_STATE_LOCKED',
+        `Stack ${stack.name}: somebody else changes it just now (by cdktf or terraform, it seems): its state is locked. Try again when they are done.`,
+      );
     throw new MusterError(
       'MUSTER_DEPLOY',
       `Stack ${stack.name}: ${text || `terraform ended with ${result.exitCode}`}`,
@@ -243,8 +249,11 @@ async function terraform(
   return reader.result;
 }
 
+/** Whether Terraform says that it does not get a lock because somebody has it. */
+export const isLocked = (said: string): boolean => /Error acquiring the state lock.*\blocked\b/is.test(said);
+
 /** Initialises a stack's folder unless nothing that matters to it has changed since the last time. */
-async function initialise(
+export async function initialise(
   stack: StackInfo,
   variables: Variables,
   signal: AbortSignal | undefined,
@@ -376,15 +385,14 @@ export async function planIsEmpty(
   throw new MusterError('MUSTER_DEPLOY', `Stack ${stack.name} cannot be planned: ${result.stderr.trim()}`);
 }
 
-/** Destroys one stack; its volumes stay unless asked otherwise. */
+/** Destroys one stack, of which this is present; its volumes stay unless asked otherwise. */
 export async function destroyStack(
   stack: StackInfo,
-  stateFile: string,
+  present: readonly StateResource[],
   options: { readonly volumes: boolean; readonly variables: Variables; readonly signal: AbortSignal },
   onProgress: (progress: StackProgress) => void,
 ): Promise<StackResult> {
   const nothing: StackResult = { added: 0, changed: 0, removed: 0 };
-  const present = await resourcesInState(stateFile);
   const doomed = options.volumes ? present : present.filter(({ type }) => type !== 'docker_volume');
   if (doomed.length === 0) return nothing;
   await initialise(stack, options.variables, options.signal);
@@ -401,46 +409,4 @@ export async function destroyStack(
     ...targets,
   ];
   return terraform(stack, args, options.variables, options.signal, onProgress);
-}
-
-export interface StateResource {
-  readonly type: string;
-  readonly name: string;
-  readonly ids: readonly string[];
-}
-
-/** Managed resources in a state file; none when there is no file. Throws MUSTER_STATE when it is damaged. */
-export async function resourcesInState(stateFile: string): Promise<readonly StateResource[]> {
-  if (!existsSync(stateFile)) return [];
-  const text = await readFile(stateFile, 'utf8');
-  if (text.trim() === '') return [];
-  interface State {
-    readonly resources?: readonly {
-      readonly mode: string;
-      readonly type: string;
-      readonly name: string;
-      readonly instances: readonly { readonly attributes?: { readonly id?: string } }[];
-    }[];
-  }
-  let state: State;
-  try {
-    state = JSON.parse(text) as State;
-  } catch {
-    throw new MusterError(
-      'MUSTER_STATE',
-      `The state file ${stateFile} is damaged. ./muster down finds everything by its labels; move the file away after that.`,
-    );
-  }
-  return (state.resources ?? [])
-    .filter(({ mode }) => mode === 'managed')
-    .map(({ type, name, instances }) => ({
-      type,
-      name,
-      ids: instances.flatMap(({ attributes }) => (attributes?.id === undefined ? [] : [attributes.id])),
-    }));
-}
-
-/** State file of a stack. */
-export function stateFileOf(environment: Environment, stackName: string): string {
-  return join(stateDirectory(environment.name), `${stackName}.tfstate`);
 }

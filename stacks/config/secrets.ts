@@ -1,4 +1,5 @@
 /** Secrets of an environment, made by the command on first use and kept outside the repository. */
+import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import type { Environment } from '../../catalog/environments.ts';
 import { askingProcesses } from '../../catalog/services.ts';
@@ -33,6 +34,10 @@ export type SecretName = (typeof fixedNames)[number] | ServiceToken;
 export const secretNames: readonly SecretName[] = [...fixedNames, ...askingProcesses.map(serviceTokenOf)];
 
 export type Secrets = Readonly<Record<SecretName, string>>;
+
+/** Tells these secrets from others and says nothing of them: of a key that is never made anew. */
+export const secretsMark = ({ pseudonymKey }: Secrets): string =>
+  createHash('sha256').update(`secrets of ${pseudonymKey}`).digest('hex');
 
 /** Whose tokens count, as a worker reads it. */
 export function tokenVariables({ siteTokens }: Environment, secrets: Secrets): Record<string, string> {

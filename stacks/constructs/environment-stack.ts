@@ -2,9 +2,11 @@
 import { join } from 'node:path';
 import { Image } from '@cdktf/provider-docker/lib/image/index.js';
 import { DockerProvider } from '@cdktf/provider-docker/lib/provider/index.js';
-import { LocalBackend, TerraformStack } from 'cdktf';
+import { LocalBackend, PgBackend, TerraformStack } from 'cdktf';
 import type { Construct, IConstruct } from 'constructs';
 import type { Environment } from '../../catalog/environments.ts';
+import { secretsMark } from '../config/secrets.ts';
+import { stateSchema } from '../config/state.ts';
 import { hostOf } from '../config/topology.ts';
 import type { ImageName } from '../images.ts';
 import type { Settings } from '../settings.ts';
@@ -21,10 +23,26 @@ export class EnvironmentStack extends TerraformStack {
   constructor(scope: Construct, id: string, props: EnvironmentStackProps) {
     super(scope, id);
     this.settings = props.settings;
-    // The default backend's path is absolute as well, but beside the sources: a second checkout would not find it.
-    new LocalBackend(this, { path: join(props.settings.stateDirectory, `${id}.tfstate`) });
+    this.keepState();
     // The bindings pin 3.6.2, which panics on cpus and plans the deletion of stopped containers.
     this.addOverride('terraform.required_providers.docker.version', '~> 4.6');
+  }
+
+  private keepState(): void {
+    const { environment, node, settings } = this;
+    const { stateDatabase: connStr } = environment;
+    if (connStr === undefined) {
+      // The default backend's path is absolute as well, but beside the sources: a second checkout would not find it.
+      new LocalBackend(this, { path: join(settings.stateDirectory, `${node.id}.tfstate`) });
+      return;
+    }
+    new PgBackend(this, { connStr, schemaName: stateSchema(environment, node.id) });
+    // The state is found from everywhere, secrets are not: who has made others would give them to every container. By hand
+    // Terraform itself refuses that; `./muster` looks at the mark of the owner first.
+    this.addOverride('resource.terraform_data.secrets', {
+      triggers_replace: secretsMark(settings.secrets),
+      lifecycle: { prevent_destroy: !settings.mayReplace('secrets') },
+    });
   }
 
   /** The stack that a construct is in. Throws when it is in none of ours. */
