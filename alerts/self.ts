@@ -11,6 +11,7 @@ const jobs = [
   'zookeeper',
   'worker',
   'gateway',
+  'pages',
   'mysql',
   'redis',
   'jaeger',

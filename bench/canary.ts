@@ -17,7 +17,7 @@ import { topics } from '../catalog/topics.ts';
 import { prometheusAt } from '../drawing/prometheus.ts';
 import { withFaults } from '../drills/faults.ts';
 import { kafkaOf } from '../environment/kafka.ts';
-import { brokersOutside, reachFromHost } from '../stacks/config/index.ts';
+import { brokersOutside, urlFromHost } from '../stacks/config/index.ts';
 import { isWhole, shortcomings } from '../workers/kafka/cluster.ts';
 import type { Kafka } from '../workers/kafka/kafka.ts';
 import { type BenchOptions, context, optionsOf, say, writeReport } from './common/bench.ts';
@@ -197,7 +197,7 @@ interface Canary {
 }
 
 async function findCanary(environment: Environment, signal: AbortSignal): Promise<Canary> {
-  const prometheus = prometheusAt(`http://${reachFromHost(environment, 'prometheus', 'http')}`, signal);
+  const prometheus = prometheusAt(urlFromHost(environment, 'prometheus'), signal);
   const deployed = await prometheus.instant(metrics.canary.currentOutage, Date.now()).catch(() => []);
   if (deployed.length > 0)
     return {

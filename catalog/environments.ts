@@ -195,6 +195,8 @@ export interface Environment {
   };
   /** Before the processes that people and programs call (`gatewayPort`). */
   readonly gateway: { readonly host: string; readonly size: Size; readonly limits: GatewayLimits };
+  /** The gateway before the pages of Prometheus, Alertmanager, Grafana, Jaeger, VictoriaLogs and CMAK: it has their `publishedPort`. */
+  readonly pages: { readonly host: string; readonly size: Size; readonly limits: GatewayLimits };
   /** Small exporters (MySQL, Redis). */
   readonly exporters: { readonly host: string; readonly size: Size };
   readonly processes: { readonly host: string; readonly list: readonly ProcessSpec[] };
@@ -215,6 +217,15 @@ const watching = {
  */
 const bodyBytes = 32 * 2 ** 20;
 const gatewayWaits = { requestMs: 10_000, silenceMs: 120_000, idleMs: 65_000 };
+/** A few people with their browsers, and tools that ask for figures. */
+const pageLimits: GatewayLimits = {
+  connections: 1_000,
+  connectionsEach: 250,
+  buffers: 2_000,
+  requestsEachIn10s: 10_000,
+  bodyBytes,
+  ...gatewayWaits,
+};
 const loopback: DockerHost = { address: '127.0.0.1', bindIp: '127.0.0.1' };
 
 /** `dev` and `ci` differ in name, ports and a few numbers; `portBase` keeps their published ports apart. */
@@ -321,6 +332,7 @@ function laptop(
         ...gatewayWaits,
       },
     },
+    pages: { host, size: { memoryMiB: 64 }, limits: pageLimits },
     exporters: { host, size: { memoryMiB: 64 } },
     processes: {
       host,
@@ -539,6 +551,7 @@ function production(): Environment {
         ...gatewayWaits,
       },
     },
+    pages: { host: 'edge', size: { memoryMiB: 64, cpus: 0.25 }, limits: pageLimits },
     exporters: { host: 'data', size: { memoryMiB: 64 } },
     processes: {
       host: 'services',

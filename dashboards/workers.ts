@@ -195,7 +195,7 @@ export const workers = (environment: Environment) =>
               stacked: true,
               queries: [
                 {
-                  expr: rate(gateway.responses, 'proxy, code', '{proxy!="metrics"}'),
+                  expr: rate(gateway.responses, 'proxy, code', '{job="gateway",proxy!="metrics"}'),
                   legend: '{{proxy}} {{code}}',
                 },
               ],
@@ -206,7 +206,7 @@ export const workers = (environment: Environment) =>
               unit: 'none',
               queries: [
                 {
-                  expr: `max by (proxy) (${gateway.ready}{proxy!~"clients|.*-alive"})`,
+                  expr: `max by (proxy) (${gateway.ready}{job="gateway",proxy!~"clients|.*-alive"})`,
                   legend: '{{proxy}}',
                 },
               ],
@@ -217,9 +217,12 @@ export const workers = (environment: Environment) =>
                 'Requests a second that did not arrive, or whose replica ended: sent again, to the same one or to another.',
               unit: 'reqps',
               queries: [
-                { expr: rate(gateway.retries, 'proxy', '{proxy!~"clients|.*-alive"}'), legend: '{{proxy}}' },
                 {
-                  expr: rate(gateway.redispatches, 'proxy', '{proxy!~"clients|.*-alive"}'),
+                  expr: rate(gateway.retries, 'proxy', '{job="gateway",proxy!~"clients|.*-alive"}'),
+                  legend: '{{proxy}}',
+                },
+                {
+                  expr: rate(gateway.redispatches, 'proxy', '{job="gateway",proxy!~"clients|.*-alive"}'),
                   legend: '{{proxy}}, to another one',
                 },
               ],
@@ -230,7 +233,7 @@ export const workers = (environment: Environment) =>
               unit: 'none',
               queries: [
                 {
-                  expr: `sum by (proxy) (${gateway.sessions}{proxy!="metrics"})`,
+                  expr: `sum by (proxy) (${gateway.sessions}{job="gateway",proxy!="metrics"})`,
                   legend: '{{proxy}}',
                 },
               ],

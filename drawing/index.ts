@@ -2,7 +2,7 @@
 import type { Environment } from '../catalog/environments.ts';
 import { renderDashboards } from '../dashboards/index.ts';
 import { sampleTraces } from '../environment/jaeger.ts';
-import { reachFromHost } from '../stacks/config/index.ts';
+import { urlFromHost } from '../stacks/config/index.ts';
 import { MusterError } from '../workers/base/errors.ts';
 import type { Dashboard, Mark, Panel } from './model.ts';
 import { type DrawnDashboard, framed, insideOf, sectionOf } from './page.ts';
@@ -47,7 +47,7 @@ export async function drawDashboards(
         'MUSTER_USAGE',
         `No dashboard "${slug}"; there are: ${dashboardSlugs(environment).join(', ')}.`,
       );
-  const url = options.prometheusUrl ?? `http://${reachFromHost(environment, 'prometheus', 'http')}`;
+  const url = options.prometheusUrl ?? urlFromHost(environment, 'prometheus');
   const sources: Sources = {
     prometheus: prometheusAt(url, signal),
     traces: async (of) => {

@@ -1,6 +1,6 @@
 /** Questions to an environment's Jaeger, over its query API. */
 import type { Environment } from '../catalog/environments.ts';
-import { reachFromHost } from '../stacks/config/index.ts';
+import { urlFromHost } from '../stacks/config/index.ts';
 import { MusterError } from '../workers/base/errors.ts';
 import type { WeightedTrace } from './service-map.ts';
 import type { JaegerTrace } from './trace-tree.ts';
@@ -11,7 +11,7 @@ async function ask<Data>(
   path: string,
   signal: AbortSignal,
 ): Promise<Data | undefined> {
-  const base = `http://${reachFromHost(environment, 'jaeger', 'query')}`;
+  const base = urlFromHost(environment, 'jaeger');
   let response: Response;
   try {
     response = await fetch(`${base}${path}`, {

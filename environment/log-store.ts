@@ -1,6 +1,6 @@
 /** Questions to an environment's log store (VictoriaLogs). */
 import type { Environment } from '../catalog/environments.ts';
-import { reachFromHost } from '../stacks/config/index.ts';
+import { urlFromHost } from '../stacks/config/index.ts';
 import { MusterError } from '../workers/base/errors.ts';
 
 /** A line as the store has it: what was asked for of its fields. */
@@ -16,7 +16,7 @@ export async function queryLogs(
   newest: number | undefined,
   signal: AbortSignal,
 ): Promise<readonly StoredRow[]> {
-  const base = `http://${reachFromHost(environment, 'victorialogs', 'http')}`;
+  const base = urlFromHost(environment, 'victorialogs');
   const body = new URLSearchParams({ query, ...(newest === undefined ? {} : { limit: String(newest) }) });
   let response: Response;
   try {

@@ -77,9 +77,9 @@ export async function hostVariables(
     ...(has('pay') ? { MUSTER_PAY_URL: urlFromHost(environment, 'pay') } : {}),
     ...(has('delivery') ? { MUSTER_DELIVERY_URL: urlFromHost(environment, 'delivery') } : {}),
     ...(has('outside-world') ? { MUSTER_OUTSIDE_WORLD_URL: urlFromHost(environment, 'outside-world') } : {}),
-    MUSTER_PROMETHEUS_URL: `http://${reachFromHost(environment, 'prometheus', 'http')}`,
-    LOG_STORE_URL: `http://${reachFromHost(environment, 'victorialogs', 'http')}`,
-    MUSTER_JAEGER_URL: `http://${reachFromHost(environment, 'jaeger', 'query')}`,
+    MUSTER_PROMETHEUS_URL: urlFromHost(environment, 'prometheus'),
+    LOG_STORE_URL: urlFromHost(environment, 'victorialogs'),
+    MUSTER_JAEGER_URL: urlFromHost(environment, 'jaeger'),
   };
 }
 

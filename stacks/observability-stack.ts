@@ -1,8 +1,8 @@
-/** `<env>-observability`: Prometheus, Alertmanager, Jaeger, VictoriaLogs, Grafana. */
+/** `<env>-observability`: Prometheus, Alertmanager, Jaeger, VictoriaLogs, Grafana, and the gateway before their pages. */
 import type { Construct } from 'constructs';
 import { logStore } from '../catalog/logs.ts';
+import { gatewayConfig, gatewayOfPages, renderGateway } from './config/gateway.ts';
 import {
-  externalUrl,
   observabilityPaths,
   renderAlertmanager,
   renderGrafanaDashboards,
@@ -12,29 +12,31 @@ import {
   renderPrometheus,
 } from './config/observability.ts';
 import { paths } from './config/paths.ts';
-import { containerPorts, placementOf } from './config/topology.ts';
+import { containerPorts, pageServerNames, placementOf, urlFromHost } from './config/topology.ts';
 import { answersHttp, Container, Volume } from './constructs/container.ts';
 import { EnvironmentStack, type EnvironmentStackProps } from './constructs/environment-stack.ts';
 
 export class ObservabilityStack extends EnvironmentStack {
   constructor(scope: Construct, id: string, props: EnvironmentStackProps) {
     super(scope, id, props);
-    this.addAlertmanager();
-    this.addPrometheus();
-    this.addJaeger();
-    this.addVictoriaLogs();
-    if (this.settings.image('grafana') !== undefined) this.addGrafana();
+    this.addPages([
+      this.addAlertmanager(),
+      this.addPrometheus(),
+      this.addJaeger(),
+      this.addVictoriaLogs(),
+      ...(this.settings.image('grafana') === undefined ? [] : [this.addGrafana()]),
+    ]);
   }
 
   private volume(name: string, host: string, component: string): Volume {
     return new Volume(this, name, { host, name, component });
   }
 
-  private addPrometheus(): void {
+  private addPrometheus(): Container {
     const { environment, settings } = this;
     const { prometheus } = environment;
     const rules = settings.rules.map(({ name, text }) => [`${observabilityPaths.rulesFolder}/${name}`, text]);
-    new Container(this, 'prometheus', {
+    return new Container(this, 'prometheus', {
       alias: 'prometheus',
       component: 'prometheus',
       host: prometheus.host,
@@ -45,7 +47,7 @@ export class ObservabilityStack extends EnvironmentStack {
         `--storage.tsdb.path=${paths.prometheusData}`,
         `--storage.tsdb.retention.time=${prometheus.retentionDays}d`,
         `--web.listen-address=0.0.0.0:${containerPorts.prometheus}`,
-        `--web.external-url=${externalUrl(environment, 'prometheus', 'http')}`,
+        `--web.external-url=${urlFromHost(environment, 'prometheus')}`,
         '--enable-feature=exemplar-storage',
         // Pages of others must not read it by way of a person's browser; by itself it answers every origin.
         '--web.cors.origin=nobody',
@@ -70,10 +72,10 @@ export class ObservabilityStack extends EnvironmentStack {
     });
   }
 
-  private addAlertmanager(): void {
+  private addAlertmanager(): Container {
     const { environment } = this;
     const { alertmanager } = environment;
-    new Container(this, 'alertmanager', {
+    return new Container(this, 'alertmanager', {
       alias: 'alertmanager',
       component: 'alertmanager',
       host: alertmanager.host,
@@ -83,7 +85,7 @@ export class ObservabilityStack extends EnvironmentStack {
         `--config.file=${observabilityPaths.alertmanagerConfig}`,
         `--storage.path=${paths.alertmanagerData}`,
         `--web.listen-address=0.0.0.0:${containerPorts.alertmanager}`,
-        `--web.external-url=${externalUrl(environment, 'alertmanager', 'http')}`,
+        `--web.external-url=${urlFromHost(environment, 'alertmanager')}`,
         // One of them: no gossip.
         '--cluster.listen-address=',
       ],
@@ -102,10 +104,10 @@ export class ObservabilityStack extends EnvironmentStack {
     });
   }
 
-  private addJaeger(): void {
+  private addJaeger(): Container {
     const { environment } = this;
     const { jaeger } = environment;
-    new Container(this, 'jaeger', {
+    return new Container(this, 'jaeger', {
       alias: 'jaeger',
       component: 'jaeger',
       host: jaeger.host,
@@ -124,10 +126,10 @@ export class ObservabilityStack extends EnvironmentStack {
     });
   }
 
-  private addVictoriaLogs(): void {
+  private addVictoriaLogs(): Container {
     const { environment } = this;
     const { victorialogs } = environment;
-    new Container(this, 'victorialogs', {
+    return new Container(this, 'victorialogs', {
       alias: 'victorialogs',
       component: 'victorialogs',
       host: victorialogs.host,
@@ -160,7 +162,7 @@ export class ObservabilityStack extends EnvironmentStack {
     });
   }
 
-  private addGrafana(): void {
+  private addGrafana(): Container {
     const { environment, settings } = this;
     const { grafana } = environment;
     const provisioning = observabilityPaths.grafanaProvisioning;
@@ -170,7 +172,7 @@ export class ObservabilityStack extends EnvironmentStack {
     ]);
     const setting = (section: string, key: string, value: string) =>
       [`GF_${section}_${key}`.toUpperCase(), value] as const;
-    new Container(this, 'grafana', {
+    return new Container(this, 'grafana', {
       alias: 'grafana',
       component: 'grafana',
       host: grafana.host,
@@ -179,7 +181,7 @@ export class ObservabilityStack extends EnvironmentStack {
       environment: Object.fromEntries([
         setting('paths', 'provisioning', provisioning),
         setting('security', 'admin_password', settings.secrets.grafanaPassword),
-        setting('server', 'root_url', externalUrl(environment, 'grafana', 'http')),
+        setting('server', 'root_url', urlFromHost(environment, 'grafana')),
         setting('analytics', 'reporting_enabled', 'false'),
         setting('analytics', 'check_for_updates', 'false'),
         setting('analytics', 'check_for_plugin_updates', 'false'),
@@ -203,6 +205,29 @@ export class ObservabilityStack extends EnvironmentStack {
       stopGraceSeconds: 15,
       health: answersHttp(containerPorts.grafana, '/api/health'),
       waitMs: 120_000,
+    });
+  }
+
+  private addPages(behind: readonly Container[]): void {
+    const { environment, settings } = this;
+    const { pages } = environment;
+    const servers = pageServerNames.filter((server) => settings.image(server) !== undefined);
+    const { ports } = placementOf(environment, 'pages');
+    new Container(this, 'pages', {
+      alias: 'pages',
+      component: 'pages',
+      host: pages.host,
+      image: 'haproxy',
+      entrypoint: ['haproxy'],
+      command: ['-db', '-f', gatewayConfig],
+      size: pages.size,
+      files: { [gatewayConfig]: renderGateway(gatewayOfPages(environment, servers)) },
+      ports: Object.fromEntries([...servers, 'metrics'].map((name) => [name, ports[name]!])),
+      stopGraceSeconds: 5,
+      health: answersHttp(containerPorts.gatewayMetrics, '/healthz'),
+      waitMs: 60_000,
+      // They had its ports themselves once: those must be free.
+      dependsOn: behind.map(({ resource }) => resource),
     });
   }
 }

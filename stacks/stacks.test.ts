@@ -12,7 +12,7 @@ import { groups } from '../catalog/groups.ts';
 import { allTopics } from '../catalog/topics.ts';
 import { gatewayOf, renderGateway } from './config/gateway.ts';
 import { hexKeys, type SecretName, secretsToShow, serviceTokenOf } from './config/secrets.ts';
-import { placementOf, serviceUrls } from './config/topology.ts';
+import { placementOf, serviceUrls, urlFromHost } from './config/topology.ts';
 import { contentHash, decimalCpus, goDuration, literal } from './constructs/container.ts';
 import { createStacks } from './environment.ts';
 import { type ImageName, imageRef } from './images.ts';
@@ -574,11 +574,47 @@ test('people reach processes by the gateway: it has their ports, and they publis
   }
 });
 
+test('people reach the pages of servers that are not ours by a gateway of their own, and these publish none', async (t) => {
+  const all = ['prometheus', 'alertmanager', 'grafana', 'jaeger', 'victorialogs', 'cmak'] as const;
+  for (const [environment, source] of [
+    [dev, 'build'],
+    [ci, 'registry'],
+  ] as const) {
+    const stacks = await synthesise(settingsOf(environment, source));
+    const isThere = (name: string) => source === 'registry' || (name !== 'grafana' && name !== 'cmak');
+    const ofContainer = new Map(
+      containersOf(stacks).map(({ name, ports }) => [name, (ports ?? []).map(({ external }) => external)]),
+    );
+    t.deepEqual(
+      [...ofContainer.get(`${environment.prefix}-pages`)!].sort(),
+      all
+        .filter(isThere)
+        .map((name) => environment[name].publishedPort)
+        .sort(),
+    );
+    const { upload } = named(stacks, `${environment.prefix}-pages`);
+    for (const name of all) {
+      const published = ofContainer.get(`${environment.prefix}-${name}`) ?? [];
+      t.deepEqual(published, name === 'jaeger' ? [environment.jaeger.otlpPublishedPort] : [], name);
+      t.is(new RegExp(`server ${name} ${name}:\\d+ check `).test(upload![0]!.content), isThere(name), name);
+    }
+  }
+  // Across hosts a server is published for the gateway, and people are told that one's address.
+  t.is(urlFromHost(prod, 'grafana'), 'http://edge.muster.internal:3000');
+  t.true(
+    named(await synthesise(settingsOf(prod)), 'muster-prod-prometheus').command!.includes(
+      '--web.external-url=http://edge.muster.internal:9090',
+    ),
+  );
+});
+
 test('where people have addresses of their own, one of them cannot take all that the gateway has', (t) => {
-  const { connections, connectionsEach, buffers } = prod.gateway.limits;
-  t.true(connectionsEach <= connections / 2);
-  // An answer that is not read has four.
-  t.true(4 * connectionsEach <= buffers / 2);
+  for (const { limits } of [prod.gateway, prod.pages]) {
+    const { connections, connectionsEach, buffers } = limits;
+    t.true(connectionsEach <= connections / 2);
+    // An answer that is not read has four.
+    t.true(4 * connectionsEach <= buffers / 2);
+  }
   // Else a connection is a hundred requests, each with a buffer.
   t.regex(renderGateway(gatewayOf(prod)), /^ +option disable-h2-upgrade$/m);
 });

@@ -4,7 +4,7 @@ import { metrics } from '../catalog/metrics.ts';
 import { allTopics } from '../catalog/topics.ts';
 import { prometheusAt } from '../drawing/prometheus.ts';
 import { kafkaOf } from '../environment/kafka.ts';
-import { reachFromHost } from '../stacks/config/index.ts';
+import { urlFromHost } from '../stacks/config/index.ts';
 import type { MeasuredTopic } from './capacity.ts';
 
 /** Throws MUSTER_PROMETHEUS_DOWN or MUSTER_KAFKA_UNREACHABLE when the environment does not answer. */
@@ -12,7 +12,7 @@ export async function measureTopics(
   environment: Environment,
   signal: AbortSignal,
 ): Promise<readonly MeasuredTopic[]> {
-  const prometheus = prometheusAt(`http://${reachFromHost(environment, 'prometheus', 'http')}`, signal);
+  const prometheus = prometheusAt(urlFromHost(environment, 'prometheus'), signal);
   const found = await prometheus.instant(`sum by (topic) (${metrics.kafka.logSize})`, Date.now());
   const bytes = new Map(found.map(({ metric, value: [, text] }) => [metric.topic, Number(text)]));
   const kafka = kafkaOf(environment);

@@ -11,7 +11,7 @@ import test, { type ExecutionContext } from 'ava';
 import { Agent, type Dispatcher, Pool } from 'undici';
 import WebSocket from 'ws';
 import type { GatewayLimits } from '../catalog/environments.ts';
-import { renderGateway } from '../stacks/config/gateway.ts';
+import { type Entrance, renderGateway } from '../stacks/config/gateway.ts';
 import { createStreams } from '../workers/http/realtime.ts';
 import { startTestHttp } from '../workers/http/testing.ts';
 import { sendsTo } from './gateway-control.ts';
@@ -63,13 +63,16 @@ async function gateway(
   t: ExecutionContext,
   replicas: Readonly<Record<string, number>>,
   other: Partial<GatewayLimits> = {},
+  isPage: Pick<Entrance, 'isPage'> = {},
 ): Promise<Running> {
   const haproxy = await needProgram(['haproxy'], ['haproxy'], advice, () => {});
   const [port, metricsPort, controlPort] = [await freePort(), await freePort(), await freePort()];
   const text = renderGateway({
+    name: 'gateway',
     entrances: [
       {
         process: 'api',
+        ...isPage,
         port,
         replicas: Object.entries(replicas).map(([alias, at]) => ({ alias, address: `127.0.0.1:${at}` })),
       },
@@ -352,6 +355,46 @@ test('a Host that is not ours is refused; localhost, addresses and the names of 
     'Shop.Example:80',
   ])
     t.is(await status(host), '200', host);
+});
+
+test('a page of a server that is not ours is for itself, for programs and for who follows a link: pages of other sites get and change nothing', async (t) => {
+  const behind = await server(t, says('served'));
+  const gate = await gateway(t, { api: behind.port }, {}, { isPage: true });
+  const host = `127.0.0.1:${gate.port}`;
+  const ask = (request: string, ...headers: string[]) =>
+    raw(gate.port, (socket) =>
+      socket.write(
+        `${[`${request} HTTP/1.1`, `host: ${host}`, 'content-length: 0', 'connection: close', ...headers].join('\r\n')}\r\n\r\n`,
+      ),
+    );
+  for (const origin of [
+    'http://evil.example',
+    `http://${host}.evil.example`,
+    `http://evil.example:${gate.port}`,
+    'http://127.0.0.1:1',
+    'http://127.0.0.1',
+    `http://a@${host}`,
+    'null',
+    '',
+  ])
+    for (const method of ['GET', 'POST', 'OPTIONS', 'DELETE'])
+      t.regex(await ask(`${method} /`, `origin: ${origin}`), /^HTTP\/1\.1 403 .*MUSTER_ORIGIN_REFUSED/s, origin);
+  for (const site of ['cross-site', 'same-site'])
+    t.regex(await ask('GET /', `sec-fetch-site: ${site}`, 'sec-fetch-dest: image'), /^HTTP\/1\.1 403 /, site);
+  t.regex(await ask('GET /', 'upgrade: websocket', 'origin: http://evil.example'), /^HTTP\/1\.1 403 /);
+  const link = ['sec-fetch-site: cross-site', 'sec-fetch-dest: document'];
+  for (const path of ['/internal/force_flush', '//internal/force_flush', '/%69nternal/force_flush'])
+    t.regex(await ask(`GET ${path}`, ...link), /^HTTP\/1\.1 403 /, path);
+  t.deepEqual(behind.seen, []);
+  for (const headers of [
+    [],
+    [`origin: http://${host}`, 'sec-fetch-site: same-origin', 'sec-fetch-dest: empty'],
+    // TLS may end before us.
+    [`origin: https://${host}`],
+    link,
+  ])
+    t.regex(await ask('POST /', ...headers), /^HTTP\/1\.1 200 /, headers.join());
+  t.is(behind.seen.length, 4);
 });
 
 test('a body that says it is too long, and headers that are, are refused before a process reads them', async (t) => {

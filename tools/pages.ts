@@ -1,6 +1,6 @@
 /** The pages of an environment that a person opens. Pure. */
 import type { Environment, ImageSource } from '../catalog/environments.ts';
-import { placements, reachFromHost } from '../stacks/config/index.ts';
+import { placements, urlFromHost } from '../stacks/config/index.ts';
 import { environmentFlag } from './terminal.ts';
 
 export interface Page {
@@ -19,17 +19,11 @@ export function pagesOf(
 ): readonly Page[] {
   const passwordBy = (name: string) =>
     `admin, password: ./muster ${environmentFlag(environment)}secrets show ${name}`;
-  const page = (
-    alias: string,
-    port: string,
-    name: string,
-    title: string,
-    note: string,
-    path = '',
-  ): Page[] => {
-    const placement = placements(environment).find((one) => one.alias === alias);
-    if (placement?.ports[port] === undefined || deployed.leftOut.has(placement.component)) return [];
-    return [{ name, title, url: `http://${reachFromHost(environment, alias, port)}${path}`, note }];
+  /** `of`: the process or the server that has it. */
+  const page = (of: string, name: string, title: string, note: string, path = ''): Page[] => {
+    const isThere = placements(environment).some(({ ports }) => ports[of] !== undefined);
+    if (!isThere || deployed.leftOut.has(of)) return [];
+    return [{ name, title, url: `${urlFromHost(environment, of)}${path}`, note }];
   };
   const hasConsole = environment.processes.list.some(
     ({ name, workers }) => name === 'api' && workers.includes('console'),
@@ -39,7 +33,6 @@ export function pagesOf(
   return [
     ...(hasConsole
       ? page(
-          'gateway',
           'api',
           'console',
           'console',
@@ -47,34 +40,14 @@ export function pagesOf(
           '/console',
         )
       : []),
-    ...page('gateway', 'api', 'api', 'API', 'how to use it, with examples', '/docs'),
-    ...page('gateway', 'pay', 'pay', 'my-pay', 'members, money, banks', '/docs'),
-    ...page('gateway', 'delivery', 'delivery', 'food delivery', 'shops, orders, riders', '/docs'),
-    ...page('grafana', 'http', 'grafana', 'Grafana', passwordBy('grafanaPassword')),
-    ...page(
-      'prometheus',
-      'http',
-      'prometheus',
-      'Prometheus',
-      'metrics and alerts',
-      built ? '/classic/graph' : '',
-    ),
-    ...page(
-      'alertmanager',
-      'http',
-      'alertmanager',
-      'Alertmanager',
-      'what fires',
-      built ? '/api/v2/alerts' : '',
-    ),
-    ...page(
-      'jaeger',
-      'query',
-      'jaeger',
-      'Jaeger',
-      built ? 'traces (API; read them by ./muster trace)' : 'traces',
-    ),
-    ...page('victorialogs', 'http', 'logs', 'VictoriaLogs', 'log lines (also ./muster logs)', '/select/vmui'),
-    ...page('cmak', 'http', 'cmak', 'CMAK', passwordBy('cmakPassword')),
+    ...page('api', 'api', 'API', 'how to use it, with examples', '/docs'),
+    ...page('pay', 'pay', 'my-pay', 'members, money, banks', '/docs'),
+    ...page('delivery', 'delivery', 'food delivery', 'shops, orders, riders', '/docs'),
+    ...page('grafana', 'grafana', 'Grafana', passwordBy('grafanaPassword')),
+    ...page('prometheus', 'prometheus', 'Prometheus', 'metrics and alerts', built ? '/classic/graph' : ''),
+    ...page('alertmanager', 'alertmanager', 'Alertmanager', 'what fires', built ? '/api/v2/alerts' : ''),
+    ...page('jaeger', 'jaeger', 'Jaeger', built ? 'traces (API; read them by ./muster trace)' : 'traces'),
+    ...page('victorialogs', 'logs', 'VictoriaLogs', 'log lines (also ./muster logs)', '/select/vmui'),
+    ...page('cmak', 'cmak', 'CMAK', passwordBy('cmakPassword')),
   ];
 }

@@ -43,6 +43,7 @@ function noticeOf(name: string, environment: Environment, isEnsembleMoved: boole
   if (name === 'mysql-guard') return 'no member of MySQL takes over from the other for some seconds';
   if (name === 'mysql-entrance')
     return 'orders, coupons and my-pay answer 503 for some seconds; nothing accepted is lost';
+  if (name === 'pages') return 'nobody sees metrics, alerts, traces or log lines for some seconds';
   if (name === 'gateway') return 'nobody is answered for some seconds';
   if (name === 'redis') return 'rankings stand still and nobody can log in for some seconds';
   const process = environment.processes.list.find(

@@ -12,8 +12,10 @@ const listen = async () => {
 test('every published port is known with its part, and parts that are left out have none', (t) => {
   const all = publishedPorts(environments.dev, new Set());
   t.true(all.some(({ part, port }) => part === 'kafka-1' && port === 19_091));
-  t.true(all.some(({ part }) => part === 'cmak'));
-  t.false(publishedPorts(environments.dev, new Set(['cmak'])).some(({ part }) => part === 'cmak'));
+  t.true(
+    all.some(({ part, port, setting }) => `${part} ${port} ${setting}` === 'pages 19090 cmak.publishedPort'),
+  );
+  t.false(publishedPorts(environments.dev, new Set(['cmak'])).some(({ port }) => port === 19_090));
 });
 
 test('ports on other machines are not looked at here', (t) => {

@@ -19,6 +19,7 @@ export interface PublishedPort {
 /** Fields of catalog/environments.ts whose name is not simply `<component>.publishedPort`. */
 function settingOf(component: string, part: string, node: number, name: string): string {
   if (component === 'kafka') return `kafka.nodes[${node - 1}].externalPort`;
+  if (component === 'pages') return `${name}.publishedPort`;
   if (component === 'gateway') return `gatewayPort of process "${name}"`;
   if (component === 'worker') return `publishedPort of process "${part}"`;
   if (component === 'jaeger' && name === 'otlpHttp') return 'jaeger.otlpPublishedPort';
@@ -36,7 +37,8 @@ export function publishedPorts(
     .filter(({ component }) => !leftOut.has(component))
     .flatMap(({ alias, component, node, host, ports }) =>
       Object.entries(ports).flatMap(([name, { published }]) =>
-        published === undefined
+        // Each port of the gateway before pages has the name of a component.
+        published === undefined || leftOut.has(name)
           ? []
           : [
               {

@@ -55,6 +55,12 @@ test('every part is shown with state, health, age, memory and address, and is ok
   t.regex(text, /● +api +running +healthy +1 min +100 +256/);
   t.regex(text, /● +gateway .*http:\/\/127\.0\.0\.1:19080 /);
   t.regex(text, /kafka-1 .*127\.0\.0\.1:19091/);
+  t.regex(
+    text,
+    /● +jaeger .*http:\/\/127\.0\.0\.1:19016 +127\.0\.0\.1:19018$/m,
+    'by the gateway before it, and its own',
+  );
+  t.notRegex(text, /● +pages .*19016/, 'once');
 });
 
 test('where parts are on several hosts, and only there, the table says on which', (t) => {

@@ -6,7 +6,13 @@ import type { BackupState } from '../environment/backup.ts';
 import type { Container } from '../environment/docker.ts';
 import type { GuardState } from '../environment/guard.ts';
 import type { ClusterState, GroupLag } from '../environment/kafka.ts';
-import { placements } from '../stacks/config/index.ts';
+import {
+  isPageServer,
+  type Placement,
+  pageServers,
+  placements,
+  urlFromHost,
+} from '../stacks/config/index.ts';
 
 export interface Part {
   readonly component: string;
@@ -22,7 +28,16 @@ export interface Part {
   readonly problem: string | undefined;
 }
 
-const web = new Set(['prometheus', 'alertmanager', 'grafana', 'cmak', 'jaeger', 'victorialogs', 'gateway']);
+/** Where people and programs reach a part. A page stands with its server, not with the gateway before it. */
+function addressesOf(environment: Environment, { alias, host, ports }: Placement): readonly string[] {
+  const page = isPageServer(alias) ? pageServers[alias].portName : undefined;
+  const others = Object.entries(ports).flatMap(([name, { published }]) =>
+    published === undefined || name === page || isPageServer(name)
+      ? []
+      : [`${alias === 'gateway' ? 'http://' : ''}${environment.hosts[host]!.address}:${published}`],
+  );
+  return page === undefined ? others : [urlFromHost(environment, alias), ...others];
+}
 
 /**
  * Every part that the environment should have, and jobs that failed. A part that its image source cannot provide
@@ -44,15 +59,10 @@ export function partsOf(
     .filter(({ component }) => !facts.leftOut.has(component))
     .map((placement): Part => {
       const container = byName.get(`${environment.prefix}-${placement.alias}`);
-      const address = Object.entries(placement.ports).flatMap(([name, { published }]) => {
-        if (published === undefined) return [];
-        const host = environment.hosts[placement.host]!.address;
-        return [`${web.has(placement.alias) && name !== 'otlpHttp' ? 'http://' : ''}${host}:${published}`];
-      });
       const common = {
         component: placement.alias,
         node: placement.host,
-        address: address.join('  '),
+        address: addressesOf(environment, placement).join('  '),
       };
       if (container === undefined) {
         const unknown = { state: 'missing', health: '', upMs: undefined };

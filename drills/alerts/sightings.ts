@@ -3,7 +3,7 @@
  * the end.
  */
 import type { Environment } from '../../catalog/environments.ts';
-import { reachFromHost } from '../../stacks/config/topology.ts';
+import { urlFromHost } from '../../stacks/config/topology.ts';
 import { MusterError } from '../../workers/base/errors.ts';
 
 type Labels = Readonly<Record<string, string>>;
@@ -185,8 +185,8 @@ async function json<Data>(url: string, signal: AbortSignal): Promise<Data> {
 
 /** Asks both. Throws MUSTER_UNAVAILABLE_RECEIVER: without the receiver nothing can be proven. */
 export async function look(environment: Environment, signal: AbortSignal): Promise<Look> {
-  const receiver = `http://${reachFromHost(environment, 'outside-world', 'http')}/alerts`;
-  const alertmanager = `http://${reachFromHost(environment, 'alertmanager', 'http')}/api/v2/alerts`;
+  const receiver = `${urlFromHost(environment, 'outside-world')}/alerts`;
+  const alertmanager = `${urlFromHost(environment, 'alertmanager')}/api/v2/alerts`;
   const [arrivals, held] = await Promise.all([
     json<{ notifications: StubNotification[] }>(receiver, signal).catch((error: unknown) => {
       throw new MusterError(
@@ -214,6 +214,6 @@ export async function inPrometheus(
   environment: Environment,
   signal: AbortSignal,
 ): Promise<readonly PrometheusAlert[]> {
-  const url = `http://${reachFromHost(environment, 'prometheus', 'http')}/api/v1/alerts`;
+  const url = `${urlFromHost(environment, 'prometheus')}/api/v1/alerts`;
   return (await json<{ data: { alerts: PrometheusAlert[] } }>(url, signal)).data.alerts;
 }

@@ -1,6 +1,6 @@
 /** Questions to the environment's Prometheus; it may be away during a drill, and whoever asks says what that means. */
 import type { Environment } from '../../catalog/environments.ts';
-import { reachFromHost } from '../../stacks/config/topology.ts';
+import { urlFromHost } from '../../stacks/config/topology.ts';
 import type { Curve } from '../drill.ts';
 
 interface Answer {
@@ -13,7 +13,7 @@ interface Answer {
 }
 
 async function ask(environment: Environment, path: string, query: Record<string, string>) {
-  const url = `http://${reachFromHost(environment, 'prometheus', 'http')}/api/v1/${path}?${new URLSearchParams(query)}`;
+  const url = `${urlFromHost(environment, 'prometheus')}/api/v1/${path}?${new URLSearchParams(query)}`;
   try {
     const response = await fetch(url, { signal: AbortSignal.timeout(5_000) });
     return response.ok ? ((await response.json()) as Answer).data.result : undefined;

@@ -177,7 +177,7 @@ test('the agent leaves out no attribute that a rule wants', (t) => {
   }
 });
 
-test('Prometheus scrapes every broker, ZooKeeper, worker process, the gateway, exporter, Jaeger, VictoriaLogs, Alertmanager and itself', (t) => {
+test('Prometheus scrapes every broker, ZooKeeper, worker process, both gateways, exporter, Jaeger, VictoriaLogs, Alertmanager and itself', (t) => {
   for (const environment of everywhere) {
     const config = parse(renderPrometheus(environment));
     const targets = new Map<string, string[]>();
@@ -192,7 +192,16 @@ test('Prometheus scrapes every broker, ZooKeeper, worker process, the gateway, e
       targets.get('worker')?.length,
       environment.processes.list.reduce((sum, { replicas }) => sum + replicas, 0),
     );
-    for (const job of ['gateway', 'mysql', 'redis', 'jaeger', 'victorialogs', 'alertmanager', 'prometheus'])
+    for (const job of [
+      'gateway',
+      'pages',
+      'mysql',
+      'redis',
+      'jaeger',
+      'victorialogs',
+      'alertmanager',
+      'prometheus',
+    ])
       t.is(targets.get(job)?.length, 1, job);
     t.is(config.alerting.alertmanagers[0].static_configs[0].targets.length, 1);
     t.is(new Set([...targets.values()].flat()).size, [...targets.values()].flat().length);

@@ -1,5 +1,7 @@
 /**
- * The gateway before the processes that answer people: HAProxy's configuration.
+ * The gateways, as HAProxy's configuration: one before our processes that answer people, and one before the pages of servers that
+ * are not ours. Two containers: the first is replaced whenever a process behind it comes or goes, and is stopped to see who is
+ * told. Whoever judges that asks Prometheus and Alertmanager, by the second.
  *
  * What it does with trouble is decided here. A request that was never sent is sent to another replica, whatever it is. One that
  * may have arrived is sent again only when doing it twice is doing it once: GET and HEAD, and what carries an Idempotency-Key.
@@ -8,12 +10,23 @@
 
 import type { Environment, GatewayLimits } from '../../catalog/environments.ts';
 import { paths } from './paths.ts';
-import { containerPorts, hostOf, placementOf, processReplicas, reach, reachParts } from './topology.ts';
+import {
+  containerPorts,
+  hostOf,
+  type PageServer,
+  pageServers,
+  placementOf,
+  processReplicas,
+  reach,
+  reachParts,
+} from './topology.ts';
 
-/** Where people and programs reach the replicas of a process. */
+/** Where people and programs reach the replicas of a process, or the page of a server. */
 export interface Entrance {
-  /** Name of the process. */
+  /** Name of the process, or of the server. */
   readonly process: string;
+  /** A server that is not ours: it says in ways of its own whether it is ready, and may answer pages of any site (Alertmanager). */
+  readonly isPage?: true;
   /** Port of the gateway in its container. */
   readonly port: number;
   readonly replicas: readonly {
@@ -25,6 +38,8 @@ export interface Entrance {
 }
 
 export interface Gateway {
+  /** In its log lines. */
+  readonly name: 'gateway' | 'pages';
   readonly entrances: readonly Entrance[];
   /** Names under which it answers, beside localhost and addresses, without ports. */
   readonly hostNames: readonly string[];
@@ -80,6 +95,7 @@ export function gatewayOf(environment: Environment): Gateway {
   const { ports } = placementOf(environment, 'gateway');
   const replicas = processReplicas(environment);
   return {
+    name: 'gateway',
     entrances: environment.processes.list
       .filter(({ gatewayPort }) => gatewayPort !== undefined)
       .map(({ name }) => ({
@@ -96,17 +112,38 @@ export function gatewayOf(environment: Environment): Gateway {
   };
 }
 
-/** Names and addresses under which the gateway is reached: in containers, from other hosts, and by people. */
-export const gatewayNames = (environment: Environment): readonly string[] => [
+/** The gateway before the pages of these servers. */
+export function gatewayOfPages(environment: Environment, servers: readonly PageServer[]): Gateway {
+  return {
+    name: 'pages',
+    entrances: servers.map((server) => ({
+      process: server,
+      isPage: true,
+      port: pageServers[server].port,
+      replicas: [{ alias: server, address: reach(environment, server, pageServers[server].portName) }],
+    })),
+    hostNames: gatewayNames(environment, 'pages'),
+    limits: environment.pages.limits,
+    metricsPort: containerPorts.gatewayMetrics,
+    controlPort: containerPorts.gatewayControl,
+  };
+}
+
+/** Names and addresses under which a gateway is reached: in containers, from other hosts, and by people. */
+export const gatewayNames = (
+  environment: Environment,
+  name: 'gateway' | 'pages' = 'gateway',
+): readonly string[] => [
   ...new Set([
-    reachParts(environment, 'gateway', 'metrics').address,
-    hostOf(environment, environment.gateway.host).address,
+    reachParts(environment, name, 'metrics').address,
+    hostOf(environment, environment[name].host).address,
     ...environment.hostNames,
   ]),
 ];
 
 /** haproxy.cfg */
-export function renderGateway({ entrances, hostNames, limits, metricsPort, controlPort }: Gateway): string {
+export function renderGateway(gateway: Gateway): string {
+  const { name, entrances, hostNames, limits, metricsPort, controlPort } = gateway;
   const lines = [
     'global',
     '    log stdout format raw local0 info',
@@ -136,7 +173,7 @@ export function renderGateway({ entrances, hostNames, limits, metricsPort, contr
     // What went well is told by metrics, and by traces. No address, path, query or header is in a line: those may be personal.
     '    option dontlognull',
     '    option dontlog-normal',
-    `    log-format '${accessLog}'`,
+    `    log-format '${accessLog(name)}'`,
     // A body (its first 16 KiB) is here before a process is bothered, and can be sent again.
     '    option http-buffer-request',
     // Nobody speaks HTTP/2 without TLS; a connection of it would count once for a hundred requests.
@@ -175,11 +212,27 @@ export function renderGateway({ entrances, hostNames, limits, metricsPort, contr
   return `${lines.join('\n')}\n`;
 }
 
-const accessLog =
-  '{"time":"%[date,utime(%Y-%m-%dT%H:%M:%SZ)]","process":"gateway","backend":"%b","server":"%s","status":%ST,"durationMs":%Ta,"retries":"%rc","ended":"%tsc"}';
+const accessLog = (name: string) =>
+  `{"time":"%[date,utime(%Y-%m-%dT%H:%M:%SZ)]","process":"${name}","backend":"%b","server":"%s","status":%ST,"durationMs":%Ta,"retries":"%rc","ended":"%tsc"}`;
+
+/**
+ * What a browser sends for a page of another site: it says so in Origin, or, where it sends none (pictures, scripts), in
+ * Sec-Fetch-Site. Following a link is no such thing: that shows the page to the person, and to nobody else. Another port is
+ * another site here, as an Origin has it.
+ */
+const foreignPages = [
+  '    http-request set-var(txn.host) req.hdr(host),lower',
+  '    acl from-page req.fhdr(origin) -m found',
+  '    acl from-own-page req.fhdr(origin),lower,field(3,/),strcmp(txn.host) eq 0',
+  '    acl from-elsewhere req.hdr(sec-fetch-site) -m str cross-site same-site',
+  '    acl is-link req.hdr(sec-fetch-dest) -m str document',
+  // VictoriaLogs keeps house there, and a link would do.
+  '    acl is-housekeeping path,url_dec -m reg ^/+internal/',
+  `    http-request return status 403 ${body('MUSTER_ORIGIN_REFUSED', 'pages of this origin may not call this server')} if from-page !from-own-page || from-elsewhere !is-link || from-elsewhere is-housekeeping`,
+];
 
 function frontend(
-  { process, port }: Entrance,
+  { process, port, isPage }: Entrance,
   hostNames: readonly string[],
   limits: GatewayLimits,
 ): string[] {
@@ -194,6 +247,7 @@ function frontend(
     `    acl host-known req.hdr(host),host_only,lower -m str ${names}`,
     '    acl host-known req.hdr(host) -m reg -i ^(\\[[0-9a-f:.]+\\]|[0-9.]+)(:[0-9]+)?$',
     `    http-request return status 421 ${body('MUSTER_HOST_UNKNOWN', 'this server does not answer under the name in the header Host')} if { req.hdr(host) -m found } !host-known`,
+    ...(isPage === true ? foreignPages : []),
     `    http-request return status 413 ${body('MUSTER_BODY_TOO_LARGE', 'the body is longer than the limit of this server')} hdr connection close if { req.body_size gt ${limits.bodyBytes} }`,
     // Who calls, for limits of an address behind us; nobody says so themselves.
     '    http-request del-header x-forwarded- -m beg',
@@ -207,7 +261,7 @@ function frontend(
  * A replica that says it is not ready, or is slow to say it, gets nothing new. When none is ready the request goes to one that is
  * alive all the same: a process that waits for a part of what it needs still does the rest, and says what is missing better than we can.
  */
-function backend({ process, replicas }: Entrance): string[] {
+function backend({ process, replicas, isPage }: Entrance): string[] {
   // Two servers of one name have one address. Names are asked for when it runs: at its start it would wait for one that there is not.
   const found = 'resolvers engine resolve-prefer ipv4 resolve-opts allow-dup-ip init-addr none';
   // By its own name: an address may be another container's after a restart of both, and that one refuses the name.
@@ -218,6 +272,14 @@ function backend({ process, replicas }: Entrance): string[] {
     '    http-check expect status 200',
     `    default-server inter ${checks.everyMs}ms fastinter ${checks.againMs}ms downinter ${checks.everyMs}ms fall ${checks.failures} rise 1`,
   ];
+  if (isPage === true)
+    return [
+      `backend ${process}`,
+      // Whether it takes connections: one that is away is told at once.
+      ...replicas.map(
+        ({ alias, address }) => `    server ${alias} ${address} check inter 1s fall 2 rise 1 ${found}`,
+      ),
+    ];
   return [
     `backend ${process}`,
     '    balance leastconn',

@@ -9,7 +9,7 @@ import {
   renderMysqlStart,
   renderRedisConf,
 } from './data.ts';
-import { gatewayOf, renderGateway } from './gateway.ts';
+import { gatewayOf, gatewayOfPages, renderGateway } from './gateway.ts';
 import { renderJavaSecurity } from './java.ts';
 import { renderJmxExporter } from './jmx.ts';
 import { renderKafkaLog4j, renderLiveSettings, renderServerProperties } from './kafka.ts';
@@ -22,11 +22,20 @@ import {
   renderPrometheus,
 } from './observability.ts';
 import { secretsToShow } from './secrets.ts';
-import { reachParts } from './topology.ts';
+import { pageServerNames, reachParts } from './topology.ts';
 import { renderCmakCluster, renderZooCfg } from './zookeeper.ts';
 
 export { tokenVariables } from './secrets.ts';
-export { aliasesOf, brokersOutside, placements, reachFromHost, urlFromHost } from './topology.ts';
+export {
+  aliasesOf,
+  brokersOutside,
+  isPageServer,
+  type Placement,
+  pageServers,
+  placements,
+  reachFromHost,
+  urlFromHost,
+} from './topology.ts';
 
 /** Path below build/<environment>/ -> text. Secrets show as names of where they come from. */
 export function renderAll(environment: Environment): Map<string, string> {
@@ -59,5 +68,6 @@ export function renderAll(environment: Environment): Map<string, string> {
     ['jaeger/jaeger.yaml', renderJaeger(environment)],
     ['jaeger/jaeger-ui.json', renderJaegerUi(environment)],
     ['gateway/haproxy.cfg', renderGateway(gatewayOf(environment))],
+    ['pages/haproxy.cfg', renderGateway(gatewayOfPages(environment, pageServerNames))],
   ]);
 }

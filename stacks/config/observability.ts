@@ -3,7 +3,7 @@ import { stringify } from 'yaml';
 import { causes, inhibitedByLabel } from '../../catalog/alerting.ts';
 import type { Environment } from '../../catalog/environments.ts';
 import { paths } from './paths.ts';
-import { containerPorts, placements, processReplicas, reach, reachFromHost } from './topology.ts';
+import { containerPorts, placements, processReplicas, reach, urlFromHost } from './topology.ts';
 
 const rulesFolder = `${paths.config}/prometheus/rules`;
 const dashboardsFolder = `${paths.config}/grafana/dashboards`;
@@ -59,11 +59,11 @@ export function renderPrometheus(environment: Environment): string {
           job_name: 'worker',
           static_configs: targets('worker', 'http', (alias) => ({ process: workersOf.get(alias)!.name })),
         },
-        {
-          job_name: 'gateway',
+        ...['gateway', 'pages'].map((job) => ({
+          job_name: job,
           params: { scope: ['frontend', 'backend', 'server'] },
-          static_configs: targets('gateway', 'metrics'),
-        },
+          static_configs: targets(job, 'metrics'),
+        })),
         { job_name: 'mysql', static_configs: targets('mysqld-exporter', 'metrics') },
         { job_name: 'redis', static_configs: targets('redis-exporter', 'metrics') },
         { job_name: 'victorialogs', static_configs: targets('victorialogs', 'http') },
@@ -256,11 +256,6 @@ export function renderJaeger(environment: Environment): string {
 
 /** From a trace to its log lines. */
 export function renderJaegerUi(environment: Environment): string {
-  const lines = `${externalUrl(environment, 'victorialogs', 'http')}/select/vmui/#/?query=line:#{traceID}&g0.range_input=24h`;
+  const lines = `${urlFromHost(environment, 'victorialogs')}/select/vmui/#/?query=line:#{traceID}&g0.range_input=24h`;
   return JSON.stringify({ linkPatterns: [{ type: 'traces', url: lines, text: 'Log lines' }] }, null, 2);
-}
-
-/** The address people open in a browser, for links in alerts. */
-export function externalUrl(environment: Environment, alias: string, portName: string): string {
-  return `http://${reachFromHost(environment, alias, portName)}`;
 }

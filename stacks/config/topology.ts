@@ -30,6 +30,7 @@ export type Component =
   | 'jaeger'
   | 'victorialogs'
   | 'gateway'
+  | 'pages'
   | 'worker';
 
 /** A port of a container; `published` is its port on the host, undefined when it stays inside the network. */
@@ -78,10 +79,28 @@ export const containerPorts = {
   workerHttp: 8080,
 } as const;
 
+/** Servers that are not ours and have a page for people, by component: name and number of the port that it is on. */
+export const pageServers = {
+  prometheus: { portName: 'http', port: containerPorts.prometheus },
+  alertmanager: { portName: 'http', port: containerPorts.alertmanager },
+  grafana: { portName: 'http', port: containerPorts.grafana },
+  jaeger: { portName: 'query', port: containerPorts.jaegerQuery },
+  victorialogs: { portName: 'http', port: containerPorts.victorialogs },
+  cmak: { portName: 'http', port: containerPorts.cmak },
+} as const;
+
+export type PageServer = keyof typeof pageServers;
+
+export const pageServerNames = Object.keys(pageServers) as readonly PageServer[];
+
+export const isPageServer = (name: string): name is PageServer => Object.hasOwn(pageServers, name);
+
 /** Between the ports of two members of a cluster, by which they reach each other. */
 const memberStep = 100;
 /** On a host of its own the EXTERNAL listener has 9092, so the brokers' own traffic is published beside it. */
 const kafkaInternalPublished = 9091;
+/** Beside those of the other gateway, which may be on the same host. */
+const pagesMetricsPublished = 8406;
 /** Worker processes that publish no port of their choice get the ones from here on, for the scrape. */
 const workerMetricsPublishedFrom = 9400;
 
@@ -139,6 +158,9 @@ function unchecked(environment: Environment): Placement[] {
    */
   const ofMember = (container: number, id: number): number =>
     spans ? container : container + memberStep * (id - 1);
+  /** People reach it by the gateway before it, at the same number: here it is published for that gateway only. */
+  const page = (server: PageServer): PlacedPort =>
+    fabric(pageServers[server].port, environment[server].publishedPort);
   const single = (
     component: Component,
     host: string,
@@ -174,7 +196,7 @@ function unchecked(environment: Environment): Placement[] {
         },
       }),
     ),
-    single('cmak', environment.cmak.host, { http: open(port.cmak, environment.cmak.publishedPort) }),
+    single('cmak', environment.cmak.host, { http: page('cmak') }),
     ...environment.mysql.members.map(
       (node): Placement => ({
         alias: mysqlMember(node),
@@ -190,23 +212,24 @@ function unchecked(environment: Environment): Placement[] {
     single('redis', environment.redis.host, { redis: open(port.redis, environment.redis.publishedPort) }),
     single('mysqld-exporter', environment.exporters.host, { metrics: fabric(port.mysqldExporter) }),
     single('redis-exporter', environment.exporters.host, { metrics: fabric(port.redisExporter) }),
-    single('prometheus', environment.prometheus.host, {
-      http: open(port.prometheus, environment.prometheus.publishedPort),
-    }),
-    single('alertmanager', environment.alertmanager.host, {
-      http: open(port.alertmanager, environment.alertmanager.publishedPort),
-    }),
-    single('grafana', environment.grafana.host, {
-      http: open(port.grafana, environment.grafana.publishedPort),
-    }),
+    single('prometheus', environment.prometheus.host, { http: page('prometheus') }),
+    single('alertmanager', environment.alertmanager.host, { http: page('alertmanager') }),
+    single('grafana', environment.grafana.host, { http: page('grafana') }),
     single('jaeger', environment.jaeger.host, {
-      query: open(port.jaegerQuery, environment.jaeger.publishedPort),
+      query: page('jaeger'),
       otlpHttp: open(port.otlpHttp, environment.jaeger.otlpPublishedPort),
       otlpGrpc: { container: port.otlpGrpc },
       metrics: fabric(port.jaegerMetrics),
     }),
-    single('victorialogs', environment.victorialogs.host, {
-      http: open(port.victorialogs, environment.victorialogs.publishedPort),
+    single('victorialogs', environment.victorialogs.host, { http: page('victorialogs') }),
+    single('pages', environment.pages.host, {
+      ...Object.fromEntries(
+        pageServerNames.map((server) => [
+          server,
+          open(pageServers[server].port, environment[server].publishedPort),
+        ]),
+      ),
+      metrics: fabric(port.gatewayMetrics, pagesMetricsPublished),
     }),
     single('gateway', environment.gateway.host, {
       ...Object.fromEntries(
@@ -314,15 +337,19 @@ export function reachFromHost(environment: Environment, alias: string, portName:
   return `${hostOf(environment, placement.host).address}:${published}`;
 }
 
-/** Placement and port by which people and programs reach a process: the gateway's, where that is before it. */
-function entranceOf(environment: Environment, process: string): readonly [alias: string, portName: string] {
-  const spec = environment.processes.list.find(({ name }) => name === process);
-  return spec?.gatewayPort === undefined ? [process, 'http'] : ['gateway', process];
+/** Placement and port by which people and programs reach a process or a page: a gateway's, where one is before it. */
+function entranceOf(environment: Environment, name: string): readonly [alias: string, portName: string] {
+  if (isPageServer(name)) return ['pages', name];
+  const spec = environment.processes.list.find((one) => one.name === name);
+  return spec?.gatewayPort === undefined ? [name, 'http'] : ['gateway', name];
 }
 
-/** Base address of a process for people and programs on the host. Throws MUSTER_PORT_UNKNOWN when it has none there. */
-export function urlFromHost(environment: Environment, process: string): string {
-  return `http://${reachFromHost(environment, ...entranceOf(environment, process))}`;
+/**
+ * Base address of a process, or of a server with a page, for people and programs on the host.
+ * Throws MUSTER_PORT_UNKNOWN when it has none there.
+ */
+export function urlFromHost(environment: Environment, name: string): string {
+  return `http://${reachFromHost(environment, ...entranceOf(environment, name))}`;
 }
 
 /** Comma list of the brokers for clients in containers (INTERNAL listener). */
