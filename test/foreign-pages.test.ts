@@ -6,8 +6,9 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import test from 'ava';
 import { type Browser, chromium, type Page } from 'playwright-core';
+import { urlFromHost } from '../stacks/config/topology.ts';
 import { findChromium } from '../tools/png.ts';
-import { apiToken, apiUrl } from './deployed.fixture.ts';
+import { apiToken, apiUrl, environment } from './deployed.fixture.ts';
 
 const stranger = 'evil.example';
 let browser: Browser;
@@ -90,6 +91,69 @@ test.serial('a page whose name leads to our address gets no answer under that na
   for (const path of ['/coupons', '/metrics', '/healthz', '/console/settings'])
     t.is(await ask(`${rebound}${path}`, { method: 'GET', mode: 'cors', token: apiToken }), 421, path);
   t.is(await listen(`ws://${stranger}:${port}/coupons/ws?userId=anybody`, apiToken), 'refused');
+});
+
+/** What a page that is open may ask of the pages of servers that are not ours, each with an answer for who may. */
+const behindPages = [
+  ['prometheus', '/api/v1/query?query=up'],
+  ['alertmanager', '/api/v2/silences'],
+  ['jaeger', '/api/services'],
+  ['victorialogs', '/metrics'],
+] as const;
+const silences = async () =>
+  JSON.stringify(await (await fetch(`${urlFromHost(environment, 'alertmanager')}/api/v2/silences`)).json());
+
+/** As a page would silence an alert; `nothing` where the browser lets it see no answer. */
+const silence = (url: string) =>
+  page.evaluate(
+    ([address, comment]) =>
+      fetch(`${address}/api/v2/silences`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify({
+          matchers: [{ name: 'alertname', value: 'NobodyHasThis', isRegex: false }],
+          startsAt: new Date().toISOString(),
+          endsAt: new Date(Date.now() + 5_000).toISOString(),
+          createdBy: 'a page',
+          comment,
+        }),
+      }).then(
+        ({ status }) => status,
+        () => 'nothing',
+      ),
+    [url, `by a page at ${page.url()}`] as const,
+  );
+
+test.serial('a page of another site silences no alert and reads no metric, trace or log line', async (t) => {
+  t.timeout(120_000);
+  await page.goto(foreignUrl);
+  t.is(await silence(urlFromHost(environment, 'alertmanager')), 'nothing');
+  t.false((await silences()).includes(foreignUrl));
+  for (const [server, path] of behindPages) {
+    const url = `${urlFromHost(environment, server)}${path}`;
+    t.is((await fetch(url)).status, 200, `${server} answers a program`);
+    await page.goto(foreignUrl);
+    t.is(await ask(url, { method: 'GET', mode: 'cors' }), 'nothing', server);
+    const rebound = new URL(url);
+    rebound.hostname = stranger;
+    t.is((await page.goto(rebound.href))?.status(), 421, server);
+    // A person follows a link from anywhere, and sees it.
+    await page.goto(foreignUrl);
+    const [answer] = await Promise.all([
+      page.waitForResponse((response) => response.url() === url),
+      page.waitForURL((to) => to.href === url),
+      page.evaluate(`location.href = ${JSON.stringify(url)}`),
+    ]);
+    t.is(answer?.status(), 200, server);
+  }
+});
+
+test.serial('Alertmanager’s own page silences', async (t) => {
+  t.timeout(120_000);
+  const own = urlFromHost(environment, 'alertmanager');
+  await page.goto(`${own}/api/v2/alerts`);
+  t.is(await silence(own), 200);
+  t.true((await silences()).includes(`by a page at ${own}`));
 });
 
 test.serial('a page of our own goes on: it asks, and it listens', async (t) => {
