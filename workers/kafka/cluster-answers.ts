@@ -12,7 +12,7 @@ export function readTopology(body: FlexibleReader) {
     return broker;
   });
   body.skipString();
-  body.int32();
+  const controller = body.int32();
   const topics: ClusterTopic[] = [];
   for (let i = body.length(); i > 0; i--) {
     const error = body.int16();
@@ -35,7 +35,7 @@ export function readTopology(body: FlexibleReader) {
     // A topic may be refused to us, or be on its way out. One of its partitions may have no leader: that is no error.
     if (error === 0 || partitions.length > 0) topics.push({ name, id, partitions });
   }
-  return { brokers, topics };
+  return { brokers, controller: controller < 0 ? undefined : controller, topics };
 }
 
 /** Where the value in effect comes from, as far as anybody here asks. */

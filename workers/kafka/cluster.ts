@@ -9,7 +9,7 @@ import {
 } from './cluster-answers.ts';
 import { apis, type ClusterAsker, clusterAsker } from './cluster-ask.ts';
 import { firstIn } from './first-record.ts';
-import type { ClusterReader, FirstRecord, TopicPartition } from './kafka.ts';
+import type { ClusterReader, FirstRecord, TopicPartition, Topology } from './kafka.ts';
 import { errorFromCode } from './kafkajs-internals.ts';
 import type { Wire } from './wire.ts';
 
@@ -28,10 +28,7 @@ export interface Shortcomings {
 }
 
 /** `brokers`: how many there should be. */
-export function shortcomings(
-  topology: Awaited<ReturnType<ClusterReader['topology']>>,
-  brokers: number,
-): Shortcomings {
+export function shortcomings(topology: Pick<Topology, 'brokers' | 'topics'>, brokers: number): Shortcomings {
   const partitions = topology.topics.flatMap((topic) => topic.partitions);
   return {
     missingBrokers: Math.max(0, brokers - topology.brokers.length),
@@ -63,7 +60,7 @@ export function openCluster(wire: Wire): ClusterReader {
       await wire.learn(answer);
       const brokers = answer.brokers.map(({ nodeId }) => nodeId);
       asking.know(brokers);
-      return { brokers, topics: answer.topics };
+      return { brokers, controller: answer.controller, topics: answer.topics };
     },
 
     async topicSettings(topics, names) {

@@ -169,6 +169,13 @@ export interface FirstRecord extends TopicPartition {
   readonly record: { readonly offset: number; readonly timestampMs: number } | undefined;
 }
 
+export interface Topology {
+  readonly brokers: readonly number[];
+  /** Undefined: there is none now. With KRaft it is any broker, which passes on what is for the controller. */
+  readonly controller: number | undefined;
+  readonly topics: readonly ClusterTopic[];
+}
+
 /**
  * The cluster as a monitor sees it: one request a call, to one broker, for as many topics, groups and partitions as are
  * named. Needs Kafka 3.0 or later (MUSTER_KAFKA_TOO_OLD). A call rejects when the broker does not answer within
@@ -176,7 +183,7 @@ export interface FirstRecord extends TopicPartition {
  */
 export interface ClusterReader {
   /** Topics with their leaders, and the brokers, from any broker that answers. */
-  topology(): Promise<{ readonly brokers: readonly number[]; readonly topics: readonly ClusterTopic[] }>;
+  topology(): Promise<Topology>;
   /** Chosen settings of topics, from any broker. */
   topicSettings(
     topics: readonly string[],

@@ -189,6 +189,8 @@ export interface Wanted extends TopicPartition {
 
 export class ClusterState {
   brokers: readonly number[] = [];
+  /** Undefined: there was none when it was last asked for. */
+  controller: number | undefined;
   readonly topics = new Map<string, TopicState>();
   readonly groups = new Map<string, GroupState>();
   readonly #settings: ClusterStateSettings;

@@ -24,6 +24,7 @@ function twoBrokers() {
   const reader: ClusterReader = {
     topology: async () => ({
       brokers: [1, 2],
+      controller: 2,
       topics: [
         {
           name: 'orders',

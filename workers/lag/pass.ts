@@ -50,8 +50,9 @@ export function createPass(
         }),
       );
 
-    const { brokers, topics: all } = await cluster.topology();
+    const { brokers, controller, topics: all } = await cluster.topology();
     const topics = all.filter(({ name }) => settings.includesTopic(name));
+    state.controller = controller;
     state.seeTopology(brokers, topics, Date.now());
     const led = ledPartitions(topics);
 

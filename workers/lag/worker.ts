@@ -7,10 +7,12 @@ import { setFlagsFromString } from 'node:v8';
 import { Type } from 'typebox';
 import { allGroups } from '../../catalog/groups.ts';
 import { metrics } from '../../catalog/metrics.ts';
-import { MusterError } from '../base/errors.ts';
+import { MusterError, NotNowError } from '../base/errors.ts';
 import { addMetricText, counter, durationHistogram, gauge } from '../base/metrics.ts';
+import { errorBody } from '../http/errors.ts';
 import type { Worker } from '../platform/worker.ts';
 import { ClusterState } from './cluster-state.ts';
+import { clusterBody, clusterView } from './cluster-view.ts';
 import { lagMetricText } from './exposition.ts';
 import { createPass } from './pass.ts';
 
@@ -68,7 +70,7 @@ export const worker: Worker<typeof config> = {
   // Grown it was 164 instead of 140 MiB resident at 1,000 partitions x 50 groups, and no pass was shorter for it.
   staysSmall: true,
   config,
-  async start({ config, kafka, log, metrics: registry }) {
+  async start({ config, kafka, http, log, metrics: registry }) {
     // Each pass and each scrape leaves garbage of many times what stays. V8 would let the heap grow to twice of that
     // before it looks (measured on 1,000 partitions x 50 groups: 166 MB resident, with this 130 MB).
     setFlagsFromString('--heap-growing-percent=20');
@@ -93,6 +95,7 @@ export const worker: Worker<typeof config> = {
     const requests = gauge(registry, metrics.lag.cycleRequests);
     let wholeAtMs: number | undefined;
     let passed = false;
+    const ageSeconds = () => (Date.now() - (wholeAtMs ?? startedMs)) / 1_000;
     addMetricText(registry, {
       /** What is shown is what is so at the scrape, unless the cluster is slow to answer: then it is the last pass. */
       async refresh() {
@@ -105,12 +108,29 @@ export const worker: Worker<typeof config> = {
         waited.abort();
       },
       *write() {
-        const age = ((Date.now() - (wholeAtMs ?? startedMs)) / 1_000).toFixed(3);
+        const age = ageSeconds().toFixed(3);
         yield `# HELP ${metrics.lag.age} Seconds since everything shown was read from the cluster.\n`;
         yield `# TYPE ${metrics.lag.age} gauge\n${metrics.lag.age} ${age}\n`;
         yield* lagMetricText(state);
       },
     });
+
+    // What it shows /metrics shows, too, to anyone.
+    http.get(
+      '/cluster',
+      {
+        config: { callers: 'anyone' },
+        schema: {
+          summary: 'Brokers, topics with their partitions, groups with their lag, as of the last pass',
+          tags: ['lag'],
+          response: { 200: clusterBody, 503: errorBody },
+        },
+      },
+      () => {
+        if (!passed) throw new NotNowError('MUSTER_CLUSTER_UNREAD', 'the cluster was not read yet');
+        return clusterView(state, ageSeconds(), Date.now());
+      },
+    );
 
     let lastProblems = '';
     let beganMs = Number.NEGATIVE_INFINITY;
