@@ -77,15 +77,18 @@ function serviceVariables(
     : { ...urls, SERVICE_TOKEN: settings.secrets[serviceTokenOf(name)]! };
 }
 
-/** Where tabs Pay and Food of the console find their services: nothing of those that the environment has not. */
+/** Where the tabs of the console find what they show: nothing of what the environment has not. */
 function consoleVariables(environment: Environment): Readonly<Record<string, string>> {
   const [pay, banks] = [urlOfWorker(environment, 'membership'), urlOfWorker(environment, 'bank-stub')];
   const delivery = urlOfWorker(environment, 'delivery-orders');
+  const [lag, promises] = [urlOfWorker(environment, 'lag'), urlOfWorker(environment, 'promises')];
   return {
     ...(pay === undefined || banks === undefined
       ? {}
       : { CONSOLE_PAY_URL: pay, CONSOLE_BANKS_URL: `${banks}/banks` }),
     ...(delivery === undefined ? {} : { CONSOLE_DELIVERY_URL: delivery }),
+    ...(lag === undefined ? {} : { CONSOLE_LAG_URL: lag }),
+    ...(promises === undefined ? {} : { CONSOLE_PROMISES_URL: promises }),
   };
 }
 

@@ -25,7 +25,8 @@ export function registerProxy(http: FastifyInstance, ways: Readonly<Record<strin
         // Who may call is for the other side to say: it gets the token.
         config: { callers: 'anyone' },
         schema: { hide: true } as never,
-        handler: (request, reply) => passOn(request, reply, path, baseUrl),
+        handler: (request, reply) =>
+          passOn(request, reply, urlBelow(baseUrl, request.url.slice(path.length))),
       });
   });
 }
@@ -35,12 +36,17 @@ function bodyOf({ body }: FastifyRequest) {
   return { body: body instanceof Readable ? body : JSON.stringify(body) };
 }
 
-async function passOn(request: FastifyRequest, reply: FastifyReply, path: string, baseUrl: string) {
-  if (request.method !== 'GET' && request.headers.origin === undefined)
-    throw new HttpError(403, 'MUSTER_FORBIDDEN', 'this is for the page of the console');
-  const url = new URL(baseUrl + request.url.slice(path.length));
+function urlBelow(baseUrl: string, path: string): URL {
+  const url = new URL(baseUrl + path);
   if (!url.href.startsWith(`${baseUrl}/`))
     throw new HttpError(404, 'MUSTER_NOT_FOUND', 'there is no such path');
+  return url;
+}
+
+/** Sends a request on to an address, and the answer back as it comes. */
+export async function passOn(request: FastifyRequest, reply: FastifyReply, url: URL) {
+  if (request.method !== 'GET' && request.headers.origin === undefined)
+    throw new HttpError(403, 'MUSTER_FORBIDDEN', 'this is for the page of the console');
   const headers: Record<string, string> = {};
   for (const name of passed) {
     const value = request.headers[name];

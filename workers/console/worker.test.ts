@@ -1,6 +1,7 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import test, { type ExecutionContext } from 'ava';
+import { promises } from '../../catalog/promises.ts';
 import { createLog } from '../base/log.ts';
 import { startTestHttp } from '../http/testing.ts';
 import { makeTokenKeys, tokenVerifier } from '../http/tokens.ts';
@@ -9,8 +10,8 @@ import { worker } from './worker.ts';
 
 const { signingKey, verifyKey } = makeTokenKeys();
 
-/** The console, with my-pay at `payUrl`, and food delivery at `deliveryUrl`. */
-async function serve(t: ExecutionContext, payUrl = '', deliveryUrl = '') {
+/** The console, with my-pay at `payUrl`, food delivery at `deliveryUrl`, and the workers `lag` and `promises` at `watchUrl`. */
+async function serve(t: ExecutionContext, payUrl = '', deliveryUrl = '', watchUrl = '') {
   const log = createLog({ process: 'api', level: 'error' });
   const http = await startTestHttp({ log, tokens: undefined });
   t.teardown(() => http.close(100));
@@ -20,6 +21,8 @@ async function serve(t: ExecutionContext, payUrl = '', deliveryUrl = '') {
     CONSOLE_PAY_URL: payUrl,
     CONSOLE_BANKS_URL: payUrl === '' ? '' : `${payUrl}/banks`,
     CONSOLE_DELIVERY_URL: deliveryUrl,
+    CONSOLE_LAG_URL: watchUrl,
+    CONSOLE_PROMISES_URL: watchUrl,
     TOKEN_SIGNING_KEY: signingKey,
   };
   await (worker as unknown as Worker).start({ config, http: http.app, log } as never);
@@ -98,9 +101,12 @@ test('the address alone leads to the page', async (t) => {
   t.is(answer.headers.get('location'), '/console');
 });
 
-test('without my-pay or food delivery there is neither a tab for it nor a way to it', async (t) => {
+test('what the environment has not has neither a tab nor a way to it', async (t) => {
   const url = await serve(t);
-  t.like(await (await fetch(`${url}/console/settings`)).json(), { hasPay: false, hasDelivery: false });
+  const has = { hasPay: false, hasDelivery: false, hasCluster: false, hasPromises: false };
+  t.like(await (await fetch(`${url}/console/settings`)).json(), has);
+  t.is((await fetch(`${url}/console/cluster`)).status, 404);
+  t.is((await fetch(`${url}/console/promises`)).status, 404);
   t.is((await fetch(`${url}/console/pay/members`)).status, 404);
   t.is((await fetch(`${url}/console/delivery/shops`)).status, 404);
 });
@@ -188,4 +194,51 @@ test('while my-pay is away the page is told so, and that trying again helps', as
   const answer = await fetch(`${url}/console/pay/money/accounts/a`);
   t.is(answer.status, 503);
   t.is(((await answer.json()) as { error: { code: string } }).error.code, 'MUSTER_SERVICE_AWAY');
+});
+
+test('of the process that watches, the page reaches the cluster and the promises, and nothing else', async (t) => {
+  const asked: string[] = [];
+  const target = await service(t, ({ url }, _body, response) => {
+    asked.push(url!);
+    response.writeHead(200, { 'content-type': 'application/json' }).end('{"brokers":[]}');
+  });
+  const url = await serve(t, '', '', target);
+  t.deepEqual(await (await fetch(`${url}/console/cluster`)).json(), { brokers: [] });
+  t.is((await fetch(`${url}/console/cluster/metrics`)).status, 404);
+  t.deepEqual(asked, ['/cluster']);
+});
+
+const [first, second] = promises;
+const shownOf = async (answer: Response) =>
+  ((await answer.json()) as { promises: { name: string; status: string; why: string | null }[] }).promises;
+
+test('what is told of a promise is shown, and one of which nothing is told is not checked', async (t) => {
+  const checkedAt = '2026-11-21T04:30:00.000Z';
+  const target = await service(t, ({ headers: { authorization } }, _body, response) => {
+    const known = { status: 'holds', checkedAt, broken: 0, ids: [], brokenSince: null, why: null };
+    response.writeHead(authorization === 'Bearer t' ? 200 : 401, { 'content-type': 'application/json' });
+    response.end(JSON.stringify({ promises: [{ name: first!.name, ...known }] }));
+  });
+  const url = await serve(t, '', '', target);
+  t.is((await fetch(`${url}/console/promises`)).status, 401);
+  const shown = await shownOf(
+    await fetch(`${url}/console/promises`, { headers: { authorization: 'Bearer t' } }),
+  );
+  t.deepEqual(
+    shown.map(({ name }) => name),
+    promises.map(({ name }) => name),
+  );
+  t.like(shown[0], { status: 'holds', checkedAt, checkedEveryMs: first!.periodMs, why: null });
+  t.like(shown[1], { name: second!.name, status: 'not checked', why: 'the worker does not know it' });
+});
+
+test('while nobody checks no promise looks kept', async (t) => {
+  const url = await serve(t, '', '', 'http://127.0.0.1:9');
+  const shown = await shownOf(await fetch(`${url}/console/promises`));
+  t.is(shown.length, promises.length);
+  t.true(
+    shown.every(
+      ({ status, why }) => status === 'not checked' && why === 'the worker that checks it does not answer',
+    ),
+  );
 });

@@ -1,6 +1,6 @@
 /**
- * Worker `console`: a page to try coupons, orders, my-pay and food delivery on, served beside the API in environments for trying things. Its
- * files are read as they are: Preact and htm are ES modules, so that nothing is built.
+ * Worker `console`: a page to try coupons, orders, my-pay and food delivery on, and to see cluster and promises, served beside the API in
+ * environments for trying things. Its files are read as they are: Preact and htm are ES modules, so that nothing is built.
  */
 import { createHash } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
@@ -12,6 +12,7 @@ import { errorBody, HttpError } from '../http/errors.ts';
 import { type Role, roles, signToken, tokenSigningKey } from '../http/tokens.ts';
 import type { Worker } from '../platform/worker.ts';
 import { registerProxy } from './proxy.ts';
+import { registerCluster, registerPromises } from './watched.ts';
 
 const urlOrNone = (description: string) =>
   Type.String({ default: '', pattern: '^(https?://\\S+[^\\s/])?$', description });
@@ -24,6 +25,10 @@ const config = Type.Object({
   CONSOLE_PAY_URL: urlOrNone('base address of my-pay, for tab Pay; empty: there is none'),
   CONSOLE_BANKS_URL: urlOrNone('base address of the banks for trying, for tab Pay'),
   CONSOLE_DELIVERY_URL: urlOrNone('base address of food delivery, for tab Food; empty: there is none'),
+  CONSOLE_LAG_URL: urlOrNone('base address of the worker lag, for tab Cluster; empty: there is none'),
+  CONSOLE_PROMISES_URL: urlOrNone(
+    'base address of the worker promises, for tab Promises; empty: there is none',
+  ),
   TOKEN_SIGNING_KEY: tokenSigningKey,
   MUSTER_ENV: Type.String({ description: 'name of the environment, shown on the page' }),
 });
@@ -38,6 +43,8 @@ export const worker: Worker<typeof config> = {
       CONSOLE_PAY_URL: payUrl,
       CONSOLE_BANKS_URL: banksUrl,
       CONSOLE_DELIVERY_URL: deliveryUrl,
+      CONSOLE_LAG_URL: lagUrl,
+      CONSOLE_PROMISES_URL: promisesUrl,
     } = config;
     await registerPage(http);
     // Who types the address alone wants to see something.
@@ -47,12 +54,16 @@ export const worker: Worker<typeof config> = {
       jaegerUrl: config.CONSOLE_JAEGER_URL,
       hasPay: payUrl !== '',
       hasDelivery: deliveryUrl !== '',
+      hasCluster: lagUrl !== '',
+      hasPromises: promisesUrl !== '',
     }));
     registerTokens(http, config.TOKEN_SIGNING_KEY);
     registerProxy(http, {
       ...(payUrl === '' ? {} : { '/console/pay': `${payUrl}/pay`, '/console/banks': banksUrl }),
       ...(deliveryUrl === '' ? {} : { '/console/delivery': `${deliveryUrl}/delivery` }),
     });
+    if (lagUrl !== '') registerCluster(http, lagUrl);
+    if (promisesUrl !== '') registerPromises(http, promisesUrl);
     return { ready: () => true, stop: async () => {} };
   },
 };
