@@ -1,17 +1,22 @@
 /** The console: a shell with tabs. To load it changes nothing. */
 import { render } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
+import { Cluster } from './cluster.js';
 import { Food } from './food.js';
 import { html } from './html.js';
 import { Log } from './log.js';
 import { Pay } from './pay.js';
+import { Promises } from './promises.js';
 import { settings } from './server.js';
 import { Shop } from './shop.js';
+import { language, say, speak, translated } from './words.js';
 
 const tabs = [
   { name: 'shop', title: 'Shop', Panel: Shop },
   ...(settings.hasPay ? [{ name: 'pay', title: 'Pay', Panel: Pay }] : []),
   ...(settings.hasDelivery ? [{ name: 'food', title: 'Food', Panel: Food }] : []),
+  ...(settings.hasCluster ? [{ name: 'cluster', title: 'Cluster', Panel: Cluster }] : []),
+  ...(settings.hasPromises ? [{ name: 'promises', title: 'Promises', Panel: Promises }] : []),
 ];
 const named = () => tabs.find(({ name }) => `#${name}` === location.hash) ?? tabs[0];
 
@@ -32,7 +37,7 @@ function Tabs({ selected }) {
     list.current.children[to].focus();
   }
   return html`
-    <div class="tabs" role="tablist" aria-label="What to try" ref=${list} onKeyDown=${onKeyDown}>
+    <div class="tabs" role="tablist" aria-label=${say`What to try`} ref=${list} onKeyDown=${onKeyDown}>
       ${tabs.map((tab) => {
         const isSelected = tab === selected;
         return html`
@@ -40,12 +45,26 @@ function Tabs({ selected }) {
             aria-selected=${String(isSelected)} tabIndex=${isSelected ? 0 : -1}
             onClick=${() => {
               location.hash = tab.name;
-            }}>${tab.title}</button>`;
+            }}>${translated(tab.title)}</button>`;
       })}
     </div>`;
 }
 
+/** The other language, in itself. */
+const others = { en: ['ko', '한국어'], ko: ['en', 'English'] };
+
+function Language({ onChange }) {
+  const [other, itsName] = others[language()];
+  return html`
+    <button type="button" class="plain" id="language" lang=${other} onClick=${() => {
+      speak(other);
+      onChange(other);
+    }}>${itsName}</button>`;
+}
+
 function Console() {
+  // All is drawn anew in another language.
+  const [, setLanguage] = useState(language());
   const [selected, select] = useState(named());
   const [opened, setOpened] = useState(new Set([selected]));
   useEffect(() => {
@@ -61,10 +80,11 @@ function Console() {
     <header>
       <h1>muster <span id="environment">${settings.environment}</span></h1>
       <${Tabs} selected=${selected} />
-      <nav aria-label="Elsewhere">
+      <nav aria-label=${say`Elsewhere`}>
         <a href="/docs">API</a>
-        ${settings.jaegerUrl && html`<a href=${settings.jaegerUrl}>Traces</a>`}
+        ${settings.jaegerUrl && html`<a href=${settings.jaegerUrl}>Jaeger</a>`}
       </nav>
+      <${Language} onChange=${setLanguage} />
     </header>
     <main>
       ${tabs.map(

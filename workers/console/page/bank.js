@@ -5,6 +5,7 @@ import { log } from './log.js';
 import { Card, Failure, useAction } from './parts.js';
 import { tokenFor } from './people.js';
 import { call, id, operatorToken, pay, payOnce } from './server.js';
+import { say } from './words.js';
 
 const bank = 'demo';
 /** In a bank account that was opened here. */
@@ -36,7 +37,7 @@ async function ensureContract() {
     accountNumber,
   });
   const { traceId } = await payOnce(staff, 'PUT', `${path}/corporate-account`, { accountId: ours.accountId });
-  log(`my-pay has a contract and an account at bank ${bank}`, traceId);
+  log(say`my-pay has a contract and an account at bank ${bank}`, traceId);
 }
 
 export const labelOf = ({ bank: at, accountNumber }) => `${at} ${accountNumber}`;
@@ -53,7 +54,7 @@ export function Bank({ me, accounts, onDone }) {
         accountNumber,
       });
       log(
-        `${me.name} has registered an account at bank ${bank} with ${money(won(firstDeposit))} in it`,
+        say`${me.name} has registered an account at bank ${bank} with ${money(won(firstDeposit))} in it`,
         traceId,
       );
       await onDone();
@@ -66,30 +67,30 @@ export function Bank({ me, accounts, onDone }) {
         accountId,
         amount: won(Number(amount)),
       });
-      log(`Recharge ${short(rechargeId)} of ${money(won(Number(amount)))} accepted`, traceId);
+      log(say`Recharge ${short(rechargeId)} of ${money(won(Number(amount)))} accepted`, traceId);
       await onDone();
     });
   }
   return html`
-    <${Card} name="bank" title="Recharge" text="From a registered bank account; the bank outside is a stub with books of its own.">
+    <${Card} name="bank" title=${say`Recharge`} text=${say`From a registered bank account; the bank outside is a stub with books of its own.`}>
       ${
         accounts.length > 0 &&
         html`
         <form class="controls" id="recharge-form" onSubmit=${recharge}>
-          <label class="grow">From
+          <label class="grow">${say`From`}
             <select name="accountId">
               ${accounts.map((each) => html`<option key=${each.accountId} value=${each.accountId}>${labelOf(each)}</option>`)}
             </select>
           </label>
-          <label>Amount, ₩
+          <label>${say`Amount, ₩`}
             <input id="recharge-amount" name="amount" type="number" min="1" step="1" defaultValue="50000" required inputmode="numeric" />
           </label>
-          <button type="submit" class="primary" id="recharge" disabled=${busy}>Recharge</button>
+          <button type="submit" class="primary" id="recharge" disabled=${busy}>${say`Recharge`}</button>
         </form>`
       }
       <div class="controls">
         <button type="button" id="open-bank" class=${accounts.length === 0 ? 'primary' : ''} disabled=${busy} onClick=${open}>
-          ${accounts.length === 0 ? 'Open' : 'Open another'} bank account with ${money(won(firstDeposit))}</button>
+          ${accounts.length === 0 ? say`Open bank account with ${money(won(firstDeposit))}` : say`Open another bank account with ${money(won(firstDeposit))}`}</button>
       </div>
       <${Failure} of=${failure} />
     <//>`;

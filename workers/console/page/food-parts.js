@@ -5,6 +5,7 @@ import { money, timeOf } from './format.js';
 import { html } from './html.js';
 import { Failure } from './parts.js';
 import { picture } from './server.js';
+import { say } from './words.js';
 
 /** A person's screen, with what they were told last on top: as an app shows it (push) or a messenger. */
 export const Phone = ({ role, title, text, look, told, names, failure, children }) => html`
@@ -13,8 +14,8 @@ export const Phone = ({ role, title, text, look, told, names, failure, children 
       <h2 id="${role}-title">${title}</h2>
       <p>${text}</p>
     </div>
-    <ol class="told ${look}" id="${role}-told" aria-live="polite" aria-label="What the ${role} is told">
-      ${told.length === 0 && html`<li class="empty">Nothing was told yet.</li>`}
+    <ol class="told ${look}" id="${role}-told" aria-live="polite" aria-label=${say`What is told: ${title}`}>
+      ${told.length === 0 && html`<li class="empty">${say`Nothing was told yet.`}</li>`}
       ${told.map(
         ({ id, orderId, message, at }) => html`
           <li key=${id}>
@@ -32,21 +33,21 @@ export const Phone = ({ role, title, text, look, told, names, failure, children 
   </section>`;
 
 const steps = ['PLACED', 'ACCEPTED', 'COOKING', 'CALLED', 'ASSIGNED', 'DELIVERED'];
-const words = {
-  PLACED: 'placed',
-  ACCEPTED: 'accepted',
-  COOKING: 'being cooked',
-  CALLED: 'looking for a rider',
-  ASSIGNED: 'a rider has it',
-  DELIVERING: 'on its way',
-  DELIVERED: 'delivered',
-  DELIVERY_FAILED: 'no rider is free',
-  CANCELLED: 'cancelled, money back',
-  REFUND_REQUESTED: 'complaint under review',
-  REFUND_APPROVED: 'refunded',
-  REFUND_REJECTED: 'complaint rejected',
-  REDELIVERY: 'will be cooked again',
-};
+const wordsOf = () => ({
+  PLACED: say`placed`,
+  ACCEPTED: say`accepted`,
+  COOKING: say`being cooked`,
+  CALLED: say`looking for a rider`,
+  ASSIGNED: say`a rider has it`,
+  DELIVERING: say`on its way`,
+  DELIVERED: say`delivered`,
+  DELIVERY_FAILED: say`no rider is free`,
+  CANCELLED: say`cancelled, money back`,
+  REFUND_REQUESTED: say`complaint under review`,
+  REFUND_APPROVED: say`refunded`,
+  REFUND_REJECTED: say`complaint rejected`,
+  REDELIVERY: say`will be cooked again`,
+});
 const bad = ['DELIVERY_FAILED', 'REFUND_REJECTED'];
 const over = ['CANCELLED', 'REFUND_APPROVED'];
 const open = ['REFUND_REQUESTED', 'REDELIVERY'];
@@ -59,7 +60,7 @@ function Way({ state }) {
   return html`
     <p class="way ${kindOf(state)}" data-state=${state}>
       ${at >= 0 && html`<span class="dots" aria-hidden="true">${steps.map((step, nth) => html`<i key=${step} class=${nth <= at ? 'on' : ''}></i>`)}</span>`}
-      <span>${words[state]}</span>
+      <span>${wordsOf()[state]}</span>
     </p>`;
 }
 
@@ -83,6 +84,6 @@ export function Photo({ world, role, order }) {
       .catch(() => setAddress(undefined));
   }, [photoId]);
   return address === undefined
-    ? html`<p class="photo empty">The photo cannot be shown.</p>`
-    : html`<img class="photo" src=${address} alt="What the customer complains about" />`;
+    ? html`<p class="photo empty">${say`The photo cannot be shown.`}</p>`
+    : html`<img class="photo" src=${address} alt=${say`What the customer complains about`} />`;
 }

@@ -8,6 +8,7 @@ import { html } from './html.js';
 import { log } from './log.js';
 import { Card, Failure, useAction } from './parts.js';
 import { follow } from './server.js';
+import { say } from './words.js';
 
 const longest = 3;
 const nothing = { items: [], customer: [], owner: [], rider: [] };
@@ -83,7 +84,7 @@ export function Food({ active }) {
       setSeen(nothing);
       setTold(silence);
       setWorld(await openWorld());
-      log('A shop has opened, and a rider is on duty');
+      log(say`A shop has opened, and a rider is on duty`);
     });
   const close = () => {
     forget();
@@ -92,13 +93,13 @@ export function Food({ active }) {
   const names = new Map(roles.flatMap((role) => seen[role].map(({ orderId, name }) => [orderId, name])));
   const shared = (role) => ({ world, orders: seen[role], told: told[role], names, tell });
   return html`
-    <${Card} name="food" title="Food delivery" wide
-      text="You are all three: order, cook, deliver. Each phone is pushed what its person is told; nothing is asked for on a timer.">
+    <${Card} name="food" title=${say`Food delivery`} wide
+      text=${say`You are all three: order, cook, deliver. Each phone is pushed what its person is told; nothing is asked for on a timer.`}>
       <div class="controls">
         ${
           world === undefined
-            ? html`<button type="button" class="primary" id="open-shop" disabled=${opening.busy} onClick=${open}>Open a shop with three dishes and a rider</button>`
-            : html`<button type="button" class="plain" id="close-shop" onClick=${close}>Begin anew</button>`
+            ? html`<button type="button" class="primary" id="open-shop" disabled=${opening.busy} onClick=${open}>${say`Open a shop with three dishes and a rider`}</button>`
+            : html`<button type="button" class="plain" id="close-shop" onClick=${close}>${say`Begin anew`}</button>`
         }
       </div>
       <${Failure} of=${opening.failure ?? failure} />

@@ -3,6 +3,7 @@ import { useEffect, useState } from 'preact/hooks';
 import { timeOf } from './format.js';
 import { html } from './html.js';
 import { Card, TraceLink } from './parts.js';
+import { say } from './words.js';
 
 const longest = 12;
 let lines = [];
@@ -23,10 +24,10 @@ export function Log() {
     show(lines);
   }, []);
   return html`
-    <${Card} name="log" title="What happened" wide
-      text="The newest first; each line leads to its trace, from the request to the push.">
+    <${Card} name="log" title=${say`What happened`} wide
+      text=${say`The newest first; each line leads to its trace, from the request to the push.`}>
       <ol id="log" class="log">
-        ${shown.length === 0 && html`<li class="empty">Nothing yet: start a rush, place an order, send money, or order a dish.</li>`}
+        ${shown.length === 0 && html`<li class="empty">${say`Nothing yet: start a rush, place an order, send money, or order a dish.`}</li>`}
         ${shown.map(
           ({ key, at, text, traceId }) => html`
             <li key=${key}>

@@ -3,6 +3,7 @@ import { labelOf } from './bank.js';
 import { won } from './format.js';
 import { html } from './html.js';
 import { Failure, useAction } from './parts.js';
+import { say } from './words.js';
 
 /**
  * `targets`: values and what people call them. `account`: the bank account to recharge from, if there is one. `onAsk` gets the
@@ -27,13 +28,13 @@ export function MoveForm({ name, title, to, targets, amountMinor, account, onAsk
           ${targets.map(([value, called]) => html`<option key=${value} value=${value}>${called}</option>`)}
         </select>
       </label>
-      <label>Amount, ₩
+      <label>${say`Amount, ₩`}
         <input id="${name}-amount" name="amount" type="number" min="1" step="1" defaultValue=${amountMinor} required inputmode="numeric" />
       </label>
       <button type="submit" class="primary" id=${name} disabled=${busy}>${title}</button>
       <label class="check">
         <input type="checkbox" name="recharge" defaultChecked disabled=${account === undefined} />
-        ${account === undefined ? 'Open a bank account to recharge what is missing' : `Recharge what is missing from ${labelOf(account)}`}
+        ${account === undefined ? say`Open a bank account to recharge what is missing` : say`Recharge what is missing from ${labelOf(account)}`}
       </label>
     </form>
     <${Failure} of=${failure} />`;

@@ -5,9 +5,10 @@ import { html } from './html.js';
 import { log } from './log.js';
 import { Card, Failure, TraceLink, useAction } from './parts.js';
 import { call, id, operatorToken, tokensOf } from './server.js';
+import { say } from './words.js';
 
 const names = new Map();
-export const nameOf = (productId) => names.get(productId) ?? `product ${short(productId)}`;
+export const nameOf = (productId) => names.get(productId) ?? say`product ${short(productId)}`;
 
 const samples = [
   ['무선 이어폰', 59_000],
@@ -73,13 +74,13 @@ export function Order() {
       const [token] = await tokensOf('customer', [`console-${id()}`]);
       const placed = await act(
         () => call('POST', '/orders', { items }, { token }),
-        ({ orderId, totalAmount }) => `Order ${short(orderId)} placed, ${money(totalAmount)}`,
+        ({ orderId, totalAmount }) => say`Order ${short(orderId)} placed, ${money(totalAmount)}`,
       );
       if (placed === undefined) return;
       const one = { orderId: placed.orderId, amount: placed.totalAmount, token, key: `console-${id()}` };
       const paid = await act(
         () => payOrder(one, one.key),
-        ({ paymentId }) => `Paid: payment ${short(paymentId)}`,
+        ({ paymentId }) => say`Paid: payment ${short(paymentId)}`,
       );
       if (paid !== undefined) setPayment(one);
     });
@@ -88,9 +89,9 @@ export function Order() {
   const again = (key, describe) => run(() => act(() => payOrder(payment, key), describe));
   const none = products?.length === 0;
   return html`
-    <${Card} name="order" title="Order and pay" text="One transaction for payment, order, stock and events.">
+    <${Card} name="order" title=${say`Order and pay`} text=${say`One transaction for payment, order, stock and events.`}>
       <form class="controls" id="order-form" onSubmit=${order}>
-        <label class="grow">Product
+        <label class="grow">${say`Product`}
           <select id="order-product" name="product">
             ${products?.map(
               ({ productId, name, price }) =>
@@ -98,28 +99,28 @@ export function Order() {
             )}
           </select>
         </label>
-        <label>Quantity
+        <label>${say`Quantity`}
           <input id="order-quantity" name="quantity" type="number" min="1" max="99" value="2" inputmode="numeric" />
         </label>
-        <button type="submit" class="primary" id="order-start" disabled=${busy || !products?.length}>Place and pay</button>
+        <button type="submit" class="primary" id="order-start" disabled=${busy || !products?.length}>${say`Place and pay`}</button>
       </form>
       ${
         none &&
-        html`<p>Nothing is on sale.
+        html`<p>${say`Nothing is on sale.`}
           <button type="button" id="order-samples" disabled=${busy}
-            onClick=${() => run(sellSamples).then(load)}>Put five products on sale</button></p>`
+            onClick=${() => run(sellSamples).then(load)}>${say`Put five products on sale`}</button></p>`
       }
       <div class="controls">
         <button type="button" id="pay-same" disabled=${busy || payment === undefined}
-          onClick=${() => again(payment.key, ({ paymentId }) => `The same answer: payment ${short(paymentId)}, taken once`)}>
-          Send the payment again</button>
+          onClick=${() => again(payment.key, ({ paymentId }) => say`The same answer: payment ${short(paymentId)}, taken once`)}>
+          ${say`Send the payment again`}</button>
         <button type="button" id="pay-other" disabled=${busy || payment === undefined}
-          onClick=${() => again(`console-${id()}`, ({ paymentId }) => `Paid: payment ${short(paymentId)}`)}>
-          Pay once more, with a new key</button>
+          onClick=${() => again(`console-${id()}`, ({ paymentId }) => say`Paid: payment ${short(paymentId)}`)}>
+          ${say`Pay once more, with a new key`}</button>
       </div>
       <${Failure} of=${failure} />
       <ol id="order-steps" class="steps" aria-live="polite">
-        ${steps.length === 0 && html`<li class="empty">Nothing ordered yet.</li>`}
+        ${steps.length === 0 && html`<li class="empty">${say`Nothing ordered yet.`}</li>`}
         ${steps.map(
           ({ text, tookMs, traceId, bad }, at) => html`
             <li key=${at} class=${bad ? 'bad' : ''}>

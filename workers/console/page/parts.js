@@ -4,6 +4,7 @@ import { timeOf } from './format.js';
 import { html } from './html.js';
 import { log } from './log.js';
 import { settings } from './server.js';
+import { say, translated } from './words.js';
 
 export const Card = ({ name, title, text, wide, children }) => html`
   <section aria-labelledby="${name}-title" class=${wide ? 'card wide' : 'card'}>
@@ -18,23 +19,28 @@ export const TraceLink = ({ of }) =>
   of &&
   settings.jaegerUrl &&
   html`<a class="trace" href="${settings.jaegerUrl}/trace/${of}" target="_blank" rel="noreferrer"
-    title="./muster trace ${of}">trace</a>`;
+    title="./muster trace ${of}">${say`trace`}</a>`;
 
 /** What went wrong, where it did. */
 export const Failure = ({ of }) =>
   of &&
   html`<p class="failure" role="alert"><span aria-hidden="true">✕</span> ${of.message} <${TraceLink} of=${of.traceId} /></p>`;
 
-const marks = { done: '✓', failed: '✕', open: '…' };
+const marks = { done: '✓', failed: '✕', open: '…', unknown: '?' };
+
+/** A state by mark and word: never by its colour alone. */
+export const Mark = ({ kind, children }) =>
+  html`<span class="state ${kind}"><span aria-hidden="true">${marks[kind]}</span> ${children}</span>`;
+
 const kinds = { DONE: 'done', CARRIED: 'done', FAILED: 'failed', STOPPED: 'failed' };
 const kindOf = (state) => kinds[state] ?? 'open';
 
-/** The state of something that takes time, by mark and word. */
-export const State = ({ of, reason }) => html`
-  <span class="state ${kindOf(of)}"><span aria-hidden="true">${marks[kindOf(of)]}</span> ${words(of)}${reason && `: ${words(reason)}`}</span>`;
+/** The state of something that takes time. */
+export const State = ({ of, reason }) =>
+  html`<${Mark} kind=${kindOf(of)}>${words(of)}${reason && `: ${words(reason)}`}<//>`;
 
 /** PAYING_OUT as people say it. */
-const words = (name) => name.toLowerCase().replaceAll('_', ' ');
+export const words = (name) => translated(name.toLowerCase().replaceAll('_', ' '));
 
 /** What was asked for, the newest first: `{key, text, state, reason, requestedAt, traceId}`. */
 export const Steps = ({ id, rows, nothing }) => html`

@@ -15,6 +15,7 @@ import { follow, operatorToken, pay } from './server.js';
 import { Settlements } from './settlement.js';
 import { UnderWay } from './under-way.js';
 import { Wallet } from './wallet.js';
+import { say } from './words.js';
 
 const lookMs = 2_000;
 const nothing = {
@@ -65,8 +66,8 @@ async function followEnds(me, signal, onEnd) {
     const { refunds = [], ...asked } = await pay(token, 'GET', `${path}/${which}`).catch(() => ({}));
     const { traceId } = refunds.find((refund) => refund.refundId === refundId) ?? asked;
     const why = reason === undefined ? '' : ` (${reason})`;
-    const named = refundId === undefined ? what : `refund of ${what}`;
-    log(`Pushed to ${me.name}: ${named} ${short(which)} of ${money(amount)} is ${state}${why}`, traceId);
+    const named = refundId === undefined ? what() : say`refund of ${what()}`;
+    log(say`Pushed to ${me.name}: ${named} ${short(which)} of ${money(amount)} is ${state}${why}`, traceId);
     onEnd();
   };
   const listen = (path, what) =>
@@ -75,10 +76,10 @@ async function followEnds(me, signal, onEnd) {
       void pay(token, 'POST', `${path}/events/acks`, { ids: [id] }).catch(() => {});
       void tell(path, what, data);
     });
-  void listen('/pay/money/recharges', 'recharge');
+  void listen('/pay/money/recharges', () => say`recharge`);
   if (me.type === 'PERSON') {
-    void listen('/pay/remittances', 'remittance');
-    void listen('/pay/payments', 'payment');
+    void listen('/pay/remittances', () => say`remittance`);
+    void listen('/pay/payments', () => say`payment`);
   }
 }
 

@@ -4,6 +4,7 @@ import { html } from './html.js';
 import { log } from './log.js';
 import { Card, Failure, useAction } from './parts.js';
 import { call, id, once, settings, tokenOf } from './server.js';
+import { say } from './words.js';
 
 const place = `muster-people-${settings.environment}`;
 
@@ -43,7 +44,7 @@ async function join({ name, type }) {
     ...{ address: '1 Teheran-ro', district: 'Gangnam-gu' },
   };
   const { memberId, traceId } = await call('POST', '/console/pay/members', member, once());
-  log(`${name} has joined my-pay`, traceId);
+  log(say`${name} has joined my-pay`, traceId);
   return { memberId, name, type };
 }
 
@@ -72,21 +73,21 @@ export function People({ people, me, onChange }) {
   }
   const text =
     people.length === 0
-      ? 'Nobody has joined from this browser yet. Join as two people, and send money from one to the other.'
-      : 'Members who have joined from this browser; my-pay itself knows them by pseudonyms only.';
+      ? say`Nobody has joined from this browser yet. Join as two people, and send money from one to the other.`
+      : say`Members who have joined from this browser; my-pay itself knows them by pseudonyms only.`;
   return html`
-    <${Card} name="people" title="Who you are" wide text=${text}>
+    <${Card} name="people" title=${say`Who you are`} wide text=${text}>
       ${
         people.length > 0 &&
         html`
         <fieldset class="chips">
-          <legend class="hidden">Play</legend>
+          <legend class="hidden">${say`Play`}</legend>
           ${people.map(
             (person) => html`
               <label key=${person.memberId} class="chip">
                 <input type="radio" name="me" value=${person.memberId} checked=${person.memberId === me?.memberId}
                   onChange=${() => change(people, person)} />
-                ${person.name}${person.type === 'MERCHANT' && ' (shop)'}
+                ${person.type === 'MERCHANT' ? say`${person.name} (shop)` : person.name}
               </label>`,
           )}
           <button type="button" class="plain" id="forget"
@@ -94,22 +95,22 @@ export function People({ people, me, onChange }) {
               change(
                 people.filter((one) => one !== me),
                 undefined,
-              )}>Forget ${me?.name}</button>
+              )}>${say`Forget ${me?.name}`}</button>
         </fieldset>`
       }
       <form class="controls" id="join-form" onSubmit=${enter}>
         ${
           isOld
             ? html`
-              <label class="grow">E-mail <input name="email" type="email" required autocomplete="username" /></label>
-              <label class="grow">Password <input name="password" type="password" required autocomplete="current-password" /></label>`
+              <label class="grow">${say`E-mail`} <input name="email" type="email" required autocomplete="username" /></label>
+              <label class="grow">${say`Password`} <input name="password" type="password" required autocomplete="current-password" /></label>`
             : html`
-              <label class="grow">Name <input id="join-name" name="name" required maxlength="60" placeholder="Alice" autocomplete="off" /></label>
-              <label>As <select name="type"><option value="PERSON">a person</option><option value="MERCHANT">a shop</option></select></label>`
+              <label class="grow">${say`Name`} <input id="join-name" name="name" required maxlength="60" placeholder="Alice" autocomplete="off" /></label>
+              <label>${say`As`} <select name="type"><option value="PERSON">${say`a person`}</option><option value="MERCHANT">${say`a shop`}</option></select></label>`
         }
-        <button type="submit" class="primary" id="join" disabled=${busy}>${isOld ? 'Log in' : 'Join'}</button>
+        <button type="submit" class="primary" id="join" disabled=${busy}>${isOld ? say`Log in` : say`Join`}</button>
         <button type="button" class="plain" onClick=${() => setOld(!isOld)}>
-          ${isOld ? 'Join as somebody new' : 'Log in as a member'}</button>
+          ${isOld ? say`Join as somebody new` : say`Log in as a member`}</button>
       </form>
       <${Failure} of=${failure} />
     <//>`;

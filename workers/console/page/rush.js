@@ -5,6 +5,7 @@ import { html } from './html.js';
 import { log } from './log.js';
 import { Card } from './parts.js';
 import { call, id, operatorToken, tokensOf } from './server.js';
+import { say } from './words.js';
 
 /** A WebSocket for a person; resolves when it is live. */
 function listen(token, onOutcome) {
@@ -20,7 +21,7 @@ function listen(token, onOutcome) {
       onOutcome(outcome);
       socket.send(JSON.stringify({ type: 'ack', ids: [event] }));
     };
-    socket.onerror = () => reject(new Error('the push channel could not be opened'));
+    socket.onerror = () => reject(new Error(say`the push channel could not be opened`));
   });
 }
 
@@ -28,7 +29,7 @@ const patienceMs = 30_000;
 const newRun = ({ people, each, stock }) => ({
   ...{ people, each, stock, asked: people * each, accepted: 0, outcomes: [], pushedMs: [], sockets: [] },
   tiles: Array.from({ length: people }, () => ''),
-  verdict: { text: 'Everybody takes a place …', kind: '' },
+  verdict: { text: say`Everybody takes a place …`, kind: '' },
   finished: Promise.withResolvers(),
 });
 
@@ -55,13 +56,13 @@ async function carryOut(run, changed) {
     run.pushedMs.push(performance.now() - (acceptedAt.get(outcome.requestId) ?? sentAt[person]));
     if (outcome.outcome === 'SUCCESS') {
       run.tiles[person] = 'won';
-      if (issuedIn(run) <= 3) log(`Coupon ${short(outcome.couponHistoryId)} issued`, outcome.traceId);
+      if (issuedIn(run) <= 3) log(say`Coupon ${short(outcome.couponHistoryId)} issued`, outcome.traceId);
     } else if (run.tiles[person] !== 'won' && outcome.reason === 'OUT_OF_STOCK') run.tiles[person] = 'lost';
     if (run.outcomes.length === run.asked) run.finished.resolve();
     changed();
   };
   run.sockets = await Promise.all(tokens.map((token, person) => listen(token, onOutcome(person))));
-  run.verdict = { text: 'Go!', kind: '' };
+  run.verdict = { text: say`Go!`, kind: '' };
   const refused = [];
   const askOnce = async (person) => {
     run.tiles[person] ||= 'waiting';
@@ -78,7 +79,7 @@ async function carryOut(run, changed) {
   };
   await Promise.all(run.tiles.flatMap((_, person) => Array.from({ length: each }, () => askOnce(person))));
   if (refused.length > 0)
-    log(`${refused.length} requests were not accepted: ${refused[0].message}`, refused[0].traceId);
+    log(say`${refused.length} requests were not accepted: ${refused[0].message}`, refused[0].traceId);
   if (run.outcomes.length < run.asked)
     await Promise.race([run.finished.promise, new Promise((resolve) => setTimeout(resolve, patienceMs))]);
   const issued = issuedIn(run);
@@ -88,14 +89,14 @@ async function carryOut(run, changed) {
   run.verdict = isRight
     ? {
         kind: 'good',
-        text: `${issued} coupons for ${people} people, ${run.outcomes.length} answers, and the store agrees.`,
+        text: say`${issued} coupons for ${people} people, ${run.outcomes.length} answers, and the store agrees.`,
       }
     : {
         kind: 'bad',
-        text: `${run.outcomes.length} of ${run.asked} answers after 30 s; the store says ${stored.issued} are issued.`,
+        text: say`${run.outcomes.length} of ${run.asked} answers after 30 s; the store says ${stored.issued} are issued.`,
       };
   log(
-    `Rush: ${run.accepted} requests by ${people} people for ${stock} coupons, ${issued} issued`,
+    say`Rush: ${run.accepted} requests by ${people} people for ${stock} coupons, ${issued} issued`,
     stored.traceId,
   );
 }
@@ -108,11 +109,12 @@ function percentile(times, share) {
   return `${Math.round(sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))])} ms`;
 }
 
-const titles = { won: 'has a coupon', lost: 'too late', waiting: 'waiting' };
+const titlesOf = () => ({ won: say`has a coupon`, lost: say`too late`, waiting: say`waiting` });
+const labelsOf = () => ({ people: say`People`, each: say`Requests each`, stock: say`Coupons` });
 const fields = [
-  ['people', 'People', 120, 60],
-  ['each', 'Requests each', 5, 2],
-  ['stock', 'Coupons', 1_000, 20],
+  ['people', 120, 60],
+  ['each', 5, 2],
+  ['stock', 1_000, 20],
 ];
 
 export function Rush() {
@@ -124,7 +126,7 @@ export function Rush() {
   async function start(event) {
     event.preventDefault();
     const asked = Object.fromEntries(new FormData(event.currentTarget));
-    const sizes = fields.map(([name, , most]) => [
+    const sizes = fields.map(([name, most]) => [
       name,
       Math.max(1, Math.min(most, Math.round(Number(asked[name]) || 1))),
     ]);
@@ -146,31 +148,33 @@ export function Rush() {
   }
 
   const count = (reason) => run?.outcomes.filter((one) => one.reason === reason).length ?? '–';
+  const titles = titlesOf();
+  const labels = labelsOf();
   const figures = [
-    ['accepted', 'rush-accepted', run?.accepted ?? '–'],
-    ['issued', 'rush-issued', run === undefined ? '–' : `${issuedIn(run)} of ${run.stock}`],
-    ['out of stock', 'rush-out', count('OUT_OF_STOCK')],
-    ['asked twice', 'rush-twice', count('DUPLICATE')],
-    ['answer pushed, p50', 'rush-p50', percentile(run?.pushedMs ?? [], 0.5)],
+    [say`accepted`, 'rush-accepted', run?.accepted ?? '–'],
+    [say`issued`, 'rush-issued', run === undefined ? '–' : say`${issuedIn(run)} of ${run.stock}`],
+    [say`out of stock`, 'rush-out', count('OUT_OF_STOCK')],
+    [say`asked twice`, 'rush-twice', count('DUPLICATE')],
+    [say`answer pushed, p50`, 'rush-p50', percentile(run?.pushedMs ?? [], 0.5)],
     ['p99', 'rush-p99', percentile(run?.pushedMs ?? [], 0.99)],
   ];
   return html`
-    <${Card} name="rush" title="Coupon rush" wide
-      text="Everybody asks at the same moment; the first to be durable win. Outcomes arrive live.">
+    <${Card} name="rush" title=${say`Coupon rush`} wide
+      text=${say`Everybody asks at the same moment; the first to be durable win. Outcomes arrive live.`}>
       <form class="controls" id="rush-form" onSubmit=${start}>
         ${fields.map(
-          ([name, label, most, usual]) => html`
-            <label key=${name}>${label}
+          ([name, most, usual]) => html`
+            <label key=${name}>${labels[name]}
               <input id="rush-${name}" name=${name} type="number" min="1" max=${most} defaultValue=${usual} inputmode="numeric" />
             </label>`,
         )}
-        <button type="submit" id="rush-start" class="primary" disabled=${busy}>Start the rush</button>
+        <button type="submit" id="rush-start" class="primary" disabled=${busy}>${say`Start the rush`}</button>
       </form>
-      <div class="tiles" id="tiles" role="img" aria-label="One tile for each person: waiting, got a coupon, or went empty-handed">
+      <div class="tiles" id="tiles" role="img" aria-label=${say`One tile for each person: waiting, got a coupon, or went empty-handed`}>
         ${run?.tiles.map((kind, at) => html`<i key=${at} class="tile ${kind}" title=${titles[kind]}></i>`)}
       </div>
       <p class="legend">
-        <i class="tile waiting"></i> waiting <i class="tile won"></i> has a coupon <i class="tile lost"></i> too late
+        ${['waiting', 'won', 'lost'].map((kind) => html`<span key=${kind}><i class="tile ${kind}"></i> ${titles[kind]}</span>`)}
       </p>
       <dl class="figures">
         ${figures.map(([label, name, value]) => html`<div key=${name}><dt>${label}</dt><dd id=${name}>${value}</dd></div>`)}

@@ -5,6 +5,7 @@ import { log } from './log.js';
 import { Card, Failure, Steps, useAction } from './parts.js';
 import { nameOf, tokenFor } from './people.js';
 import { payOnce } from './server.js';
+import { say } from './words.js';
 
 const leftOf = ({ amount, refunded }) => amount.amountMinor - refunded.amountMinor;
 
@@ -12,10 +13,10 @@ const rowsOf = ({ paymentId, customer, refunds, ...payment }) => [
   ...refunds
     .map((refund) => ({
       ...{ ...refund, key: refund.refundId },
-      text: `${money(refund.amount)} given back of ${money(payment.amount)}`,
+      text: say`${money(refund.amount)} given back of ${money(payment.amount)}`,
     }))
     .reverse(),
-  { ...payment, key: paymentId, text: `${money(payment.amount)} from ${nameOf(customer)}` },
+  { ...payment, key: paymentId, text: say`${money(payment.amount)} from ${nameOf(customer)}` },
 ];
 
 export function Sales({ me, payments, onDone }) {
@@ -28,31 +29,31 @@ export function Sales({ me, payments, onDone }) {
       const path = `/pay/payments/${paymentId}/refunds`;
       const wish = { amount: won(Number(amount)) };
       const { refundId, traceId } = await payOnce(await tokenFor(me), 'POST', path, wish);
-      log(`Refund ${short(refundId)} of ${money(wish.amount)} accepted`, traceId);
+      log(say`Refund ${short(refundId)} of ${money(wish.amount)} accepted`, traceId);
       await onDone();
     });
   }
   return html`
-    <${Card} name="sales" title="Sales" text="Given back in parts or as a whole, and never more than was paid.">
+    <${Card} name="sales" title=${say`Sales`} text=${say`Given back in parts or as a whole, and never more than was paid.`}>
       ${
         open.length > 0 &&
         html`
         <form class="controls" id="refund-form" onSubmit=${giveBack}>
-          <label class="grow">Payment
+          <label class="grow">${say`Payment`}
             <select id="refund-payment" name="paymentId">
               ${open.map(
                 ({ paymentId, amount, customer }) => html`
-                  <option key=${paymentId} value=${paymentId}>${money(amount)} from ${nameOf(customer)}, ${short(paymentId)}</option>`,
+                  <option key=${paymentId} value=${paymentId}>${say`${money(amount)} from ${nameOf(customer)}, ${short(paymentId)}`}</option>`,
               )}
             </select>
           </label>
-          <label>Amount, ₩
+          <label>${say`Amount, ₩`}
             <input id="refund-amount" name="amount" type="number" min="1" step="1" defaultValue="3000" required inputmode="numeric" />
           </label>
-          <button type="submit" class="primary" id="refund" disabled=${busy}>Give back</button>
+          <button type="submit" class="primary" id="refund" disabled=${busy}>${say`Give back`}</button>
         </form>`
       }
       <${Failure} of=${failure} />
-      <${Steps} id="sales" rows=${payments.flatMap(rowsOf)} nothing="Nothing was sold yet." />
+      <${Steps} id="sales" rows=${payments.flatMap(rowsOf)} nothing=${say`Nothing was sold yet.`} />
     <//>`;
 }

@@ -1,4 +1,5 @@
 /** All that the page knows comes from the server that it is from: the public API, and others by way of `/console`. */
+import { say } from './words.js';
 
 /** What the page is told of its environment. */
 export const settings = await (await fetch('/console/settings')).json();
@@ -18,14 +19,14 @@ export async function call(method, path, body, { token, ...headers } = {}) {
       ...(body === undefined ? {} : { body: isJson ? JSON.stringify(body) : body }),
     });
   } catch {
-    throw new Error('The server cannot be reached. Try again in a moment.');
+    throw new Error(say`The server cannot be reached. Try again in a moment.`);
   }
   const traceId = response.headers.get('traceparent')?.split('-')[1];
   const answer = response.status === 204 ? {} : await response.json().catch(() => ({}));
   if (response.ok) return { traceId, ...answer };
   const { code, message, details = [] } = answer.error ?? {};
   const why = details.map(({ field, reason }) => `${field} ${reason}`).join(', ');
-  const text = `${code ?? response.status}: ${message ?? 'no answer'}${why && ` (${why})`}`;
+  const text = `${code ?? response.status}: ${message ?? say`no answer`}${why && ` (${why})`}`;
   throw Object.assign(new Error(text), { traceId, code });
 }
 

@@ -4,6 +4,7 @@ import { html } from './html.js';
 import { log } from './log.js';
 import { Card, Failure, State, useAction } from './parts.js';
 import { operatorToken, payOnce } from './server.js';
+import { say } from './words.js';
 
 const minus = ({ amountMinor, currency }) => signedMoney({ amountMinor: -amountMinor, currency });
 
@@ -12,33 +13,33 @@ export function Settlements({ settlements, onDone }) {
   const settle = () =>
     run(async () => {
       const { runNo, traceId } = await payOnce(await operatorToken(), 'POST', '/pay/settlements');
-      log(`Staff settles with all shops: run ${runNo}`, traceId);
+      log(say`Staff settles with all shops: run ${runNo}`, traceId);
       await onDone();
     });
   const retry = (settlementId) =>
     run(async () => {
       const path = `/pay/settlements/${settlementId}/retry`;
       const { traceId } = await payOnce(await operatorToken(), 'POST', path);
-      log('Staff tries a settlement again', traceId);
+      log(say`Staff tries a settlement again`, traceId);
       await onDone();
     });
   return html`
-    <${Card} name="settlements" title="Settlement" wide
-      text="What was paid less what was given back and our commission, in one transfer to the shop’s newest bank account: each midnight, or when staff says so.">
+    <${Card} name="settlements" title=${say`Settlement`} wide
+      text=${say`What was paid less what was given back and our commission, in one transfer to the shop’s newest bank account: each midnight, or when staff says so.`}>
       <div class="controls">
-        <button type="button" class="primary" id="settle" disabled=${busy} onClick=${settle}>Settle now</button>
+        <button type="button" class="primary" id="settle" disabled=${busy} onClick=${settle}>${say`Settle now`}</button>
       </div>
       <${Failure} of=${failure} />
-      <div class="scroll" role="region" aria-label="Settlements" tabindex="0">
+      <div class="scroll" role="region" aria-label=${say`Settlements`} tabindex="0">
         <table id="settlements">
-          <caption class="hidden">The newest settlements of the shop</caption>
+          <caption class="hidden">${say`The newest settlements of the shop`}</caption>
           <thead>
-            <tr><th scope="col">When</th><th scope="col">Run</th><th scope="col" class="number">Paid</th>
-              <th scope="col" class="number">Given back</th><th scope="col" class="number">Commission</th>
-              <th scope="col" class="number">To the bank</th><th scope="col" class="apart">State</th></tr>
+            <tr><th scope="col">${say`When`}</th><th scope="col">${say`Run`}</th><th scope="col" class="number">${say`Paid`}</th>
+              <th scope="col" class="number">${say`Given back`}</th><th scope="col" class="number">${say`Commission`}</th>
+              <th scope="col" class="number">${say`To the bank`}</th><th scope="col" class="apart">${say`State`}</th></tr>
           </thead>
           <tbody>
-            ${settlements.length === 0 && html`<tr><td colspan="7" class="empty">Nothing was settled yet.</td></tr>`}
+            ${settlements.length === 0 && html`<tr><td colspan="7" class="empty">${say`Nothing was settled yet.`}</td></tr>`}
             ${settlements.map(
               ({ settlementId, runNo, madeAt, paid, refunded, commission, net, state, reason }) => html`
                 <tr key=${settlementId}>
@@ -51,7 +52,7 @@ export function Settlements({ settlements, onDone }) {
                   <td class="apart"><${State} of=${state} reason=${reason} />
                     ${
                       state === 'STOPPED' &&
-                      html`<button type="button" class="plain" disabled=${busy} onClick=${() => retry(settlementId)}>Try again</button>`
+                      html`<button type="button" class="plain" disabled=${busy} onClick=${() => retry(settlementId)}>${say`Try again`}</button>`
                     }</td>
                 </tr>`,
             )}
