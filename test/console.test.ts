@@ -5,8 +5,10 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
+import axe, { type AxeResults } from 'axe-core';
 import { type Browser, chromium, type Page } from 'playwright-core';
 import sharp from 'sharp';
+import { promises } from '../catalog/promises.ts';
 import { buildTree, isComplete, type JaegerTrace, type TraceNode } from '../environment/trace-tree.ts';
 import { findChromium } from '../tools/png.ts';
 import { eventually } from '../workers/kafka/testing.ts';
@@ -36,13 +38,17 @@ interface Opened {
  */
 function onPage(
   title: string,
-  [size, colorScheme]: readonly [size: typeof laptop, scheme: 'light' | 'dark'],
+  [size, colorScheme, locale = 'en-US']: readonly [
+    size: typeof laptop,
+    scheme: 'light' | 'dark',
+    locale?: string,
+  ],
   body: (t: ExecutionContext, opened: Opened) => Promise<void>,
 ): void {
   test.serial(title, async (t) => {
     t.timeout(400_000);
     for (let tries = 1; ; tries += 1) {
-      const page = await browser.newPage({ viewport: size, colorScheme });
+      const page = await browser.newPage({ viewport: size, colorScheme, locale });
       page.setDefaultTimeout(60_000);
       const problems: string[] = [];
       page.on('pageerror', (error) => problems.push(error.message));
@@ -97,6 +103,27 @@ async function fits(t: ExecutionContext, page: Page, size: typeof laptop): Promi
     const box = (await control.boundingBox())!;
     t.true(box.x >= 0 && box.x + box.width <= size.width);
     t.true(box.height >= 32);
+  }
+}
+
+/** axe finds nothing that keeps people out: contrast, names, roles, landmarks. */
+async function isAccessible(t: ExecutionContext, page: Page, what: string): Promise<void> {
+  // As text and not as a script of the page, which its policy would not let run.
+  await page.evaluate(axe.source);
+  const { violations } = (await page.evaluate('axe.run()')) as AxeResults;
+  t.deepEqual(
+    violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ target }) => target.join(' ')).join(', ')}`),
+    [],
+    what,
+  );
+}
+
+/** Opens each room that there is, one after the other. */
+async function forEachRoom(page: Page, look: (room: string) => Promise<void>): Promise<void> {
+  for (const tab of await page.locator('[role=tab]').all()) {
+    await tab.click();
+    await page.locator('[role=tabpanel]:visible .card').first().waitFor();
+    await look((await tab.getAttribute('id')) ?? '');
   }
 }
 
@@ -470,24 +497,114 @@ onPage('the tabs go by the keyboard, and say which is open', [laptop, 'dark'], a
   t.false(await page.isVisible('#join-form'));
 });
 
+onPage(
+  'tab Cluster: brokers and their controller, topics with leaders and copies, groups with their lag',
+  [laptop, 'light'],
+  async (t, { page, problems }) => {
+    await page.click('#tab-cluster');
+    await page.locator('#brokers tbody tr:nth-child(3)').waitFor();
+    t.is(await page.locator('#brokers .state.failed').count(), 0);
+    t.is(await page.locator('#brokers .tag', { hasText: 'controller' }).count(), 1);
+    const topic = page.locator('#topics li', { has: page.locator('b', { hasText: /^purchase$/ }) });
+    await topic.locator('summary').click();
+    const partition = await topic.locator('tbody tr').first().locator('th, td').allTextContents();
+    t.is(partition[0], '0');
+    t.regex(partition[1]!, /^[123]$/);
+    t.deepEqual(partition[2]!.split(', ').sort(), ['1', '2', '3']);
+    const group = page.locator('#groups tr', { has: page.locator('th', { hasText: /^promotion-join$/ }) });
+    const [, members, records, seconds, topics] = await group.locator('td').allTextContents();
+    t.regex(members!, /^[1-9]\d*$/);
+    t.regex(records!, /^[\d,]+$/);
+    t.regex(seconds!, /^[\d,.]+ s$/);
+    t.regex(topics!, /purchase/);
+    await picture(page, 'console-cluster');
+    t.deepEqual(problems, []);
+  },
+);
+
+onPage(
+  'tab Promises: each promise is there, with when it was checked, and all hold',
+  [laptop, 'light'],
+  async (t, { page, problems }) => {
+    await page.click('#tab-promises');
+    await page.locator('#promises tbody tr').first().waitFor();
+    t.deepEqual(
+      (await page.locator('#promises th code').allTextContents()).sort(),
+      promises.map(({ name }) => name).sort(),
+    );
+    await page
+      .locator('#promises-verdict', {
+        hasText: `${promises.length} of ${promises.length} are checked and hold.`,
+      })
+      .waitFor();
+    t.is(await page.locator('#promises .state.done').count(), promises.length);
+    t.regex(
+      (await page.locator('#promises td:nth-child(3)').first().textContent()) ?? '',
+      /^\d\d:\d\d:\d\d$/,
+    );
+    await picture(page, 'console-promises');
+    t.deepEqual(problems, []);
+  },
+);
+
+const languageIs = (page: Page, language: string) => page.locator(`html[lang=${language}]`).waitFor();
+
+onPage(
+  'who wants Korean gets it, the switch leads to English, and that is remembered',
+  [phone, 'light', 'ko-KR'],
+  async (t, { page, problems }) => {
+    await languageIs(page, 'ko');
+    t.is(await page.textContent('#rush-start'), '러시 시작');
+    await fits(t, page, phone);
+    await forEachRoom(page, (room) => isAccessible(t, page, `${room} in Korean`));
+    await page.click('#tab-shop');
+    await page.click('#language');
+    await languageIs(page, 'en');
+    t.is(await page.textContent('#rush-start'), 'Start the rush');
+    await page.reload();
+    await languageIs(page, 'en');
+    t.is(await page.textContent('#tab-shop'), 'Shop');
+    t.deepEqual(problems, []);
+  },
+);
+
+for (const [name, size, scheme] of [
+  ['a laptop, dark', laptop, 'dark'],
+  ['a phone, light', phone, 'light'],
+] as const)
+  onPage(`axe finds nothing in any room: ${name}`, [size, scheme], (t, { page }) =>
+    forEachRoom(page, async (room) => {
+      await isAccessible(t, page, room);
+      await fits(t, page, size);
+    }),
+  );
+
 for (const [name, size, scheme] of [
   ['console-laptop', laptop, 'light'],
   ['console-phone', phone, 'dark'],
 ] as const)
-  onPage(`nothing sticks out or overlaps: ${name}`, [size, scheme], async (t, { page, problems }) => {
-    await page.click('#order-start');
-    await page.waitForSelector('#order-steps li:nth-child(2)');
-    await rush(page, 60, 2, 20);
-    await fits(t, page, size);
-    t.deepEqual(problems, []);
-    await picture(page, name);
-    await send(page);
-    await fits(t, page, size);
-    const all = await openFood(page);
-    await orderDish(all);
-    await all.rider.stands('DELIVERED');
-    await complain(page);
-    await page.locator('#owner img.photo').waitFor();
-    await fits(t, page, size);
-    await picture(page, name.replace('console', 'console-food'));
-  });
+  onPage(
+    `nothing sticks out or overlaps, and axe finds nothing in rooms in use: ${name}`,
+    [size, scheme],
+    async (t, { page, problems }) => {
+      await page.click('#order-start');
+      await page.waitForSelector('#order-steps li:nth-child(2)');
+      await rush(page, 60, 2, 20);
+      await fits(t, page, size);
+      await isAccessible(t, page, 'Shop');
+      t.deepEqual(problems, []);
+      await picture(page, name);
+      await send(page);
+      await fits(t, page, size);
+      await isAccessible(t, page, 'Pay');
+      const all = await openFood(page);
+      await orderDish(all);
+      await all.rider.stands('DELIVERED');
+      await complain(page);
+      await page.locator('#owner img.photo').waitFor();
+      await fits(t, page, size);
+      await isAccessible(t, page, 'Food');
+      await picture(page, name.replace('console', 'console-food'));
+      await forEachRoom(page, (room) => isAccessible(t, page, room));
+    },
+  );
