@@ -14,12 +14,12 @@ import type { Environment } from '../catalog/environments.ts';
 import { metrics } from '../catalog/metrics.ts';
 import { probeRules } from '../catalog/slos.ts';
 import { topics } from '../catalog/topics.ts';
-import { prometheusAt } from '../drawing/prometheus.ts';
 import { withFaults } from '../drills/faults.ts';
 import { kafkaOf } from '../environment/kafka.ts';
 import { brokersOutside, urlFromHost } from '../stacks/config/index.ts';
 import { isWhole, shortcomings } from '../workers/kafka/cluster.ts';
 import type { Kafka } from '../workers/kafka/kafka.ts';
+import { prometheusAt } from '../workers/views/prometheus.ts';
 import { type BenchOptions, context, optionsOf, say, writeReport } from './common/bench.ts';
 import { noStores, startWorker } from './common/worker.ts';
 

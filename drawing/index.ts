@@ -1,16 +1,18 @@
 /** Dashboards with live data, drawn without Grafana: for pull requests, for drill reports, for places that have none. */
 import type { Environment } from '../catalog/environments.ts';
 import { renderDashboards } from '../dashboards/index.ts';
-import { sampleTraces } from '../environment/jaeger.ts';
+import { jaegerOf } from '../environment/jaeger.ts';
 import { urlFromHost } from '../stacks/config/index.ts';
 import { MusterError } from '../workers/base/errors.ts';
-import type { Dashboard, Mark, Panel } from './model.ts';
-import { type DrawnDashboard, framed, insideOf, sectionOf } from './page.ts';
-import { drawPanel, type Sources } from './panels.ts';
-import { prometheusAt, type Window } from './prometheus.ts';
-import { marksOf, type Resolution, resolutionOf, variablesOf } from './queries.ts';
+import { drawDashboard } from '../workers/views/dashboard.ts';
+import { sampleTraces } from '../workers/views/jaeger.ts';
+import type { Dashboard, Mark } from '../workers/views/model.ts';
+import type { DrawnDashboard } from '../workers/views/page.ts';
+import type { Sources } from '../workers/views/panels.ts';
+import { prometheusAt, type Window } from '../workers/views/prometheus.ts';
+import { resolutionOf } from '../workers/views/queries.ts';
 
-export { fragmentOf, pageOf } from './page.ts';
+export { fragmentOf, pageOf } from '../workers/views/page.ts';
 
 export interface PreviewOptions {
   readonly window: Window;
@@ -52,7 +54,8 @@ export async function drawDashboards(
     prometheus: prometheusAt(url, signal),
     traces: async (of) => {
       try {
-        return await sampleTraces(environment, of, signal);
+        const sampleRatio = environment.traceSampleRatio;
+        return await sampleTraces(jaegerOf(environment, signal), of, { sampleRatio });
       } catch (error) {
         if (error instanceof MusterError && error.code.startsWith('MUSTER_JAEGER')) return [];
         throw error;
@@ -61,30 +64,9 @@ export async function drawDashboards(
   };
   const resolution = resolutionOf(window, environment.prometheus.scrapeIntervalMs);
   const drawn: DrawnDashboard[] = [];
-  for (const slug of slugs)
-    drawn.push(
-      await drawDashboard(JSON.parse(rendered.get(`${slug}.json`)!) as Dashboard, resolution, sources, marks),
-    );
+  for (const slug of slugs) {
+    const dashboard = JSON.parse(rendered.get(`${slug}.json`)!) as Dashboard;
+    drawn.push(await drawDashboard(dashboard, resolution, sources, { marks }));
+  }
   return drawn;
-}
-
-async function drawDashboard(
-  dashboard: Dashboard,
-  resolution: Resolution,
-  sources: Sources,
-  given: readonly Mark[],
-): Promise<DrawnDashboard> {
-  const asked = await variablesOf(dashboard, resolution, sources.prometheus);
-  const marks = [...(await marksOf(dashboard, asked, sources.prometheus)), ...given];
-  const panels = await Promise.all(
-    dashboard.panels.map(async (panel: Panel) => {
-      if (panel.type === 'row') return { panel, html: framed(panel, ''), empty: false };
-      const size = insideOf(panel);
-      const drawn = await drawPanel(panel, asked, sources, size, marks);
-      return { panel, html: framed(panel, drawn.html), empty: drawn.empty };
-    }),
-  );
-  const { uid, title, description = '' } = dashboard;
-  const parts = { uid, title, description, panels, marks };
-  return { ...parts, html: sectionOf(parts) };
 }

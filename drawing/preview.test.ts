@@ -1,16 +1,16 @@
 import test from 'ava';
 import { environments } from '../catalog/environments.ts';
 import { renderDashboards } from '../dashboards/index.ts';
-import type { ServiceMap } from '../environment/service-map.ts';
-import type { JaegerSpan, JaegerTrace } from '../environment/trace-tree.ts';
-import { lines } from './charts.ts';
-import { drawServiceMap } from './graph.ts';
+import { lines } from '../workers/views/charts.ts';
+import { drawServiceMap } from '../workers/views/graph.ts';
+import type { Dashboard, Panel } from '../workers/views/model.ts';
+import { dashboardWidth, framed, insideOf, sectionOf } from '../workers/views/page.ts';
+import { drawPanel, type Sources } from '../workers/views/panels.ts';
+import type { Prometheus } from '../workers/views/prometheus.ts';
+import { resolutionOf, variablesOf } from '../workers/views/queries.ts';
+import type { ServiceMap } from '../workers/views/service-map.ts';
+import type { JaegerSpan, JaegerTrace } from '../workers/views/trace-tree.ts';
 import { dashboardSlugs, fragmentOf, pageOf } from './index.ts';
-import type { Dashboard, Panel } from './model.ts';
-import { dashboardWidth, framed, insideOf, sectionOf } from './page.ts';
-import { drawPanel, type Sources } from './panels.ts';
-import type { Prometheus } from './prometheus.ts';
-import { resolutionOf, variablesOf } from './queries.ts';
 
 const window = { fromMs: 1_795_000_000_000, toMs: 1_795_001_800_000 };
 const resolution = resolutionOf(window, 5_000);
@@ -85,6 +85,8 @@ test('every panel of every dashboard is drawn when there is data, and the page n
       const { html, empty } = await drawPanel(panel, asked, sources, insideOf(panel), []);
       t.false(empty, `${dashboard.title}: ${panel.title}`);
       t.notRegex(html, /NaN|undefined|\[object/, `${dashboard.title}: ${panel.title}`);
+      for (const [svg] of html.matchAll(/<svg.*?<\/svg>/gs))
+        t.notRegex(svg, /<style| style=|class="(?!chart|spark)/, 'a policy of a page may forbid styles');
       panels.push({ panel, html: framed(panel, html), empty });
     }
     const parts = { uid: dashboard.uid, title: dashboard.title, description: '', panels, marks: [] };
@@ -153,6 +155,36 @@ test('what happened is marked on the time axis, and a limit across it', (t) => {
   t.is(without, 1, 'the limit');
   const mark = { timeMs: window.fromMs + 600_000, text: 'kafka-2 killed', color: 'red' };
   t.is(dashes(lines(series, { ...options, marks: [mark] })), 2);
+});
+
+test('what is missing is a gap, and what has no neighbour a dot', (t) => {
+  const points = [1, 2, null, 3, null, 4, 5].map(
+    (value, index) => [window.fromMs + index * 60_000, value] as const,
+  );
+  const options = { defaults: {}, window, marks: [], exemplars: [], size: { width: 440, height: 220 } };
+  const svg = lines([{ name: 'a', labels: {}, points }], options);
+  t.is(svg.match(/stroke-width="1.4"/g)?.length, 2);
+  t.is(svg.match(/<circle/g)?.length, 1);
+  t.regex(svg, /aria-label="a 5"/);
+});
+
+test('an axis whose lowest value is its highest has room all the same', (t) => {
+  const points = [[window.fromMs, 1] as const, [window.toMs, 1] as const];
+  const options = { window, marks: [], exemplars: [], size: { width: 440, height: 220 } };
+  const svg = lines([{ name: 'a', labels: {}, points }], { ...options, defaults: { max: 1 } });
+  t.notRegex(svg, /NaN|Infinity/);
+});
+
+test('an observation leads to its trace where there is somewhere to see it', (t) => {
+  const options = {
+    ...{ defaults: { unit: 's' }, window, marks: [], size: { width: 440, height: 220 } },
+    exemplars: [[window.fromMs + 60_000, 2, 'abc'] as const],
+  };
+  const series = [
+    { name: 'a', labels: {}, points: [[window.fromMs, 1] as const, [window.toMs, 5] as const] },
+  ];
+  t.notRegex(lines(series, options), /<a /);
+  t.regex(lines(series, { ...options, linkOf: (id) => `#traces/${id}` }), /<a href="#traces\/abc"/);
 });
 
 test('the same service map lies the same, in whatever order its calls come', (t) => {

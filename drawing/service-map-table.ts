@@ -1,7 +1,7 @@
 /** The service map as a table for people. Pure. */
 
-import { type ServiceCall, type ServiceMap, type Way, wayText } from '../environment/service-map.ts';
-import { duration } from '../environment/trace-tree.ts';
+import { type ServiceCall, type ServiceMap, type Way, wayText } from '../workers/views/service-map.ts';
+import { duration } from '../workers/views/trace-tree.ts';
 import { age, type Paint, plainTable, tableText } from './table.ts';
 
 const kinds: readonly Way['kind'][] = ['http', 'topic', 'store'];

@@ -1,7 +1,7 @@
 import { stripVTControlCharacters } from 'node:util';
 import test from 'ava';
-import { type ServiceCall, serviceMap, wayText } from '../environment/service-map.ts';
-import type { JaegerSpan, JaegerTrace } from '../environment/trace-tree.ts';
+import { type ServiceCall, serviceMap, wayText } from '../workers/views/service-map.ts';
+import type { JaegerSpan, JaegerTrace } from '../workers/views/trace-tree.ts';
 import { mapTable } from './service-map-table.ts';
 
 interface Given {

@@ -1,6 +1,6 @@
 import test from 'ava';
 import { units } from '../dashboards/kit.ts';
-import { format } from './units.ts';
+import { format } from '../workers/views/units.ts';
 
 test('numbers look as they do in Grafana', (t) => {
   for (const [value, unit, decimals, text] of [

@@ -9,9 +9,9 @@ import axe, { type AxeResults } from 'axe-core';
 import { type Browser, chromium, type Page } from 'playwright-core';
 import sharp from 'sharp';
 import { promises } from '../catalog/promises.ts';
-import { buildTree, isComplete, type JaegerTrace, type TraceNode } from '../environment/trace-tree.ts';
 import { findChromium } from '../tools/png.ts';
 import { eventually } from '../workers/kafka/testing.ts';
+import { buildTree, isComplete, type JaegerTrace, type TraceNode } from '../workers/views/trace-tree.ts';
 import { apiUrl, setting } from './deployed.fixture.ts';
 
 let browser: Browser;

@@ -11,15 +11,15 @@ import type { CouponResult, OrderBy } from '../catalog/events/coupon.ts';
 import { topics } from '../catalog/topics.ts';
 import { run } from '../environment/children.ts';
 import { containersOf } from '../environment/docker.ts';
-import { findTrace } from '../environment/jaeger.ts';
+import { jaegerOf } from '../environment/jaeger.ts';
 import { kafkaOf } from '../environment/kafka.ts';
-import { isComplete } from '../environment/trace-tree.ts';
 import { databaseSettings, readSettings } from '../workers/base/config.ts';
 import { reconcile } from '../workers/coupon/store.ts';
 import { eventually } from '../workers/kafka/testing.ts';
 import { openDatabase } from '../workers/store/database.ts';
 import { type CouponRushReport, runCouponRush } from '../workers/traffic/coupons.ts';
 import { openOutcomeStream, type SeenOutcome } from '../workers/traffic/outcome-stream.ts';
+import { isComplete } from '../workers/views/trace-tree.ts';
 import {
   apiToken,
   apiUrl,
@@ -86,9 +86,9 @@ test.serial('one trace leads from the request of a coupon to the push of its out
   await eventually(
     'the trace is whole',
     async () => {
-      const trace = await findTrace(environment, asked.traceId, AbortSignal.timeout(15_000)).catch(
-        () => undefined,
-      );
+      const trace = await jaegerOf(environment, AbortSignal.timeout(15_000))
+        .find(asked.traceId)
+        .catch(() => undefined);
       names = trace?.spans.map(({ operationName }) => operationName) ?? [];
       return trace !== undefined && isComplete(trace) && wanted.every((name) => names.includes(name));
     },

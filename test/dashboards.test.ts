@@ -5,14 +5,14 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import test from 'ava';
 import { renderDashboards } from '../dashboards/index.ts';
-import type { Dashboard } from '../drawing/model.ts';
-import { prometheusAt } from '../drawing/prometheus.ts';
-import { interpolate, resolutionOf, variablesOf } from '../drawing/queries.ts';
 import { run } from '../environment/children.ts';
 import { personToken } from '../environment/variables.ts';
 import { runDelivery } from '../workers/traffic/delivery.ts';
 import { runMoney } from '../workers/traffic/money.ts';
 import { runTraffic } from '../workers/traffic/run.ts';
+import type { Dashboard } from '../workers/views/model.ts';
+import { prometheusAt } from '../workers/views/prometheus.ts';
+import { interpolate, resolutionOf, variablesOf } from '../workers/views/queries.ts';
 import { apiToken, apiUrl, environment, setting } from './deployed.fixture.ts';
 import { openShop } from './shop.fixture.ts';
 

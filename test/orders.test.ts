@@ -7,12 +7,12 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import test from 'ava';
 import { topics } from '../catalog/topics.ts';
 import { docker } from '../environment/docker.ts';
-import { findTrace } from '../environment/jaeger.ts';
+import { jaegerOf } from '../environment/jaeger.ts';
 import { kafkaOf } from '../environment/kafka.ts';
-import { isComplete } from '../environment/trace-tree.ts';
 import type { IncomingRecord } from '../workers/kafka/kafka.ts';
 import { eventually } from '../workers/kafka/testing.ts';
 import { runOrders } from '../workers/traffic/orders.ts';
+import { isComplete } from '../workers/views/trace-tree.ts';
 import {
   apiToken,
   apiUrl,
@@ -155,7 +155,9 @@ test.serial('one trace leads from the payment over order-completed to both of it
   await eventually(
     'the trace is whole',
     async () => {
-      const trace = await findTrace(environment, traceId, AbortSignal.timeout(15_000)).catch(() => undefined);
+      const trace = await jaegerOf(environment, AbortSignal.timeout(15_000))
+        .find(traceId)
+        .catch(() => undefined);
       names = trace?.spans.map(({ operationName }) => operationName) ?? [];
       return (
         trace !== undefined &&

@@ -8,12 +8,12 @@ import test from 'ava';
 import type { PaymentCompleted } from '../catalog/events/outside.ts';
 import { topics } from '../catalog/topics.ts';
 import { run } from '../environment/children.ts';
-import { findTrace } from '../environment/jaeger.ts';
+import { jaegerOf } from '../environment/jaeger.ts';
 import { kafkaOf } from '../environment/kafka.ts';
 import { checkout } from '../environment/paths.ts';
-import { isComplete } from '../environment/trace-tree.ts';
 import { eventRecord } from '../workers/kafka/records.ts';
 import { eventually } from '../workers/kafka/testing.ts';
+import { isComplete } from '../workers/views/trace-tree.ts';
 import { apiUrl, asOperator, environment, setting } from './deployed.fixture.ts';
 
 const worldUrl = setting('MUSTER_OUTSIDE_WORLD_URL');
@@ -136,7 +136,7 @@ test.serial('a paid order is told to the world outside once, in the trace of the
   await eventually(
     'one trace from the payment to the receiver',
     async () => {
-      const trace = await findTrace(environment, traceId, AbortSignal.timeout(15_000));
+      const trace = await jaegerOf(environment, AbortSignal.timeout(15_000)).find(traceId);
       if (trace === undefined || !isComplete(trace)) return false;
       const seen = trace.spans.map(
         ({ operationName, processID }) => `${trace.processes[processID]?.serviceName} ${operationName}`,

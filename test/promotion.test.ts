@@ -12,12 +12,12 @@ import { topics } from '../catalog/topics.ts';
 import { run } from '../environment/children.ts';
 import { containersOf } from '../environment/docker.ts';
 import { kafkaOf } from '../environment/kafka.ts';
-import { isComplete, type JaegerTrace } from '../environment/trace-tree.ts';
 import { cdktfVariables } from '../environment/variables.ts';
 import { rememberedImages } from '../tools/deployment.ts';
 import { knownTerraformConfigFile } from '../tools/provider.ts';
 import { planIsEmpty, synthesised } from '../tools/terraform.ts';
 import type { IncomingRecord } from '../workers/kafka/kafka.ts';
+import { isComplete, type JaegerTrace } from '../workers/views/trace-tree.ts';
 import {
   apiUrl,
   asOperator,

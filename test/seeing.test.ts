@@ -5,7 +5,7 @@ import test from 'ava';
 import { topics } from '../catalog/topics.ts';
 import { run } from '../environment/children.ts';
 import { kafkaOf } from '../environment/kafka.ts';
-import type { ServiceMap } from '../environment/service-map.ts';
+import type { ServiceMap } from '../workers/views/service-map.ts';
 import { apiUrl, asOperator, environment } from './deployed.fixture.ts';
 
 const kafka = kafkaOf(environment);

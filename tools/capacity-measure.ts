@@ -2,9 +2,9 @@
 import type { Environment } from '../catalog/environments.ts';
 import { metrics } from '../catalog/metrics.ts';
 import { allTopics } from '../catalog/topics.ts';
-import { prometheusAt } from '../drawing/prometheus.ts';
 import { kafkaOf } from '../environment/kafka.ts';
 import { urlFromHost } from '../stacks/config/index.ts';
+import { prometheusAt } from '../workers/views/prometheus.ts';
 import type { MeasuredTopic } from './capacity.ts';
 
 /** Throws MUSTER_PROMETHEUS_DOWN or MUSTER_KAFKA_UNREACHABLE when the environment does not answer. */

@@ -1,6 +1,6 @@
 import test from 'ava';
 import { environments } from '../catalog/environments.ts';
-import type { JaegerTrace } from '../environment/trace-tree.ts';
+import type { JaegerTrace } from '../workers/views/trace-tree.ts';
 import { bestTrace, journeys, servicesOf } from './journeys.ts';
 
 const trace = (traceID: string, first: string, endUs: number, orphan = false): JaegerTrace => ({

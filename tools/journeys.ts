@@ -1,7 +1,7 @@
 /** The ways that `./muster trace --last <journey>` knows, and which trace shows one best. Pure. */
 import type { Environment } from '../catalog/environments.ts';
 import { topics } from '../catalog/topics.ts';
-import { isComplete, type JaegerTrace } from '../environment/trace-tree.ts';
+import { isComplete, type JaegerTrace } from '../workers/views/trace-tree.ts';
 
 export interface Journey {
   /** The request that it begins with. */

@@ -1,4 +1,5 @@
 /** What people ask of log lines, as a question to the log store (LogsQL) and as a look at a line that comes from elsewhere. Pure. */
+import { during, ofTrace, type Period } from '../workers/views/log-store.ts';
 import { fieldsOf, type LogLine } from './log-merge.ts';
 
 export interface LogFilter {
@@ -18,24 +19,20 @@ const atLeast = (level: string) => levels.slice(0, levels.indexOf(level as never
 const quoted = (text: string) => JSON.stringify(text);
 
 /** Lines of a process, from a moment (UTC ms) up to before another. */
-export function logsQl(
-  process: string,
-  filter: LogFilter,
-  period: { readonly fromMs?: number | undefined; readonly toMs?: number | undefined } = {},
-): string {
+export function logsQl(process: string, filter: LogFilter, period: Period = {}): string {
   const { trace, user, level, text } = filter;
-  const at = (ms: number) => quoted(new Date(ms).toISOString());
   const pattern =
     text === undefined ? undefined : quoted(`(?i)${text.replace(/[\\^$.*+?()[\]{}|]/g, '\\$&')}`);
   return [
-    ...(period.fromMs === undefined ? [] : [`_time:>=${at(period.fromMs)}`]),
-    ...(period.toMs === undefined ? [] : [`_time:<${at(period.toMs)}`]),
+    during(period),
     `{process=${quoted(process)}}`,
-    ...(trace === undefined ? [] : [`(trace_id:=${quoted(trace)} or line:${quoted(trace)})`]),
+    ...(trace === undefined ? [] : [ofTrace(trace)]),
     ...(user === undefined ? [] : [`line:${quoted(user)}`]),
     ...(level === undefined ? [] : [`level:in(${atLeast(level).map(quoted).join(',')})`]),
     ...(pattern === undefined ? [] : [`(_msg:~${pattern} or line:~${pattern})`]),
-  ].join(' ');
+  ]
+    .filter(Boolean)
+    .join(' ');
 }
 
 /** Whether a line is asked for. One without a level (Kafka's, MySQL's) is of none. */

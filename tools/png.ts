@@ -2,8 +2,8 @@
 import { existsSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { dashboardWidth } from '../drawing/page.ts';
 import { run } from '../environment/children.ts';
+import { dashboardWidth } from '../workers/views/page.ts';
 import { needProgram } from './programs.ts';
 
 /** Path of a Chromium. Throws MUSTER_TOOL_MISSING and MUSTER_ENGINE_INSTALL_FAILED. */

@@ -1,9 +1,9 @@
 /** A drill's report as one HTML page that needs nothing else: no script, no font, no network. Pure. */
 import { probeRules } from '../../catalog/slos.ts';
-import { lines } from '../../drawing/charts.ts';
-import { colorOf, lineColor } from '../../drawing/colors.ts';
-import type { Band, FieldDefaults, Mark, Series } from '../../drawing/model.ts';
-import { escapeHtml } from '../../drawing/panels.ts';
+import { lines } from '../../workers/views/charts.ts';
+import { colorOf, lineColor } from '../../workers/views/colors.ts';
+import { escapeHtml } from '../../workers/views/markup.ts';
+import type { Band, FieldDefaults, Mark, Series } from '../../workers/views/model.ts';
 import type { Finding } from '../checker/verdict.ts';
 import { answersFor, countByKind } from '../checker/verdict.ts';
 import type { Curve, DrillEvent, DrillReport } from '../drill.ts';

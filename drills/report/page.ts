@@ -1,6 +1,7 @@
 /** The frame of a drill's page, its looks, and how figures are written. */
-import { fragmentOf } from '../../drawing/page.ts';
-import { escapeHtml } from '../../drawing/panels.ts';
+
+import { escapeHtml } from '../../workers/views/markup.ts';
+import { fragmentOf } from '../../workers/views/page.ts';
 import type { DrillReport } from '../drill.ts';
 
 /** `5.1 s`, `2 min 05 s`; undefined is `otherwise`. */

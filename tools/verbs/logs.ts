@@ -9,10 +9,12 @@ import type { Command } from 'commander';
 import { run } from '../../environment/children.ts';
 import { type Container, containersOf, dockerArgs } from '../../environment/docker.ts';
 import { throwIfInterrupted } from '../../environment/interruption.ts';
-import { isTraceId, traceById } from '../../environment/jaeger.ts';
+import { traceById } from '../../environment/jaeger.ts';
 import { queryLogs } from '../../environment/log-store.ts';
 import { aliasesOf } from '../../stacks/config/index.ts';
 import { MusterError } from '../../workers/base/errors.ts';
+import { isTraceId } from '../../workers/views/jaeger.ts';
+import { periodOf } from '../../workers/views/log-store.ts';
 import { afterLast, type LogLine, mergeByTime, parseLine, showLine } from '../log-merge.ts';
 import { isAskedFor, isCopy, type LogFilter, levels, lineOfRow, logsQl, momentMs } from '../log-query.ts';
 import { colour, say, usage } from '../terminal.ts';
@@ -73,7 +75,7 @@ export function addLogs(program: Command): void {
         say(text);
       };
       const nowMs = Date.now();
-      const trace = options.trace === undefined ? undefined : await periodOf(options.trace, context);
+      const trace = options.trace === undefined ? undefined : await periodOfTrace(options.trace, context);
       const asked: Asked = {
         filter: picked(options),
         fromMs: moment('--since', options.since, nowMs) ?? trace?.fromMs,
@@ -198,19 +200,13 @@ async function fromContainer(
     .filter((line) => !isCopy(line) && isAskedFor(line, filter));
 }
 
-/** Lines may be written a little before a span begins and after it has ended. */
-const traceMarginMs = { before: 2_000, after: 15_000 };
-
 /** When the trace was going on; undefined (and said on stderr) when Jaeger cannot tell: then all lines are looked at. */
-async function periodOf(
+async function periodOfTrace(
   traceId: string,
   { environment, signal }: VerbContext,
 ): Promise<{ readonly fromMs: number; readonly toMs: number } | undefined> {
   try {
-    const { spans } = await traceById(environment, traceId, signal);
-    const from = Math.min(...spans.map(({ startTime }) => startTime)) / 1000;
-    const to = Math.max(...spans.map(({ startTime, duration }) => startTime + duration)) / 1000;
-    return { fromMs: from - traceMarginMs.before, toMs: to + traceMarginMs.after };
+    return periodOf([await traceById(environment, traceId, signal)]);
   } catch (error) {
     throwIfInterrupted(signal);
     process.stderr.write(`Looking at all lines, which takes longer: ${(error as Error).message}\n`);

@@ -1,9 +1,10 @@
 /** `./muster map`: who calls whom, from traces. */
 import type { Command } from 'commander';
 import { mapTable } from '../../drawing/service-map-table.ts';
-import { sampleTraces } from '../../environment/jaeger.ts';
-import { serviceMap } from '../../environment/service-map.ts';
+import { jaegerOf } from '../../environment/jaeger.ts';
 import { MusterError } from '../../workers/base/errors.ts';
+import { sampleTraces } from '../../workers/views/jaeger.ts';
+import { serviceMap } from '../../workers/views/service-map.ts';
 import { paint, parseDurationMs, say, sayJson } from '../terminal.ts';
 import { addVerb } from '../verb.ts';
 
@@ -19,12 +20,14 @@ export function addMap(program: Command): void {
     configure: (command) =>
       command
         .option('--range <time>', 'how far back: 90s, 15m, 2h', '15m')
-        .option('--json', 'the map as data (ServiceMap in environment/service-map.ts)'),
+        .option('--json', 'the map as data (ServiceMap in workers/views/service-map.ts)'),
     async run({ environment, signal }, options) {
       const rangeMs = parseDurationMs(options.range);
       const toMs = Date.now();
       const window = { fromMs: toMs - rangeMs, toMs };
-      const map = serviceMap(await sampleTraces(environment, window, signal), window);
+      const sampleRatio = environment.traceSampleRatio;
+      const traces = await sampleTraces(jaegerOf(environment, signal), window, { sampleRatio });
+      const map = serviceMap(traces, window);
       if (options.json === true) {
         sayJson(map);
         return undefined;

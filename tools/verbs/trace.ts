@@ -1,8 +1,9 @@
 /** `./muster trace`: a trace as a tree with times. */
 import type { Command } from 'commander';
-import { findTrace, searchTraces, traceById } from '../../environment/jaeger.ts';
-import { buildTree, type JaegerTrace, linkedTraceIds, renderTree } from '../../environment/trace-tree.ts';
+import { jaegerOf, traceById } from '../../environment/jaeger.ts';
 import { MusterError } from '../../workers/base/errors.ts';
+import { withLinked } from '../../workers/views/jaeger.ts';
+import { buildTree, type JaegerTrace, renderTree } from '../../workers/views/trace-tree.ts';
 import { bestTrace, journeys, servicesOf } from '../journeys.ts';
 import { colour, environmentFlag, say, sayJson, usage } from '../terminal.ts';
 import { addVerb, type VerbContext } from '../verb.ts';
@@ -27,11 +28,10 @@ export function addTrace(program: Command): void {
     async run(context, options, [id]) {
       if ((id === undefined) === (options.last === undefined))
         throw usage(`Name a trace id, or --last with one of: ${known}.`);
-      const traces =
-        id === undefined
-          ? await lastOf(context, options.last!)
-          : [await traceById(context.environment, id, context.signal)];
-      await followLinks(context, traces);
+      const { environment, signal } = context;
+      const trace =
+        id === undefined ? await lastOf(context, options.last!) : await traceById(environment, id, signal);
+      const traces = await withLinked(jaegerOf(environment, signal), trace);
       if (options.json === true) {
         sayJson(traces);
         return undefined;
@@ -39,14 +39,14 @@ export function addTrace(program: Command): void {
       const { columns = 120 } = process.stdout;
       say(renderTree(buildTree(traces), { colour, width: columns }));
       process.stderr.write(
-        `What was logged on the way: ./muster ${environmentFlag(context.environment)}logs --trace ${traces[0]!.traceID}\n`,
+        `What was logged on the way: ./muster ${environmentFlag(environment)}logs --trace ${trace.traceID}\n`,
       );
       return undefined;
     },
   });
 }
 
-async function lastOf(context: VerbContext, name: string): Promise<JaegerTrace[]> {
+async function lastOf(context: VerbContext, name: string): Promise<JaegerTrace> {
   const { environment, signal } = context;
   const journey = journeys[name];
   if (journey === undefined) throw usage(`No journey "${name}"; known: ${known}.`);
@@ -55,7 +55,7 @@ async function lastOf(context: VerbContext, name: string): Promise<JaegerTrace[]
   const window = { operation, fromMs: toMs - 24 * 3_600_000, toMs, limit: 40 };
   const found = await Promise.all(
     servicesOf(environment, worker).map((service) =>
-      searchTraces(environment, { service, ...window }, signal),
+      jaegerOf(environment, signal).search({ service, ...window }),
     ),
   );
   const best = bestTrace(found.flat(), journey);
@@ -64,17 +64,5 @@ async function lastOf(context: VerbContext, name: string): Promise<JaegerTrace[]
       'MUSTER_TRACE_UNKNOWN',
       `No trace of the last 24 h reaches "${operation}" of ${worker}. Send something: ./muster --env ${environment.name} ${journey.made}.`,
     );
-  return [best];
-}
-
-/** Adds the traces that these are linked with, a few steps far. */
-async function followLinks(context: VerbContext, traces: JaegerTrace[]): Promise<void> {
-  for (let step = 0; step < 3; step += 1) {
-    const ids = linkedTraceIds(traces).slice(0, 20);
-    if (ids.length === 0) return;
-    const found = await Promise.all(ids.map((id) => findTrace(context.environment, id, context.signal)));
-    const added = found.filter((trace) => trace !== undefined);
-    if (added.length === 0) return;
-    traces.push(...added);
-  }
+  return best;
 }

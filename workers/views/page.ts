@@ -1,8 +1,8 @@
 /** Dashboards side by side on one page that needs nothing else: no script, no font, no network. Pure. */
 
 import { colorOf } from './colors.ts';
+import { escapeHtml } from './markup.ts';
 import type { Mark, Panel } from './model.ts';
-import { escapeHtml } from './panels.ts';
 
 /** Grafana's grid: 24 columns, a unit of height and the gap between panels, in pixels. */
 const grid = { columns: 24, unit: 30, gap: 8 } as const;
@@ -69,9 +69,9 @@ export function fragmentOf(parts: readonly { readonly html: string }[]): string 
 }
 
 /** Looks of everything above; dark or light as the reader's system is. */
-const styles = `
-.muster{--muster-page:#f4f5f5;--muster-panel:#fff;--muster-border:#e1e3e8;--muster-line:#e9eaee;--muster-text:#24292e;--muster-text-weak:#6a6f7a;color-scheme:light dark;background:var(--muster-page);color:var(--muster-text);font:13px/1.4 Inter,"Helvetica Neue",Arial,sans-serif}
-@media (prefers-color-scheme:dark){.muster{--muster-page:#111217;--muster-panel:#181b1f;--muster-border:#25272e;--muster-line:#26292f;--muster-text:#d5d6dc;--muster-text-weak:#8f929c}}
+export const styles = `
+.muster{--muster-page:#f4f5f5;--muster-panel:#fff;--muster-border:#e1e3e8;--muster-line:#e9eaee;--muster-text:#24292e;--muster-text-weak:#646974;--muster-link:#1f60c4;--muster-colored:40%;color-scheme:light dark;background:var(--muster-page);color:var(--muster-text);font:13px/1.4 Inter,"Helvetica Neue",Arial,sans-serif}
+@media (prefers-color-scheme:dark){.muster{--muster-page:#111217;--muster-panel:#181b1f;--muster-border:#25272e;--muster-line:#26292f;--muster-text:#d5d6dc;--muster-text-weak:#9a9da7;--muster-link:#6e9fff;--muster-colored:100%}}
 .muster .dashboard{max-width:${dashboardWidth}px;margin:0 auto;padding:20px 16px 28px}
 .muster header h2{font-size:20px;font-weight:500;margin:0}
 .muster header p{margin:2px 0 0;color:var(--muster-text-weak)}
@@ -100,7 +100,8 @@ const styles = `
 .muster .bar i{display:block;height:100%;border-radius:2px}
 .muster .scroll{overflow:auto;flex:1}
 .muster .rows{border-collapse:collapse;width:100%;font-size:12px}
-.muster .rows th{position:sticky;top:0;background:var(--muster-panel);text-align:left;font-weight:500;color:#5794f2;white-space:nowrap}
+.muster .rows th{position:sticky;top:0;background:var(--muster-panel);text-align:left;font-weight:500;color:var(--muster-link);white-space:nowrap}
+.muster .colored{color:color-mix(in srgb,var(--state) var(--muster-colored),var(--muster-text))}
 .muster .rows th,.muster .rows td{padding:4px ${padding}px;border-bottom:1px solid var(--muster-line)}
 .muster .rows td{white-space:nowrap;max-width:190px;overflow:hidden;text-overflow:ellipsis}
 .muster .rows .number{text-align:right;font-variant-numeric:tabular-nums}
@@ -115,7 +116,7 @@ export function pageOf(title: string, subtitle: string, dashboards: readonly Dra
   );
   return `<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1"><title>${escapeHtml(title)}</title><style>body{margin:0}${styles}
-.muster>nav{max-width:${dashboardWidth}px;margin:0 auto;padding:16px 16px 0}.muster>nav h1{font-size:22px;font-weight:500;margin:0}.muster>nav p{margin:2px 0 8px;color:var(--muster-text-weak)}.muster>nav a{color:#5794f2;text-decoration:none;margin-right:14px;white-space:nowrap}</style></head>
+.muster>nav{max-width:${dashboardWidth}px;margin:0 auto;padding:16px 16px 0}.muster>nav h1{font-size:22px;font-weight:500;margin:0}.muster>nav p{margin:2px 0 8px;color:var(--muster-text-weak)}.muster>nav a{color:var(--muster-link);text-decoration:none;margin-right:14px;white-space:nowrap}</style></head>
 <body><div class="muster"><nav><h1>${escapeHtml(title)}</h1><p>${escapeHtml(subtitle)}</p>${links.join(' ')}</nav>
 ${dashboards.map(({ html }) => html).join('\n')}
 </div></body></html>

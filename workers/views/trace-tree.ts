@@ -32,6 +32,9 @@ export interface TraceNode {
   readonly durationUs: number;
   /** What went wrong; undefined when nothing did. */
   readonly error: string | undefined;
+  readonly attributes: readonly { readonly key: string; readonly value: unknown }[];
+  /** Spans that it names beside the one that it hangs below: a batch those of its messages. */
+  readonly links: readonly { readonly traceId: string; readonly spanId: string }[];
   /** Hangs below its parent by a span link, not as a child. */
   readonly byLink: boolean;
   /** Its parent was not among the spans: lost, or not written yet. */
@@ -115,6 +118,11 @@ export function buildTree(traces: readonly JaegerTrace[]): TraceTree {
       offsetUs: span.startTime - startUs,
       durationUs: span.duration,
       error: errorOf(span),
+      attributes: span.tags ?? [],
+      links: (span.references ?? [])
+        .filter(({ traceID, spanID }) => `${traceID}:${spanID}` !== parentOf(span)?.key)
+        .filter(({ refType }) => refType === 'FOLLOWS_FROM')
+        .map(({ traceID, spanID }) => ({ traceId: traceID, spanId: spanID })),
       byLink: parentOf(span)?.byLink === true,
       orphan:
         parentOf(span) === undefined && (span.references ?? []).some(({ refType }) => refType === 'CHILD_OF'),
@@ -134,7 +142,8 @@ export function buildTree(traces: readonly JaegerTrace[]): TraceTree {
   };
 }
 
-function errorOf(span: JaegerSpan): string | undefined {
+/** What went wrong in a span; undefined when nothing did. */
+export function errorOf(span: JaegerSpan): string | undefined {
   const tag = (name: string) => span.tags?.find(({ key }) => key === name)?.value;
   const failed = tag('error') === true || tag('error') === 'true' || tag('otel.status_code') === 'ERROR';
   if (!failed) return undefined;

@@ -1,5 +1,5 @@
 /** From a panel's queries to data: variables and intervals put in, labels put into legends. Pure but for `Prometheus`. */
-import type { Dashboard, Mark, Panel, Series } from './model.ts';
+import type { Dashboard, Exemplar, Mark, Panel, Series } from './model.ts';
 import type { Prometheus, Window } from './prometheus.ts';
 
 export interface Resolution {
@@ -27,28 +27,61 @@ export interface Asked extends Resolution {
 
 const escaped = (value: string) => value.replaceAll(/[\\^$.*+?()[\]{}|]/g, '\\\\$&');
 
+/** Values that were chosen for variables, by the variable's name; of the others all. */
+export type Chosen = Readonly<Record<string, string>>;
+
 /** Finds the values of the dashboard's variables. Throws a RangeError for a query other than `label_values(metric, label)`. */
 export async function variablesOf(
   dashboard: Dashboard,
   resolution: Resolution,
   prometheus: Prometheus,
+  chosen: Chosen = {},
 ): Promise<Asked> {
   const variables = new Map<string, string>();
-  for (const { type, name, allValue, current, query } of dashboard.templating?.list ?? []) {
-    if (type !== 'query') continue;
-    const chosen = [current?.value ?? '$__all'].flat();
-    if (!chosen.includes('$__all')) variables.set(name, chosen.map(escaped).join('|'));
+  for (const variable of queriedOf(dashboard)) {
+    const { name, allValue, current } = variable;
+    const values = [chosen[name] ?? current?.value ?? '$__all'].flat();
+    if (!values.includes('$__all')) variables.set(name, values.map(escaped).join('|'));
     else if (allValue !== undefined) variables.set(name, allValue);
     else {
-      const text = (typeof query === 'object' ? query.query : query) ?? '';
-      const [, metric, label] = /^label_values\((.+),\s*(\w+)\)$/.exec(text) ?? [];
-      if (metric === undefined)
-        throw new RangeError(`variable ${name} asks ${text}, which the preview cannot`);
-      const found = await prometheus.labelValues(metric, label!, resolution.window);
+      const found = await foundFor(variable, resolution, prometheus);
       variables.set(name, found.map(escaped).join('|'));
     }
   }
   return { ...resolution, variables };
+}
+
+/** What can be chosen for a variable. */
+export interface Choice {
+  readonly name: string;
+  readonly label: string;
+  readonly values: readonly string[];
+}
+
+/** The choices that a dashboard gives. Throws as `variablesOf`. */
+export function choicesOf(
+  dashboard: Dashboard,
+  resolution: Resolution,
+  prometheus: Prometheus,
+): Promise<readonly Choice[]> {
+  return Promise.all(
+    queriedOf(dashboard).map(async (variable) => {
+      const values = await foundFor(variable, resolution, prometheus);
+      return { name: variable.name, label: variable.label ?? variable.name, values: values.toSorted() };
+    }),
+  );
+}
+
+type Variable = NonNullable<Dashboard['templating']>['list'][number];
+
+const queriedOf = ({ templating }: Dashboard) =>
+  (templating?.list ?? []).filter(({ type }) => type === 'query');
+
+function foundFor({ name, query }: Variable, { window }: Resolution, prometheus: Prometheus) {
+  const text = (typeof query === 'object' ? query.query : query) ?? '';
+  const [, metric, label] = /^label_values\((.+),\s*(\w+)\)$/.exec(text) ?? [];
+  if (metric === undefined) throw new RangeError(`variable ${name} asks ${text}, which the preview cannot`);
+  return prometheus.labelValues(metric, label!, window);
 }
 
 /** Puts Grafana's own variables and the dashboard's into a query. */
@@ -128,7 +161,7 @@ export async function exemplarsOf(
   panel: Panel,
   asked: Asked,
   prometheus: Prometheus,
-): Promise<readonly (readonly [timeMs: number, value: number])[]> {
+): Promise<readonly Exemplar[]> {
   const wanted = (panel.targets ?? []).filter(
     ({ exemplar, expr }) => exemplar === true && expr !== undefined,
   );
@@ -139,11 +172,11 @@ export async function exemplarsOf(
 }
 
 /** The slowest of each of 40 stretches of time: hundreds of points on a line hide it. */
-function thinned(points: readonly (readonly [number, number])[]): readonly (readonly [number, number])[] {
+function thinned(points: readonly Exemplar[]): readonly Exemplar[] {
   if (points.length <= 40) return points;
   const first = Math.min(...points.map(([time]) => time));
   const last = Math.max(...points.map(([time]) => time));
-  const slowest = new Map<number, readonly [number, number]>();
+  const slowest = new Map<number, Exemplar>();
   for (const point of points) {
     const slot = Math.floor(((point[0] - first) / Math.max(1, last - first)) * 39.99);
     if (point[1] > (slowest.get(slot)?.[1] ?? -1)) slowest.set(slot, point);

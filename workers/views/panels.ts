@@ -1,33 +1,27 @@
 /** A panel of a dashboard as HTML: what Grafana would show, without Grafana. */
 
-import type { WeightedTrace } from '../environment/service-map.ts';
-import { type ServiceMap, serviceMap } from '../environment/service-map.ts';
 import { dial, heat, lines, type Size, sparkline } from './charts.ts';
 import { backgroundOf, colorOf, lineColor } from './colors.ts';
 import { drawServiceMap } from './graph.ts';
+import { escapeHtml } from './markup.ts';
 import type { FieldDefaults, Mark, Panel, Series } from './model.ts';
 import type { Prometheus, Window } from './prometheus.ts';
 import { type Asked, exemplarsOf, linesOf, tableOf, valuesOf } from './queries.ts';
+import { type ServiceMap, serviceMap, type WeightedTrace } from './service-map.ts';
 import { format } from './units.ts';
 
 export interface Sources {
   readonly prometheus: Prometheus;
   /** Traces of a window; undefined: there is no Jaeger to ask. */
   readonly traces: ((window: Window) => Promise<readonly WeightedTrace[]>) | undefined;
+  /** Where a trace is to be seen; undefined: nowhere. */
+  readonly linkOf?: ((traceId: string) => string) | undefined;
 }
 
 export interface Drawn {
   readonly html: string;
   /** Nothing to show: no series, no row, no trace. */
   readonly empty: boolean;
-}
-
-export function escapeHtml(text: string): string {
-  return text
-    .replaceAll('&', '&amp;')
-    .replaceAll('<', '&lt;')
-    .replaceAll('>', '&gt;')
-    .replaceAll('"', '&quot;');
 }
 
 const nothing: Drawn = { html: '<p class="nothing">No data</p>', empty: true };
@@ -46,7 +40,8 @@ export async function drawPanel(
   switch (panel.type) {
     case 'timeseries': {
       const [series, exemplars] = await Promise.all([data(), exemplarsOf(panel, asked, prometheus)]);
-      return drawLines(series, { defaults, window: asked.window, marks, exemplars, size });
+      const { linkOf } = sources;
+      return drawLines(series, { defaults, window: asked.window, marks, exemplars, linkOf, size });
     }
     case 'stat':
       return drawStat(await data(), defaults);
@@ -147,7 +142,7 @@ function drawBars(series: readonly Series[], defaults: FieldDefaults, { height }
   const rows = values.map(({ name, value }) => {
     const color = colorOf(stepColor(value, defaults));
     const share = Math.min(100, Math.max(0, (value / max) * 100));
-    return `<tr><th>${escapeHtml(name)}</th><td><span class="bar"><i style="width:${share.toFixed(1)}%;background:${color}"></i></span></td><td style="color:${color}">${escapeHtml(write(value, defaults))}</td></tr>`;
+    return `<tr><th scope="row">${escapeHtml(name)}</th><td><span class="bar"><i style="width:${share.toFixed(1)}%;background:${color}"></i></span></td><td class="colored" style="--state:${color}">${escapeHtml(write(value, defaults))}</td></tr>`;
   });
   // Thinner rather than cut off; and what does not fit at all is counted.
   const fitting = Math.floor((height - 4) / 19);
@@ -177,9 +172,11 @@ function drawTable(
     if (value === null) return '<td class="number">-</td>';
     const known = mapped(value, field);
     const colored = known?.color ?? (typeof value === 'number' ? stepColor(value, field) : 'text');
-    const style = colored === 'text' ? '' : ` style="color:${colorOf(colored)}"`;
+    const style = colored === 'text' ? '' : ` style="--state:${colorOf(colored)}"`;
+    const isNumber = typeof value === 'number' && known === undefined;
+    const classes = [...(isNumber ? ['number'] : []), ...(style === '' ? [] : ['colored'])].join(' ');
     const text = typeof value === 'number' ? write(value, field) : (known?.text ?? value);
-    return `<td${typeof value === 'number' && known === undefined ? ' class="number"' : ''}${style}>${escapeHtml(text)}</td>`;
+    return `<td${classes === '' ? '' : ` class="${classes}"`}${style}>${escapeHtml(text)}</td>`;
   };
   const numeric = columns.map((_, index) =>
     rows.every((row) => {
@@ -188,11 +185,11 @@ function drawTable(
     }),
   );
   const head = columns.map(
-    (column, index) => `<th${numeric[index] ? ' class="number"' : ''}>${escapeHtml(column)}</th>`,
+    (column, index) => `<th scope="col"${numeric[index] ? ' class="number"' : ''}>${escapeHtml(column)}</th>`,
   );
   const body = rows.map((row) => `<tr>${row.map(cell).join('')}</tr>`);
   return {
-    html: `<div class="scroll"><table class="rows"><thead><tr>${head.join('')}</tr></thead><tbody>${body.join('')}</tbody></table></div>`,
+    html: `<div class="scroll" role="region" aria-label="${escapeHtml(panel.title)}" tabindex="0"><table class="rows"><thead><tr>${head.join('')}</tr></thead><tbody>${body.join('')}</tbody></table></div>`,
     empty: false,
   };
 }

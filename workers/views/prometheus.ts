@@ -1,5 +1,6 @@
 /** Questions to a Prometheus over its HTTP API. */
-import { MusterError } from '../workers/base/errors.ts';
+import { MusterError, NotNowError } from '../base/errors.ts';
+import type { Exemplar } from './model.ts';
 
 export interface Window {
   readonly fromMs: number;
@@ -17,7 +18,11 @@ export interface InstantSample {
 }
 
 interface Exemplars {
-  readonly exemplars: readonly { readonly value: string; readonly timestamp: number }[];
+  readonly exemplars: readonly {
+    readonly labels: Readonly<Record<string, string>>;
+    readonly value: string;
+    readonly timestamp: number;
+  }[];
 }
 
 export interface Prometheus {
@@ -27,7 +32,7 @@ export interface Prometheus {
   /** Values that a label has on a metric. */
   labelValues(metric: string, label: string, window: Window): Promise<readonly string[]>;
   /** Observations that carry a trace. */
-  exemplars(expr: string, window: Window): Promise<readonly (readonly [timeMs: number, value: number])[]>;
+  exemplars(expr: string, window: Window): Promise<readonly Exemplar[]>;
 }
 
 const timeoutMs = 30_000;
@@ -58,7 +63,7 @@ export function prometheusAt(url: string, signal?: AbortSignal): Prometheus {
       return answer.data;
     } catch (error) {
       if (error instanceof MusterError) throw error;
-      throw new MusterError('MUSTER_PROMETHEUS_DOWN', `Prometheus does not answer at ${url}. Is it up?`, {
+      throw new NotNowError('MUSTER_PROMETHEUS_DOWN', `Prometheus does not answer at ${url}. Is it up?`, {
         cause: error,
       });
     } finally {
@@ -86,7 +91,10 @@ export function prometheusAt(url: string, signal?: AbortSignal): Prometheus {
       const times = { start: secondsOf(fromMs), end: secondsOf(toMs) };
       const series = await ask<Exemplars[] | null>('query_exemplars', { query, ...times });
       return (series ?? []).flatMap(({ exemplars }) =>
-        exemplars.map(({ timestamp, value }) => [timestamp * 1000, Number(value)] as const),
+        exemplars.map(({ labels: { trace_id: traceId }, timestamp, value }): Exemplar => {
+          const seen = [timestamp * 1000, Number(value)] as const;
+          return traceId === undefined ? seen : [...seen, traceId];
+        }),
       );
     },
   };

@@ -1,5 +1,6 @@
 /** The service map as a drawing: services, topics and stores in the order in which work reaches them. Pure. */
-import type { ServiceMap } from '../environment/service-map.ts';
+import { escapeHtml } from './markup.ts';
+import type { ServiceMap } from './service-map.ts';
 import { format } from './units.ts';
 
 interface Node {
@@ -56,7 +57,7 @@ export function drawServiceMap(
     drawEdge(edge, at.get(edge.from)!, at.get(edge.to)!, { most, height, taken }),
   );
   const svg = [
-    `<svg class="chart map" viewBox="0 0 ${size.width} ${height}" xmlns="http://www.w3.org/2000/svg" role="img">`,
+    `<svg class="chart map" viewBox="0 0 ${size.width} ${height}" xmlns="http://www.w3.org/2000/svg" role="img" aria-label="who calls whom">`,
     '<defs><marker id="map-arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" markerUnits="userSpaceOnUse" orient="auto"><path d="M0 0 L8 4 L0 8 Z" fill="var(--muster-text-weak)"/></marker></defs>',
     ...drawn.map(({ line }) => line),
     ...nodes.map(drawNode),
@@ -197,8 +198,6 @@ function place(
   return Math.round(height + 2 * margin);
 }
 
-const escaped = (text: string) =>
-  text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('"', '&quot;');
 const number = (value: number) => value.toFixed(1);
 
 function drawNode({ label, kind, x, y, width }: Node): string {
@@ -214,7 +213,7 @@ function drawNode({ label, kind, x, y, width }: Node): string {
     store: { fill: 'var(--muster-panel)', stroke: '#b877d9', radius: 4, dash: '' },
   }[kind];
   const color = kind === 'service' ? '#fff' : 'var(--muster-text)';
-  return `<rect x="${number(x - width / 2)}" y="${number(y - nodeHeight / 2)}" width="${number(width)}" height="${nodeHeight}" rx="${look.radius}" fill="${look.fill}" stroke="${look.stroke}" stroke-width="1.5"${look.dash}/><text x="${number(x)}" y="${number(y + 4)}" text-anchor="middle" font-size="12" font-weight="${kind === 'service' ? 600 : 400}" fill="${color}">${escaped(label)}</text>`;
+  return `<rect x="${number(x - width / 2)}" y="${number(y - nodeHeight / 2)}" width="${number(width)}" height="${nodeHeight}" rx="${look.radius}" fill="${look.fill}" stroke="${look.stroke}" stroke-width="1.5"${look.dash}/><text x="${number(x)}" y="${number(y + 4)}" text-anchor="middle" font-size="12" font-weight="${kind === 'service' ? 600 : 400}" fill="${color}">${escapeHtml(label)}</text>`;
 }
 
 function drawEdge(
@@ -243,10 +242,10 @@ function drawEdge(
     return [curve(x1, c1, c2, x2), curve(y1, y1 + swing, y2 + swing, y2)];
   };
   const { x, y } = freePlace(along, caption.length * 5.6, taken);
-  const title = edge.routes.length === 0 ? '' : `<title>${escaped(edge.routes.join('\n'))}</title>`;
+  const title = edge.routes.length === 0 ? '' : `<title>${escapeHtml(edge.routes.join('\n'))}</title>`;
   return {
     line: `<path d="${path}" fill="none" stroke="${failing ? '#f2495c' : 'var(--muster-text-weak)'}" stroke-opacity="${back ? 0.45 : 0.75}" stroke-width="${number(thickness)}" marker-end="url(#map-arrow)">${title}</path>`,
-    text: `<text x="${number(x)}" y="${number(y)}" text-anchor="middle" font-size="10.5" fill="${failing ? '#f2495c' : 'var(--muster-text)'}" stroke="var(--muster-panel)" stroke-width="3" paint-order="stroke">${escaped(caption)}</text>`,
+    text: `<text x="${number(x)}" y="${number(y)}" text-anchor="middle" font-size="10.5" fill="${failing ? '#f2495c' : 'var(--muster-text)'}" stroke="var(--muster-panel)" stroke-width="3" paint-order="stroke">${escapeHtml(caption)}</text>`,
   };
 }
 

@@ -71,6 +71,7 @@ export interface Dashboard {
     readonly list: readonly {
       readonly type: string;
       readonly name: string;
+      readonly label?: string;
       readonly allValue?: string;
       readonly query?: string | { readonly query: string };
       readonly current?: { readonly value?: string | readonly string[] };
@@ -95,6 +96,9 @@ export interface Series {
   /** Undefined: the next of the palette. */
   readonly color?: string;
 }
+
+/** An observation, and the trace of what was observed. */
+export type Exemplar = readonly [timeMs: number, value: number, traceId?: string];
 
 /** A mark across all time axes. */
 export interface Mark {
