@@ -351,7 +351,6 @@ function laptop(
           replicas: 2,
           semiSpaceMiB: 16,
           gatewayPort: port(80),
-          env: { CONSOLE_JAEGER_URL: `http://127.0.0.1:${port(16)}` },
         },
         // State is about 0.5 KB a purchase and 0.15 KB an act for 11 and 17 minutes: 300 MiB at ten times the design load.
         { name: 'promotion', workers: ['promotion-join'], size: { memoryMiB: 640 }, replicas: 1 },

@@ -518,6 +518,23 @@ test('pages of other sites read neither metrics nor log lines by way of somebody
   t.true(named(stacks, 'muster-dev-victorialogs').command?.includes('-http.disableCORS'));
 });
 
+test('the console draws the dashboards everywhere, and leads to the pages of Jaeger and Grafana where they have one', async (t) => {
+  for (const source of ['build', 'registry'] as const) {
+    const stacks = await synthesise(settingsOf(dev, source));
+    const { CONSOLE_DASHBOARDS_FILE: file, ...asked } = variables(stacks, 'muster-dev-api');
+    t.like(asked, {
+      CONSOLE_PROMETHEUS_URL: 'http://prometheus:9090',
+      CONSOLE_TRACES_URL: 'http://jaeger:16686',
+      CONSOLE_JAEGER_URL: source === 'build' ? undefined : 'http://127.0.0.1:19016',
+      CONSOLE_GRAFANA_URL: source === 'build' ? undefined : 'http://127.0.0.1:19030',
+    });
+    const [upload] = named(stacks, 'muster-dev-api').upload!.filter((one) => one.file === file);
+    t.is(upload?.content, '{"overview":{"title":"$${not_terraform}"}}');
+  }
+  const far = named(await synthesise(settingsOf(prod)), 'muster-prod-api').env;
+  t.false(far.some((line) => line.startsWith('CONSOLE_')));
+});
+
 test('Grafana fetches nothing at its start', async (t) => {
   const { env } = named(await synthesise(settingsOf(dev)), 'muster-dev-grafana');
   for (const setting of ['PLUGINS_PREINSTALL_DISABLED=true', 'ANALYTICS_CHECK_FOR_UPDATES=false'])

@@ -25,6 +25,8 @@ export function pagesOf(
     if (!isThere || deployed.leftOut.has(of)) return [];
     return [{ name, title, url: `${urlFromHost(environment, of)}${path}`, note }];
   };
+  const ofConsole = (room: string, name: string, note: string) =>
+    page('api', name, name, note, `/console${room}`);
   const hasConsole = environment.processes.list.some(
     ({ name, workers }) => name === 'api' && workers.includes('console'),
   );
@@ -32,13 +34,11 @@ export function pagesOf(
   const built = deployed.images === 'build';
   return [
     ...(hasConsole
-      ? page(
-          'api',
-          'console',
-          'console',
-          'try it: shop, rush, live outcomes, my-pay, food delivery',
-          '/console',
-        )
+      ? [
+          ...ofConsole('', 'console', 'try it: shop, rush, live outcomes, my-pay, food delivery'),
+          ...ofConsole('#dashboards', 'dashboards', 'live, by the console'),
+          ...ofConsole('#traces', 'traces', 'with their log lines, by the console'),
+        ]
       : []),
     ...page('api', 'api', 'API', 'how to use it, with examples', '/docs'),
     ...page('pay', 'pay', 'my-pay', 'members, money, banks', '/docs'),
@@ -46,7 +46,10 @@ export function pagesOf(
     ...page('grafana', 'grafana', 'Grafana', passwordBy('grafanaPassword')),
     ...page('prometheus', 'prometheus', 'Prometheus', 'metrics and alerts', built ? '/classic/graph' : ''),
     ...page('alertmanager', 'alertmanager', 'Alertmanager', 'what fires', built ? '/api/v2/alerts' : ''),
-    ...page('jaeger', 'jaeger', 'Jaeger', built ? 'traces (API; read them by ./muster trace)' : 'traces'),
+    // The page of a Jaeger that we build is a placeholder: the console's is at its place.
+    ...(built && hasConsole
+      ? []
+      : page('jaeger', 'jaeger', 'Jaeger', built ? 'traces (API; read them by ./muster trace)' : 'traces')),
     ...page('victorialogs', 'logs', 'VictoriaLogs', 'log lines (also ./muster logs)', '/select/vmui'),
     ...page('cmak', 'cmak', 'CMAK', passwordBy('cmakPassword')),
   ];

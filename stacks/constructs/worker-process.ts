@@ -15,6 +15,7 @@ import {
   replicaUser,
 } from '../config/data.ts';
 import { gatewayNames } from '../config/gateway.ts';
+import { externalUrl } from '../config/observability.ts';
 import { paths } from '../config/paths.ts';
 import { type Secrets, serviceTokenOf, signingVariables, tokenVariables } from '../config/secrets.ts';
 import {
@@ -90,6 +91,32 @@ function consoleVariables(environment: Environment): Readonly<Record<string, str
     ...(lag === undefined ? {} : { CONSOLE_LAG_URL: lag }),
     ...(promises === undefined ? {} : { CONSOLE_PROMISES_URL: promises }),
   };
+}
+
+const dashboardsFile = `${paths.config}/dashboards.json`;
+
+/** Where rooms Dashboards and Traces of the console ask, and the pages of those who have one. */
+function watchingVariables({ environment, settings }: EnvironmentStack): Readonly<Record<string, string>> {
+  const inside = (alias: string, port: string) => `http://${reach(environment, alias, port)}`;
+  return {
+    CONSOLE_DASHBOARDS_FILE: dashboardsFile,
+    CONSOLE_PROMETHEUS_URL: inside('prometheus', 'http'),
+    CONSOLE_TRACES_URL: inside('jaeger', 'query'),
+    CONSOLE_LOGS_URL: inside('victorialogs', 'http'),
+    // The page of a Jaeger that we build is a placeholder.
+    ...(settings.image('jaeger')?.local === true
+      ? {}
+      : { CONSOLE_JAEGER_URL: externalUrl(environment, 'jaeger', 'query') }),
+    ...(settings.image('grafana') === undefined
+      ? {}
+      : { CONSOLE_GRAFANA_URL: externalUrl(environment, 'grafana', 'http') }),
+  };
+}
+
+/** All dashboards as one file, by slug. */
+function dashboardsText({ settings }: EnvironmentStack): string {
+  const all = settings.dashboards.map(({ name, text }) => [name.replace(/\.json$/, ''), JSON.parse(text)]);
+  return JSON.stringify(Object.fromEntries(all));
 }
 
 /** How the backup asks MySQL, and where, by which key and for how long it keeps what it gets. */
@@ -185,6 +212,7 @@ export class WorkerProcess extends Construct {
     const makesBackups = spec.workers.includes('mysql-backup');
     const guards = spec.workers.includes('mysql-guard');
     const isBehindGateway = spec.gatewayPort !== undefined;
+    const isConsole = spec.workers.includes('console');
     const binds = bindsOf(stack, placement.host, spec);
 
     this.container = new Container(this, 'process', {
@@ -252,10 +280,11 @@ export class WorkerProcess extends Construct {
         ...serviceVariables(stack, spec),
         ...(webhookUrl === undefined ? {} : { OUTSIDE_WEBHOOK_URL: webhookUrl }),
         ...(banksUrl === undefined ? {} : { BANKS_URL: `${banksUrl}/banks` }),
-        ...(spec.workers.includes('console') ? consoleVariables(environment) : {}),
+        ...(isConsole ? { ...consoleVariables(environment), ...watchingVariables(stack) } : {}),
         ...spec.env,
       },
       size: spec.size,
+      ...(isConsole ? { files: { [dashboardsFile]: dashboardsText(stack) } } : {}),
       volumes: [
         ...(statePath === undefined
           ? []

@@ -16,6 +16,8 @@ async function serve(t: ExecutionContext, payUrl = '', deliveryUrl = '', watchUr
   const http = await startTestHttp({ log, tokens: undefined });
   t.teardown(() => http.close(100));
   const config = {
+    ...{ CONSOLE_GRAFANA_URL: '', CONSOLE_DASHBOARDS_FILE: '', CONSOLE_PROMETHEUS_URL: '' },
+    ...{ CONSOLE_TRACES_URL: '', CONSOLE_LOGS_URL: '' },
     MUSTER_ENV: 'dev',
     CONSOLE_JAEGER_URL: '',
     CONSOLE_PAY_URL: payUrl,
@@ -77,8 +79,10 @@ test('the page and all that it is made of is served, and nothing else runs in it
   const policy = page.headers.get('content-security-policy')!;
   t.regex(policy, /^default-src 'none'; script-src 'self' 'sha256-[\w+/]{43}='; /);
   const seen = new Set<string>();
-  const imports = JSON.parse(/importmap">([\s\S]*?)<\/script>/.exec(await page.text())![1]!).imports;
-  const todo = ['/console/app.js', '/console/style.css', ...(Object.values(imports) as string[])];
+  const html = await page.text();
+  const imports = JSON.parse(/importmap">([\s\S]*?)<\/script>/.exec(html)![1]!).imports;
+  const looks = [...html.matchAll(/href="([^"]+\.css)"/g)].map(([, path]) => path!);
+  const todo = ['/console/app.js', ...looks, ...(Object.values(imports) as string[])];
   for (let path = todo.pop(); path !== undefined; path = todo.pop()) {
     if (seen.has(path)) continue;
     seen.add(path);
@@ -107,6 +111,9 @@ test('what the environment has not has neither a tab nor a way to it', async (t)
   t.like(await (await fetch(`${url}/console/settings`)).json(), has);
   t.is((await fetch(`${url}/console/cluster`)).status, 404);
   t.is((await fetch(`${url}/console/promises`)).status, 404);
+  t.like(await (await fetch(`${url}/console/settings`)).json(), { hasDashboards: false, hasTraces: false });
+  for (const path of ['dashboards', 'traces/services'])
+    t.is((await fetch(`${url}/console/${path}`)).status, 404, path);
   t.is((await fetch(`${url}/console/pay/members`)).status, 404);
   t.is((await fetch(`${url}/console/delivery/shops`)).status, 404);
 });

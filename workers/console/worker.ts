@@ -1,27 +1,33 @@
 /**
- * Worker `console`: a page to try coupons, orders, my-pay and food delivery on, and to see cluster and promises, served beside the API in
- * environments for trying things. Its files are read as they are: Preact and htm are ES modules, so that nothing is built.
+ * Worker `console`: a page to try coupons, orders, my-pay and food delivery on, and to see cluster, promises, dashboards and traces,
+ * served beside the API in environments for trying things. Its files are read as they are: Preact and htm are ES modules, so that nothing
+ * is built.
  */
 import { createHash } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
 import { extname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { FastifyInstance } from 'fastify';
-import { Type } from 'typebox';
+import { type Static, Type } from 'typebox';
+import { environmentNamed } from '../../catalog/environments.ts';
 import { errorBody, HttpError } from '../http/errors.ts';
 import { type Role, roles, signToken, tokenSigningKey } from '../http/tokens.ts';
 import type { Worker } from '../platform/worker.ts';
+import { registerDashboards } from './dashboards.ts';
 import { registerProxy } from './proxy.ts';
+import { registerTraces } from './traces.ts';
 import { registerCluster, registerPromises } from './watched.ts';
 
 const urlOrNone = (description: string) =>
   Type.String({ default: '', pattern: '^(https?://\\S+[^\\s/])?$', description });
 
 const config = Type.Object({
-  CONSOLE_JAEGER_URL: Type.String({
-    default: '',
-    description: 'where a browser finds Jaeger, for links to traces; empty: none are shown',
-  }),
+  CONSOLE_JAEGER_URL: urlOrNone('where a browser finds a Jaeger with a page of its own, for links to traces'),
+  CONSOLE_GRAFANA_URL: urlOrNone('where a browser finds Grafana; empty: there is none'),
+  CONSOLE_DASHBOARDS_FILE: Type.String({ default: '', description: 'dashboards, for tab Dashboards' }),
+  CONSOLE_PROMETHEUS_URL: urlOrNone('base address of Prometheus, for tab Dashboards; empty: there is none'),
+  CONSOLE_TRACES_URL: urlOrNone('base address of Jaeger’s API, for tab Traces; empty: there is none'),
+  CONSOLE_LOGS_URL: urlOrNone('base address of VictoriaLogs, for the log lines of a trace'),
   CONSOLE_PAY_URL: urlOrNone('base address of my-pay, for tab Pay; empty: there is none'),
   CONSOLE_BANKS_URL: urlOrNone('base address of the banks for trying, for tab Pay'),
   CONSOLE_DELIVERY_URL: urlOrNone('base address of food delivery, for tab Food; empty: there is none'),
@@ -56,7 +62,11 @@ export const worker: Worker<typeof config> = {
       hasDelivery: deliveryUrl !== '',
       hasCluster: lagUrl !== '',
       hasPromises: promisesUrl !== '',
+      grafanaUrl: config.CONSOLE_GRAFANA_URL,
+      hasDashboards: config.CONSOLE_PROMETHEUS_URL !== '',
+      hasTraces: config.CONSOLE_TRACES_URL !== '',
     }));
+    await registerWatching(http, config);
     registerTokens(http, config.TOKEN_SIGNING_KEY);
     registerProxy(http, {
       ...(payUrl === '' ? {} : { '/console/pay': `${payUrl}/pay`, '/console/banks': banksUrl }),
@@ -67,6 +77,22 @@ export const worker: Worker<typeof config> = {
     return { ready: () => true, stop: async () => {} };
   },
 };
+
+/** Registers the rooms for who watches: those that have somebody to ask. */
+async function registerWatching(http: FastifyInstance, settings: Static<typeof config>): Promise<void> {
+  const { CONSOLE_TRACES_URL: jaegerUrl, CONSOLE_PROMETHEUS_URL: prometheusUrl } = settings;
+  const { CONSOLE_JAEGER_URL: pageUrl } = settings;
+  const environment = environmentNamed(settings.MUSTER_ENV);
+  if (prometheusUrl !== '')
+    await registerDashboards(http, {
+      ...{ prometheusUrl, jaegerUrl },
+      file: settings.CONSOLE_DASHBOARDS_FILE,
+      scrapeIntervalMs: environment.prometheus.scrapeIntervalMs,
+      sampleRatio: environment.traceSampleRatio,
+      linkOf: (traceId) => (pageUrl === '' ? `#traces/${traceId}` : `${pageUrl}/trace/${traceId}`),
+    });
+  if (jaegerUrl !== '') registerTraces(http, { jaegerUrl, logsUrl: settings.CONSOLE_LOGS_URL });
+}
 
 const hidden = { config: { callers: 'anyone' }, schema: { hide: true } as never } as const;
 

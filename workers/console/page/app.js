@@ -2,6 +2,7 @@
 import { render } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { Cluster } from './cluster.js';
+import { Dashboards } from './dashboards.js';
 import { Food } from './food.js';
 import { html } from './html.js';
 import { Log } from './log.js';
@@ -9,6 +10,7 @@ import { Pay } from './pay.js';
 import { Promises } from './promises.js';
 import { settings } from './server.js';
 import { Shop } from './shop.js';
+import { Traces } from './traces.js';
 import { language, say, speak, translated } from './words.js';
 
 const tabs = [
@@ -17,8 +19,11 @@ const tabs = [
   ...(settings.hasDelivery ? [{ name: 'food', title: 'Food', Panel: Food }] : []),
   ...(settings.hasCluster ? [{ name: 'cluster', title: 'Cluster', Panel: Cluster }] : []),
   ...(settings.hasPromises ? [{ name: 'promises', title: 'Promises', Panel: Promises }] : []),
+  ...(settings.hasDashboards ? [{ name: 'dashboards', title: 'Dashboards', Panel: Dashboards }] : []),
+  ...(settings.hasTraces ? [{ name: 'traces', title: 'Traces', Panel: Traces }] : []),
 ];
-const named = () => tabs.find(({ name }) => `#${name}` === location.hash) ?? tabs[0];
+/** What follows a room's name is the room's: `#traces/<id>`. */
+const named = () => tabs.find(({ name }) => `#${name}` === location.hash.split('/')[0]) ?? tabs[0];
 
 function Tabs({ selected }) {
   const list = useRef();

@@ -23,3 +23,7 @@ export const momentOf = (at) =>
 
 /** The last characters of an id: enough to tell those on a page apart. */
 export const short = (id) => id.slice(-8);
+
+/** A time in µs as people read it. */
+export const milliseconds = (us) =>
+  `${number(us / 1000, { maximumFractionDigits: us < 100_000 ? 1 : 0 })} ms`;

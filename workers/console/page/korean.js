@@ -339,8 +339,73 @@ const food = {
   'What the customer complains about': '고객이 문제 삼은 것',
 };
 
+/** Rooms Dashboards and Traces. */
+const views = {
+  'What the environment measures, by the question that it answers. Times are UTC.':
+    '환경이 측정하는 것을, 답하는 질문별로 보여 줍니다. 시각은 UTC입니다.',
+  Dashboard: '대시보드',
+  'The last': '최근',
+  '15 minutes': '15분',
+  '1 hour': '1시간',
+  '6 hours': '6시간',
+  '1 day': '1일',
+  All: '전체',
+  'Draw it again every {0} s': '{0}초마다 다시 그리기',
+  'Drawing …': '그리는 중 …',
+  'As of {0}.': '{0} 기준.',
+  'Grafana has them, too.': 'Grafana에도 있습니다.',
+  'What the panels show': '패널이 보여 주는 것',
+  'no data': '데이터 없음',
+  'Some requests are followed through every process that they pass. Times are those of this browser.':
+    '일부 요청은 거치는 모든 프로세스를 따라 추적됩니다. 시각은 이 브라우저의 것입니다.',
+  Service: '서비스',
+  Operation: '작업',
+  any: '모두',
+  'At least, ms': '최소, ms',
+  'Only those with a failure': '실패가 있는 것만',
+  'Or the id of a trace': '또는 추적 id',
+  Show: '보기',
+  'Jaeger has them, too.': 'Jaeger에도 있습니다.',
+  'Traces that were found': '찾은 추적',
+  Began: '시작',
+  'First span': '첫 스팬',
+  Took: '걸린 시간',
+  Spans: '스팬',
+  Services: '서비스들',
+  Failures: '실패',
+  '{0} failed': '실패 {0}건',
+  'There is none.': '없습니다.',
+  'Trace {0}': '추적 {0}',
+  'All traces': '모든 추적',
+  'in Jaeger': 'Jaeger에서',
+  'It is looked for: spans arrive some seconds after they end.':
+    '찾는 중입니다. 스팬은 끝난 뒤 몇 초 지나 도착합니다.',
+  '{0} spans of {1}': '스팬 {0}개: {1}',
+  'began {0}, took {1}': '{0} 시작, {1} 걸림',
+  'with {0} that it is linked with': '연결된 추적 {0}개 포함',
+  'more may come': '더 올 수 있음',
+  Span: '스팬',
+  After: '시작까지',
+  Course: '경과',
+  'Spans as they began, each below the one that caused it':
+    '시작한 순서의 스팬. 각각 원인이 된 스팬 아래에 있음',
+  'by link': '링크로',
+  '{0} links': '링크 {0}개',
+  'its parent is missing': '부모가 없음',
+  'Linked with': '연결됨',
+  'span {0} of trace {1}': '추적 {1}의 스팬 {0}',
+  '{0} more': '{0}개 더',
+  'What was logged on the way': '그동안 남은 로그',
+  'Work that goes well is not logged, only traced.': '잘된 일은 로그에 남지 않고 추적에만 남습니다.',
+  'No line in the log store names this trace.': '이 추적을 가리키는 로그가 저장소에 없습니다.',
+  'Log lines': '로그',
+  Process: '프로세스',
+  Level: '수준',
+  Message: '메시지',
+};
+
 /** What is said in the code. */
-export const korean = { ...shell, ...shop, ...cluster, ...promises, ...pay, ...food };
+export const korean = { ...shell, ...shop, ...cluster, ...promises, ...views, ...pay, ...food };
 
 /** Of tabs. */
 const titles = {

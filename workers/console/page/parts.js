@@ -15,11 +15,14 @@ export const Card = ({ name, title, text, wide, children }) => html`
     ${children}
   </section>`;
 
-export const TraceLink = ({ of }) =>
-  of &&
-  settings.jaegerUrl &&
-  html`<a class="trace" href="${settings.jaegerUrl}/trace/${of}" target="_blank" rel="noreferrer"
-    title="./muster trace ${of}">${say`trace`}</a>`;
+/** To Jaeger where it has a page, else to room Traces. */
+export const TraceLink = ({ of }) => {
+  if (!of || !(settings.jaegerUrl || settings.hasTraces)) return undefined;
+  const title = `./muster trace ${of}`;
+  return settings.jaegerUrl
+    ? html`<a class="trace" href="${settings.jaegerUrl}/trace/${of}" target="_blank" rel="noreferrer" title=${title}>${say`trace`}</a>`
+    : html`<a class="trace" href="#traces/${of}" title=${title}>${say`trace`}</a>`;
+};
 
 /** What went wrong, where it did. */
 export const Failure = ({ of }) =>
