@@ -15,7 +15,6 @@ import {
   replicaUser,
 } from '../config/data.ts';
 import { gatewayNames } from '../config/gateway.ts';
-import { externalUrl } from '../config/observability.ts';
 import { paths } from '../config/paths.ts';
 import { type Secrets, serviceTokenOf, signingVariables, tokenVariables } from '../config/secrets.ts';
 import {
@@ -28,6 +27,7 @@ import {
   reach,
   reachParts,
   serviceUrls,
+  urlFromHost,
   urlOfWorker,
   zookeeperConnect,
 } from '../config/topology.ts';
@@ -106,10 +106,10 @@ function watchingVariables({ environment, settings }: EnvironmentStack): Readonl
     // The page of a Jaeger that we build is a placeholder.
     ...(settings.image('jaeger')?.local === true
       ? {}
-      : { CONSOLE_JAEGER_URL: externalUrl(environment, 'jaeger', 'query') }),
+      : { CONSOLE_JAEGER_URL: urlFromHost(environment, 'jaeger') }),
     ...(settings.image('grafana') === undefined
       ? {}
-      : { CONSOLE_GRAFANA_URL: externalUrl(environment, 'grafana', 'http') }),
+      : { CONSOLE_GRAFANA_URL: urlFromHost(environment, 'grafana') }),
   };
 }
 
