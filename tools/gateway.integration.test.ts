@@ -378,7 +378,11 @@ test('a page of a server that is not ours is for itself, for programs and for wh
     '',
   ])
     for (const method of ['GET', 'POST', 'OPTIONS', 'DELETE'])
-      t.regex(await ask(`${method} /`, `origin: ${origin}`), /^HTTP\/1\.1 403 .*MUSTER_ORIGIN_REFUSED/s, origin);
+      t.regex(
+        await ask(`${method} /`, `origin: ${origin}`),
+        /^HTTP\/1\.1 403 .*MUSTER_ORIGIN_REFUSED/s,
+        origin,
+      );
   for (const site of ['cross-site', 'same-site'])
     t.regex(await ask('GET /', `sec-fetch-site: ${site}`, 'sec-fetch-dest: image'), /^HTTP\/1\.1 403 /, site);
   t.regex(await ask('GET /', 'upgrade: websocket', 'origin: http://evil.example'), /^HTTP\/1\.1 403 /);
