@@ -78,7 +78,8 @@ export async function whileLocked<T>(environment: Environment, work: () => Promi
   const said: string[] = [];
   const ended = run('terraform', ['apply', '-input=true', '-no-color', '-lock-timeout=0s'], {
     cwd: folderOf(environment, name),
-    env: quiet,
+    // Whatever people have set for terraforms of their own: it must ask.
+    env: { ...quiet, TF_INPUT: '1', TF_CLI_ARGS: '', TF_CLI_ARGS_apply: '' },
     input: approval,
     onLine(line) {
       said.push(line);
