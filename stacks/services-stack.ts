@@ -1,8 +1,17 @@
 /** `<env>-services`: the worker processes of the environment but for the guard of its database, and the gateway before those that people and programs call. */
 import type { Construct } from 'constructs';
-import { gatewayConfig, gatewayOf, renderGateway } from './config/gateway.ts';
+import {
+  gatewayConfig,
+  gatewayOf,
+  gatewayReloading,
+  handOver,
+  renderGateway,
+  renderMaster,
+  renderReload,
+} from './config/gateway.ts';
+import { paths } from './config/paths.ts';
 import { containerPorts, placementOf, processReplicas } from './config/topology.ts';
-import { answersHttp, Container } from './constructs/container.ts';
+import { answersHttp, Container, OneShotJob, Volume } from './constructs/container.ts';
 import { EnvironmentStack, type EnvironmentStackProps } from './constructs/environment-stack.ts';
 import { WorkerProcess } from './constructs/worker-process.ts';
 
@@ -19,19 +28,47 @@ export class ServicesStack extends EnvironmentStack {
   private addGateway(): void {
     const { environment } = this;
     const { gateway } = environment;
+    const config = renderGateway(gatewayOf(environment));
+    const [handed, master] = [`${paths.config}/haproxy.cfg`, `${paths.config}/master.cfg`];
+    const volume = new Volume(this, 'gateway-settings-volume', {
+      host: gateway.host,
+      name: 'gateway-settings',
+      component: 'gateway',
+    });
+    const volumes = [{ volume, path: paths.gateway }];
+    const told = new OneShotJob(this, 'gateway-settings', {
+      alias: 'gateway-settings',
+      component: 'gateway-settings',
+      host: gateway.host,
+      image: 'haproxy',
+      entrypoint: ['/bin/sh', '-c'],
+      command: [handOver(handed, gatewayConfig)],
+      // A new volume is root's; the gateway only reads it.
+      user: '0:0',
+      files: { [handed]: config },
+      volumes,
+      size: gateway.size,
+      content: config,
+    });
     new Container(this, 'gateway', {
       alias: 'gateway',
       component: 'gateway',
       host: gateway.host,
       image: 'haproxy',
       entrypoint: ['haproxy'],
-      command: ['-db', '-f', gatewayConfig],
+      command: ['-W', '-db', '-f', master, '-f', gatewayConfig],
       size: gateway.size,
-      files: { [gatewayConfig]: renderGateway(gatewayOf(environment)) },
+      files: {
+        [master]: renderMaster(gatewayReloading),
+        [gatewayReloading.script]: renderReload(gatewayReloading),
+      },
+      volumes,
       ports: placementOf(environment, 'gateway').ports,
-      stopGraceSeconds: 5,
+      // What is under way has so long. Nobody listens meanwhile.
+      stopGraceSeconds: 2,
       health: answersHttp(containerPorts.gatewayMetrics, '/healthz'),
       waitMs: 60_000,
+      dependsOn: [told.resource],
     });
   }
 }

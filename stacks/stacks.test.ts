@@ -112,7 +112,9 @@ test('every container has limits, a stop grace, log rotation, ulimits and labels
     for (const container of containersOf(await synthesise(settingsOf(environment)))) {
       t.true(container.memory > 0, container.name);
       t.is(container.memory_swap, container.memory, container.name);
-      t.true(container.destroy_grace_seconds >= 5, container.name);
+      // Nobody is answered while the gateway ends, and streams do not end by themselves.
+      const atLeast = container.name === `${environment.prefix}-gateway` ? 2 : 5;
+      t.true(container.destroy_grace_seconds >= atLeast, container.name);
       t.is(container.log_driver, 'json-file');
       t.deepEqual(Object.keys(container.log_opts).sort(), ['max-file', 'max-size']);
       t.like(container.ulimit, [{ name: 'nofile' }]);
@@ -153,7 +155,7 @@ test('by hand terraform takes no broker, no ZooKeeper and no volume away, but th
   ])
     t.true(all.includes(name), name);
   t.true(
-    all.every((name) => /^(kafka|zookeeper)-\d$|-(data|log|state)$/.test(name)),
+    all.every((name) => /^(kafka|zookeeper)-\d$|-(data|log|state|settings)$/.test(name)),
     all.join(),
   );
   t.deepEqual(
@@ -572,7 +574,7 @@ test('people reach processes by the gateway: it has their ports, and they publis
     const gateway = of('gateway');
     const behind = environment.processes.list.filter(({ gatewayPort }) => gatewayPort !== undefined);
     t.true(behind.some(({ name }) => name === 'api'));
-    const config = gateway.upload!.find(({ file }) => file.endsWith('haproxy.cfg'))!.content;
+    const config = of('gateway-settings').upload![0]!.content;
     for (const { name, gatewayPort, replicas } of behind) {
       t.true(
         gateway.ports!.some(({ internal, external }) => internal === gatewayPort && external === gatewayPort),
@@ -625,6 +627,35 @@ test('people reach the pages of servers that are not ours by a gateway of their 
   );
 });
 
+test('what the gateway works by is handed to it while it runs: only another image or port replaces it', async (t) => {
+  const gatewayOfDev = async (changes: Partial<Environment>, source: 'registry' | 'build' = 'build') => {
+    const stacks = await synthesise(settingsOf({ ...dev, ...changes }, source));
+    return ['muster-dev-gateway', 'muster-dev-gateway-settings'].map((name) =>
+      JSON.stringify(named(stacks, name)),
+    );
+  };
+  const [container, job] = await gatewayOfDev({});
+  const { list } = dev.processes;
+  const behind = list.filter(({ gatewayPort }) => gatewayPort !== undefined);
+  const limits = { ...dev.gateway.limits, bodyBytes: 1 };
+  const more = list.map((one) => (one.name === 'pay' ? { ...one, replicas: 2 } : one));
+  const live: readonly Partial<Environment>[] = [
+    { gateway: { ...dev.gateway, limits } },
+    { hostNames: ['shop.example'] },
+    { processes: { ...dev.processes, list: more } },
+  ];
+  for (const changes of live) {
+    const [same, other] = await gatewayOfDev(changes);
+    t.is(same, container);
+    t.not(other, job);
+  }
+  const without = list.filter((one) => one !== behind[0]);
+  t.not((await gatewayOfDev({ processes: { ...dev.processes, list: without } }))[0], container);
+  t.not((await gatewayOfDev({}, 'registry'))[0], container);
+  const { depends_on: after } = JSON.parse(container!) as DockerContainer;
+  t.true(after!.some((one) => one.includes('gateway-settings')));
+});
+
 test('where people have addresses of their own, one of them cannot take all that the gateway has', (t) => {
   for (const { limits } of [prod.gateway, prod.pages]) {
     const { connections, connectionsEach, buffers } = limits;
@@ -647,7 +678,7 @@ test('what plays people calls at the gateway, and its name is known there and be
   t.is(variables(stacks, 'muster-dev-api-2').HTTP_ALLOWED_HOSTS, 'api-2,127.0.0.1,gateway');
   t.is(variables(stacks, 'muster-dev-pay').MEMBERSHIP_URL, 'http://pay:8080');
   t.regex(
-    named(stacks, 'muster-dev-gateway').upload![0]!.content,
+    named(stacks, 'muster-dev-gateway-settings').upload![0]!.content,
     /acl host-known .* localhost gateway 127\.0\.0\.1$/m,
   );
 });

@@ -1,7 +1,7 @@
 /** The gateway as the real HAProxy runs it, before small servers: what reaches whom, once or twice, and who is sent away. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
 import { createServer, type IncomingMessage, request, type ServerResponse } from 'node:http';
 import { type AddressInfo, connect, createServer as createTcpServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -11,7 +11,7 @@ import test, { type ExecutionContext } from 'ava';
 import { Agent, type Dispatcher, Pool } from 'undici';
 import WebSocket from 'ws';
 import type { GatewayLimits } from '../catalog/environments.ts';
-import { type Entrance, renderGateway } from '../stacks/config/gateway.ts';
+import { type Entrance, renderGateway, renderMaster, renderReload } from '../stacks/config/gateway.ts';
 import { createStreams } from '../workers/http/realtime.ts';
 import { startTestHttp } from '../workers/http/testing.ts';
 import { sendsTo } from './gateway-control.ts';
@@ -54,45 +54,75 @@ interface Running {
   states(): Promise<Map<string, string>>;
   /** What it has said. */
   readonly lines: string[];
+  /** Gives it another configuration while it runs: with other limits, other replicas, or a text that is none. */
+  change(other: { replicas?: Replicas; limits?: Partial<GatewayLimits>; text?: string }): Promise<void>;
 }
+
+type Replicas = Readonly<Record<string, number>>;
+
+/** What is taken for netcat: not every machine has one. */
+const netcat = `#!/bin/bash
+exec 3<>"/dev/tcp/$1/$2"
+cat >&3
+cat <&3
+`;
 
 const advice = 'Debian: apt-get install haproxy.';
 
 /** HAProxy before the replicas, which are at these ports of this machine, when it has asked each of them. */
 async function gateway(
   t: ExecutionContext,
-  replicas: Readonly<Record<string, number>>,
+  replicas: Replicas,
   other: Partial<GatewayLimits> = {},
   isPage: Pick<Entrance, 'isPage'> = {},
 ): Promise<Running> {
   const haproxy = await needProgram(['haproxy'], ['haproxy'], advice, () => {});
   const [port, metricsPort, controlPort] = [await freePort(), await freePort(), await freePort()];
-  const text = renderGateway({
-    name: 'gateway',
-    entrances: [
-      {
-        process: 'api',
-        ...isPage,
-        port,
-        replicas: Object.entries(replicas).map(([alias, at]) => ({ alias, address: `127.0.0.1:${at}` })),
-      },
-    ],
-    hostNames: ['shop.example'],
-    limits: { ...limits, ...other },
-    metricsPort,
-    controlPort,
-  });
+  const textOf = (at: Replicas, changed: Partial<GatewayLimits>) =>
+    renderGateway({
+      name: 'gateway',
+      entrances: [
+        {
+          process: 'api',
+          ...isPage,
+          port,
+          replicas: Object.entries(at).map(([alias, own]) => ({ alias, address: `127.0.0.1:${own}` })),
+        },
+      ],
+      hostNames: ['shop.example'],
+      limits: { ...limits, ...other, ...changed },
+      metricsPort,
+      controlPort,
+    });
   const folder = await mkdtemp(join(tmpdir(), 'muster-gateway-'));
-  const file = join(folder, 'haproxy.cfg');
-  await writeFile(file, text);
-  const child: ChildProcess = spawn(haproxy, ['-db', '-f', file], { stdio: ['ignore', 'pipe', 'pipe'] });
+  const file = (name: string) => join(folder, name);
+  const put = async (text: string) => {
+    await writeFile(file('next'), text);
+    await rename(file('next'), file('haproxy.cfg'));
+  };
+  await put(textOf(replicas, {}));
+  const reloading = { config: file('haproxy.cfg'), script: file('reload.sh'), folder, controlPort };
+  await writeFile(file('master.cfg'), renderMaster(reloading));
+  await writeFile(reloading.script, renderReload(reloading));
+  await writeFile(file('nc'), netcat);
+  await chmod(file('nc'), 0o755);
+  const files = ['-f', file('master.cfg'), '-f', file('haproxy.cfg')];
+  const child: ChildProcess = spawn(haproxy, ['-W', '-db', ...files], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...process.env, PATH: `${folder}:${process.env.PATH}` },
+    detached: true,
+  });
   const lines: string[] = [];
   for (const stream of [child.stdout!, child.stderr!])
     stream.setEncoding('utf8').on('data', (said: string) => lines.push(...said.split('\n').filter(Boolean)));
   t.teardown(async () => {
-    child.kill('SIGKILL');
+    // With all that it has started.
+    process.kill(-child.pid!, 'SIGKILL');
+    await once(child, 'close');
     await rm(folder, { recursive: true });
   });
+  const change: Running['change'] = async ({ replicas: at = replicas, limits: changed = {}, text }) =>
+    put(text ?? textOf(at, changed));
   const states = async () => {
     const answer = await fetch(`http://127.0.0.1:${metricsPort}/metrics?scope=server`);
     const found = /^haproxy_server_status\{proxy="api",server="([^"]+)",state="(\w+)"\} 1$/gm;
@@ -104,7 +134,7 @@ async function gateway(
       () => false,
     ),
   );
-  return { port, controlPort, url: `http://127.0.0.1:${port}`, states, lines };
+  return { port, controlPort, url: `http://127.0.0.1:${port}`, states, lines, change };
 }
 
 type Handler = (request: IncomingMessage, response: ServerResponse) => void;
@@ -518,4 +548,66 @@ test('half-open connections of one client do not keep others away, and go', asyn
   const pool = new Pool(gate.url);
   t.teardown(() => pool.destroy());
   t.is((await pool.request({ path: '/', method: 'GET' })).statusCode, 200);
+});
+
+test('another configuration is taken over while it serves: no request fails, no stream ends, and one that is none changes nothing', async (t) => {
+  const handler: Handler = (ask, answer) => {
+    if (ask.url === '/stream') answer.write('begun\n');
+    else says('served')(ask, answer);
+  };
+  const [one, two] = [await server(t, handler), await server(t, handler)];
+  const gate = await gateway(t, { api: one.port, 'api-2': two.port }, { silenceMs: 60_000 });
+  const stream = await fetch(`${gate.url}/stream`);
+  const reader = stream.body!.getReader();
+  await reader.read();
+  let streamEnded = false;
+  void reader.read().then(
+    () => {
+      streamEnded = true;
+    },
+    () => {
+      streamEnded = true;
+    },
+  );
+  const kept = new Agent({ connections: 10, pipelining: 1 });
+  t.teardown(() => kept.destroy());
+  const outcomes: Record<string, number> = {};
+  let going = true;
+  const ask = async (isNew: boolean) => {
+    const dispatcher = isNew ? new Agent() : kept;
+    const outcome = await dispatcher.request({ origin: gate.url, path: '/', method: 'POST', body: 'x' }).then(
+      async ({ statusCode, body }) => `${statusCode} ${await body.text()}`,
+      (error: Error) => error.message,
+    );
+    if (isNew) await dispatcher.destroy();
+    outcomes[outcome] = (outcomes[outcome] ?? 0) + 1;
+  };
+  const load = Array.from({ length: 20 }, async (_, index) => {
+    while (going) {
+      await ask(index % 4 === 0);
+      // Connections that are kept are idle in between.
+      await sleep(10);
+    }
+  });
+  t.teardown(() => {
+    going = false;
+  });
+  const large = async () =>
+    (await fetch(gate.url, { method: 'POST', body: 'y'.repeat(1_000) })).status === 413;
+  t.false(await large());
+  await gate.change({ limits: { bodyBytes: 500 } });
+  await until('the other limit counts', large);
+  t.false(streamEnded);
+  await gate.change({ text: 'this is none' });
+  await until('it says so', () => gate.lines.some((line) => line.includes('Loading failure')));
+  t.true(await large(), 'as before');
+  await gate.change({});
+  await until('the first limit counts again', async () => !(await large()));
+  // A replica at another port: what is known of the one that was there before is not taken for it.
+  const moved = await server(t, handler);
+  await gate.change({ replicas: { api: one.port, 'api-2': moved.port } });
+  await until('the other address counts', () => moved.seen.length > 20);
+  going = false;
+  await Promise.all(load);
+  t.deepEqual(Object.keys(outcomes), ['200 served']);
 });

@@ -23,6 +23,7 @@ test('a plan says what is replaced and what people notice of it, and leaves out 
       change('api-2', 'delete', 'create'),
       change('pay', 'delete', 'create'),
       change('gateway', 'delete', 'create'),
+      change('gateway-settings', 'delete', 'create'),
       change('promotion', 'delete', 'create'),
       change('jaeger', 'update'),
       change('volume mysql-data', 'delete'),
@@ -39,6 +40,7 @@ test('a plan says what is replaced and what people notice of it, and leaves out 
       'api-2 replaced',
       'pay replaced',
       'gateway replaced',
+      'gateway-settings run again',
       'promotion replaced',
       'jaeger changed in place',
       'volume mysql-data removed',
@@ -51,6 +53,7 @@ test('a plan says what is replaced and what people notice of it, and leaves out 
   t.regex(notice['api-2']!, /no request fails/);
   t.regex(notice.pay!, /no request fails/);
   t.regex(notice.gateway!, /nobody is answered/);
+  t.regex(notice['gateway-settings']!, /nothing; .* while the gateway serves/);
   t.regex(notice.promotion!, /waits/);
   t.is(notice.topics, undefined);
   t.regex(notice['volume mysql-data']!, /gone/);

@@ -100,15 +100,17 @@ test.serial('a reserve serves on when a roll is cut off, and nothing after it is
 });
 
 test.serial(
-  'a gateway that is to be replaced with the rest is not asked what it thinks of what is new',
+  'a gateway that is to be replaced, or told otherwise, with the rest is not asked what it thinks of what is new',
   async (t) => {
-    const changes = [change('pay', 'delete', 'create'), change('gateway', 'delete', 'create')];
-    t.deepEqual(await applied(t, ['gateway', 'pay'], changes), [
-      'create muster-dev-pay-reserve',
-      'terraform apply -target=docker_container.pay',
-      'stop --time 30 muster-dev-pay-reserve',
-      'terraform apply',
-    ]);
+    for (const changed of ['gateway', 'gateway-settings']) {
+      const changes = [change('pay', 'delete', 'create'), change(changed, 'delete', 'create')];
+      t.deepEqual(await applied(t, ['gateway', 'pay'], changes), [
+        'create muster-dev-pay-reserve',
+        'terraform apply -target=docker_container.pay',
+        'stop --time 30 muster-dev-pay-reserve',
+        'terraform apply',
+      ]);
+    }
   },
 );
 

@@ -44,9 +44,9 @@ export async function applyProcesses(stack: StackInfo, options: RollOptions): Pr
   const plan = await planStack(stack, variables, signal);
   const ready = await readiness(environment, await containersOf(environment, signal));
   const nodes = rolledProcesses(plan.changes, environment, ready);
-  // One that is about to be replaced may know its servers by what is about to change.
+  // One that is about to be replaced, or told otherwise, may know its servers by what is about to change.
   const asksGateway = !plan.changes.some(
-    ({ name, actions }) => name === 'gateway' && actions.includes('create'),
+    ({ name, actions }) => /^gateway(-settings)?$/.test(name) && actions.includes('create'),
   );
   const results: StackResult[] = [];
   for (const [index, { alias, address }] of nodes.entries()) {

@@ -61,8 +61,8 @@ const checks = {
 };
 
 const connectMs = 1_000;
-/** Of its own end: what is under way has so long. Nobody listens meanwhile. */
-const stopMs = 2_000;
+/** What is under way has so long to end when another configuration is taken over: streams come again then. */
+const drainMs = 30_000;
 
 /** An answer of the gateway's own, in the one error format. */
 const body = (code: `MUSTER_${string}`, message: string): string =>
@@ -87,8 +87,8 @@ const errors: Readonly<Record<number, string>> = {
 /** Name of what stands in for the only replica of a process while that is replaced. */
 export const reserveOf = (process: string): string => `${process}-reserve`;
 
-/** Where its configuration goes inside the container. */
-export const gatewayConfig = `${paths.config}/haproxy.cfg`;
+/** Where its configuration is inside the container: in a volume, since an upload would replace the container. */
+export const gatewayConfig = `${paths.gateway}/haproxy.cfg`;
 
 /** The gateway of an environment: an entrance for each process that people and programs call. */
 export function gatewayOf(environment: Environment): Gateway {
@@ -151,7 +151,7 @@ export function renderGateway(gateway: Gateway): string {
     `    maxconn ${limits.connections}`,
     // One a processor would be 64 on a large host, with a pool of memory each.
     '    nbthread 2',
-    `    hard-stop-after ${stopMs}ms`,
+    `    hard-stop-after ${drainMs}ms`,
     `    tune.buffers.limit ${limits.buffers}`,
     '',
     'resolvers engine',
@@ -170,6 +170,10 @@ export function renderGateway(gateway: Gateway): string {
     'defaults',
     '    mode http',
     '    log global',
+    // Who is ready, from the process before (`renderReload`). Without, everybody would be unknown for half a second.
+    '    load-server-state-from-file global',
+    // Else a process that ends closes connections on which a client is just sending.
+    '    option idle-close-on-response',
     // What went well is told by metrics, and by traces. No address, path, query or header is in a line: those may be personal.
     '    option dontlognull',
     '    option dontlog-normal',
@@ -263,7 +267,7 @@ function frontend(
  */
 function backend({ process, replicas, isPage }: Entrance): string[] {
   // Two servers of one name have one address. Names are asked for when it runs: at its start it would wait for one that there is not.
-  const found = 'resolvers engine resolve-prefer ipv4 resolve-opts allow-dup-ip init-addr none';
+  const found = 'resolvers engine resolve-prefer ipv4 resolve-opts allow-dup-ip init-addr last,none';
   // By its own name: an address may be another container's after a restart of both, and that one refuses the name.
   const check = (path: string, withinMs: number) => [
     '    option httpchk',
@@ -298,3 +302,52 @@ function backend({ process, replicas, isPage }: Entrance): string[] {
     ...replicas.map(({ alias, address }) => `    server ${alias} ${address} check ${found}`),
   ];
 }
+
+/** How a gateway that runs takes over another configuration. */
+export interface Reloading {
+  /** The configuration. */
+  readonly config: string;
+  /** The script that looks for another one. */
+  readonly script: string;
+  /** A folder that it may write to, and that goes with its container. */
+  readonly folder: string;
+  readonly controlPort: number;
+}
+
+export const gatewayReloading: Reloading = {
+  config: gatewayConfig,
+  script: `${paths.config}/reload.sh`,
+  folder: '/tmp',
+  controlPort: containerPorts.gatewayControl,
+};
+
+/** master.cfg, read before haproxy.cfg: the script is a program of HAProxy's master process, which starts it anew at each reload. */
+export const renderMaster = ({ script, folder }: Reloading): string => `global
+    server-state-file ${folder}/servers
+
+program reload
+    command /bin/sh ${script}
+`;
+
+/** For awk: of what is known of servers the lines of those that another configuration has at the same address; HAProxy keeps old ports. */
+const sameServers =
+  'NR == FNR { if ($1 == "server") same[$2 " " $3]; next } NF < 20 || ($4 " " ($18 == "-" ? $5 : $18) ":" $19) in same';
+
+/**
+ * reload.sh. A reload that fails changes nothing, and is not tried again. What is known of the servers is for the next process only:
+ * after a start of the container addresses may be those of others.
+ */
+export const renderReload = ({ config, folder, controlPort }: Reloading): string => `trap 'exit 0' USR1
+rm -f ${folder}/servers
+[ -e ${folder}/taken.cfg ] || cp ${config} ${folder}/taken.cfg
+while sleep 2; do
+  cmp -s ${config} ${folder}/taken.cfg && continue
+  cp ${config} ${folder}/taken.cfg
+  echo 'show servers state' | nc 127.0.0.1 ${controlPort} | awk '${sameServers}' ${config} - > ${folder}/servers
+  kill -USR2 $PPID
+done
+`;
+
+/** Puts a configuration in the place of another one, when HAProxy takes it. */
+export const handOver = (from: string, to: string): string =>
+  `haproxy -c -f ${from} && cp ${from} ${to}.next && mv ${to}.next ${to}`;

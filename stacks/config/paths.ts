@@ -25,4 +25,5 @@ export const paths = {
   bankState: '/var/lib/muster/banks',
   uploads: '/var/lib/muster/uploads',
   backups: '/var/lib/muster/backups',
+  gateway: '/var/lib/muster/gateway',
 } as const;
