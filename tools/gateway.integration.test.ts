@@ -1,21 +1,29 @@
 /** The gateway as the real HAProxy runs it, before small servers: what reaches whom, once or twice, and who is sent away. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmod, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { createServer, type IncomingMessage, request, type ServerResponse } from 'node:http';
 import { type AddressInfo, connect, createServer as createTcpServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
+import { execa } from 'execa';
 import { Agent, type Dispatcher, Pool } from 'undici';
 import WebSocket from 'ws';
-import type { GatewayLimits } from '../catalog/environments.ts';
-import { type Entrance, renderGateway, renderMaster, renderReload } from '../stacks/config/gateway.ts';
+import { environments, type GatewayLimits } from '../catalog/environments.ts';
+import {
+  type Entrance,
+  gatewayOf,
+  handOver,
+  renderGateway,
+  renderMaster,
+  renderReload,
+} from '../stacks/config/gateway.ts';
 import { createStreams } from '../workers/http/realtime.ts';
 import { startTestHttp } from '../workers/http/testing.ts';
 import { sendsTo } from './gateway-control.ts';
-import { needProgram } from './programs.ts';
+import { needProgram, systemFolders } from './programs.ts';
 
 test.beforeEach((t) => t.timeout(120_000));
 
@@ -205,7 +213,8 @@ test('a process that says it is not ready, goes on for its notice, drains and en
   };
   const [one, two] = [await replica('api'), await replica('api-2')];
   t.teardown(() => two.http.close(1_000));
-  const gate = await gateway(t, { api: one.port, 'api-2': two.port });
+  // However slow the machine is: what is looked at is who is asked, not how long it takes.
+  const gate = await gateway(t, { api: one.port, 'api-2': two.port }, { silenceMs: 60_000 });
   const agent = new Agent({ connections: 20, pipelining: 1 });
   t.teardown(() => agent.destroy());
   const outcomes: Record<string, number> = {};
@@ -610,4 +619,22 @@ test('another configuration is taken over while it serves: no request fails, no 
   going = false;
   await Promise.all(load);
   t.deepEqual(Object.keys(outcomes), ['200 served']);
+});
+
+test('what HAProxy does not take is not handed over, and what it takes is', async (t) => {
+  await needProgram(['haproxy'], ['haproxy'], advice, () => {});
+  const folder = await mkdtemp(join(tmpdir(), 'muster-handed-'));
+  t.teardown(() => rm(folder, { recursive: true }));
+  const [from, to] = [join(folder, 'next.cfg'), join(folder, 'haproxy.cfg')];
+  const PATH = [process.env.PATH, ...systemFolders].join(':');
+  const handed = async (text: string) => {
+    await writeFile(from, text);
+    return execa('/bin/sh', ['-c', handOver(from, to)], { reject: false, env: { PATH } });
+  };
+  const good = renderGateway(gatewayOf(environments.dev));
+  t.is((await handed(good)).exitCode, 0);
+  const bad = await handed(good.replace('mode http', 'mode nothing'));
+  t.not(bad.exitCode, 0);
+  t.regex(bad.stderr, /next\.cfg:\d+/);
+  t.is(await readFile(to, 'utf8'), good);
 });

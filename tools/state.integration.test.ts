@@ -81,9 +81,13 @@ test.before(async () => {
   });
   Object.assign(process.env, { PGUSER: 'muster', PGPASSWORD: password });
   const made = () =>
-    execa('psql', ['-h', '127.0.0.1', '-p', String(port), '-d', 'postgres', '-c', 'create database muster'], {
-      reject: false,
-    });
+    execa(
+      program('psql'),
+      ['-h', '127.0.0.1', '-p', String(port), '-d', 'postgres', '-c', 'create database muster'],
+      {
+        reject: false,
+      },
+    );
   for (let tries = 0; (await made()).exitCode !== 0; tries += 1) {
     if (tries === 100) throw new Error('PostgreSQL does not start');
     await sleep(100);
