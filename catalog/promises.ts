@@ -248,7 +248,7 @@ const table = {
   'settlements-ended': {
     capability: 'settlement',
     promised:
-      'Each settlement is DONE or CARRIED, or STOPPED and told to staff, or waits for a bank that is known to be down or for its next day.',
+      'Each settlement is DONE or CARRIED, or STOPPED and told to staff, or waits for a bank that is known to be down, for its next day, or for a refund that is on its way.',
     ids: 'the settlement',
     // A thousand of them at once, through one bank.
     limitMs: 1_800_000,

@@ -10,7 +10,7 @@ const asks: Readonly<Record<string, readonly string[]>> = {
   'money-recharges': ['banking'],
   remittance: ['money', 'banking'],
   payment: ['money'],
-  settlement: ['money', 'banking'],
+  settlement: ['payment', 'money', 'banking'],
 };
 
 /** The workers that a process of these workers asks. */

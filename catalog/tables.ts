@@ -274,6 +274,12 @@ export const tables: readonly Table[] = [
     why: 'Books: who paid what to whom and was given back, by pseudonyms. What has not ended stays: money may be on its way.',
   },
   {
+    name: 'payment_owed',
+    database: 'payment',
+    rules: [],
+    why: 'A row per merchant and currency: what the merchant is still owed, by a pseudonym.',
+  },
+  {
     name: 'payment_merchant',
     database: 'payment',
     rules: [],

@@ -932,6 +932,7 @@ async function settle(of: (name: DatabaseName) => Kysely<unknown>, books: BankTr
   const move = (to: 'bank' | 'commission', amountMinor: number) =>
     book(of('money'), { from: house('merchants', 'KRW'), to: house(to, 'KRW'), amountMinor }, 'settlement');
   const steps: Partial<Record<Line['state'], () => Promise<string>>> = {
+    OWED: async () => toId,
     ACCOUNT: async () => toId,
     PAYOUT: pay,
     BOOK: () => move('bank', 97),

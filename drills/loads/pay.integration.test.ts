@@ -68,13 +68,19 @@ async function serve(t: ExecutionContext, pay: Awaited<ReturnType<typeof startPa
   registerSettlementRoutes(http.app as never, { ...routes, slips, runs, lines });
   await http.open();
   const [moneyUrl, bankingUrl] = [way.baseUrl, way.baseUrl];
+  const paymentUrl = `http://127.0.0.1:${http.address().port}`;
   const calls = { moneyUrl, bankingUrl, token, timeoutMs: 2_000, registry, leftAloneMs: 100 };
   const how = { leaseMs: 20_000, log: testLog, registry, everyMs: 20, onChange() {} };
   const makeCall = callsOf(calls);
   const working = [
     carryOut({ ...how, what: 'remittances', sagas: remittances, makeCall }),
     carryOut({ ...how, what: 'payments', sagas: payments, makeCall }),
-    settle({ ...how, runs, lines, makeCall: settlementCalls({ ...calls, stateOf: slips.stateOf }) }),
+    settle({
+      ...how,
+      runs,
+      lines,
+      makeCall: settlementCalls({ ...calls, paymentUrl, stateOf: slips.stateOf }),
+    }),
   ];
   pay.recharge();
   pay.sendToBanks();

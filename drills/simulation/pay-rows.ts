@@ -165,6 +165,8 @@ export const slipRowsIn = (
     lock: (ids) => (bugs.paymentsNotLocked === true && accepting ? read(ids) : rows.lock(ids)),
     // Asked of whoever begins: nobody else needs merchants.
     merchants: async (which) => new Map(which.map((merchant) => [merchant, 'ACTIVE' as const])),
+    // Asked of merchants who give back: here staff does.
+    owed: async () => new Map(),
     once: {
       ...rows.once,
       reserve(wanted) {

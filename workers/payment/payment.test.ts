@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import type { State } from '../platform/move.ts';
 import { begunMove } from '../platform/move-sagas.ts';
 import { refundOf, type Slip } from './payment.ts';
-import { type Found, type SlipRows, slipKind } from './slips.ts';
+import { type Found, owedKey, type SlipRows, slipKind } from './slips.ts';
 
 const won = (amountMinor: number) => ({ amountMinor, currency: 'KRW' });
 const payment = (refundedMinor = 0, state: State = 'DONE', kind: Slip['kind'] = 'PAYMENT') => ({
@@ -69,10 +69,12 @@ test('a merchant who is suspended or has left gives nothing back by themselves; 
     decidedAtMs: 1,
     traceparent: undefined,
   };
+  const owedMinor = 1_000;
   for (const state of ['ACTIVE', 'SUSPENDED', 'CLOSED'] as const) {
     let refundedMinor = 0;
-    const rows: Pick<SlipRows, 'merchants' | 'lock' | 'addRefunded'> = {
+    const rows: Pick<SlipRows, 'merchants' | 'owed' | 'lock' | 'addRefunded'> = {
       merchants: async (which) => new Map(which.map((each) => [each, state])),
+      owed: async () => new Map([[owedKey(merchant, 'KRW'), owedMinor]]),
       lock: async () => [paid],
       async addRefunded(sums) {
         refundedMinor += sums.get(paymentId)!;
@@ -88,4 +90,37 @@ test('a merchant who is suspended or has left gives nothing back by themselves; 
     t.is(await refund(undefined), 300);
     t.is(refundedMinor, state === 'ACTIVE' ? 600 : 300);
   }
+});
+
+test('of what is still owed to a merchant no more is given back than there is, however many ask at once; staff is not asked', async (t) => {
+  const [customer, merchant] = ['u_customer', 'u_merchant'];
+  const way = { sender: customer, to: { member: 'house:merchants' }, feeMinor: 0, rechargeFrom: undefined };
+  const paid = (paymentId: string): Found => ({
+    one: { ...begunMove(paymentId, { ...way, ...won(1_000) }), state: 'DONE' },
+    own: { kind: 'PAYMENT', paymentId, customer, merchant, refundedMinor: 0 },
+    ...{ requestedAtMs: 0, decidedAtMs: 1, traceparent: undefined },
+  });
+  const rows: Pick<SlipRows, 'merchants' | 'owed' | 'lock' | 'addRefunded'> = {
+    merchants: async () => new Map([[merchant, 'ACTIVE']]),
+    owed: async () => new Map([[owedKey(merchant, 'KRW'), 1_500]]),
+    lock: async (ids) => ids.map(paid),
+    async addRefunded() {},
+  };
+  const ask = (paymentId: string, by: string | undefined, amountMinor: number) => ({
+    id: paymentId,
+    wish: { kind: 'REFUND', paymentId, merchant: by, amount: won(amountMinor) } as const,
+  });
+  const begun = await slipKind.begin(rows as SlipRows, [
+    ask('one', merchant, 1_000),
+    ask('two', merchant, 501),
+    ask('three', undefined, 400),
+    ask('four', merchant, 101),
+    ask('five', merchant, 100),
+    ask('six', undefined, 1_000),
+  ]);
+  const uncovered = 'MUSTER_REFUND_NOT_COVERED';
+  t.deepEqual(
+    begun.map((each) => ('refusal' in each ? each.refusal.code : each.one.amountMinor)),
+    [1_000, uncovered, 400, uncovered, 100, 1_000],
+  );
 });

@@ -15,6 +15,25 @@ export interface Slip {
   readonly refundedMinor: number;
 }
 
+/**
+ * Why a merchant may not give so much back by itself; undefined: it may. What it was paid out already is not ours to give away: it
+ * could leave, and we would have paid twice. Staff decides that; the merchant's next settlements make up for it.
+ */
+export const refuseUncovered = (amountMinor: number, owedMinor: number): Refused | undefined =>
+  amountMinor <= owedMinor
+    ? undefined
+    : refuse(
+        409,
+        'MUSTER_REFUND_NOT_COVERED',
+        'more than what the merchant was paid since it was settled with: staff can give it back',
+        [
+          {
+            field: 'amount.amountMinor',
+            reason: `is above ${Math.max(owedMinor, 0)}, what is still owed to it`,
+          },
+        ],
+      );
+
 /** How much a refund is of, or why there is none. `amount` undefined: all of it, of which nothing has been refunded. */
 export function refundOf(
   {

@@ -287,6 +287,59 @@ test.serial('a refund to an account that is not open fails, and can be asked for
   t.like(await alice.balance(), { balance: won(10_000) });
 });
 
+test.serial(
+  'a merchant gives back by itself only what it is still owed; staff gives back the rest, and it is owed less',
+  async (t) => {
+    const { alice, shop, me, as, staff, serviceToken, buy, refund, refundsEnd, work, until } = await setUp(t);
+    const service = as(serviceToken);
+    const settle = (amountMinor: number, key?: string) =>
+      service('POST', '/payments/settlements', { merchant: shop.account, amount: won(amountMinor) }, key);
+    work();
+    const paid = async (amountMinor: number): Promise<string> => {
+      const { paymentId } = (await buy(amountMinor)).json;
+      await until(paymentId, { state: 'DONE' });
+      return paymentId;
+    };
+    const first = await paid(5_000);
+    t.is((await me('POST', '/payments/settlements', { merchant: shop.account, amount: won(1) })).status, 403);
+    t.is((await settle(4_000, 'line-1')).status, 200);
+    t.is((await settle(4_000, 'line-1')).status, 200, 'it counts once');
+    t.like(await refund(first, 1_001), { status: 409, code: 'MUSTER_REFUND_NOT_COVERED' });
+    t.is((await refund(first, 1_000)).status, 202);
+    const refused = { status: 409, code: 'MUSTER_REFUNDED_SINCE' };
+    t.like(await settle(1, 'line-2'), refused);
+    t.is((await staff('POST', `/payments/${first}/refunds`, { amount: won(4_000) })).status, 202);
+    await refundsEnd(first);
+    const second = await paid(4_000);
+    t.like(await refund(second, 1), { code: 'MUSTER_REFUND_NOT_COVERED' }, 'that makes up for it');
+    const third = await paid(100);
+    t.is((await refund(second, 100)).status, 202);
+    t.like(await refund(third, 1), { code: 'MUSTER_REFUND_NOT_COVERED' });
+    t.like(await settle(1, 'line-2'), refused, 'a key has one answer for good');
+
+    // A refund that fails is owed again.
+    const fourth = await paid(200);
+    await alice.follow('SUSPENDED');
+    t.is((await refund(fourth, 200)).status, 202);
+    t.like(await settle(200, 'line-3'), refused);
+    await refundsEnd(fourth);
+    t.is((await settle(200, 'line-4')).status, 200);
+  },
+);
+
+test.serial('of a refund and a settlement of the same money at the same moment one has it', async (t) => {
+  const { shop, as, serviceToken, buy, refund, work, until } = await setUp(t);
+  const service = as(serviceToken);
+  work();
+  const won20 = { merchant: shop.account, amount: won(20) };
+  for (let n = 0; n < 20; n += 1) {
+    const { paymentId } = (await buy(20)).json;
+    await until(paymentId, { state: 'DONE' });
+    const both = await Promise.all([refund(paymentId, 20), service('POST', '/payments/settlements', won20)]);
+    t.is(both.filter(({ status }) => status === 409).length, 1);
+  }
+});
+
 test.serial('what is wrong in the rows is told by the promise that it breaks', async (t) => {
   const { buy, refund, refundsEnd, work, until, broken, own, db } = await setUp(t);
   const { paymentId } = (await buy(5_000)).json;

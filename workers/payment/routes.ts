@@ -4,7 +4,7 @@ import { Type } from 'typebox';
 import { money } from '../../catalog/events/promotion.ts';
 import { uuid, uuidPattern } from '../../catalog/events/uuid.ts';
 import type { Money } from '../base/money.ts';
-import { pseudonym } from '../base/pseudonym.ts';
+import { isPseudonym, pseudonym } from '../base/pseudonym.ts';
 import { errorBody, failures, HttpError, inUse, refused } from '../http/errors.ts';
 import { idempotencyKey, onceOf } from '../http/idempotent.ts';
 import { members, onlyOf, userOf } from '../http/principals.ts';
@@ -15,7 +15,7 @@ import type { Found } from './slips.ts';
 import type { PaymentStore } from './store.ts';
 
 export interface PaymentRoutesOptions {
-  readonly payments: Pick<PaymentStore, 'accept' | 'refund' | 'find' | 'findOf' | 'refundsOf'>;
+  readonly payments: Pick<PaymentStore, 'accept' | 'refund' | 'settle' | 'find' | 'findOf' | 'refundsOf'>;
   readonly pseudonymKey: Buffer;
   /** Called when a payment or a refund was accepted; with it when this process is to work on it at once. */
   onAccepted(claimed: Claimed | undefined): void;
@@ -56,6 +56,7 @@ export function registerPaymentRoutes(http: FastifyInstance, options: PaymentRou
   const app = typed(http);
   registerPay(app, options);
   registerRefunds(app, options);
+  registerSettle(app, options);
   registerFind(app, options);
 }
 
@@ -129,7 +130,7 @@ function registerRefunds(app: TypedHttp, { payments, pseudonymKey, onAccepted }:
       schema: {
         summary: 'Give back a part of a payment, or all of it',
         description:
-          'By the merchant who was paid, while it is active, or by staff. Never more than was paid, however many ask at once: 409 MUSTER_REFUND_TOO_LARGE. A refund that fails (the account of the customer is closed) can be asked for again.',
+          'By the merchant who was paid, while it is active, out of what it was paid and is not settled yet (409 MUSTER_REFUND_NOT_COVERED), or by staff. Never more than was paid, however many ask at once: 409 MUSTER_REFUND_TOO_LARGE. A refund that fails (the account of the customer is closed) can be asked for again.',
         tags,
         headers: idempotencyKey.required,
         params: paymentPath,
@@ -157,6 +158,43 @@ function registerRefunds(app: TypedHttp, { payments, pseudonymKey, onAccepted }:
     },
     async (request, reply) =>
       reply.code(202).send(await refund(request, request.params.paymentId, undefined)),
+  );
+}
+
+function registerSettle(app: TypedHttp, { payments, pseudonymKey }: PaymentRoutesOptions): void {
+  app.post(
+    '/pay/payments/settlements',
+    {
+      config: { callers: ['service'] },
+      schema: {
+        summary: 'Take what is about to be settled out of what its merchant is owed',
+        description:
+          'For the service that settles, before it pays out: from then on the merchant cannot give it back by itself. 409 MUSTER_REFUNDED_SINCE when something was given back that the settlement does not know of. A key has one answer for good.',
+        tags,
+        headers: idempotencyKey.required,
+        body: Type.Object(
+          {
+            merchant: Type.String({ maxLength: 40, description: 'pseudonym' }),
+            amount: Type.Object(
+              { amountMinor: Type.Integer(), currency: Type.String({ maxLength: 3 }) },
+              { description: 'paid less refunded, with the commission; may be below zero' },
+            ),
+          },
+          { additionalProperties: false },
+        ),
+        response: { 200: Type.Object({ merchant: Type.String() }), ...answers },
+      },
+    },
+    async (request) => {
+      const { merchant, amount } = request.body;
+      if (!isPseudonym(merchant))
+        throw new HttpError(404, 'MUSTER_MERCHANT_UNKNOWN', 'there is no such merchant');
+      // All services share their keys: another process may ask again.
+      const call = onceOf(request, 'payment', pseudonymKey, { user: 'service' })!;
+      const answer = await payments.settle({ merchant, ...amount }, call);
+      if (!answer.ok) throw refused(answer.refusal);
+      return { merchant };
+    },
   );
 }
 

@@ -11,7 +11,7 @@ import { begunMove, moveFields, moveKind, untouched } from '../platform/move-sag
 import { type SagaTable, sagaSql } from '../platform/saga-rows.ts';
 import type { Asked, Begun, Found as FoundOf, SagaRows } from '../platform/sagas.ts';
 import { bookedRecord, decidedRecord } from './events.ts';
-import { refundOf, type Slip } from './payment.ts';
+import { refundOf, refuseUncovered, type Slip } from './payment.ts';
 
 /** A slip as it stands. */
 export type Found = FoundOf<Move, Slip>;
@@ -40,6 +40,8 @@ export type SlipWish =
 export interface SlipRows extends SagaRows<Move, Slip> {
   /** Those that membership has told of. */
   merchants(which: readonly string[]): Promise<ReadonlyMap<string, MemberEvent['state']>>;
+  /** What merchants are still owed, by owedKey(): locked. */
+  owed(which: readonly string[]): Promise<ReadonlyMap<string, number>>;
   /** To the sums of payments' refunds: under the lock of their rows, or of a refund's. */
   addRefunded(minorByPayment: ReadonlyMap<string, number>): Promise<void>;
 }
@@ -72,6 +74,7 @@ export const slipSql = sagaSql(table);
 export const slipRows = (trx: Transaction<unknown>): SlipRows => ({
   ...slipSql.rowsOf(trx),
   merchants: (which) => statesOfMerchants(trx, 'payment_merchant', which),
+  owed: (which) => lockOwed(trx, which),
   async addRefunded(minorByPayment) {
     const rows = [...minorByPayment].map(([id, minor]) => [hexOfUuid(id), minor]).sort();
     await sql`
@@ -81,6 +84,21 @@ export const slipRows = (trx: Transaction<unknown>): SlipRows => ({
       SET slip.refunded_minor = slip.refunded_minor + it.minor`.execute(trx);
   },
 });
+
+export const owedKey = (merchant: string, currency: string) => `${merchant} ${currency}`;
+
+/** Adding to it is done by the database, with each slip (000902-payment-owed.sql). */
+export async function lockOwed(
+  trx: Transaction<unknown>,
+  merchants: readonly string[],
+): Promise<ReadonlyMap<string, number>> {
+  const { rows } = await sql<{ merchant: string; currency: string; owed: number | string }>`
+    SELECT merchant, currency, owed_minor AS owed FROM payment_owed
+    WHERE merchant IN (${sql.join([...new Set(merchants)])}) ORDER BY merchant, currency FOR UPDATE`.execute(
+    trx,
+  );
+  return new Map(rows.map(({ merchant, currency, owed }) => [owedKey(merchant, currency), Number(owed)]));
+}
 
 type Accepted = { readonly ok: true } & { readonly [id in 'paymentId' | 'refundId']?: string };
 
@@ -127,6 +145,8 @@ async function begin(
   }
   const states = merchants.size === 0 ? new Map() : await rows.merchants([...merchants]);
   const paid = new Map((await rows.lock([...payments])).map((row) => [row.one.id, row]));
+  const givingBack = asked.flatMap(({ wish }) => (wish.kind === 'REFUND' ? (wish.merchant ?? []) : []));
+  const owed = new Map(givingBack.length === 0 ? [] : await rows.owed(givingBack));
   const refunded: [string, number][] = [];
   const begun = asked.map(({ id, wish }): Begun<Move, Slip> | Refused => {
     if (wish.kind === 'PAYMENT') return standing(states.get(wish.merchant)) ?? begunSlip(id, id, wish);
@@ -140,6 +160,11 @@ async function begin(
     const decided = refundOf(found, amount);
     if (!decided.ok) return decided;
     const { amountMinor } = decided;
+    const key = owedKey(found.own.merchant, found.one.currency);
+    const owedMinor = owed.get(key) ?? 0;
+    const uncovered = merchant === undefined ? undefined : refuseUncovered(amountMinor, owedMinor);
+    if (uncovered !== undefined) return uncovered;
+    owed.set(key, owedMinor - amountMinor);
     const refundedMinor = found.own.refundedMinor + amountMinor;
     paid.set(paymentId, { ...found, own: { ...found.own, refundedMinor } });
     refunded.push([paymentId, amountMinor]);

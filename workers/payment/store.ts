@@ -2,14 +2,17 @@
 import { sql } from 'kysely';
 import type { MemberEvent } from '../../catalog/events/membership.ts';
 import { bytesOfUuid } from '../base/ids.ts';
-import type { Refused } from '../base/refusal.ts';
+import { type Refused, refuse } from '../base/refusal.ts';
 import { followMerchants } from '../platform/merchants.ts';
 import type { Claimed } from '../platform/move.ts';
 import { type Page, type SagaStoreOptions, sagaFinder, sagaOptions } from '../platform/saga-rows.ts';
 import { sagas } from '../platform/sagas.ts';
-import type { OnceCall } from '../store/once.ts';
+import { transaction } from '../store/database.ts';
+import { type OnceCall, once } from '../store/once.ts';
 import {
   type Found,
+  lockOwed,
+  owedKey,
   type PaymentWish,
   type RefundWish,
   type SlipWish,
@@ -45,6 +48,32 @@ export function paymentStore(options: SagaStoreOptions) {
 
     /** Accepts a refund, under the lock of its payment: two at once are one after the other. */
     refund: (wish: RefundWish, call: OnceCall) => acceptAs<'refundId'>({ ...wish, kind: 'REFUND' }, call),
+
+    /**
+     * Takes what is about to be settled out of what its merchant is owed: from then on the merchant cannot give it back by itself.
+     * Refused, for good under this key, when less is owed: something was given back that the settlement does not know of.
+     */
+    settle: async (
+      {
+        merchant,
+        currency,
+        amountMinor,
+      }: { readonly merchant: string; readonly currency: string; readonly amountMinor: number },
+      call: OnceCall,
+    ): Promise<{ readonly ok: true } | Refused> =>
+      transaction(await options.database(), (trx) =>
+        once(trx, call, async (): Promise<{ readonly ok: true } | Refused> => {
+          const owedMinor = (await lockOwed(trx, [merchant])).get(owedKey(merchant, currency)) ?? 0;
+          if (amountMinor > owedMinor)
+            return refuse(409, 'MUSTER_REFUNDED_SINCE', 'some of it was given back since', [
+              { field: 'amount.amountMinor', reason: `is above ${owedMinor}, what is still owed` },
+            ]);
+          await sql`
+            UPDATE payment_owed SET owed_minor = owed_minor - ${amountMinor}
+            WHERE merchant = ${merchant} AND currency = ${currency}`.execute(trx);
+          return { ok: true };
+        }),
+      ),
 
     /** The refunds of payments, oldest first. */
     refundsOf: async (paymentIds: readonly string[]): Promise<readonly Found[]> =>

@@ -9,16 +9,19 @@ import { databaseNowMs, nextDueInMs, transaction } from '../store/database.ts';
 import { isDue, unlessAhead } from '../store/due.ts';
 import { type OnceCall, once } from '../store/once.ts';
 import { type Handled, handleOnce, type Message } from '../store/queue-log.ts';
+import { carryInto, lineKey, takeCarried } from './carried.ts';
 import {
   afterWord,
   type Change,
   dayIsFull,
   isOpen,
   type Line,
+  refundedSince,
   retried,
   type State,
   states,
   type Word,
+  withCarried,
 } from './settlement.ts';
 
 type Db = Kysely<unknown>;
@@ -55,7 +58,8 @@ export function lineStore({
   ): Promise<Change | undefined> {
     const [found] = await lineRows(trx, sql`${where} FOR UPDATE`);
     if (found === undefined) return undefined;
-    const change = afterWord(found.line, claim, word, nextDayMs(now) - now);
+    const decided = afterWord(found.line, claim, word, nextDayMs(now) - now);
+    const change = decided?.next.waitsFor === refundedSince ? await takeOn(trx, decided) : decided;
     if (change !== undefined) await save(trx, now, found.line, change);
     return change;
   }
@@ -143,6 +147,15 @@ export function lineStore({
   };
 }
 
+/** With what lines below zero have left by now, if there is any. */
+async function takeOn(trx: Trx, waiting: Change): Promise<Change> {
+  const { lineId, merchant, currency } = waiting.next;
+  const left = (await takeCarried(trx, [merchant])).get(lineKey(merchant, currency));
+  if (left === undefined) return waiting;
+  await carryInto(trx, left.ids, lineId);
+  return withCarried(waiting.next, left);
+}
+
 /** As isDue(); only what waits for the next day of a bank is put off for so long on purpose. */
 const isLineDue = (now: number) =>
   sql`${isDue('due_at', now)} AND (due_at <= ${new Date(now)} OR NOT waits_for <=> ${dayIsFull})`;
@@ -155,7 +168,7 @@ async function save(trx: Trx, now: number, before: Line, { next, againInMs }: Ch
   const dueAt = againInMs === undefined ? null : new Date(now + againInMs);
   // Its limit counts from when it does not wait any more for what nobody here can change.
   const countsFrom =
-    next.waitsFor === dayIsFull
+    next.waitsFor === dayIsFull || next.waitsFor === refundedSince
       ? dueAt
       : (before.waitsFor === bankDown && next.waitsFor !== bankDown) || before.state === 'STOPPED'
         ? new Date(now)
@@ -164,7 +177,8 @@ async function save(trx: Trx, now: number, before: Line, { next, againInMs }: Ch
     UPDATE settlement_line SET state = ${next.state}, failure = ${next.failure ?? null}, waits_for = ${next.waitsFor ?? null},
       attempt = ${next.attempt}, account_id = ${bytesOrNull(next.accountId)}, firmbanking_id = ${bytesOrNull(next.firmbankingId)},
       transfer_id = ${bytesOrNull(next.transferId)}, commission_transfer_id = ${bytesOrNull(next.commissionTransferId)},
-      tries = ${next.tries}, claim = ${next.claim}, due_at = ${dueAt}, ended_at = ${isOpen(next) ? null : new Date(now)}
+      carried_minor = ${next.carriedMinor}, carried_commission_minor = ${next.carriedCommissionMinor},
+      net_minor = ${next.netMinor}, tries = ${next.tries}, claim = ${next.claim}, due_at = ${dueAt}, ended_at = ${isOpen(next) ? null : new Date(now)}
       ${countsFrom === undefined ? sql`` : sql`, counts_from = ${countsFrom}`}
     WHERE line_id = ${bytesOfUuid(next.lineId)}`.execute(trx);
 }

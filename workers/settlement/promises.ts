@@ -18,7 +18,7 @@ export const settlementChecks: ChecksOf<'settlement'> = {
       table: 'settlement_line',
       id: 'line_id',
       waitsFor: 'waits_for',
-      open: ['ACCOUNT', 'PAYOUT', 'PAYING_OUT', 'BOOK', 'BOOK_COMMISSION'],
+      open: ['OWED', 'ACCOUNT', 'PAYOUT', 'PAYING_OUT', 'BOOK', 'BOOK_COMMISSION'],
     };
     return async () =>
       evidenceOf(await overdueSagas(await database('settlement'), { ...asked, limitMs, most: mostBroken }));

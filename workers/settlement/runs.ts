@@ -1,10 +1,11 @@
 /** Periods and their runs in SQL: a period is closed once, and its slips are summed up, some merchants at a time. */
 import { type Kysely, sql, type Transaction } from 'kysely';
-import { bytesOfUuid, uuidOfBytes, uuidV7 } from '../base/ids.ts';
+import { bytesOfUuid, uuidV7 } from '../base/ids.ts';
 import { databaseNowMs, nextDueInMs, transaction } from '../store/database.ts';
 import { isDue, unlessAhead } from '../store/due.ts';
 import { type OnceCall, once } from '../store/once.ts';
-import { type Band, type Carried, firstState, isOpen, netOf, sumsOf } from './settlement.ts';
+import { carryInto, lineKey, nothingLeft, takeCarried } from './carried.ts';
+import { type Band, firstState, isOpen, netOf, sumsOf } from './settlement.ts';
 import { type Clock, lockClock } from './slips.ts';
 
 type Db = Kysely<unknown>;
@@ -244,41 +245,5 @@ async function makeLines(trx: Trx, runNo: number, { merchants, after, now }: Mak
             ${isOpen({ state }) ? at : null}, ${at}, ${at}, ${isOpen({ state }) ? null : at})`,
       ),
     )}`.execute(trx);
-  for (const { ids, lineId } of lines)
-    if (ids.length > 0)
-      await sql`
-        UPDATE settlement_line SET carried_into = ${bytesOfUuid(lineId)}
-        WHERE line_id IN (${sql.join(ids.map(bytesOfUuid))})`.execute(trx);
-}
-
-const lineKey = (merchant: string, currency: string) => `${merchant} ${currency}`;
-
-type Left = Carried & { readonly ids: readonly string[] };
-const nothingLeft: Left = { minor: 0n, commissionMinor: 0n, ids: [] };
-
-/** What lines below zero have left for the next ones, by merchant and currency. */
-async function takeCarried(trx: Trx, merchants: readonly string[]): Promise<ReadonlyMap<string, Left>> {
-  const { rows } = await sql<{
-    line_id: Buffer;
-    merchant: string;
-    currency: string;
-    minor: number | string;
-    commission: number | string;
-  }>`
-    SELECT line_id, merchant, currency, paid_minor - refunded_minor + carried_minor AS minor,
-      commission_minor + carried_commission_minor AS commission
-    FROM settlement_line FORCE INDEX (settlement_line_left)
-    WHERE state = 'CARRIED' AND carried_into IS NULL AND merchant IN (${sql.join(merchants)}) FOR UPDATE`.execute(
-    trx,
-  );
-  const left = new Map<string, Left>();
-  for (const { line_id, merchant, currency, minor, commission } of rows) {
-    const { ids, ...before } = left.get(lineKey(merchant, currency)) ?? nothingLeft;
-    left.set(lineKey(merchant, currency), {
-      minor: before.minor + BigInt(minor),
-      commissionMinor: before.commissionMinor + BigInt(commission),
-      ids: [...ids, uuidOfBytes(line_id)],
-    });
-  }
-  return left;
+  for (const { ids, lineId } of lines) await carryInto(trx, ids, lineId);
 }

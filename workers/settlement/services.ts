@@ -1,4 +1,4 @@
-/** Makes the calls of a line, over HTTP: of banking and of money. */
+/** Makes the calls of a line, over HTTP: of payment, banking and money. */
 
 import type { Registry } from 'prom-client';
 import { type Static, Type } from 'typebox';
@@ -6,10 +6,11 @@ import { Compile } from 'typebox/compile';
 import { uuidPattern } from '../../catalog/events/uuid.ts';
 import { createOutgoing } from '../http/outgoing.ts';
 import { codesOf, type FoundThere, findThere, type Said, saidOf } from '../http/said.ts';
-import { bookedCommissionMinor, keyOf, type Line, type Word } from './settlement.ts';
+import { bookedCommissionMinor, grossMinor, keyOf, type Line, type Word } from './settlement.ts';
 import type { SlipStore } from './slips.ts';
 
 const uuid = Type.String({ pattern: uuidPattern });
+const isOwed = Compile(Type.Object({ merchant: Type.String() }));
 const isPayout = Compile(Type.Object({ firmbankingId: uuid }));
 const isTransfer = Compile(Type.Object({ transferId: uuid }));
 const accounts = Type.Object({
@@ -17,6 +18,7 @@ const accounts = Type.Object({
 });
 const isAccounts = Compile(accounts);
 const none = codesOf();
+const ofOwed = codesOf('REFUNDED_SINCE');
 const ofPayouts = codesOf(
   ...['AMOUNT_INVALID', 'BANK_ACCOUNT_CLOSED', 'BANK_ACCOUNT_UNKNOWN', 'CONTRACT_INVALID'],
   ...['CORPORATE_ACCOUNT_MISSING', 'CURRENCIES_DIFFER', 'LIMIT_CALL', 'LIMIT_DAY', 'SAME_ACCOUNT'],
@@ -25,6 +27,7 @@ const ofPayouts = codesOf(
 export type MakeCall = (line: Line) => Promise<Word>;
 
 export function callsOf(options: {
+  readonly paymentUrl: string;
   readonly moneyUrl: string;
   readonly bankingUrl: string;
   readonly token: string;
@@ -38,8 +41,22 @@ export function callsOf(options: {
   const { token, timeoutMs, registry, stateOf, leftAloneMs = 5_000 } = options;
   const client = (name: string, baseUrl: string) =>
     createOutgoing({ name, baseUrl, token, timeoutMs, registry, leftAloneMs });
+  const payment = client('payment', options.paymentUrl);
   const money = client('money', options.moneyUrl);
   const banking = client('banking', options.bankingUrl);
+
+  async function takeFromOwed(line: Line): Promise<Word> {
+    const { lineId, merchant, currency } = line;
+    const answer = await payment.call({
+      method: 'POST',
+      path: '/pay/payments/settlements',
+      idempotencyKey: keyOf(line),
+      body: JSON.stringify({ merchant, amount: { amountMinor: grossMinor(line), currency } }),
+      wantsBody: true,
+    });
+    const said = saidOf(answer, (body): body is { merchant: string } => isOwed.Check(body), ofOwed);
+    return said.kind === 'OK' ? { kind: 'OK', id: lineId } : said;
+  }
 
   /** The newest account of a merchant that is in good standing, or has left and was looked at by people. */
   async function findAccount({ merchant, currency, attempt }: Line): Promise<Word> {
@@ -92,6 +109,8 @@ export function callsOf(options: {
 
   return async (line) => {
     switch (line.state) {
+      case 'OWED':
+        return takeFromOwed(line);
       case 'ACCOUNT':
         return findAccount(line);
       case 'PAYOUT':

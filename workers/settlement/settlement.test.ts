@@ -15,6 +15,7 @@ import {
   retried,
   sumsOf,
   type Word,
+  withCarried,
 } from './settlement.ts';
 
 const tomorrowMs = 3_600_000;
@@ -111,9 +112,12 @@ test('the rate in force is the newest of those that have begun', (t) => {
 
 test('with nothing to pay out it is booked only, or done; below zero it is carried', (t) => {
   t.is(firstState(0n, 0n), 'DONE');
-  t.is(firstState(0n, 5n), 'BOOK_COMMISSION');
+  t.is(firstState(0n, 5n), 'OWED');
   t.is(firstState(-1n, 5n), 'CARRIED');
-  t.is(firstState(1n, 0n), 'ACCOUNT');
+  t.is(firstState(1n, 0n), 'OWED');
+  const owed = { ...base, state: 'OWED' } as const;
+  t.is(after(owed, ok('l')).state, 'ACCOUNT');
+  t.is(after({ ...owed, netMinor: 0, commissionMinor: 1_000 }, ok('l')).state, 'BOOK_COMMISSION');
 });
 
 test('found, paid out, booked with the commission', (t) => {
@@ -141,6 +145,30 @@ test('a full day is waited for, under a key of its own; everything else that is 
   t.like(retried(stopped)?.next, { state: 'ACCOUNT', failure: undefined, accountId: undefined, attempt: 2 });
   t.is(retried(asking), undefined);
   t.like(after(asking, ok('f'), ended(false)), { state: 'STOPPED', failure: 'PAYOUT_FROZEN' });
+});
+
+test('what was given back since is waited for, and taken on when it has come below zero', (t) => {
+  const owed: Line = { ...base, state: 'OWED' };
+  const waits = afterWord(owed, 0, refused('REFUNDED_SINCE'), tomorrowMs)!;
+  t.like(waits, { next: { state: 'OWED', waitsFor: 'REFUNDED_SINCE' }, againInMs: 10_000 });
+  t.not(keyOf(waits.next), keyOf(owed), 'a refusal is for good under its key');
+  t.like(after(waits.next, ok('l')), { state: 'ACCOUNT', attempt: 1 }, 'the refund has failed');
+  t.like(withCarried(waits.next, { minor: -400n, commissionMinor: -12n }), {
+    next: {
+      state: 'OWED',
+      carriedMinor: -400,
+      carriedCommissionMinor: -12,
+      netMinor: 582,
+      waitsFor: undefined,
+    },
+    againInMs: 0,
+  });
+  const whole = withCarried(waits.next, { minor: -1_000n, commissionMinor: -30n });
+  t.like(whole, { next: { state: 'DONE', netMinor: 0 }, againInMs: undefined });
+  t.like(withCarried(waits.next, { minor: -1_001n, commissionMinor: -30n }), {
+    next: { state: 'CARRIED', netMinor: -1 },
+    againInMs: undefined,
+  });
 });
 
 test('an answer of somebody who was given up counts no more; a call that did not leave costs nothing', (t) => {

@@ -2,15 +2,15 @@
  * What a merchant gets for a period, and what becomes of it: pure decisions, everything passed in.
  *
  * A line is what was paid less what was refunded, less the commission: the rest (net) goes to the merchant's bank account. It is
- * a saga: its state names the one call that is to be made next, and the answer leads to the next state. ACCOUNT: which bank
- * account is the merchant's; PAYOUT, PAYING_OUT: the bank is asked to pay; BOOK, BOOK_COMMISSION: what has left, and what we have
+ * a saga: its state names the one call that is to be made next, and the answer leads to the next state. OWED: payment takes it out
+ * of what the merchant is owed, so that the merchant cannot give it back as well; ACCOUNT: which bank account is the merchant's; PAYOUT, PAYING_OUT: the bank is asked to pay; BOOK, BOOK_COMMISSION: what has left, and what we have
  * earned, is booked. What was refused rests as STOPPED until people try it again. A line below zero is CARRIED: the next line of
  * the merchant takes it on.
  */
 import { again, type CallWord, eventWithinMs, gapMs } from '../platform/due-work.ts';
 import type { Change as ChangeOf } from '../platform/sagas.ts';
 
-export const openStates = ['ACCOUNT', 'PAYOUT', 'PAYING_OUT', 'BOOK', 'BOOK_COMMISSION'] as const;
+export const openStates = ['OWED', 'ACCOUNT', 'PAYOUT', 'PAYING_OUT', 'BOOK', 'BOOK_COMMISSION'] as const;
 export const states = [...openStates, 'STOPPED', 'CARRIED', 'DONE'] as const;
 export type OpenState = (typeof openStates)[number];
 export type State = (typeof states)[number];
@@ -61,8 +61,7 @@ export const netOf = (sums: Sums, carried: Carried): bigint =>
 /** How a line begins. */
 export function firstState(netMinor: bigint, commissionMinor: bigint): State {
   if (netMinor < 0n) return 'CARRIED';
-  if (netMinor > 0n) return 'ACCOUNT';
-  return commissionMinor === 0n ? 'DONE' : 'BOOK_COMMISSION';
+  return netMinor === 0n && commissionMinor === 0n ? 'DONE' : 'OWED';
 }
 
 /** Rates of a merchant, or of those without one. */
@@ -116,6 +115,14 @@ export const isOpen = ({ state }: Pick<Line, 'state'>): boolean =>
 export const bookedCommissionMinor = (line: Pick<Line, 'commissionMinor' | 'carriedCommissionMinor'>) =>
   line.commissionMinor + line.carriedCommissionMinor;
 
+/** What was paid less what was refunded, with that of lines that it took on: what the merchant is owed no longer. */
+export const grossMinor = ({ paidMinor, refundedMinor, carriedMinor }: Line) =>
+  paidMinor - refundedMinor + carriedMinor;
+
+/** Payment knows of refunds that did not come yet when the slips were summed up: they come, or fail. */
+export const refundedSince = 'REFUNDED_SINCE';
+const refundsComeWithinMs = 10_000;
+
 /** The contract with the bank lets no more go on this day. */
 export const dayIsFull = 'LIMIT_DAY';
 
@@ -136,7 +143,7 @@ export type Change = ChangeOf<Line>;
 
 /** The key of the call that a state stands for. */
 export const keyOf = ({ lineId, state, attempt }: Line): string =>
-  `${lineId}-${state.toLowerCase()}${state === 'PAYOUT' ? `-${attempt}` : ''}`;
+  `${lineId}-${state.toLowerCase()}${state === 'PAYOUT' || state === 'OWED' ? `-${attempt}` : ''}`;
 
 /** What a week of days has no room for waits for people. */
 const mostDays = 7;
@@ -170,6 +177,8 @@ function changeBy(
     case 'OK':
       return afterDone(now, word.id);
     case 'REFUSED':
+      if (now.state === 'OWED')
+        return to(now, 'OWED', { attempt: now.attempt + 1, waitsFor: refundedSince }, refundsComeWithinMs);
       // Not the merchant's fault and nobody's to decide: it goes out when it may.
       if (now.state === 'PAYOUT' && word.reason === dayIsFull && now.attempt < mostDays)
         return to(
@@ -182,6 +191,16 @@ function changeBy(
     default:
       return again(now, word);
   }
+}
+
+/** A line that waits for refunds takes on what lines below zero have left: these may be the refunds. */
+export function withCarried(now: Line, { minor, commissionMinor }: Carried): Change {
+  const carriedMinor = now.carriedMinor + Number(minor);
+  const carriedCommissionMinor = now.carriedCommissionMinor + Number(commissionMinor);
+  const netMinor = now.netMinor + Number(minor - commissionMinor);
+  const earned = bookedCommissionMinor({ ...now, carriedCommissionMinor });
+  const state = firstState(BigInt(netMinor), BigInt(earned));
+  return to(now, state, { carriedMinor, carriedCommissionMinor, netMinor });
 }
 
 /** A line that has stopped, tried again: the merchant may have another account by now, the bank another contract. */
@@ -210,6 +229,9 @@ function afterEnd(
 
 function afterDone(now: Line, id: string): Change {
   switch (now.state as OpenState) {
+    case 'OWED':
+      // What it takes to pay it out is counted anew.
+      return to(now, now.netMinor > 0 ? 'ACCOUNT' : 'BOOK_COMMISSION', { attempt: 1 });
     case 'ACCOUNT':
       return to(now, 'PAYOUT', { accountId: id });
     case 'PAYOUT':

@@ -55,11 +55,20 @@ async function setUp(t: ExecutionContext) {
   await runs.closeDue();
   const http = await startTestHttp({ processName: 'pay', log: testLog, registry: createRegistry() });
   registerSettlementRoutes(http.app as never, { slips, runs, lines, pseudonymKey, onAccepted() {} });
+  // The events are made here, so payment knows of none of them: it is as the test says.
+  const owed = { refunded: false, asked: [] as object[] };
+  http.app.post('/pay/payments/settlements', { config: { callers: ['service'] } }, async (request, reply) => {
+    const { merchant, amount } = request.body as { merchant: string; amount: object };
+    owed.asked.push(amount);
+    const error = { code: 'MUSTER_REFUNDED_SINCE', message: 'some of it was given back since' };
+    return owed.refunded ? reply.code(409).send({ error }) : { merchant };
+  });
   await http.open();
   t.teardown(() => http.close(100));
   const as = pay.asker(http.address().port);
   const staff = as(operatorToken);
   const makeCall = callsOf({
+    paymentUrl: `http://127.0.0.1:${http.address().port}`,
     moneyUrl: way.baseUrl,
     bankingUrl: way.baseUrl,
     token: pay.serviceToken,
@@ -161,6 +170,7 @@ async function setUp(t: ExecutionContext) {
     lines,
     work,
     common,
+    owed,
     shop,
     book,
     start,
@@ -388,6 +398,38 @@ test.serial(
     t.deepEqual(await payouts(one), ['EXECUTED 9700', 'EXECUTED 970']);
     t.deepEqual(await gained(), [0, 330]);
     t.is(await one.atBank(), 10_670);
+  },
+);
+
+test.serial(
+  'nothing is paid out that was given back since; when the refund comes, or has failed, it goes on',
+  async (t) => {
+    const { slips, shop, book, start, until, work, sendToBanks, gained, payouts, owed, jump } =
+      await setUp(t);
+    const [one, other] = [await shop(), await shop()];
+    const paid = await book('PAID', one, 10_000);
+    await slips.take([paid, await book('PAID', other, 10_000)]);
+    owed.refunded = true;
+    work();
+    sendToBanks();
+    const first = await start();
+    await until(one, { state: 'OWED', reason: 'REFUNDED_SINCE' });
+    await until(other, { state: 'OWED', reason: 'REFUNDED_SINCE' });
+    t.deepEqual(owed.asked[0], won(10_000), 'with the commission');
+    const refundId = uuidV7(Date.now());
+    await slips.take([await book('REFUNDED', one, 10_000, { paymentId: paid.paymentId, refundId })]);
+    await start();
+    await until(one, { state: 'CARRIED' });
+    jump(11_000);
+    const ofFirst = async () => (await one.settled()).find(({ runNo }: { runNo: number }) => runNo === first);
+    await eventually('it has taken the refund on', async () => (await ofFirst()).state === 'DONE');
+    t.like(await ofFirst(), { carried: won(-10_000), carriedCommission: won(-300), net: won(0) });
+    t.deepEqual(await payouts(other), []);
+    owed.refunded = false;
+    jump(11_000);
+    await until(other, { state: 'DONE' });
+    t.deepEqual([await payouts(one), await payouts(other)], [[], ['EXECUTED 9700']]);
+    t.deepEqual(await gained(), [0, 300]);
   },
 );
 

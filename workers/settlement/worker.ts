@@ -20,6 +20,7 @@ import { slipStore } from './slips.ts';
 import { carryOut, counting } from './work.ts';
 
 const config = Type.Object({
+  PAYMENT_URL: urlOf('payment'),
   MONEY_URL: urlOf('money'),
   BANKING_URL: urlOf('banking'),
   SERVICE_TOKEN: serviceToken,
@@ -58,6 +59,7 @@ export const settlement: Worker<typeof config> = {
       runs,
       lines,
       makeCall: callsOf({
+        paymentUrl: settings.PAYMENT_URL,
         moneyUrl: settings.MONEY_URL,
         bankingUrl: settings.BANKING_URL,
         token: settings.SERVICE_TOKEN,
