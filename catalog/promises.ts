@@ -205,6 +205,14 @@ const table = {
     limitMs: 900_000,
     periodMs: 10_000,
   },
+  'remittances-booked': {
+    capability: 'remittance',
+    promised:
+      'What a remittance that is DONE says is booked and, to a bank account, paid out by the bank; of one that has FAILED nothing is, and nothing else is paid out.',
+    ids: 'the remittance, or the firm banking that nobody has asked for',
+    limitMs: 120_000,
+    periodMs: 10_000,
+  },
   'payments-decided': {
     capability: 'payment',
     promised:

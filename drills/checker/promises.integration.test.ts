@@ -252,6 +252,14 @@ const wrongs: Partial<Record<PromiseName, Wrong>> = {
         WHERE remittance_id = ${bytesOfUuid(ids.remittance)}`.execute(of('remittance')),
     told: ({ remittance }) => ({ check: remittance, judge: `lost ${remittance}` }),
   },
+  'remittances-booked': {
+    does: 'a remittance is of one more than its transfer in the books',
+    breaks: ({ of, ids }) =>
+      sql`
+        UPDATE remittance SET amount_minor = amount_minor + 1
+        WHERE remittance_id = ${bytesOfUuid(ids.remittance)}`.execute(of('remittance')),
+    told: ({ remittance }) => ({ check: remittance, judge: `wrong ${remittance}` }),
+  },
   'payments-decided': {
     does: 'a refund has not ended, and nobody carries it on',
     breaks: ({ of, ids }) =>

@@ -148,6 +148,20 @@ export const bugs: readonly SeededBug[] = [
   },
   {
     ...pay,
+    name: 'rejected-taken-for-paid',
+    about: 'what a bank has not paid out is booked as if it had',
+    edits: [
+      {
+        file: 'workers/platform/move.ts',
+        find: "if (!done) return fail(now, prefixed(of, reason ?? 'FAILED'));",
+        put: "if (!done && of === 'RECHARGING') return fail(now, prefixed(of, reason ?? 'FAILED'));",
+      },
+    ],
+    caughtAs: ['ledger'],
+    simulated: { scenario: 'pay' },
+  },
+  {
+    ...pay,
     name: 'remittance-forgotten',
     about: 'one remittance in ten is accepted and not written down',
     edits: [

@@ -41,6 +41,20 @@ export type ChecksOf<Capability extends PromiseCapability> = {
   readonly [Name in PromisesOf<Capability>]: (deps: CheckDeps, promise: PromiseSpec) => Check;
 };
 
+/** A promise that is looked at in several ways. */
+export const together =
+  (...checks: readonly Check[]): Check =>
+  async () => {
+    const seen: Evidence[] = [];
+    for (const check of checks) seen.push(await check());
+    const since = seen.flatMap(({ sinceMs }) => sinceMs ?? []);
+    return {
+      broken: seen.reduce((sum, { broken }) => sum + broken, 0),
+      ids: seen.flatMap(({ ids }) => ids).slice(0, shownIds),
+      sinceMs: since.length === 0 ? undefined : Math.min(...since),
+    };
+  };
+
 /** Evidence from rows, a row for each that breaks the promise. */
 export function evidenceOf(
   rows: readonly { readonly id: string; readonly sinceMs?: number | undefined }[],

@@ -1,16 +1,22 @@
 /** Remittances through the real money, banking and a bank of its own, on a real MySQL or MariaDB (MYSQL_*). */
 import test, { type ExecutionContext } from 'ava';
+import { sql } from 'kysely';
+import { promises } from '../../catalog/promises.ts';
+import type { DatabaseName } from '../../catalog/tables.ts';
+import { bytesOfUuid, uuidOfBytes } from '../base/ids.ts';
 import { createRegistry } from '../base/metrics.ts';
 import { operatorToken, startTestHttp, tokenOf } from '../http/testing.ts';
 import { testLog } from '../kafka/testing.ts';
 import { audit } from '../money/books.fixture.ts';
 import { findAccount } from '../money/store.ts';
 import { eventsOf, openWorld, pseudonymKey, startPay, type World, won } from '../pay.fixture.ts';
+import type { CheckDeps } from '../platform/checks.ts';
 import { callsOf } from '../platform/move-calls.ts';
 import { readEnd } from '../platform/move-ends.ts';
 import { carryOut } from '../platform/saga-work.ts';
 import { cuttingRelay } from '../store/database.fixture.ts';
 import { databaseOf, openDatabase } from '../store/database.ts';
+import { remittanceChecks } from './promises.ts';
 import { registerRemittanceRoutes } from './routes.ts';
 import { remittanceStore } from './store.ts';
 
@@ -241,6 +247,60 @@ test.serial('what the bank does not pay is free again, with the fee', async (t) 
   t.regex(String(failed.reason), /^PAYOUT_/);
   t.is(await atBank(), 0);
   t.deepEqual(await books(alice.account), [5_500, 0]);
+});
+
+test.serial('what books or bank have otherwise than a remittance says is told by its promise', async (t) => {
+  const { bob, send, everything, until, payee, db } = await setUp(t, { balanceMinor: 30_000 });
+  const [own, banking] = [world.of('remittance'), world.of('banking')];
+  const broken = async () => {
+    const spec = promises.find(({ name }) => name === 'remittances-booked')!;
+    const deps = { database: async (name: DatabaseName) => world.of(name) } as unknown as CheckDeps;
+    // In the future: what has just ended is looked at, too.
+    return (await remittanceChecks['remittances-booked'](deps, { ...spec, limitMs: -3_600_000 })()).ids;
+  };
+  const [open, closed] = [await payee(), await payee('CLOSED')];
+  everything();
+  const sent = async (body: object, state: string) => {
+    const { remittanceId } = (await send({ amount: won(5_000), ...body })).json;
+    await until(remittanceId, { state });
+    const { rows } = await sql<{ firmbanking: Buffer; hold: Buffer; transfer: Buffer }>`
+      SELECT firmbanking_id AS firmbanking, hold_id AS hold, transfer_id AS \`transfer\` FROM remittance
+      WHERE remittance_id = ${bytesOfUuid(remittanceId)}`.execute(own);
+    return { ...rows[0]!, id: remittanceId as string };
+  };
+  const toBank = await sent({ toAccountId: open.accountId }, 'DONE');
+  const unpaid = await sent({ toAccountId: closed.accountId }, 'FAILED');
+  const toBob = await sent({ to: bob.memberId }, 'DONE');
+  await sent({ to: bob.memberId, amount: won(900_000) }, 'FAILED');
+  t.deepEqual(await broken(), []);
+
+  const bankSays = (state: string, { firmbanking }: { firmbanking: Buffer }) =>
+    sql`UPDATE firmbanking SET state = ${state} WHERE firmbanking_id = ${firmbanking}`.execute(banking);
+  const booksSay = (state: string, { hold }: { hold: Buffer }) =>
+    sql`UPDATE ledger_hold SET state = ${state} WHERE hold_id = ${hold}`.execute(db);
+  const isBookedBy = ({ id }: { id: string }, transfer: Buffer) =>
+    sql`UPDATE remittance SET transfer_id = ${transfer} WHERE remittance_id = ${bytesOfUuid(id)}`.execute(
+      own,
+    );
+  for (const [one, wrong, right] of [
+    [toBank, () => bankSays('REJECTED', toBank), () => bankSays('EXECUTED', toBank)],
+    [unpaid, () => bankSays('EXECUTED', unpaid), () => bankSays('REJECTED', unpaid)],
+    [unpaid, () => booksSay('OPEN', unpaid), () => booksSay('RELEASED', unpaid)],
+    [toBob, () => isBookedBy(toBob, toBank.transfer), () => isBookedBy(toBob, toBob.transfer)],
+  ] as const) {
+    await wrong();
+    t.deepEqual(await broken(), [one.id]);
+    await right();
+    t.deepEqual(await broken(), []);
+  }
+  // Paid out for nobody.
+  await sql`UPDATE remittance SET firmbanking_id = NULL WHERE remittance_id = ${bytesOfUuid(toBank.id)}`.execute(
+    own,
+  );
+  t.deepEqual(await broken(), [toBank.id, uuidOfBytes(toBank.firmbanking)]);
+  await sql`
+    UPDATE remittance SET firmbanking_id = ${toBank.firmbanking}
+    WHERE remittance_id = ${bytesOfUuid(toBank.id)}`.execute(own);
 });
 
 test.serial(

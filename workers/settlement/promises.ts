@@ -1,9 +1,9 @@
 /** What settlement promises, checked in its database and in those of payment, banking and money, by questions of its own. */
 import { type Kysely, type RawBuilder, sql } from 'kysely';
-import { bytesOfUuid, uuidOfBytes } from '../base/ids.ts';
-import { agreement, type SideRow, sideOf } from '../platform/agreement.ts';
+import { uuidOfBytes } from '../base/ids.ts';
+import { agreement, endedLook, type SideRow, sideOf } from '../platform/agreement.ts';
 import { type Check, type CheckDeps, type ChecksOf, evidenceOf, mostBroken } from '../platform/checks.ts';
-import { behind, dateAt, freshRows } from '../store/fresh.ts';
+import { dateAt, freshRows } from '../store/fresh.ts';
 import { overdueSagas } from '../store/overdue.ts';
 
 export const settlementChecks: ChecksOf<'settlement'> = {
@@ -138,44 +138,31 @@ interface Settled {
   readonly commissionTransferId: Buffer | null;
 }
 
-/**
- * Compares settlements that are DONE with what the bank has executed and with what is booked: what ended as long ago as the
- * limit, each once, and whatever was wrong until it is right.
- */
-function payoutsLook(database: CheckDeps['database'], limitMs: number): Check {
-  const ended = freshRows('ended_at', dateAt);
-  const wrong = new Map<string, number>();
-  return async () => {
-    const nowMs = Date.now();
-    const upToMs = nowMs - limitMs;
-    const db = await database('settlement');
-    const fresh = await settled(db, ended.next(upToMs));
-    const again =
-      wrong.size === 0
-        ? []
-        : await settled(db, sql`line_id IN (${sql.join([...wrong.keys()].map(bytesOfUuid))})`);
-    const lines = [...new Map([...fresh, ...again].map((line) => [line.id, line])).values()];
-    const paid = await paidOut(await database('banking'), lines);
-    const booked = await bookedOf(await database('money'), lines);
-    const before = new Map(wrong);
-    wrong.clear();
-    for (const line of lines) {
-      const isPaid =
-        line.netMinor === 0 || paid.get(hex(line.firmbankingId)) === `${line.merchant} ${line.netMinor}`;
-      const isBooked =
-        (line.netMinor === 0 || booked.get(hex(line.transferId)) === `merchants bank ${line.netMinor}`) &&
-        (line.commissionMinor === 0 ||
-          booked.get(hex(line.commissionTransferId)) ===
-            (line.commissionMinor > 0
-              ? `merchants commission ${line.commissionMinor}`
-              : `commission merchants ${-line.commissionMinor}`));
-      if (!(isPaid && isBooked) && wrong.size < mostBroken) wrong.set(line.id, before.get(line.id) ?? nowMs);
-    }
-    const endedAt = fresh.map((line) => line.endedAt);
-    if (ended.looked(endedAt, upToMs)) throw behind('settlements');
-    return evidenceOf([...wrong].map(([id, sinceMs]) => ({ id, sinceMs })));
-  };
-}
+/** Compares settlements that are DONE with what the bank has executed and with what is booked. */
+const payoutsLook = (database: CheckDeps['database'], limitMs: number): Check =>
+  endedLook('settlements', limitMs, {
+    idColumn: 'line_id',
+    endColumn: 'ended_at',
+    read: async (which) => settled(await database('settlement'), which),
+    async wrongOf(lines) {
+      const paid = await paidOut(await database('banking'), lines);
+      const booked = await bookedOf(await database('money'), lines);
+      return lines
+        .filter((line) => {
+          const isPaid =
+            line.netMinor === 0 || paid.get(hex(line.firmbankingId)) === `${line.merchant} ${line.netMinor}`;
+          const isBooked =
+            (line.netMinor === 0 || booked.get(hex(line.transferId)) === `merchants bank ${line.netMinor}`) &&
+            (line.commissionMinor === 0 ||
+              booked.get(hex(line.commissionTransferId)) ===
+                (line.commissionMinor > 0
+                  ? `merchants commission ${line.commissionMinor}`
+                  : `commission merchants ${-line.commissionMinor}`));
+          return !(isPaid && isBooked);
+        })
+        .map(({ id }) => id);
+    },
+  });
 
 const hex = (id: Buffer | null) => id?.toString('hex') ?? '';
 
