@@ -128,7 +128,7 @@ test('a promise made before a suspension is kept; to a closed account it cannot 
 
 test('a correction takes every leg back, once, and not what has been spent since', (t) => {
   const legs = [
-    { from: 'a', to: 'b', amountMinor: 80, reason: 'payment' },
+    { from: 'a', to: 'b', amountMinor: 80, reason: 'transfer' },
     { from: 'b', to: 'bank', amountMinor: 130, reason: 'fee' },
   ];
   const transfers = new Map([['t', { transferId: 't', currency: 'KRW', legs, corrected: false }]]);
@@ -159,6 +159,12 @@ test('a correction takes every leg back, once, and not what has been spent since
   ]);
   t.deepEqual(later.answers.map(codeOf), ['MONEY_SHORT']);
   t.deepEqual(run([correct('c')]).codes, ['TRANSFER_UNKNOWN']);
+  const ofPayment = { ...transfers.get('t')!, legs: [{ ...legs[0]!, reason: 'payment' }] };
+  const refused = decide({ accounts, holds: new Map(), transfers: new Map([['t', ofPayment]]) }, [
+    correct('c'),
+  ]);
+  t.deepEqual(refused.answers.map(codeOf), ['TRANSFER_OF_PAYMENT'], 'the payment would not know of it');
+  t.deepEqual(refused.legs, []);
 });
 
 test('an account is closed for good, and only when nothing is in it or under way', (t) => {

@@ -220,6 +220,9 @@ function apply(state: LedgerState, operation: Operation): Done | Refused {
       if (transfer === undefined) return refuse(404, 'MUSTER_TRANSFER_UNKNOWN', 'there is no such transfer');
       if (transfer.corrected)
         return refuse(409, 'MUSTER_TRANSFER_CORRECTED', 'the transfer was taken back before');
+      // The payment would not know of it: its merchant would be settled with, and its customer given the money once more.
+      if (transfer.legs.some(({ reason }) => reason === 'payment'))
+        return refuse(409, 'MUSTER_TRANSFER_OF_PAYMENT', 'a payment is taken back by a refund of it');
       const { transferId, corrects } = operation;
       // The last leg first: the accounts go back the way that they came.
       const legs = transfer.legs

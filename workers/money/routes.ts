@@ -340,6 +340,7 @@ function registerMoves(app: TypedHttp, book: Book, callers: Callers, house: Hous
       config: staff,
       schema: {
         summary: 'Take a transfer back, once, by another one',
+        description: 'Not that of a payment (409 MUSTER_TRANSFER_OF_PAYMENT): staff refunds it.',
         tags,
         headers: idempotencyKey.required,
         params: Type.Object({ transferId: uuid }),

@@ -4,7 +4,7 @@ import test, { type ExecutionContext } from 'ava';
 import { sql } from 'kysely';
 import type { PaymentEvent } from '../../catalog/events/payment.ts';
 import { promises } from '../../catalog/promises.ts';
-import { bytesOfUuid, uuidV7 } from '../base/ids.ts';
+import { bytesOfUuid, uuidOfBytes, uuidV7 } from '../base/ids.ts';
 import { createRegistry } from '../base/metrics.ts';
 import { pseudonym } from '../base/pseudonym.ts';
 import { operatorToken, startTestHttp, tokenOf } from '../http/testing.ts';
@@ -117,7 +117,7 @@ async function setUp(t: ExecutionContext, { balanceMinor = 10_000, depositMinor 
   };
   return {
     ...{ ...pay, as, me, alice, shop, merchant, payments, own, work, buy, find, until, refund, refundsEnd },
-    ...{ refundStates, told, broken, staff: as(operatorToken) },
+    ...{ refundStates, told, broken, staff: as(operatorToken), moneyStaff: pay.staff },
   };
 }
 
@@ -324,6 +324,23 @@ test.serial(
     t.like(await settle(200, 'line-3'), refused);
     await refundsEnd(fourth);
     t.is((await settle(200, 'line-4')).status, 200);
+  },
+);
+
+test.serial(
+  'staff takes a payment back by a refund: its transfer cannot be corrected beside it',
+  async (t) => {
+    const { alice, moneyStaff, buy, refund, refundsEnd, work, until, own } = await setUp(t);
+    work();
+    const { paymentId } = (await buy(5_000)).json;
+    await until(paymentId, { state: 'DONE' });
+    const { rows } = await sql<{ id: Buffer }>`
+    SELECT transfer_id AS id FROM slip WHERE slip_id = ${bytesOfUuid(paymentId)}`.execute(own);
+    const correct = moneyStaff('POST', `/money/transfers/${uuidOfBytes(rows[0]!.id)}/correction`);
+    t.like(await correct, { status: 409, code: 'MUSTER_TRANSFER_OF_PAYMENT' });
+    t.is((await refund(paymentId, 5_000)).status, 202);
+    await refundsEnd(paymentId);
+    t.like(await alice.balance(), { balance: won(10_000) });
   },
 );
 
