@@ -252,6 +252,33 @@ test.serial('who has registered hundreds of accounts sees the newest', async (t)
   t.like(accounts.at(-1), { accountId, accountNumber: '****9999' });
 });
 
+test.serial('however its number is spelled an account has one owner at a time; a payee anybody may name', async (t) => {
+  const { bank, membership, as } = await setUp(t);
+  async function member() {
+    const memberId = `owner ${++run}`;
+    membership.states.set(memberId, 'ACTIVE');
+    const me = as(await tokenOf('customer', memberId));
+    const register = (accountNumber: string, more: object = {}) =>
+      me('POST', '/accounts', { bank, accountNumber, ...more });
+    return { me, register };
+  }
+  const [one, other] = [await member(), await member()];
+  // A bank that reads numbers without their hyphens and with zeros before them.
+  for (const spelling of ['550-7-1', '55071', '055071']) await banks.setAccount(bank, spelling);
+  const first = await one.register(' ５５０－７ – 1 ');
+  t.is(first.status, 201);
+  for (const spelling of ['550-7-1', '55071', '055071', '５５０７１', '5 5 0 7 1'])
+    t.like(await other.register(spelling), { status: 409, code: 'MUSTER_BANK_ACCOUNT_REGISTERED' }, spelling);
+  t.is((await other.register('55071', { isPayee: true })).status, 201);
+  const both = await Promise.all([one.register('055071'), other.register('55071')]);
+  t.deepEqual(both.map(({ status }) => status), [409, 409]);
+  t.is((await one.me('POST', `/accounts/${first.json.accountId}/close`)).status, 200);
+  const again = await Promise.all([one.register('055071'), other.register('55071')]);
+  t.deepEqual(again.map(({ status }) => status).toSorted(), [201, 409]);
+  t.like(await one.register('550_7'), { status: 422, code: 'MUSTER_VALIDATION' });
+  t.like(await one.register('1'.repeat(35)), { status: 422, code: 'MUSTER_VALIDATION' });
+});
+
 test.serial('an account of ours is no member’s, however its number is written', async (t) => {
   const { bank, membership, as, staff } = await setUp(t);
   const memberId = `mallory ${++run}`;

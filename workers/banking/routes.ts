@@ -12,6 +12,7 @@ import { idempotencyKey, onceOf } from '../http/idempotent.ts';
 import { moment } from '../http/moment.ts';
 import { members, onlyOf, userOf } from '../http/principals.ts';
 import { type TypedHttp, typed } from '../http/typed.ts';
+import { readAccountNumber } from './account-number.ts';
 import type { Banks } from './banks.ts';
 import { accountStates, house, masked, states } from './firmbanking.ts';
 import type { StandingOf } from './members.ts';
@@ -170,7 +171,11 @@ function registerAccounts(
               }),
             ),
             bank: bankName,
-            accountNumber: Type.String({ pattern: '^[A-Za-z0-9-]{4,34}$' }),
+            accountNumber: Type.String({
+              maxLength: 100,
+              description:
+                '4 to 34 letters and digits; spaces, and how dashes and digits are written, do not matter',
+            }),
           },
           { additionalProperties: false, examples: [{ bank: 'hana', accountNumber: '110-123-456789' }] },
         ),
@@ -178,7 +183,12 @@ function registerAccounts(
       },
     },
     async (request, reply) => {
-      const { bank, accountNumber, ofTheHouse, isPayee } = request.body;
+      const { bank, ofTheHouse, isPayee } = request.body;
+      const accountNumber = readAccountNumber(request.body.accountNumber);
+      if (accountNumber === undefined)
+        throw new HttpError(422, 'MUSTER_VALIDATION', 'the request is not valid', [
+          { field: 'accountNumber', reason: 'is no account number: 4 to 34 letters and digits' },
+        ]);
       const call = onceOf(request, 'banking', pseudonymKey)!;
       const ours = ofTheHouse === true;
       if (ours && request.principal?.role !== 'operator')

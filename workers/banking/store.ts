@@ -5,6 +5,7 @@ import { bytesOfUuid, uuidOfBytes, uuidV7 } from '../base/ids.ts';
 import { type Refused, refuse } from '../base/refusal.ts';
 import { databaseNowMs, transaction } from '../store/database.ts';
 import { answeredBefore, type OnceCall, once } from '../store/once.ts';
+import { plainNumber } from './account-number.ts';
 import { type BankAccountState, type Contract, house, invalidity, refuseContract } from './firmbanking.ts';
 
 export type Db = Kysely<unknown>;
@@ -222,9 +223,6 @@ export function accountStore(options: StoreOptions) {
   };
 }
 
-/** A number as a bank may read it: with hyphens or without. */
-const plainNumber = (accountNumber: string) => accountNumber.replaceAll('-', '').toUpperCase();
-
 /** Whether a number is that of an account of ours, however it is written: nobody takes from that, or is paid there. */
 async function isOurs(trx: Trx, bank: string, accountNumber: string): Promise<boolean> {
   // Also one that was closed here: at the bank it is still ours.
@@ -232,12 +230,9 @@ async function isOurs(trx: Trx, bank: string, accountNumber: string): Promise<bo
   return ours.some((each) => plainNumber(each.accountNumber) === plainNumber(accountNumber));
 }
 
-/** Whether somebody takes from a number, however it is written: an account of ours is nobody else's. Reads all of the bank: for staff. */
+/** Whether somebody takes from a number, however it is written: an account of ours is nobody else's. */
 async function isInUse(trx: Trx, bank: string, accountNumber: string): Promise<boolean> {
-  const open = await accountRows(
-    trx,
-    sql`bank = ${bank} AND state = 'OPEN' AND UPPER(REPLACE(account_number, '-', '')) = ${plainNumber(accountNumber)}`,
-  );
+  const open = await accountRows(trx, sql`bank = ${bank} AND open_plain = ${plainNumber(accountNumber)}`);
   return open.length > 0;
 }
 
