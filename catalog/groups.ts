@@ -162,6 +162,14 @@ export const groups = {
     lagSecondsHigh: 30,
     retryDelaysMs: [],
   },
+  bankingMembers: {
+    id: 'banking-members',
+    topics: [topics.memberEvents],
+    owner: 'banking',
+    description: 'Hears who has left: their bank accounts are closed 90 days later.',
+    lagSecondsHigh: 30,
+    retryDelaysMs: [],
+  },
   paymentMerchants: {
     id: 'payment-merchants',
     topics: [topics.memberEvents],

@@ -383,6 +383,12 @@ export const tables: readonly Table[] = [
     why: 'What its firm bankings are between: as long as they are kept.',
   },
   {
+    name: 'bank_leaver',
+    database: 'banking',
+    rules: [],
+    why: 'A row per member who has left, by a pseudonym: it goes when their bank accounts are closed.',
+  },
+  {
     name: 'bank_contract',
     database: 'banking',
     rules: [],

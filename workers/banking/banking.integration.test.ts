@@ -11,6 +11,7 @@ import { eventually, testLog } from '../kafka/testing.ts';
 import { countOf, scratchDatabase } from '../store/database.fixture.ts';
 import { sendWith, serveMembership, spawnBanks, spawnSender } from './banking.fixture.ts';
 import { createBanks, type StatementPage } from './banks.ts';
+import { keptMs, leaverStore } from './leavers.ts';
 import { askMembership } from './members.ts';
 import { reconcile, reconcileDaily } from './reconciliation.ts';
 import { requestStore } from './requests.ts';
@@ -252,32 +253,84 @@ test.serial('who has registered hundreds of accounts sees the newest', async (t)
   t.like(accounts.at(-1), { accountId, accountNumber: '****9999' });
 });
 
-test.serial('however its number is spelled an account has one owner at a time; a payee anybody may name', async (t) => {
-  const { bank, membership, as } = await setUp(t);
-  async function member() {
-    const memberId = `owner ${++run}`;
-    membership.states.set(memberId, 'ACTIVE');
-    const me = as(await tokenOf('customer', memberId));
-    const register = (accountNumber: string, more: object = {}) =>
-      me('POST', '/accounts', { bank, accountNumber, ...more });
-    return { me, register };
-  }
-  const [one, other] = [await member(), await member()];
-  // A bank that reads numbers without their hyphens and with zeros before them.
-  for (const spelling of ['550-7-1', '55071', '055071']) await banks.setAccount(bank, spelling);
-  const first = await one.register(' ５５０－７ – 1 ');
-  t.is(first.status, 201);
-  for (const spelling of ['550-7-1', '55071', '055071', '５５０７１', '5 5 0 7 1'])
-    t.like(await other.register(spelling), { status: 409, code: 'MUSTER_BANK_ACCOUNT_REGISTERED' }, spelling);
-  t.is((await other.register('55071', { isPayee: true })).status, 201);
-  const both = await Promise.all([one.register('055071'), other.register('55071')]);
-  t.deepEqual(both.map(({ status }) => status), [409, 409]);
-  t.is((await one.me('POST', `/accounts/${first.json.accountId}/close`)).status, 200);
-  const again = await Promise.all([one.register('055071'), other.register('55071')]);
-  t.deepEqual(again.map(({ status }) => status).toSorted(), [201, 409]);
-  t.like(await one.register('550_7'), { status: 422, code: 'MUSTER_VALIDATION' });
-  t.like(await one.register('1'.repeat(35)), { status: 422, code: 'MUSTER_VALIDATION' });
-});
+test.serial(
+  'who has left keeps no account: it is closed 90 days later, and somebody else may have it',
+  async (t) => {
+    const { bank, membership, as } = await setUp(t);
+    const owner = async () => {
+      const memberId = `leaver ${++run}`;
+      membership.states.set(memberId, 'ACTIVE');
+      return { me: as(await tokenOf('customer', memberId)), account: pseudonym(pseudonymKey, memberId) };
+    };
+    const [gone, stays] = [await owner(), await owner()];
+    const register = async ({ me }: typeof gone, accountNumber: string, more: object = {}) => {
+      await banks.setAccount(bank, accountNumber);
+      return (await me('POST', '/accounts', { bank, accountNumber, ...more })).status;
+    };
+    t.deepEqual(
+      [await register(gone, '770-1'), await register(gone, '770-2', { isPayee: true })],
+      [201, 201],
+    );
+    t.is(await register(stays, '770-3'), 201);
+    let aheadMs = 0;
+    const clock = () => Date.now() + aheadMs;
+    const leavers = leaverStore({ database: async () => db, timeZone: 'Asia/Seoul', clock });
+    const left = [{ owner: gone.account, leftAtMs: clock() }];
+    await leavers.left(left);
+    await leavers.left(left);
+    const states = async ({ me }: typeof gone) =>
+      (await me('GET', '/accounts')).json.accounts.map(({ state }: { state: string }) => state);
+    aheadMs = keptMs - 60_000;
+    t.false(await leavers.closeDue());
+    t.deepEqual(await states(gone), ['OPEN', 'PAYEE'], 'what they are owed can be paid out');
+    t.is(await register(stays, '770-1'), 409);
+    aheadMs = keptMs + 60_000;
+    t.false(await leavers.closeDue());
+    t.deepEqual([await states(gone), await states(stays)], [['CLOSED', 'CLOSED'], ['OPEN']]);
+    const { accountId } = (await gone.me('GET', '/accounts')).json.accounts[0];
+    const { changes } = (await gone.me('GET', `/accounts/${accountId}/history`)).json;
+    t.like(changes.at(-1), { became: { state: 'CLOSED' }, changedBy: 'banking:left' });
+    t.is(await register(stays, '770-1'), 201);
+    t.is(await countOf(db, 'bank_leaver'), 0);
+  },
+);
+
+test.serial(
+  'however its number is spelled an account has one owner at a time; a payee anybody may name',
+  async (t) => {
+    const { bank, membership, as } = await setUp(t);
+    async function member() {
+      const memberId = `owner ${++run}`;
+      membership.states.set(memberId, 'ACTIVE');
+      const me = as(await tokenOf('customer', memberId));
+      const register = (accountNumber: string, more: object = {}) =>
+        me('POST', '/accounts', { bank, accountNumber, ...more });
+      return { me, register };
+    }
+    const [one, other] = [await member(), await member()];
+    // A bank that reads numbers without their hyphens and with zeros before them.
+    for (const spelling of ['550-7-1', '55071', '055071']) await banks.setAccount(bank, spelling);
+    const first = await one.register(' ５５０－７ – 1 ');
+    t.is(first.status, 201);
+    for (const spelling of ['550-7-1', '55071', '055071', '５５０７１', '5 5 0 7 1'])
+      t.like(
+        await other.register(spelling),
+        { status: 409, code: 'MUSTER_BANK_ACCOUNT_REGISTERED' },
+        spelling,
+      );
+    t.is((await other.register('55071', { isPayee: true })).status, 201);
+    const both = await Promise.all([one.register('055071'), other.register('55071')]);
+    t.deepEqual(
+      both.map(({ status }) => status),
+      [409, 409],
+    );
+    t.is((await one.me('POST', `/accounts/${first.json.accountId}/close`)).status, 200);
+    const again = await Promise.all([one.register('055071'), other.register('55071')]);
+    t.deepEqual(again.map(({ status }) => status).toSorted(), [201, 409]);
+    t.like(await one.register('550_7'), { status: 422, code: 'MUSTER_VALIDATION' });
+    t.like(await one.register('1'.repeat(35)), { status: 422, code: 'MUSTER_VALIDATION' });
+  },
+);
 
 test.serial('an account of ours is no member’s, however its number is written', async (t) => {
   const { bank, membership, as, staff } = await setUp(t);

@@ -101,17 +101,7 @@ export function accountStore(options: StoreOptions) {
             const [account] = await accountRows(trx, sql`account_id = ${bytesOfUuid(accountId)} FOR UPDATE`);
             if (account === undefined || (owner !== undefined && account.owner !== owner))
               return refuse(404, 'MUSTER_BANK_ACCOUNT_UNKNOWN', 'no such bank account is registered');
-            if (account.state === 'CLOSED') return { ok: true };
-            await sql`
-              UPDATE bank_account SET state = 'CLOSED', closed_at = ${new Date(now)}
-              WHERE account_id = ${bytesOfUuid(accountId)}`.execute(trx);
-            await remember(trx, {
-              kind: 'ACCOUNT',
-              subject: accountId,
-              became: { state: 'CLOSED' },
-              by,
-              now,
-            });
+            if (account.state !== 'CLOSED') await closeWithin(trx, accountId, by, now);
             return { ok: true };
           },
           ({ ok }) => ok,
@@ -221,6 +211,14 @@ export function accountStore(options: StoreOptions) {
       }));
     },
   };
+}
+
+/** Closes an account whose row is locked, and is not closed. */
+export async function closeWithin(trx: Trx, accountId: string, by: string, now: number): Promise<void> {
+  await sql`
+    UPDATE bank_account SET state = 'CLOSED', closed_at = ${new Date(now)}
+    WHERE account_id = ${bytesOfUuid(accountId)}`.execute(trx);
+  await remember(trx, { kind: 'ACCOUNT', subject: accountId, became: { state: 'CLOSED' }, by, now });
 }
 
 /** Whether a number is that of an account of ours, however it is written: nobody takes from that, or is paid there. */

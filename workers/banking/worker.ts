@@ -1,9 +1,11 @@
 /** Worker `banking`: bank accounts of members, contracts with banks, and firm banking, in a database of its own. */
 import { Type } from 'typebox';
+import { groups } from '../../catalog/groups.ts';
 import { topics } from '../../catalog/topics.ts';
 import { serviceToken, urlOf } from '../base/config.ts';
 import type { Worker } from '../platform/worker.ts';
 import { createBanks } from './banks.ts';
+import { startFollowingLeavers } from './leavers.ts';
 import { askMembership } from './members.ts';
 import { reconcileDaily } from './reconciliation.ts';
 import { requestStore } from './requests.ts';
@@ -34,10 +36,20 @@ const commitMs = 15_000;
 export const worker: Worker<typeof config> = {
   name: 'banking',
   database: 'banking',
-  consumes: [],
-  produces: [topics.firmbankingEvents],
+  consumes: [groups.bankingMembers],
+  produces: [topics.firmbankingEvents, topics.memberEventsDlq],
   config,
-  async start({ config: settings, database, http, log, metrics: registry, relayOutbox, secrets }) {
+  async start({
+    config: settings,
+    database,
+    http,
+    kafka,
+    log,
+    metrics: registry,
+    relayOutbox,
+    secrets,
+    fail,
+  }) {
     const stores = { database, timeZone: settings.TIME_ZONE };
     const requests = requestStore(stores);
     const timeoutMs = settings.BANK_TIMEOUT_MS;
@@ -50,6 +62,7 @@ export const worker: Worker<typeof config> = {
     await relayOutbox();
     const sender = startSender({ requests, banks, registry, log, leaseMs: timeoutMs + commitMs });
     const daily = reconcileDaily({ database, banks, log });
+    const leavers = await startFollowingLeavers(stores, { kafka, log, fail });
     registerBankingRoutes(http, {
       accounts: accountStore(stores),
       requests,
@@ -60,9 +73,10 @@ export const worker: Worker<typeof config> = {
       onAccepted: sender.wake,
     });
     return {
-      ready: () => true,
+      ready: leavers.ready,
+      waitingFor: () => 'its partitions',
       async stop() {
-        await Promise.all([sender.stop(), daily.stop()]);
+        await Promise.all([sender.stop(), daily.stop(), leavers.stop()]);
       },
     };
   },
