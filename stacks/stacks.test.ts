@@ -329,7 +329,8 @@ test('no broker, ZooKeeper or store knows a topic or a group: one that is added 
   const known = names.filter((name) => /[-_.]/.test(name));
   t.true(known.length > 50);
   const containers = containersOf(await synthesise(settingsOf(dev))).filter(
-    (container) => !isJob(container) && /-(kafka|zookeeper|cmak|mysql(?!-backup|-guard)|redis)/.test(container.name),
+    (container) =>
+      !isJob(container) && /-(kafka|zookeeper|cmak|mysql(?!-backup|-guard)|redis)/.test(container.name),
   );
   t.true(containers.length >= 8);
   for (const container of containers) {

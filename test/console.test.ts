@@ -498,6 +498,7 @@ onPage(
     await page.locator('.drawing svg.chart').first().waitFor();
     t.is(await page.locator('#dashboard option').count(), dashboardSlugs(environment).length);
     await fits(t, page, laptop);
+    t.deepEqual(problems, []);
     await picture(page, 'console-dashboards');
     await page.selectOption('#dashboard', 'lag');
     await drawn('consumer lag');
@@ -514,7 +515,6 @@ onPage(
     );
     await page.setViewportSize(phone);
     await fits(t, page, phone);
-    t.deepEqual(problems, []);
   },
 );
 
@@ -532,7 +532,6 @@ onPage(
     await request.locator('button').press('Enter');
     await page.locator('.about dt', { hasText: 'http.route' }).first().waitFor();
     await page.locator('#trace-logs, .empty:has-text("No line in the log store")').first().waitFor();
-    await picture(page, 'console-trace');
     await page.click('a[href="#traces"]');
     await page.locator('#trace-operation option:nth-child(2)').waitFor({ state: 'attached' });
     await page.click('#find-traces');
@@ -546,6 +545,9 @@ onPage(
       problems.filter((problem) => !/status of 404/.test(problem)),
       [],
     );
+    await page.goBack();
+    await request.waitFor();
+    await picture(page, 'console-trace');
   },
 );
 
