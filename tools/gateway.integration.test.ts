@@ -38,12 +38,21 @@ const limits: GatewayLimits = {
   idleMs: 5_000,
 };
 
+let lastPort = 21_000 + Math.floor(Math.random() * 5_000);
+
+/** Below those that the system gives to connections, of which there are many here: HAProxy finds it as free as it was. */
 async function freePort(): Promise<number> {
-  const server = createTcpServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  return port;
+  for (;;) {
+    lastPort += 1;
+    const port = lastPort;
+    const server = createTcpServer().listen(port, '127.0.0.1');
+    const isFree = await once(server, 'listening').then(
+      () => true,
+      () => false,
+    );
+    server.close();
+    if (isFree) return port;
+  }
 }
 
 async function until(what: string, holds: () => boolean | Promise<boolean>) {
