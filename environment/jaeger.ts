@@ -6,7 +6,8 @@ import { isTraceId, type Jaeger, jaegerAt } from '../workers/views/jaeger.ts';
 import type { JaegerTrace } from '../workers/views/trace-tree.ts';
 
 export function jaegerOf(environment: Environment, signal: AbortSignal): Jaeger {
-  return jaegerAt(urlFromHost(environment, 'jaeger'), signal);
+  const hint = `Is environment ${environment.name} up? See ./muster --env ${environment.name} status.`;
+  return jaegerAt(urlFromHost(environment, 'jaeger'), signal, hint);
 }
 
 /** Throws MUSTER_USAGE (no trace id), MUSTER_TRACE_UNKNOWN, and as `jaegerAt`. */

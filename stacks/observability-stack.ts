@@ -1,7 +1,7 @@
 /** `<env>-observability`: Prometheus, Alertmanager, Jaeger, VictoriaLogs, Grafana, and the gateway before their pages. */
 import type { Construct } from 'constructs';
 import { logStore } from '../catalog/logs.ts';
-import { gatewayConfig, gatewayOfPages, renderGateway } from './config/gateway.ts';
+import { gatewayOfPages, renderGateway } from './config/gateway.ts';
 import {
   observabilityPaths,
   renderAlertmanager,
@@ -213,15 +213,16 @@ export class ObservabilityStack extends EnvironmentStack {
     const { pages } = environment;
     const servers = pageServerNames.filter((server) => settings.image(server) !== undefined);
     const { ports } = placementOf(environment, 'pages');
+    const config = `${paths.config}/haproxy.cfg`;
     new Container(this, 'pages', {
       alias: 'pages',
       component: 'pages',
       host: pages.host,
       image: 'haproxy',
       entrypoint: ['haproxy'],
-      command: ['-db', '-f', gatewayConfig],
+      command: ['-db', '-f', config],
       size: pages.size,
-      files: { [gatewayConfig]: renderGateway(gatewayOfPages(environment, servers)) },
+      files: { [config]: renderGateway(gatewayOfPages(environment, servers)) },
       ports: Object.fromEntries([...servers, 'metrics'].map((name) => [name, ports[name]!])),
       stopGraceSeconds: 5,
       health: answersHttp(containerPorts.gatewayMetrics, '/healthz'),

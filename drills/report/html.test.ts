@@ -149,7 +149,7 @@ test('lines of a load that was not measured are left out, so that they do not lo
 });
 
 test('a fault is a tinted span on every chart, at both widths', (t) => {
-  const tinted = (report: DrillReport) => renderReport(report).match(/ fill-opacity="0\.12"/g)?.length ?? 0;
+  const tinted = (report: DrillReport) => renderReport(report).match(/ fill-opacity="\.12"/g)?.length ?? 0;
   // Four charts, two widths, the fault and the outage.
   t.is(tinted(passedReport), 4 * 2 * 2);
   t.is(tinted({ ...passedReport, events: [], rtoMs: undefined }), 0);

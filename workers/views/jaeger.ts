@@ -25,8 +25,8 @@ export interface Jaeger {
 
 const timeoutMs = 15_000;
 
-/** Throws MUSTER_JAEGER_DOWN when it does not answer, MUSTER_JAEGER when it answers with an error. */
-export function jaegerAt(url: string, signal: AbortSignal): Jaeger {
+/** Throws MUSTER_JAEGER_DOWN when it does not answer (`hint`: what to do then), MUSTER_JAEGER when it answers with an error. */
+export function jaegerAt(url: string, signal: AbortSignal, hint = 'Is it up?'): Jaeger {
   async function ask<Data>(path: string): Promise<Data | undefined> {
     let response: Response;
     try {
@@ -34,7 +34,7 @@ export function jaegerAt(url: string, signal: AbortSignal): Jaeger {
         signal: AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]),
       });
     } catch (cause) {
-      throw new NotNowError('MUSTER_JAEGER_DOWN', `Jaeger does not answer at ${url}. Is it up?`, { cause });
+      throw new NotNowError('MUSTER_JAEGER_DOWN', `Jaeger does not answer at ${url}. ${hint}`, { cause });
     }
     if (response.status === 404) return undefined;
     if (!response.ok)

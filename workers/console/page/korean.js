@@ -474,6 +474,9 @@ const promised = {
     '접수된 충전은 DONE이나 FAILED가 되거나, 장애로 알려진 은행을 기다린다.',
   'What a bank has taken from a member for us is booked for that member once, and nothing else is.':
     '은행이 우리를 위해 회원에게서 출금한 것은 그 회원에게 한 번만 기록되고, 그 밖의 기록은 없다.',
+  'What MySQL acks is on both of its members.': 'MySQL이 확인한 것은 두 서버 모두에 있다.',
+  'What a remittance that is DONE says is booked and, to a bank account, paid out by the bank; of one that has FAILED nothing is, and nothing else is paid out.':
+    '완료된 송금이 말하는 것은 기장되고, 은행 계좌로 보낸 것은 은행이 지급한다. 실패한 송금은 아무것도 남기지 않으며, 그 밖에는 아무것도 지급되지 않는다.',
   'Each accepted remittance is DONE or FAILED, or waits for a bank that is known to be down.':
     '접수된 송금은 DONE이나 FAILED가 되거나, 장애로 알려진 은행을 기다린다.',
   'Each accepted payment and refund is DONE or FAILED, or waits for a bank that is known to be down.':
@@ -485,8 +488,8 @@ const promised = {
     'DONE인 결제와 환불은 가맹점과 금액이 같은 정산 전표이고, 그 밖의 전표는 없다.',
   'Each period that has ended is closed, and its slips are summed up.':
     '끝난 기간은 마감되고 전표가 합산된다.',
-  'Each settlement is DONE or CARRIED, or STOPPED and told to staff, or waits for a bank that is known to be down or for its next day.':
-    '정산은 DONE이나 CARRIED가 되거나, STOPPED로 직원에게 알려지거나, 장애로 알려진 은행이나 은행의 다음 날을 기다린다.',
+  'Each settlement is DONE or CARRIED, or STOPPED and told to staff, or waits for a bank that is known to be down, for its next day, or for a refund that is on its way.':
+    '정산은 DONE이나 CARRIED가 되거나, STOPPED로 직원에게 알려지거나, 장애로 알려진 은행이나 은행의 다음 날, 또는 오고 있는 환불을 기다린다.',
   'Each slip of a closed period is in the settlement of its merchant, and in no other.':
     '마감된 기간의 전표는 그 가맹점의 정산에만 있다.',
   'What a settlement that is DONE says was paid out by a bank, and booked with the commission, to the unit.':
@@ -524,6 +527,8 @@ const idsOf = {
   'the recharge': '충전',
   'the firm banking': '펌뱅킹',
   'the remittance': '송금',
+  'the remittance, or the firm banking that nobody has asked for': '송금, 또는 아무도 요청하지 않은 펌뱅킹',
+  'the member that takes writes': '쓰기를 받는 서버',
   'the payment or refund': '결제 또는 환불',
   'the payment': '결제',
   'the transfer of the books': '장부의 이체',
