@@ -621,15 +621,17 @@ onPage(
     await languageIs(page, 'ko');
     t.is(await page.textContent('#rush-start'), '러시 시작');
     await fits(t, page, phone);
-    await forEachRoom(page, (room) => isAccessible(t, page, `${room} in Korean`));
-    await page.click('#tab-shop');
     await page.click('#language');
     await languageIs(page, 'en');
     t.is(await page.textContent('#rush-start'), 'Start the rush');
     await page.reload();
     await languageIs(page, 'en');
     t.is(await page.textContent('#tab-shop'), 'Shop');
+    await page.click('#language');
+    await languageIs(page, 'ko');
     t.deepEqual(problems, []);
+    // The last thing: axe itself breaks the page's policy for styles where it looks into a drawing.
+    await forEachRoom(page, (room) => isAccessible(t, page, `${room} in Korean`));
   },
 );
 
