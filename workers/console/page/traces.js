@@ -48,6 +48,8 @@ function Search() {
   const [services, setServices] = useState([]);
   const [operations, setOperations] = useState([]);
   const [traces, setTraces] = useState(undefined);
+  const ask = async (wanted) =>
+    setTraces((await call('GET', `/console/traces?${new URLSearchParams(wanted)}`)).traces);
   const choose = (service) =>
     run(async () => {
       setOperations([]);
@@ -58,15 +60,15 @@ function Search() {
     run(async () => {
       const found = (await call('GET', '/console/traces/services')).services;
       setServices(found);
-      if (found.length > 0) await choose(found[0]);
+      if (found.length === 0) return;
+      await choose(found[0]);
+      await ask({ service: found[0], rangeMinutes: 60 });
     });
   }, []);
   const find = (event) => {
     event.preventDefault();
     const wanted = [...new FormData(event.currentTarget)].filter(([, value]) => value !== '');
-    return run(async () => {
-      setTraces((await call('GET', `/console/traces?${new URLSearchParams(wanted)}`)).traces);
-    });
+    return run(() => ask(wanted));
   };
   const show = (event) => {
     event.preventDefault();
