@@ -2,7 +2,6 @@
  * The backup as it runs: the real worker beside a MariaDB of its own with the configuration of the environment, whose server is
  * killed, and whose disk is lost at the end. Everything is in containers and volumes of a prefix of its own.
  */
-import { createServer } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import test from 'ava';
 import { type Environment, environmentNamed } from '../catalog/environments.ts';
@@ -13,34 +12,12 @@ import { ensureSecrets } from '../environment/secrets.ts';
 import { secretsFile } from '../environment/variables.ts';
 import { backupPassword, backupUser } from '../stacks/config/data.ts';
 import { paths } from '../stacks/config/paths.ts';
-import { imageRef } from '../stacks/images.ts';
+import { docker, freePort, imageOf, untilFound } from './containers.fixture.ts';
 import { createMysql, planOf, restoreBeside, restoreInPlace } from './restore.ts';
 
 test.beforeEach((t) => t.timeout(300_000));
 
-async function docker(...args: readonly string[]): Promise<string> {
-  const { exitCode, stdout, stderr } = await run('docker', args);
-  if (exitCode !== 0) throw new Error(`docker ${args[0]}: ${stderr}`);
-  return stdout;
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as { port: number };
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
-
-async function until<T>(what: string, found: () => Promise<T | undefined | false>): Promise<T> {
-  for (let tries = 0; tries < 600; tries += 1) {
-    const value = await found().catch(() => undefined);
-    if (value !== undefined && value !== false) return value;
-    await sleep(200);
-  }
-  throw new Error(`never: ${what}`);
-}
-
+const until = untilFound({ tries: 600, everyMs: 200 });
 const own = `muster-test-backup-${process.pid}`;
 const deployed = environmentNamed(process.env.MUSTER_ENV ?? 'dev');
 const environment: Environment = { ...deployed, prefix: own };
@@ -73,13 +50,7 @@ const secondOf = async () =>
 /** The worker in a container of its own on the host's network: it needs Kafka as any other. */
 async function startWorker(): Promise<{ figure(name: string): Promise<number | undefined> }> {
   const { secrets } = await ensureSecrets(secretsFile(deployed));
-  const image = await until('an image of the backup', async () => {
-    for (const source of ['build', 'registry'] as const) {
-      const { name } = imageRef('mysql-backup', source)!;
-      if ((await run('docker', ['image', 'inspect', name])).exitCode === 0) return name;
-    }
-    return undefined;
-  });
+  const image = await until('an image of the backup', () => imageOf('mysql-backup'));
   const address = await docker(
     ...['inspect', '--format', `{{(index .NetworkSettings.Networks "${own}").IPAddress}}`, mysql],
   );

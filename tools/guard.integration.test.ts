@@ -3,12 +3,12 @@
  * somebody writes all the time. Members are killed with their disk, frozen and changed by hand. Everything is in containers and
  * volumes of a prefix of its own.
  */
-import { createServer } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import test from 'ava';
 import mysql from 'mysql2/promise';
 import { type Environment, environmentNamed } from '../catalog/environments.ts';
 import { metrics } from '../catalog/metrics.ts';
+import { promises } from '../catalog/promises.ts';
 import { run } from '../environment/children.ts';
 import { ensureSecrets } from '../environment/secrets.ts';
 import { secretsFile } from '../environment/variables.ts';
@@ -23,35 +23,17 @@ import {
 } from '../stacks/config/data.ts';
 import { paths } from '../stacks/config/paths.ts';
 import { mysqlMember, reach } from '../stacks/config/topology.ts';
-import { type ImageName, imageRef } from '../stacks/images.ts';
 import { numberOf } from '../workers/backup/binlog.ts';
+import { databaseSettings, readSettings } from '../workers/base/config.ts';
+import type { CheckDeps } from '../workers/platform/checks.ts';
+import { platformChecks } from '../workers/platform/promises.ts';
+import { openDatabase } from '../workers/store/database.ts';
+import { docker, freePort, imageOf, untilFound } from './containers.fixture.ts';
 import { createMysql } from './restore.ts';
 
 test.beforeEach((t) => t.timeout(400_000));
 
-async function docker(...args: readonly string[]): Promise<string> {
-  const { exitCode, stdout, stderr } = await run('docker', args);
-  if (exitCode !== 0) throw new Error(`docker ${args[0]}: ${stderr}`);
-  return stdout;
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as { port: number };
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
-
-async function until<T>(what: string, found: () => Promise<T | undefined | false>): Promise<T> {
-  for (let tries = 0; tries < 900; tries += 1) {
-    const value = await found().catch(() => undefined);
-    if (value !== undefined && value !== false) return value;
-    await sleep(100);
-  }
-  throw new Error(`never: ${what}`);
-}
-
+const until = untilFound({ tries: 900, everyMs: 100 });
 const own = `muster-test-guard-${process.pid}`;
 const deployed = environmentNamed(process.env.MUSTER_ENV ?? 'dev');
 const environment: Environment = { ...deployed, prefix: own };
@@ -67,14 +49,6 @@ test.after.always('nothing is left', async () => {
     await run('docker', ['volume', 'rm', '--force', volume]);
   await run('docker', ['network', 'rm', own]);
 });
-
-async function imageOf(image: ImageName): Promise<string> {
-  for (const source of ['build', 'registry'] as const) {
-    const name = imageRef(image, source)?.name;
-    if (name !== undefined && (await run('docker', ['image', 'inspect', name])).exitCode === 0) return name;
-  }
-  throw new Error(`the engine has no image ${image}`);
-}
 
 async function startGuard() {
   const { secrets } = await ensureSecrets(secretsFile(deployed));
@@ -149,6 +123,20 @@ test.serial(
       return true;
     });
     await until('both have it', both);
+    const db = openDatabase({
+      settings: readSettings(databaseSettings, {
+        ...{ MYSQL_HOST: '127.0.0.1', MYSQL_PORT: String(port), MYSQL_DATABASE: mysqlDatabase },
+        ...{ MYSQL_USER: mysqlUser, MYSQL_PASSWORD: secrets.mysqlPassword },
+      }),
+    });
+    t.teardown(() => db.destroy());
+    /** Who breaks the promise, as its check has it. */
+    const broken = async () => {
+      const promise = promises.find(({ name }) => name === 'commits-on-both')!;
+      const deps = { database: async () => db } as unknown as CheckDeps;
+      return (await platformChecks['commits-on-both'](deps, promise)()).ids;
+    };
+    t.deepEqual(await broken(), []);
 
     // Four who write one row after the other, and write down what was acked and when.
     const acked: number[] = [];
@@ -219,6 +207,7 @@ test.serial(
       await docker('pause', containerOf('mysql-2'));
       await sleep(10_000);
       t.false(await both(), 'there is one copy only, and it is said');
+      t.deepEqual(await broken(), ['mysql-1'], 'and the promise is broken');
       await docker('unpause', containerOf('mysql-2'));
     });
     await during('the writer crashes, and is back at once', () =>
@@ -235,6 +224,7 @@ test.serial(
     stopped = true;
     await Promise.all(writers);
     await until('both have it', both);
+    await until('and the promise holds', async () => (await broken()).length === 0);
     for (const member of members.map(mysqlMember)) {
       const ids = await docker(
         ...['exec', containerOf(member), 'mysql', `--defaults-file=${paths.config}/health.cnf`, '-N', '-e'],

@@ -1025,7 +1025,7 @@ test('each promise has such a wrong, and docs/promises.md says which', async (t)
   t.deepEqual(
     promises.map(({ name }) => name).filter((name) => wrongs[name] === undefined),
     // Needs a log store: logging.integration.test.ts, and logs.test.ts for the judge.
-    // Food delivery: workers/delivery/workers.integration.test.ts. Two members of MySQL: the drill mysql-writer-lost, which is told.
+    // Food delivery: workers/delivery/workers.integration.test.ts. Two members of MySQL: tools/guard.integration.test.ts.
     ['commits-on-both', 'logs-stored', 'deliveries-ended', 'riders-one-place', 'changes-notified'],
   );
   const docs = await readFile(join(checkout, 'docs/promises.md'), 'utf8');
