@@ -5,6 +5,7 @@ import { groups } from '../../catalog/groups.ts';
 import { isNotNow } from '../base/errors.ts';
 import { consume } from '../kafka/consume.ts';
 import { eventReader } from '../kafka/event-reader.ts';
+import { startRepeated } from '../platform/repeated.ts';
 import type { Started, WorkerDeps } from '../platform/worker.ts';
 import { accountRows, closeWithin, momentsOf, type StoreOptions } from './store.ts';
 
@@ -62,8 +63,7 @@ export async function startFollowingLeavers(
     },
     onFatal: fail,
   });
-  let looking: Promise<void> = Promise.resolve();
-  const look = async () => {
+  const closing = startRepeated(lookEveryMs, async () => {
     try {
       while (await leavers.closeDue());
     } catch (error) {
@@ -72,19 +72,12 @@ export async function startFollowingLeavers(
         error,
       });
     }
-  };
-  const begin = () => {
-    looking = looking.then(look);
-  };
-  begin();
-  const timer = setInterval(begin, lookEveryMs);
-  timer.unref();
+  });
   return {
     ready: consumer.ready,
     waitingFor: () => 'its partitions',
     async stop() {
-      clearInterval(timer);
-      await Promise.all([consumer.stop(), looking]);
+      await Promise.all([consumer.stop(), closing.stop()]);
     },
   };
 }

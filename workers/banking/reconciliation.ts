@@ -7,6 +7,7 @@ import { uuidPattern } from '../../catalog/events/uuid.ts';
 import { NotNowError } from '../base/errors.ts';
 import { bytesOfUuid, uuidOfBytes } from '../base/ids.ts';
 import type { Logger } from '../base/log.ts';
+import { startRepeated } from '../platform/repeated.ts';
 import { transaction } from '../store/database.ts';
 import type { Banks, StatementEntry } from './banks.ts';
 
@@ -189,7 +190,6 @@ export function reconcileDaily(options: {
   readonly banks: Pick<Banks, 'statement'>;
   readonly log: Logger;
 }): { stop(): Promise<void> } {
-  let running: Promise<void> = Promise.resolve();
   async function look(): Promise<void> {
     try {
       const db = await options.database();
@@ -212,18 +212,7 @@ export function reconcileDaily(options: {
       options.log.warn('the books of a bank could not be compared', { bank, error });
     }
   }
-  const begin = () => {
-    running = running.then(look);
-  };
-  begin();
-  const timer = setInterval(begin, lookEveryMs);
-  timer.unref();
-  return {
-    async stop() {
-      clearInterval(timer);
-      await running;
-    },
-  };
+  return startRepeated(lookEveryMs, look);
 }
 
 /** Banks with which something was decided, and whose books nobody has compared for a day. */
