@@ -5,6 +5,7 @@ import { agreement, endedLook, type SideRow, sideOf } from '../platform/agreemen
 import { type Check, type CheckDeps, type ChecksOf, evidenceOf, mostBroken } from '../platform/checks.ts';
 import { dateAt, freshRows } from '../store/fresh.ts';
 import { overdueSagas } from '../store/overdue.ts';
+import { openStates } from './settlement.ts';
 
 export const settlementChecks: ChecksOf<'settlement'> = {
   'slips-settled': (deps, { limitMs }) => slipsSettled(deps, limitMs),
@@ -18,7 +19,7 @@ export const settlementChecks: ChecksOf<'settlement'> = {
       table: 'settlement_line',
       id: 'line_id',
       waitsFor: 'waits_for',
-      open: ['OWED', 'ACCOUNT', 'PAYOUT', 'PAYING_OUT', 'BOOK', 'BOOK_COMMISSION'],
+      open: openStates,
     };
     return async () =>
       evidenceOf(await overdueSagas(await database('settlement'), { ...asked, limitMs, most: mostBroken }));
