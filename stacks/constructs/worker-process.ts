@@ -182,6 +182,23 @@ export interface WorkerProcessProps {
   readonly isAwaited?: false;
 }
 
+/** Where a process keeps what has to outlive it, by the worker that does; in a volume. */
+const statePaths: Readonly<Record<string, string>> = {
+  'promotion-log': paths.logState,
+  'bank-stub': paths.bankState,
+  'delivery-photos': paths.uploads,
+  'mysql-backup': paths.backups,
+  'mysql-guard': paths.guardState,
+};
+
+function statePathOf({ workers }: ProcessSpec, { backup }: Environment): string | undefined {
+  // Backups have a folder of the host instead where the environment names one.
+  const keeping = workers.find(
+    (name) => statePaths[name] !== undefined && !(name === 'mysql-backup' && backup.folder !== undefined),
+  );
+  return keeping === undefined ? undefined : statePaths[keeping];
+}
+
 export class WorkerProcess extends Construct {
   readonly container: Container;
 
@@ -197,17 +214,7 @@ export class WorkerProcess extends Construct {
       ? urlOfWorker(environment, 'webhook-stub')
       : undefined;
     const banksUrl = spec.workers.includes('banking') ? urlOfWorker(environment, 'bank-stub') : undefined;
-    const statePath = followsLogs
-      ? paths.logState
-      : spec.workers.includes('bank-stub')
-        ? paths.bankState
-        : spec.workers.includes('delivery-photos')
-          ? paths.uploads
-          : spec.workers.includes('mysql-backup') && environment.backup.folder === undefined
-            ? paths.backups
-            : spec.workers.includes('mysql-guard')
-              ? paths.guardState
-              : undefined;
+    const statePath = statePathOf(spec, environment);
     const sendsTraffic = spec.workers.includes('traffic');
     const makesBackups = spec.workers.includes('mysql-backup');
     const guards = spec.workers.includes('mysql-guard');
