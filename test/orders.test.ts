@@ -200,7 +200,7 @@ async function payAtLast({ orderId, amount }: Unpaid) {
       { 'idempotency-key': key },
     );
     if (status < 500 || tries > patienceMs / 1_000)
-      return { orderId, status, tries, paymentId: String(json.paymentId) };
+      return { orderId, status, paymentId: String(json.paymentId) };
     await sleep(1_000);
   }
 }
@@ -229,8 +229,17 @@ test.serial(
     // Frozen first: whatever is sent to it now is under way when it is killed.
     const { id } = await containerOf('mysql');
     await docker(['pause', id]);
-    const paying = Promise.all(unpaid.map(payAtLast));
+    let answered = 0;
+    const paying = Promise.all(
+      unpaid.map(async (order) => {
+        const met = await payAtLast(order);
+        answered += 1;
+        return met;
+      }),
+    );
     await sleep(1_000);
+    // The other member may answer them at their first try, as soon as it takes the writes.
+    t.is(answered, 0, 'a payment was answered by a MySQL that is frozen');
     // That one: another member may be about to take the writes.
     await docker(['restart', '--time', '0', id]);
     await sleep(8_000);
@@ -246,10 +255,6 @@ test.serial(
     t.deepEqual(
       met.filter(({ status }) => status !== 200),
       [],
-    );
-    t.true(
-      met.some(({ tries }) => tries > 1),
-      'no payment met the crash',
     );
     await eventually(
       'MySQL and Redis are healthy again',
