@@ -272,6 +272,20 @@ test('brokers and ZooKeepers ask for an address each time, also after there was 
     }
 });
 
+test('brokers and ZooKeepers that share one small host keep to the quick compiler, those of prod have both', async (t) => {
+  for (const [name, quick] of [
+    ['ci', true],
+    ['prod', false],
+  ] as const) {
+    const stacks = await synthesise(settingsOf(environments[name]));
+    for (const id of [1, 2, 3])
+      for (const kind of ['kafka', 'zookeeper']) {
+        const container = named(stacks, `${environments[name].prefix}-${kind}-${id}`);
+        t.is(JSON.stringify(container).includes('TieredStopAtLevel=1'), quick, container.name);
+      }
+  }
+});
+
 test('asked at another member’s address a member refuses: it does not listen on a port by which that one is reached', async (t) => {
   const stacks = await synthesise(settingsOf(dev));
   const fileOf = (alias: string) =>

@@ -1,4 +1,5 @@
 /** What JVMs that meet others by name are told, beside their own options. */
+import { type Environment, spansHosts } from '../../catalog/environments.ts';
 import { paths } from './paths.ts';
 
 export const javaSecurityFile = `${paths.config}/java.security`;
@@ -12,3 +13,11 @@ export const freshAddresses = `-Djava.security.properties=${javaSecurityFile}`;
 export function renderJavaSecurity(): string {
   return 'networkaddress.cache.ttl=0\nnetworkaddress.cache.negative.ttl=0\n';
 }
+
+/**
+ * A JVM that has just started spends its first minutes on making its code faster, before all others. On a host of its own nobody
+ * minds; on one small host brokers that come back take the processors from everybody who waited for them: there they keep
+ * to the quick compiler (docs/performance.md has both figures).
+ */
+export const compilerOptions = (environment: Environment): string =>
+  spansHosts(environment) ? '' : ' -XX:TieredStopAtLevel=1';

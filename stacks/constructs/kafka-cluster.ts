@@ -2,7 +2,7 @@
 import type { ITerraformDependable } from 'cdktf';
 import { Construct } from 'constructs';
 import { spansHosts } from '../../catalog/environments.ts';
-import { freshAddresses, javaSecurityFile, renderJavaSecurity } from '../config/java.ts';
+import { compilerOptions, freshAddresses, javaSecurityFile, renderJavaSecurity } from '../config/java.ts';
 import { renderJmxExporter } from '../config/jmx.ts';
 import { renderKafkaLog4j, renderServerProperties } from '../config/kafka.ts';
 import { paths } from '../config/paths.ts';
@@ -40,7 +40,7 @@ export class KafkaCluster extends Construct {
           '/usr/bin/env',
           `KAFKA_OPTS=-javaagent:${paths.jmxAgent}=${containerPorts.kafkaMetrics}:${paths.config}/jmx-exporter.yml`,
           `KAFKA_HEAP_OPTS=-Xms${size.heapMiB}m -Xmx${size.heapMiB}m`,
-          `KAFKA_JVM_PERFORMANCE_OPTS=-server -XX:+UseG1GC -XX:MaxGCPauseMillis=20 -XX:InitiatingHeapOccupancyPercent=35 -XX:+ExplicitGCInvokesConcurrent -XX:+ExitOnOutOfMemoryError -Djava.awt.headless=true ${freshAddresses}`,
+          `KAFKA_JVM_PERFORMANCE_OPTS=-server -XX:+UseG1GC -XX:MaxGCPauseMillis=20 -XX:InitiatingHeapOccupancyPercent=35 -XX:+ExplicitGCInvokesConcurrent -XX:+ExitOnOutOfMemoryError -Djava.awt.headless=true ${freshAddresses}${compilerOptions(environment)}`,
           `KAFKA_LOG4J_OPTS=-Dlog4j.configuration=file:${paths.config}/log4j.properties`,
           // Without the script's own -loggc: up to 1 GiB of GC logs in the container's file system.
           'EXTRA_ARGS=-name kafkaServer',

@@ -2,7 +2,7 @@
 
 import type { ITerraformDependable } from 'cdktf';
 import { Construct } from 'constructs';
-import { freshAddresses, javaSecurityFile, renderJavaSecurity } from '../config/java.ts';
+import { compilerOptions, freshAddresses, javaSecurityFile, renderJavaSecurity } from '../config/java.ts';
 import { paths } from '../config/paths.ts';
 import { placementOf } from '../config/topology.ts';
 import { renderZooCfg } from '../config/zookeeper.ts';
@@ -47,7 +47,7 @@ export class ZooKeeperEnsemble extends Construct {
             `echo ${node.id} > ${paths.zookeeperData}/myid && exec ${paths.zookeeperBin}/zkServer.sh start-foreground ${paths.config}/zoo.cfg`,
           ],
           environment: {
-            SERVER_JVMFLAGS: `-Xms${size.heapMiB}m -Xmx${size.heapMiB}m -XX:+UseSerialGC -XX:+ExitOnOutOfMemoryError ${freshAddresses}`,
+            SERVER_JVMFLAGS: `-Xms${size.heapMiB}m -Xmx${size.heapMiB}m -XX:+UseSerialGC -XX:+ExitOnOutOfMemoryError ${freshAddresses}${compilerOptions(environment)}`,
             ZOO_LOG4J_PROP: 'INFO,CONSOLE',
             ZOO_LOG_DIR: '/tmp',
             JMXDISABLE: 'true',
