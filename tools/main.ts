@@ -21,6 +21,7 @@ import { addOpen } from './verbs/open.ts';
 import { addPlan } from './verbs/plan.ts';
 import { addPromises } from './verbs/promises.ts';
 import { addProveAlerts } from './verbs/prove-alerts.ts';
+import { addReconcile } from './verbs/reconcile.ts';
 import { addRender } from './verbs/render.ts';
 import { addRestore } from './verbs/restore.ts';
 import { addRollingRestart } from './verbs/rolling-restart.ts';
@@ -60,7 +61,15 @@ const program = new Command('./muster')
 const verbs: Readonly<Record<string, readonly ((program: Command) => void)[]>> = {
   'An environment:': [addDoctor, addUp, addPlan, addDown, addStatus, addOpen, addToken, addSecrets],
   'What happens in it:': [addPromises, addLogs, addTrace, addMap, addDashboards, addDlq],
-  'Keeping it:': [addTopics, addRollingRestart, addBackup, addRestore, addFailover, addCapacity],
+  'Keeping it:': [
+    addTopics,
+    addRollingRestart,
+    addBackup,
+    addRestore,
+    addReconcile,
+    addFailover,
+    addCapacity,
+  ],
   'Trying it:': [addTraffic, addDrill, addProveAlerts, addSimulate, addBench, addTest],
   'This checkout and your shell:': [addRender, addEnv, addCompletion],
 };

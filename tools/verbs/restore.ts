@@ -56,6 +56,9 @@ export function addRestore(program: Command): void {
       );
       if (aside !== null) say(`What was there is put aside in the volume: ${aside}`);
       say(started ? 'MySQL runs on it.' : `Start the environment on it: ./muster ${flag}up`);
+      // Clocks of brokers and database may differ; what is known all the same is not named.
+      const sinceMs = plan.toMs - 10_000;
+      say(`Then, what was told since and is not in it: ./muster ${flag}reconcile --since ${iso(sinceMs)}`);
       return undefined;
     },
   });
