@@ -103,6 +103,11 @@ export interface Environment {
   readonly stateDatabase?: string;
   /** Names, beside those of its hosts, under which people reach the services, and whose pages may call them. */
   readonly hostNames: readonly string[];
+  /**
+   * The gateways speak TLS, with HTTP/1.1 and HTTP/2: with a certificate that `./muster` makes and renews, by an authority of the
+   * environment's own, or the site's (absolute path of a PEM file where one deploys: certificate, chain and key). Unset: plain HTTP/1.1.
+   */
+  readonly tls?: 'made' | { readonly certificateFile: string };
   /** The site's identity provider, whose tokens say who calls; unset: tokens by the environment's own key (`./muster token`). */
   readonly siteTokens?: { readonly jwksUrl: string; readonly issuer: string; readonly audience: string };
   /** Zone of a time that carries none (IANA name). */
@@ -465,9 +470,10 @@ function production(): Environment {
       'data-2': remote('data-2', 34),
       guard: remote('guard', 35),
     },
-    // The database, names and the identity provider are the site's own: edit them here.
+    // The database, names, certificate and identity provider are the site's own: edit them here.
     stateDatabase: 'postgres://state.muster.internal:5432/muster?sslmode=verify-full',
     hostNames: ['api.muster.internal'],
+    tls: 'made',
     siteTokens: {
       jwksUrl: 'https://login.muster.internal/.well-known/jwks.json',
       issuer: 'https://login.muster.internal',
@@ -539,18 +545,24 @@ function production(): Environment {
     },
     gateway: {
       host: 'edge',
-      size: { memoryMiB: 192, cpus: 1 },
+      // Measured: 21 KiB a connection of TLS, beside its buffers.
+      size: { memoryMiB: 384, cpus: 1 },
       // Half a request has a buffer, and an answer that is not read has four: one address must not have them all.
       limits: {
         connections: 7_500,
         connectionsEach: 500,
-        buffers: 4_000,
+        buffers: 8_000,
         requestsEachIn10s: 20_000,
         bodyBytes,
         ...gatewayWaits,
       },
     },
-    pages: { host: 'edge', size: { memoryMiB: 64, cpus: 0.25 }, limits: pageLimits },
+    // A browser has a connection of HTTP/2 with each of the servers.
+    pages: {
+      host: 'edge',
+      size: { memoryMiB: 192, cpus: 0.25 },
+      limits: { ...pageLimits, buffers: 6_000 },
+    },
     exporters: { host: 'data', size: { memoryMiB: 64 } },
     processes: {
       host: 'services',

@@ -12,6 +12,7 @@ import {
 } from '../stacks/config/secrets.ts';
 import { MusterError } from '../workers/base/errors.ts';
 import { makeTokenKeys, type Role, signToken } from '../workers/http/tokens.ts';
+import { makeAuthority } from './certificate.ts';
 
 /** Letters and digits only, so that a value survives every shell, URL and configuration file unquoted. */
 function password(): string {
@@ -45,6 +46,8 @@ async function fresh(missing: readonly SecretName[], present: Partial<Secrets>):
     const { signingKey, verifyKey } = makeTokenKeys();
     Object.assign(made, { tokenSigningKey: signingKey, tokenVerifyKey: verifyKey });
   }
+  if (missing.includes('tlsAuthorityKey') || missing.includes('tlsAuthority'))
+    Object.assign(made, await makeAuthority());
   for (const { name, role, subject } of tokens)
     if (newKeys || missing.includes(name))
       // For as long as its key: a container cannot ask for another one.

@@ -5,6 +5,7 @@ import { brokersOutside, reachFromHost, tokenVariables, urlFromHost } from '../s
 import type { Secrets } from '../stacks/config/secrets.ts';
 import { MusterError } from '../workers/base/errors.ts';
 import { type Role, signToken } from '../workers/http/tokens.ts';
+import { authorityFile } from './certificate.ts';
 import { stateDirectory } from './paths.ts';
 import { ensureSecrets } from './secrets.ts';
 
@@ -80,6 +81,7 @@ export async function hostVariables(
     MUSTER_PROMETHEUS_URL: urlFromHost(environment, 'prometheus'),
     LOG_STORE_URL: urlFromHost(environment, 'victorialogs'),
     MUSTER_JAEGER_URL: urlFromHost(environment, 'jaeger'),
+    ...(environment.tls === 'made' ? { NODE_EXTRA_CA_CERTS: authorityFile(secretsFile(environment)) } : {}),
   };
 }
 

@@ -214,6 +214,7 @@ export class ObservabilityStack extends EnvironmentStack {
     const servers = pageServerNames.filter((server) => settings.image(server) !== undefined);
     const { ports } = placementOf(environment, 'pages');
     const config = `${paths.config}/haproxy.cfg`;
+    const gateway = gatewayOfPages(environment, servers, settings.certificate);
     new Container(this, 'pages', {
       alias: 'pages',
       component: 'pages',
@@ -222,7 +223,10 @@ export class ObservabilityStack extends EnvironmentStack {
       entrypoint: ['haproxy'],
       command: ['-db', '-f', config],
       size: pages.size,
-      files: { [config]: renderGateway(gatewayOfPages(environment, servers)) },
+      files: {
+        [config]: renderGateway(gateway),
+        ...(gateway.certificate === undefined ? {} : { [gateway.certificate]: settings.certificate! }),
+      },
       ports: Object.fromEntries([...servers, 'metrics'].map((name) => [name, ports[name]!])),
       stopGraceSeconds: 5,
       health: answersHttp(containerPorts.gatewayMetrics, '/healthz'),

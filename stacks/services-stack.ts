@@ -26,10 +26,16 @@ export class ServicesStack extends EnvironmentStack {
   }
 
   private addGateway(): void {
-    const { environment } = this;
+    const { environment, settings } = this;
     const { gateway } = environment;
-    const config = renderGateway(gatewayOf(environment));
+    const pem = settings.certificate;
+    const spoken = gatewayOf(environment, pem);
+    const config = renderGateway(spoken);
     const [handed, master] = [`${paths.config}/haproxy.cfg`, `${paths.config}/master.cfg`];
+    const certificate =
+      spoken.certificate === undefined
+        ? undefined
+        : { from: `${paths.config}/gateway.pem`, to: spoken.certificate };
     const volume = new Volume(this, 'gateway-settings-volume', {
       host: gateway.host,
       name: 'gateway-settings',
@@ -42,10 +48,10 @@ export class ServicesStack extends EnvironmentStack {
       host: gateway.host,
       image: 'haproxy',
       entrypoint: ['/bin/sh', '-c'],
-      command: [handOver(handed, gatewayConfig)],
+      command: [handOver(handed, gatewayConfig, certificate)],
       // A new volume is root's; the gateway only reads it.
       user: '0:0',
-      files: { [handed]: config },
+      files: { [handed]: config, ...(certificate === undefined ? {} : { [certificate.from]: pem! }) },
       volumes,
       size: gateway.size,
       content: config,

@@ -1,7 +1,8 @@
 /** What a synthesis needs from outside: the environment's name, image source, secrets and folders. */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { isAbsolute, join } from 'node:path';
+import { dirname, isAbsolute, join } from 'node:path';
 import { type Environment, environmentNamed } from '../catalog/environments.ts';
+import { readCertificate } from './config/certificate.ts';
 import { readSecrets, type Secrets } from './config/secrets.ts';
 
 export interface ImageReference {
@@ -21,6 +22,8 @@ export interface RenderedFile {
 export interface Settings<Name extends string = string> {
   readonly environment: Environment;
   readonly secrets: Secrets;
+  /** What the gateways show, with its key (PEM), where they speak TLS. */
+  readonly certificate?: string;
   /** Absolute; Terraform state and the log inbox. */
   readonly stateDirectory: string;
   /** The image of a component, or undefined when there is none under the chosen source. */
@@ -54,7 +57,8 @@ type ImageRef<Name extends string> = (name: Name, source: 'registry' | 'build') 
 /**
  * Settings from the process environment (`./muster env` prints it): MUSTER_ENV, MUSTER_IMAGES, MUSTER_LOCAL_IMAGES,
  * MUSTER_STATE_DIRECTORY, MUSTER_SECRETS_FILE; MUSTER_REPLACE is for those who go by hand. `buildDirectory` is where `./muster render` wrote.
- * Throws MUSTER_ENV_UNKNOWN, MUSTER_IMAGES_UNKNOWN, MUSTER_STATE_DIRECTORY_MISSING, MUSTER_SECRETS_*, MUSTER_RENDER_FIRST.
+ * Throws MUSTER_ENV_UNKNOWN, MUSTER_IMAGES_UNKNOWN, MUSTER_STATE_DIRECTORY_MISSING, MUSTER_SECRETS_*, MUSTER_CONFIG_CERTIFICATE,
+ * MUSTER_RENDER_FIRST.
  */
 export function readSettings<Name extends string>(
   variables: NodeJS.ProcessEnv,
@@ -74,9 +78,12 @@ export function readSettings<Name extends string>(
   const listed = (names = '') => new Set(names.split(',').map((name) => name.trim()));
   const present = listed(variables.MUSTER_LOCAL_IMAGES);
   const replaced = listed(variables.MUSTER_REPLACE);
+  const secrets = readSecrets(variables.MUSTER_SECRETS_FILE);
+  const certificate = readCertificate(environment, dirname(variables.MUSTER_SECRETS_FILE!));
   return {
     environment,
-    secrets: readSecrets(variables.MUSTER_SECRETS_FILE),
+    secrets,
+    ...(certificate === undefined ? {} : { certificate }),
     stateDirectory,
     image: (name) => {
       const own = imageRef(name, source);

@@ -70,6 +70,7 @@ function settingsOf(
   return {
     environment,
     secrets: secretsToShow,
+    ...(environment.tls === undefined ? {} : { certificate: 'certificate and key' }),
     stateDirectory: `/var/lib/muster-test/${environment.name}`,
     image: (name) => imageRef(name, source),
     dashboards: [{ name: 'overview.json', text: '{"title":"${not_terraform}"}' }],
@@ -589,12 +590,12 @@ test('people reach processes by the gateway: it has their ports, and they publis
     const gateway = of('gateway');
     const behind = environment.processes.list.filter(({ gatewayPort }) => gatewayPort !== undefined);
     t.true(behind.some(({ name }) => name === 'api'));
-    const config = of('gateway-settings').upload![0]!.content;
+    const config = of('gateway-settings').upload!.find(({ file }) => file.endsWith('.cfg'))!.content;
     for (const { name, gatewayPort, replicas } of behind) {
       t.true(
         gateway.ports!.some(({ internal, external }) => internal === gatewayPort && external === gatewayPort),
       );
-      t.regex(config, new RegExp(`bind :${gatewayPort}$`, 'm'));
+      t.regex(config, new RegExp(`bind :${gatewayPort}( ssl .*)?$`, 'm'));
       for (const alias of [name, ...(replicas > 1 ? [`${name}-2`] : [])]) {
         t.regex(config, new RegExp(`server ${alias} \\S+:\\d+ check `));
         t.false(
@@ -634,10 +635,10 @@ test('people reach the pages of servers that are not ours by a gateway of their 
     }
   }
   // Across hosts a server is published for the gateway, and people are told that one's address.
-  t.is(urlFromHost(prod, 'grafana'), 'http://edge.muster.internal:3000');
+  t.is(urlFromHost(prod, 'grafana'), 'https://edge.muster.internal:3000');
   t.true(
     named(await synthesise(settingsOf(prod)), 'muster-prod-prometheus').command!.includes(
-      '--web.external-url=http://edge.muster.internal:9090',
+      '--web.external-url=https://edge.muster.internal:9090',
     ),
   );
 });
@@ -671,6 +672,42 @@ test('what the gateway works by is handed to it while it runs: only another imag
   t.true(after!.some((one) => one.includes('gateway-settings')));
 });
 
+test('an environment with a certificate speaks TLS at both gateways and nothing else, and people and traffic are told so', async (t) => {
+  const stacks = await synthesise(settingsOf({ ...dev, tls: 'made' }, 'registry'));
+  const config = (name: string) =>
+    named(stacks, name).upload!.find(({ file }) => file.endsWith('/haproxy.cfg'))!.content;
+  for (const name of ['muster-dev-gateway-settings', 'muster-dev-pages']) {
+    const binds = config(name).match(/^ +bind .*$/gm)!;
+    t.true(binds.length >= 4);
+    for (const bind of binds)
+      if (!bind.endsWith(':8404')) t.regex(bind, / ssl crt \/\S+\.pem alpn h2,http\/1\.1$/);
+    const files = named(stacks, name).upload!.filter(({ content }) => content === 'certificate and key');
+    t.is(files.length, 1);
+  }
+  t.true(config('muster-dev-pages').includes(`crt ${named(stacks, 'muster-dev-pages').upload![0]!.file} `));
+  t.like(variables(stacks, 'muster-dev-traffic'), {
+    TRAFFIC_API_URL: 'https://gateway:19080',
+    TRAFFIC_BANKS_URL: 'http://outside-world:8080',
+    NODE_EXTRA_CA_CERTS: '/etc/muster/ca.pem',
+  });
+  t.true(named(stacks, 'muster-dev-traffic').upload![0]!.content.startsWith('-----BEGIN CERTIFICATE-----\n'));
+  t.is(urlFromHost({ ...dev, tls: 'made' }, 'prometheus'), 'https://127.0.0.1:19009');
+  t.is(urlFromHost({ ...dev, tls: 'made' }, 'outside-world'), 'http://127.0.0.1:19081');
+});
+
+test('another certificate is handed to the gateway while it runs, as another configuration is', async (t) => {
+  const gatewayWith = async (certificate: string) => {
+    const stacks = await synthesise({ ...settingsOf({ ...dev, tls: 'made' }), certificate });
+    return ['muster-dev-gateway', 'muster-dev-gateway-settings'].map((name) =>
+      JSON.stringify(named(stacks, name)),
+    );
+  };
+  const [container, job] = await gatewayWith('one');
+  const [same, other] = await gatewayWith('another');
+  t.is(same, container);
+  t.not(other, job);
+});
+
 test('where people have addresses of their own, one of them cannot take all that the gateway has', (t) => {
   for (const { limits } of [prod.gateway, prod.pages]) {
     const { connections, connectionsEach, buffers } = limits;
@@ -678,8 +715,12 @@ test('where people have addresses of their own, one of them cannot take all that
     // An answer that is not read has four.
     t.true(4 * connectionsEach <= buffers / 2);
   }
-  // Else a connection is a hundred requests, each with a buffer.
-  t.regex(renderGateway(gatewayOf(prod)), /^ +option disable-h2-upgrade$/m);
+  // A connection of HTTP/2 is ten requests, with 72 buffers when nobody reads the answers.
+  const config = renderGateway(gatewayOf(prod));
+  t.regex(config, /^ +tune\.h2\.max-concurrent-streams 10$/m);
+  t.regex(config, /^ +tcp-request session reject if \{ sc1_conn_cur gt 55 \}$/m);
+  t.true(55 * 72 <= prod.gateway.limits.buffers / 2);
+  t.regex(config, /^ +option disable-h2-upgrade$/m);
 });
 
 test('what plays people calls at the gateway, and its name is known there and behind it', async (t) => {

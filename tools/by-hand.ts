@@ -1,5 +1,6 @@
 /** What terraform needs in its environment when it is not `up` that prepared everything. */
 import type { Environment, ImageSource } from '../catalog/environments.ts';
+import { ensureCertificate } from '../environment/certificate.ts';
 import { ensureSecrets } from '../environment/secrets.ts';
 import { cdktfVariables, secretsFile } from '../environment/variables.ts';
 import { loadedImages, rememberedImages } from './deployment.ts';
@@ -12,7 +13,8 @@ export async function variablesByHand(
   environment: Environment,
   wanted: ImageSource | undefined,
 ): Promise<Record<string, string>> {
-  await ensureSecrets(secretsFile(environment));
+  const { secrets } = await ensureSecrets(secretsFile(environment));
+  await ensureCertificate(environment, secretsFile(environment), secrets);
   await writeRendered(await renderEverything());
   const running = await runningEngine().catch(() => undefined);
   const pulls = async () => running !== undefined && (await canPull(running.dockerHost));

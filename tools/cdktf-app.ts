@@ -5,6 +5,7 @@
  */
 import { App } from 'cdktf';
 import { environments } from '../catalog/environments.ts';
+import { ensureCertificate } from '../environment/certificate.ts';
 import { ensureSecrets } from '../environment/secrets.ts';
 import { cdktfVariables, secretsFile } from '../environment/variables.ts';
 import { createStacks } from '../stacks/environment.ts';
@@ -18,7 +19,8 @@ async function inputs(): Promise<readonly NodeJS.ProcessEnv[]> {
   await writeRendered(await renderEverything());
   const all: NodeJS.ProcessEnv[] = [];
   for (const environment of Object.values(environments)) {
-    await ensureSecrets(secretsFile(environment));
+    const { secrets } = await ensureSecrets(secretsFile(environment));
+    await ensureCertificate(environment, secretsFile(environment), secrets);
     const images = (await rememberedImages(environment)) ?? 'registry';
     all.push({
       ...process.env,

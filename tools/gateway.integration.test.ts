@@ -1,18 +1,24 @@
 /** The gateway as the real HAProxy runs it, before small servers: what reaches whom, once or twice, and who is sent away. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmod, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { createServer, type IncomingMessage, request, type ServerResponse } from 'node:http';
+import { connect as connectHttp2, constants as http2 } from 'node:http2';
+import { request as requestTls } from 'node:https';
 import { type AddressInfo, connect, createServer as createTcpServer } from 'node:net';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { type ConnectionOptions, connect as connectTls } from 'node:tls';
 import test, { type ExecutionContext } from 'ava';
 import { execa } from 'execa';
 import { Agent, type Dispatcher, Pool } from 'undici';
-import WebSocket from 'ws';
+import WebSocket, { WebSocketServer } from 'ws';
 import { environments, type GatewayLimits } from '../catalog/environments.ts';
+import { makeAuthority, makeCertificate } from '../environment/certificate.ts';
+import { authorityPem } from '../stacks/config/certificate.ts';
 import {
+  certificateIn,
   type Entrance,
   gatewayOf,
   handOver,
@@ -72,7 +78,12 @@ interface Running {
   /** What it has said. */
   readonly lines: string[];
   /** Gives it another configuration while it runs: with other limits, other replicas, or a text that is none. */
-  change(other: { replicas?: Replicas; limits?: Partial<GatewayLimits>; text?: string }): Promise<void>;
+  change(other: {
+    replicas?: Replicas;
+    limits?: Partial<GatewayLimits>;
+    text?: string;
+    pem?: string;
+  }): Promise<void>;
 }
 
 type Replicas = Readonly<Record<string, number>>;
@@ -91,11 +102,13 @@ async function gateway(
   t: ExecutionContext,
   replicas: Replicas,
   other: Partial<GatewayLimits> = {},
-  isPage: Pick<Entrance, 'isPage'> = {},
+  { pem, ...isPage }: Pick<Entrance, 'isPage'> & { readonly pem?: string } = {},
 ): Promise<Running> {
   const haproxy = await needProgram(['haproxy'], ['haproxy'], advice, () => {});
   const [port, metricsPort, controlPort] = [await freePort(), await freePort(), await freePort()];
-  const textOf = (at: Replicas, changed: Partial<GatewayLimits>) =>
+  const folder = await mkdtemp(join(tmpdir(), 'muster-gateway-'));
+  const file = (name: string) => join(folder, name);
+  const textOf = (at: Replicas, changed: Partial<GatewayLimits>, shown: string | undefined) =>
     renderGateway({
       name: 'gateway',
       entrances: [
@@ -110,14 +123,17 @@ async function gateway(
       limits: { ...limits, ...other, ...changed },
       metricsPort,
       controlPort,
+      ...(shown === undefined ? {} : { certificate: certificateIn(folder, shown) }),
     });
-  const folder = await mkdtemp(join(tmpdir(), 'muster-gateway-'));
-  const file = (name: string) => join(folder, name);
   const put = async (text: string) => {
     await writeFile(file('next'), text);
     await rename(file('next'), file('haproxy.cfg'));
   };
-  await put(textOf(replicas, {}));
+  const show = async (shown: string | undefined) => {
+    if (shown !== undefined) await writeFile(certificateIn(folder, shown), shown);
+  };
+  await show(pem);
+  await put(textOf(replicas, {}, pem));
   const reloading = { config: file('haproxy.cfg'), script: file('reload.sh'), folder, controlPort };
   await writeFile(file('master.cfg'), renderMaster(reloading));
   await writeFile(reloading.script, renderReload(reloading));
@@ -138,8 +154,15 @@ async function gateway(
     await once(child, 'close');
     await rm(folder, { recursive: true });
   });
-  const change: Running['change'] = async ({ replicas: at = replicas, limits: changed = {}, text }) =>
-    put(text ?? textOf(at, changed));
+  const change: Running['change'] = async ({
+    replicas: at = replicas,
+    limits: changed = {},
+    text,
+    pem: shown = pem,
+  }) => {
+    await show(shown);
+    await put(text ?? textOf(at, changed, shown));
+  };
   const states = async () => {
     const answer = await fetch(`http://127.0.0.1:${metricsPort}/metrics?scope=server`);
     const found = /^haproxy_server_status\{proxy="api",server="([^"]+)",state="(\w+)"\} 1$/gm;
@@ -151,7 +174,46 @@ async function gateway(
       () => false,
     ),
   );
-  return { port, controlPort, url: `http://127.0.0.1:${port}`, states, lines, change };
+  const scheme = pem === undefined ? 'http' : 'https';
+  return { port, controlPort, url: `${scheme}://127.0.0.1:${port}`, states, lines, change };
+}
+
+/** The same with a certificate, and what a client trusts that is to check it. */
+async function securedGateway(t: ExecutionContext, replicas: Replicas, other: Partial<GatewayLimits> = {}) {
+  const authority = await makeAuthority();
+  const make = () => makeCertificate(authority, ['localhost', 'shop.example', '127.0.0.1']);
+  const gate = await gateway(t, replicas, other, { pem: await make() });
+  /** A connection of HTTP/2, when it is there. */
+  const session = async () => {
+    const made = connectHttp2(gate.url, { ca: authorityPem(authority) });
+    t.teardown(() => made.destroy());
+    made.on('error', () => {});
+    await Promise.race([once(made, 'remoteSettings'), once(made, 'close')]);
+    return made;
+  };
+  return { ...gate, ca: authorityPem(authority), make, session };
+}
+
+type Session = Awaited<ReturnType<Awaited<ReturnType<typeof securedGateway>>['session']>>;
+
+/** One request of HTTP/2, and the answer to it. */
+async function asked(
+  session: Session,
+  headers: Record<string, string | number> = {},
+  body?: string,
+  isWhole = true,
+) {
+  const stream = session.request({ ':path': '/', ...headers }, { endStream: body === undefined });
+  if (body !== undefined) stream.write(body);
+  if (isWhole) stream.end();
+  let text = '';
+  stream.setEncoding('utf8').on('data', (more: string) => {
+    text += more;
+  });
+  const [answer] = (await once(stream, 'response')) as [Record<string, unknown>];
+  await once(stream, 'end');
+  stream.close();
+  return { status: answer[http2.HTTP2_HEADER_STATUS], text };
 }
 
 type Handler = (request: IncomingMessage, response: ServerResponse) => void;
@@ -630,6 +692,124 @@ test('another configuration is taken over while it serves: no request fails, no 
   t.deepEqual(Object.keys(outcomes), ['200 served']);
 });
 
+test('with a certificate there is TLS 1.2 and 1.3, with HTTP/2 and HTTP/1.1, and nothing else: whoever trusts the authority can check it', async (t) => {
+  const behind = await server(t, says('served'));
+  const { ca, lines, port, session, url } = await securedGateway(t, { api: behind.port });
+  const spoken = await session();
+  t.is(spoken.alpnProtocol, 'h2');
+  t.deepEqual(await asked(spoken), { status: 200, text: 'served' });
+  t.deepEqual(await asked(spoken, { ':method': 'POST', 'content-length': 4 }, 'body'), {
+    status: 200,
+    text: 'served',
+  });
+  const plain = requestTls(url, { ca, method: 'POST' }).end('body');
+  const [answer] = (await once(plain, 'response')) as [IncomingMessage];
+  answer.resume();
+  t.is(answer.statusCode, 200);
+  t.is(answer.httpVersion, '1.1');
+  const handshake = async (options: ConnectionOptions) => {
+    const socket = connectTls({ host: '127.0.0.1', port, ca, ...options });
+    t.teardown(() => socket.destroy());
+    return once(socket, 'secureConnect').then(
+      () => socket.getProtocol(),
+      (error: NodeJS.ErrnoException) => error.code,
+    );
+  };
+  const old = { minVersion: 'TLSv1', ciphers: 'DEFAULT@SECLEVEL=0' } as const;
+  t.is(await handshake({}), 'TLSv1.3');
+  t.is(await handshake({ ...old, maxVersion: 'TLSv1.2' }), 'TLSv1.2');
+  for (const maxVersion of ['TLSv1', 'TLSv1.1'] as const)
+    t.regex((await handshake({ ...old, maxVersion }))!, /^(ERR_SSL|ECONNRESET)/);
+  t.is(await handshake({ servername: 'shop.example' }), 'TLSv1.3');
+  t.is(await handshake({ servername: 'evil.example' }), 'ERR_TLS_CERT_ALTNAME_INVALID');
+  t.regex((await handshake({ ca: authorityPem(await makeAuthority()) }))!, /UNABLE_TO_VERIFY|SIGNATURE/);
+  const clear = await raw(port, (socket) => socket.write('GET / HTTP/1.1\r\nhost: localhost\r\n\r\n'));
+  t.notRegex(clear, /HTTP/);
+  t.is(behind.seen.length, 3);
+  t.notRegex(await raw(port, () => {}), /HTTP/, 'who says nothing at all is cut off');
+  const told = lines.filter((line) => line.startsWith('{')).map((line) => JSON.parse(line));
+  t.true(told.some(({ refused }) => refused === 'SSL handshake failure'));
+  for (const line of lines) t.notRegex(line, /127\.0\.0\.1/);
+});
+
+test('over HTTP/2 a host that is not ours is refused, and what is forwarded is the host that was looked at', async (t) => {
+  const behind = await server(t, (ask, answer) => answer.end(ask.headers.host));
+  const { session } = await securedGateway(t, { api: behind.port });
+  const spoken = await session();
+  const refused = await asked(spoken, { ':authority': 'evil.example' });
+  t.is(refused.status, 421);
+  t.is(JSON.parse(refused.text).error.code, 'MUSTER_HOST_UNKNOWN');
+  t.deepEqual(await asked(spoken, { ':authority': 'Shop.Example:80' }), {
+    status: 200,
+    text: 'Shop.Example:80',
+  });
+  const both = await asked(spoken, { ':authority': 'localhost', host: 'evil.example' });
+  t.true(both.status === 421 || both.text === 'localhost', JSON.stringify(both));
+  t.is((await asked(spoken, { ':authority': 'evil.example', host: 'localhost' })).status, 421);
+});
+
+test('what limits an address limits its requests over HTTP/2, too: how many, how slow, how long, and how many connections', async (t) => {
+  const behind = await server(t, says('served'));
+  const { ca, session, url } = await securedGateway(t, { api: behind.port }, { requestsEachIn10s: 20 });
+  const first = await session();
+  t.is(first.remoteSettings.maxConcurrentStreams, 10);
+  const tooMany = 'x'.repeat(limits.bodyBytes + 1);
+  const long = await asked(first, { ':method': 'POST', 'content-length': tooMany.length }, tooMany);
+  t.is(long.status, 413);
+  t.is((await asked(first, { ':method': 'POST', 'content-length': 100 }, 'slow', false)).status, 408);
+  t.deepEqual(behind.seen, []);
+  const statuses = new Set<unknown>();
+  for (let count = 0; count < 40; count += 1) statuses.add((await asked(first)).status);
+  t.deepEqual(statuses, new Set([200, 429]));
+  t.true(behind.seen.length <= 20);
+  // Half of 500 buffers, and a connection may fill 72.
+  const others = [await session(), await session()];
+  t.false(others.some(({ closed, destroyed }) => closed || destroyed));
+  const beyond = await session();
+  t.true(beyond.closed || beyond.destroyed);
+  const plain = requestTls(url, { ca }).end();
+  const [answer] = (await once(plain, 'response')) as [IncomingMessage];
+  answer.resume();
+  t.is(answer.statusCode, 429, 'it is still spoken to');
+});
+
+test('a WebSocket comes over TLS', async (t) => {
+  const behind = await server(t, says('served'));
+  const echo = new WebSocketServer({ server: behind.http });
+  t.teardown(() => echo.close());
+  echo.on('connection', (socket) => socket.on('message', (data) => socket.send(`${data} back`)));
+  const { ca, session, url } = await securedGateway(t, { api: behind.port });
+  const socket = new WebSocket(url.replace('http', 'ws'), ['muster'], { ca });
+  t.teardown(() => socket.terminate());
+  await once(socket, 'open');
+  t.is(socket.protocol, 'muster');
+  socket.send('there and');
+  t.is(String((await once(socket, 'message'))[0]), 'there and back');
+  // A browser opens a connection of HTTP/1.1 for it where HTTP/2 is not said to carry any.
+  t.not((await session()).remoteSettings.enableConnectProtocol, true);
+});
+
+test('another certificate is shown while it serves, to those who come then', async (t) => {
+  const behind = await server(t, says('served'));
+  const { ca, change, make, port, session } = await securedGateway(
+    t,
+    { api: behind.port },
+    { silenceMs: 60_000 },
+  );
+  const serial = async () => {
+    const socket = connectTls({ host: '127.0.0.1', port, ca });
+    await once(socket, 'secureConnect');
+    const { serialNumber } = socket.getPeerCertificate();
+    socket.destroy();
+    return serialNumber;
+  };
+  const [before, kept] = [await serial(), await session()];
+  await change({ pem: await make() });
+  await until('the other one is shown', async () => (await serial()) !== before);
+  t.deepEqual(await asked(await session()), { status: 200, text: 'served' });
+  t.true(kept.destroyed || kept.closed || (await asked(kept)).status === 200);
+});
+
 test('what HAProxy does not take is not handed over, and what it takes is', async (t) => {
   await needProgram(['haproxy'], ['haproxy'], advice, () => {});
   const folder = await mkdtemp(join(tmpdir(), 'muster-handed-'));
@@ -646,4 +826,35 @@ test('what HAProxy does not take is not handed over, and what it takes is', asyn
   t.not(bad.exitCode, 0);
   t.regex(bad.stderr, /next\.cfg:\d+/);
   t.is(await readFile(to, 'utf8'), good);
+});
+
+test('a certificate is handed over with the configuration that names it, those of before go, and one with the key of another changes nothing', async (t) => {
+  await needProgram(['haproxy'], ['haproxy'], advice, () => {});
+  const folder = await mkdtemp(join(tmpdir(), 'muster-handed-'));
+  t.teardown(() => rm(folder, { recursive: true }));
+  const authority = await makeAuthority();
+  const make = () => makeCertificate(authority, ['localhost']);
+  const [from, to, given] = ['next.cfg', 'live/haproxy.cfg', 'given'].map((name) => join(folder, name));
+  await mkdir(join(folder, 'live'));
+  const PATH = [process.env.PATH, ...systemFolders].join(':');
+  const handed = async (pem: string) => {
+    const certificate = certificateIn(join(folder, 'live'), pem);
+    await writeFile(given!, pem);
+    await writeFile(from!, renderGateway({ ...gatewayOf(environments.dev), certificate }));
+    const script = handOver(from!, to!, { from: given!, to: certificate });
+    const { exitCode } = await execa('/bin/sh', ['-c', script], { reject: false, env: { PATH } });
+    return { isTaken: exitCode === 0, certificate };
+  };
+  const first = await handed(await make());
+  t.true(first.isTaken);
+  const second = await handed(await make());
+  t.true(second.isTaken);
+  t.deepEqual((await readdir(join(folder, 'live'))).sort(), [basename(second.certificate), 'haproxy.cfg']);
+  const [certificate, key] = [
+    (await make()).split(/(?=-----BEGIN PRIVATE)/)[0],
+    (await make()).split(/(?=-----BEGIN PRIVATE)/)[1],
+  ];
+  t.false((await handed(`${certificate}${key}`)).isTaken);
+  t.true((await readFile(to!, 'utf8')).includes(second.certificate));
+  t.true((await readdir(join(folder, 'live'))).includes(basename(second.certificate)));
 });

@@ -3,6 +3,7 @@ import { chmod, mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Listr, type ListrTask } from 'listr2';
 import type { Environment, ImageSource } from '../catalog/environments.ts';
+import { ensureCertificate } from '../environment/certificate.ts';
 import {
   containersOf,
   docker,
@@ -229,7 +230,8 @@ export async function bringUp(environment: Environment, options: UpOptions): Pro
     {
       title: 'Secrets and rendered files',
       task: async (context, task) => {
-        const { made } = await ensureSecrets(secretsFile(environment));
+        const { made, secrets } = await ensureSecrets(secretsFile(environment));
+        await ensureCertificate(environment, secretsFile(environment), secrets);
         const { added, changed, removed } = await writeRendered(await renderEverything());
         const written = added.length + changed.length + removed.length;
         await ensureInbox(environment);

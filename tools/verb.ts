@@ -2,8 +2,10 @@
 import { styleText } from 'node:util';
 import type { Command } from 'commander';
 import { type Environment, environmentNamed, type ImageSource, spansHosts } from '../catalog/environments.ts';
+import { trustAuthority } from '../environment/certificate.ts';
 import { killChildren } from '../environment/children.ts';
 import { interrupted } from '../environment/interruption.ts';
+import { secretsFile } from '../environment/variables.ts';
 import { MusterError } from '../workers/base/errors.ts';
 import { describeExits, type Exit, exitCodes, exitOf } from './exit-codes.ts';
 import { withEnvironment } from './terminal.ts';
@@ -54,6 +56,7 @@ export function addVerb<Options = Record<string, never>>(parent: Command, spec: 
       debug: globals.debug === true,
       signal: interruption.signal,
     };
+    await trustAuthority(context.environment, secretsFile(context.environment));
     if (spec.changes && command.opts<{ yes?: true }>().yes !== true) refuseOtherHosts(context.environment);
     const args = command.processedArgs.flat().filter((arg): arg is string => typeof arg === 'string');
     const exit = await spec.run(context, command.opts<Options & object>() as Options, args);

@@ -2,7 +2,9 @@
 import { join } from 'node:path';
 import { type Environment, type ImageSource, spansHosts } from '../catalog/environments.ts';
 import { plainTable, tableText } from '../drawing/table.ts';
+import { authorityFile } from '../environment/certificate.ts';
 import { stateDirectory } from '../environment/paths.ts';
+import { secretsFile } from '../environment/variables.ts';
 import { brokersOutside } from '../stacks/config/index.ts';
 import { pagesOf } from './pages.ts';
 import { environmentFlag, paint } from './terminal.ts';
@@ -21,6 +23,10 @@ export function whereToLook(
   for (const { title, url, note } of pagesOf(environment, result))
     table.push([title, paint('cyan', url), paint('dim', note)]);
   table.push(['Kafka', brokersOutside(environment), paint('dim', 'bootstrap brokers')]);
+  if (environment.tls === 'made') {
+    const file = authorityFile(secretsFile(environment));
+    table.push(['authority', file, paint('dim', 'of their certificate: for browsers, and curl --cacert')]);
+  }
   if (!spansHosts(environment)) {
     const inbox = join(stateDirectory(environment.name), 'log-inbox');
     table.push(['log inbox', inbox, paint('dim', 'JSON lines in purchase/ and promo_behavior/')]);

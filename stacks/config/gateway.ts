@@ -8,6 +8,8 @@
  * Everything else that is lost on the way is answered 502, and the caller decides.
  */
 
+import { createHash } from 'node:crypto';
+import { dirname } from 'node:path/posix';
 import type { Environment, GatewayLimits } from '../../catalog/environments.ts';
 import { paths } from './paths.ts';
 import {
@@ -48,6 +50,8 @@ export interface Gateway {
   readonly metricsPort: number;
   /** On the loopback of its container: where a reserve is told to it. */
   readonly controlPort: number;
+  /** Certificate, chain and key, a file in its container: its entrances speak TLS and nothing else. Unset: plain HTTP/1.1. */
+  readonly certificate?: string;
 }
 
 /** How often a replica is asked whether it is ready, and how soon it is believed that it is not. */
@@ -90,8 +94,12 @@ export const reserveOf = (process: string): string => `${process}-reserve`;
 /** Where its configuration is inside the container: in a volume, since an upload would replace the container. */
 export const gatewayConfig = `${paths.gateway}/haproxy.cfg`;
 
+/** Where a certificate is inside the container of the gateway: another one has another name, so that it is taken over, too. */
+export const certificateIn = (folder: string, pem = ''): string =>
+  `${folder}/${createHash('sha256').update(pem).digest('hex').slice(0, 12)}.pem`;
+
 /** The gateway of an environment: an entrance for each process that people and programs call. */
-export function gatewayOf(environment: Environment): Gateway {
+export function gatewayOf(environment: Environment, pem?: string): Gateway {
   const { ports } = placementOf(environment, 'gateway');
   const replicas = processReplicas(environment);
   return {
@@ -109,11 +117,16 @@ export function gatewayOf(environment: Environment): Gateway {
     limits: environment.gateway.limits,
     metricsPort: containerPorts.gatewayMetrics,
     controlPort: containerPorts.gatewayControl,
+    ...(environment.tls === undefined ? {} : { certificate: certificateIn(paths.gateway, pem) }),
   };
 }
 
 /** The gateway before the pages of these servers. */
-export function gatewayOfPages(environment: Environment, servers: readonly PageServer[]): Gateway {
+export function gatewayOfPages(
+  environment: Environment,
+  servers: readonly PageServer[],
+  pem?: string,
+): Gateway {
   return {
     name: 'pages',
     entrances: servers.map((server) => ({
@@ -126,6 +139,7 @@ export function gatewayOfPages(environment: Environment, servers: readonly PageS
     limits: environment.pages.limits,
     metricsPort: containerPorts.gatewayMetrics,
     controlPort: containerPorts.gatewayControl,
+    ...(environment.tls === undefined ? {} : { certificate: certificateIn(paths.config, pem) }),
   };
 }
 
@@ -143,7 +157,7 @@ export const gatewayNames = (
 
 /** haproxy.cfg */
 export function renderGateway(gateway: Gateway): string {
-  const { name, entrances, hostNames, limits, metricsPort, controlPort } = gateway;
+  const { name, entrances, limits, metricsPort, controlPort, certificate } = gateway;
   const lines = [
     'global',
     '    log stdout format raw local0 info',
@@ -153,6 +167,7 @@ export function renderGateway(gateway: Gateway): string {
     '    nbthread 2',
     `    hard-stop-after ${drainMs}ms`,
     `    tune.buffers.limit ${limits.buffers}`,
+    ...(certificate === undefined ? [] : tls),
     '',
     'resolvers engine',
     // A container that is replaced has another address, and a name server of the engine's own in its network knows it.
@@ -178,9 +193,11 @@ export function renderGateway(gateway: Gateway): string {
     '    option dontlognull',
     '    option dontlog-normal',
     `    log-format '${accessLog(name)}'`,
+    // Of who does not come as far as a request HAProxy's own line has the address.
+    ...(certificate === undefined ? [] : [`    error-log-format '${refusalLog(name)}'`]),
     // A body (its first 16 KiB) is here before a process is bothered, and can be sent again.
     '    option http-buffer-request',
-    // Nobody speaks HTTP/2 without TLS; a connection of it would count once for a hundred requests.
+    // Nobody speaks HTTP/2 without TLS.
     '    option disable-h2-upgrade',
     `    timeout http-request ${limits.requestMs}ms`,
     `    timeout http-keep-alive ${limits.idleMs}ms`,
@@ -200,24 +217,41 @@ export function renderGateway(gateway: Gateway): string {
     'backend clients',
     '    stick-table type ipv6 size 20k expire 10s store conn_cur,http_req_rate(10s)',
     '',
+    ...(certificate === undefined
+      ? []
+      : ['backend h2-clients', '    stick-table type ipv6 size 20k expire 10s store conn_cur', '']),
     'frontend metrics',
     `    bind :${metricsPort}`,
     '    option dontlog-normal',
     '    monitor-uri /healthz',
     '    http-request use-service prometheus-exporter if { path /metrics }',
     '    http-request return status 404',
-    ...entrances.flatMap((entrance) => [
-      '',
-      ...frontend(entrance, hostNames, limits),
-      '',
-      ...backend(entrance),
-    ]),
+    ...entrances.flatMap((entrance) => ['', ...frontend(entrance, gateway), '', ...backend(entrance)]),
   ];
   return `${lines.join('\n')}\n`;
 }
 
+/** Requests that a connection of HTTP/2 may have on their way: a browser has six connections of HTTP/1.1. */
+const streamsOfConnection = 10;
+/** Buffers that a connection of HTTP/2 fills when nobody reads it: 32 of its own, and four of each request. */
+const buffersOfConnection = 32 + 4 * streamsOfConnection;
+
+const tls = [
+  '    ssl-default-bind-options ssl-min-ver TLSv1.2',
+  // Of TLS 1.2 only those by which what is recorded today cannot be read by who gets the key one day.
+  '    ssl-default-bind-ciphers ECDHE+AESGCM:ECDHE+CHACHA20',
+  `    tune.h2.max-concurrent-streams ${streamsOfConnection}`,
+  // A WebSocket comes by HTTP/1.1, and is a connection of its own.
+  '    h2-workaround-bogus-websocket-clients',
+];
+
+const logTime = '%[date,utime(%Y-%m-%dT%H:%M:%SZ)]';
+
+const refusalLog = (name: string) =>
+  `{"time":"${logTime}","process":"${name}","frontend":"%f","refused":"%[fc_err_str]"}`;
+
 const accessLog = (name: string) =>
-  `{"time":"%[date,utime(%Y-%m-%dT%H:%M:%SZ)]","process":"${name}","backend":"%b","server":"%s","status":%ST,"durationMs":%Ta,"retries":"%rc","ended":"%tsc"}`;
+  `{"time":"${logTime}","process":"${name}","backend":"%b","server":"%s","status":%ST,"durationMs":%Ta,"retries":"%rc","ended":"%tsc"}`;
 
 /**
  * What a browser sends for a page of another site: it says so in Origin, or, where it sends none (pictures, scripts), in
@@ -237,15 +271,21 @@ const foreignPages = [
 
 function frontend(
   { process, port, isPage }: Entrance,
-  hostNames: readonly string[],
-  limits: GatewayLimits,
+  { hostNames, limits, certificate }: Gateway,
 ): string[] {
   const names = ['localhost', ...hostNames].map((name) => name.toLowerCase()).join(' ');
   return [
     `frontend ${process}-in`,
-    `    bind :${port}`,
+    `    bind :${port}${certificate === undefined ? '' : ` ssl crt ${certificate} alpn h2,http/1.1`}`,
     '    tcp-request connection track-sc0 src table clients',
     `    tcp-request connection reject if { sc0_conn_cur gt ${limits.connectionsEach} }`,
+    ...(certificate === undefined
+      ? []
+      : [
+          // One address must not have all buffers by answers that it does not read.
+          '    tcp-request session track-sc1 src table h2-clients if { ssl_fc_alpn h2 }',
+          `    tcp-request session reject if { sc1_conn_cur gt ${Math.floor(limits.buffers / 2 / buffersOfConnection)} }`,
+        ]),
     `    http-request return status 429 ${body('MUSTER_TOO_MANY_REQUESTS', 'too many requests from this address; try again later')} hdr retry-after 10 if { sc0_http_req_rate gt ${limits.requestsEachIn10s} }`,
     // Rebinding needs a name of the attacker's own: addresses are safe. Only HTTP/1.0 can leave Host out, and no browser is that.
     `    acl host-known req.hdr(host),host_only,lower -m str ${names}`,
@@ -348,6 +388,19 @@ while sleep 2; do
 done
 `;
 
-/** Puts a configuration in the place of another one, when HAProxy takes it. */
-export const handOver = (from: string, to: string): string =>
-  `haproxy -c -f ${from} && cp ${from} ${to}.next && mv ${to}.next ${to}`;
+/**
+ * Puts a configuration in the place of another one, when HAProxy takes it; with the certificate that it names, if any, which is
+ * there before it, and after which those of before go.
+ */
+export const handOver = (
+  from: string,
+  to: string,
+  certificate?: { readonly from: string; readonly to: string },
+): string =>
+  [
+    ...(certificate === undefined ? [] : [`cp ${certificate.from} ${certificate.to}`]),
+    `haproxy -c -f ${from} && cp ${from} ${to}.next && mv ${to}.next ${to}`,
+    ...(certificate === undefined
+      ? []
+      : [`find ${dirname(to)} -name '*.pem' ! -path ${certificate.to} -delete`]),
+  ].join(' && ');

@@ -21,6 +21,9 @@ const fixedNames = [
   'trafficCustomerToken',
   'trafficOwnerToken',
   'trafficRiderToken',
+  // Who signs the certificates that are made for the gateways: its key (PKCS #8) and its own certificate, DER in base64.
+  'tlsAuthorityKey',
+  'tlsAuthority',
 ] as const;
 
 /** Keys of 32 bytes; the others are passwords and tokens. */

@@ -344,12 +344,17 @@ function entranceOf(environment: Environment, name: string): readonly [alias: st
   return spec?.gatewayPort === undefined ? [name, 'http'] : ['gateway', name];
 }
 
+/** By which scheme it is spoken to there. */
+const schemeOf = ({ tls }: Environment, [alias]: ReturnType<typeof entranceOf>) =>
+  tls !== undefined && (alias === 'gateway' || alias === 'pages') ? 'https' : 'http';
+
 /**
  * Base address of a process, or of a server with a page, for people and programs on the host.
  * Throws MUSTER_PORT_UNKNOWN when it has none there.
  */
 export function urlFromHost(environment: Environment, name: string): string {
-  return `http://${reachFromHost(environment, ...entranceOf(environment, name))}`;
+  const entrance = entranceOf(environment, name);
+  return `${schemeOf(environment, entrance)}://${reachFromHost(environment, ...entrance)}`;
 }
 
 /** Comma list of the brokers for clients in containers (INTERNAL listener). */
@@ -380,9 +385,9 @@ export function urlOfWorker(environment: Environment, worker: string): string | 
 /** The same for people and what plays them: by the gateway, where that is before it. */
 export function entranceOfWorker(environment: Environment, worker: string): string | undefined {
   const process = processOf(environment, worker);
-  return process === undefined
-    ? undefined
-    : `http://${reach(environment, ...entranceOf(environment, process))}`;
+  if (process === undefined) return undefined;
+  const entrance = entranceOf(environment, process);
+  return `${schemeOf(environment, entrance)}://${reach(environment, ...entrance)}`;
 }
 
 const processOf = (environment: Environment, worker: string): string | undefined =>

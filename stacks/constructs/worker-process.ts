@@ -4,6 +4,7 @@ import type { ITerraformDependable } from 'cdktf';
 import { Construct } from 'constructs';
 import type { Environment, ProcessSpec } from '../../catalog/environments.ts';
 import { topics } from '../../catalog/topics.ts';
+import { authorityPem } from '../config/certificate.ts';
 import {
   backupPassword,
   backupUser,
@@ -94,6 +95,7 @@ function consoleVariables(environment: Environment): Readonly<Record<string, str
 }
 
 const dashboardsFile = `${paths.config}/dashboards.json`;
+const authorityFile = `${paths.config}/ca.pem`;
 
 /** Where rooms Dashboards and Traces of the console ask, and the pages of those who have one. */
 function watchingVariables({ environment, settings }: EnvironmentStack): Readonly<Record<string, string>> {
@@ -279,6 +281,7 @@ export class WorkerProcess extends Construct {
               TRAFFIC_TOKEN: settings.secrets.trafficToken,
               ...payTraffic(environment, settings.secrets.trafficStaffToken),
               ...deliveryTraffic(environment, settings.secrets),
+              ...(environment.tls === 'made' ? { NODE_EXTRA_CA_CERTS: authorityFile } : {}),
             }
           : {}),
         ...(spec.workers.includes('zookeeper-disk')
@@ -291,7 +294,12 @@ export class WorkerProcess extends Construct {
         ...spec.env,
       },
       size: spec.size,
-      ...(isConsole ? { files: { [dashboardsFile]: dashboardsText(stack) } } : {}),
+      files: {
+        ...(isConsole ? { [dashboardsFile]: dashboardsText(stack) } : {}),
+        ...(sendsTraffic && environment.tls === 'made'
+          ? { [authorityFile]: authorityPem(settings.secrets) }
+          : {}),
+      },
       volumes: [
         ...(statePath === undefined
           ? []
