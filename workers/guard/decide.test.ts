@@ -1,5 +1,6 @@
 import test from 'ava';
 import {
+  acted,
   contains,
   decide,
   isBlind,
@@ -176,6 +177,14 @@ test('commits wait longer for a copy that is silent than for one that is gone', 
   t.is(goesOnAfter(0, undefined), patience.copyGoneMs);
   t.is(goesOnAfter(1, undefined), patience.copyMs);
   t.is(goesOnAfter(0, copy), patience.copyMs);
+});
+
+test('who was opened before anybody followed waits for a copy as soon as there is one; who waited in vain, after a while', (t) => {
+  const opened = acted(acted(noMemory(members, 0), 'open', 0), 'release', 1_000);
+  t.is(opened.bindAgainAtMs, 0);
+  const inVain = acted(acted(opened, 'bind', 2_000), 'release', 3_000);
+  t.is(inVain.bindAgainAtMs, 3_000 + patience.bindAgainMs);
+  t.is(acted(acted(inVain, 'open', 4_000), 'release', 5_000).bindAgainAtMs, inVain.bindAgainAtMs);
 });
 
 test('one that takes over applies all it has received first; the writer drops it, and so does who is told to lose it', (t) => {

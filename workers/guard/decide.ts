@@ -85,6 +85,8 @@ export interface Memory {
   readonly copyAgainAtMs: number;
   /** The writer does not wait again before that. */
   readonly bindAgainAtMs: number;
+  /** It was told to wait, because the other one had caught up, since it was opened. */
+  readonly wasBound: boolean;
   readonly wish: Wish | undefined;
 }
 
@@ -140,6 +142,7 @@ export function noMemory(members: readonly [string, string], nowMs: number): Mem
     copying: undefined,
     copyAgainAtMs: nowMs,
     bindAgainAtMs: nowMs,
+    wasBound: false,
     wish: undefined,
   };
 }
@@ -177,6 +180,17 @@ export function remember(
     closedAtMs: earlier?.open === false && writer?.open === false ? memory.closedAtMs : nowMs,
     bound: earlier !== undefined && writer?.start !== earlier.start ? undefined : bound,
   };
+}
+
+/**
+ * What is known once a member was told to do something. Who was released because a copy that had caught up is away again does not
+ * wait for it again at once: it may come and go. Who was just opened, before anybody followed, does.
+ */
+export function acted(memory: Memory, action: Action, nowMs: number): Memory {
+  if (action === 'open' || action === 'bind') return { ...memory, wasBound: action === 'bind' };
+  if (action === 'release' && memory.wasBound)
+    return { ...memory, bindAgainAtMs: nowMs + patience.bindAgainMs };
+  return memory;
 }
 
 /** What to do next: one thing, after which both are looked at again. */

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from '../base/log.ts';
 import { copyFrom } from './copy.ts';
 import {
+  acted,
   type Decision,
   decide,
   isBlind,
@@ -148,8 +149,7 @@ export async function startGuarding({ config, notes, log, onChange }: Options): 
       return true;
     }
     const source = addresses.find(({ name }) => name === otherOf(names, next.on))!;
-    if (next.action === 'release')
-      memory = { ...memory, bindAgainAtMs: performance.now() + patience.bindAgainMs };
+    memory = acted(memory, next.action, performance.now());
     await members.get(next.on)!.act(next.action, source);
     return true;
   }

@@ -1,6 +1,7 @@
 /** Two database servers, the way between them, clients that write wherever they may, and the guard: in a time of their own, from a seed. */
 import {
   type Action,
+  acted,
   decide,
   type LogState,
   type Look,
@@ -370,7 +371,7 @@ export function live(seed: number, faultMs: number, options: WorldOptions = {}):
     } else if (next.kind === 'act') {
       tell(`${next.action} ${next.on}: ${next.why}`);
       const on = next.on as Name;
-      if (next.action === 'release') memory = { ...memory, bindAgainAtMs: nowMs + patience.bindAgainMs };
+      memory = acted(memory, next.action, nowMs);
       steps = stepsOf[next.action](on).map((does) => ({ on, does }));
       nextLookAtMs = nowMs;
     }
