@@ -188,7 +188,11 @@ async function securedGateway(t: ExecutionContext, replicas: Replicas, other: Pa
     const made = connectHttp2(gate.url, { ca: authorityPem(authority) });
     t.teardown(() => made.destroy());
     made.on('error', () => {});
-    await Promise.race([once(made, 'remoteSettings'), once(made, 'close')]);
+    // Who is refused is closed, with an error or without.
+    await new Promise<void>((resolve) => {
+      made.once('remoteSettings', () => resolve());
+      made.once('close', () => resolve());
+    });
     return made;
   };
   return { ...gate, ca: authorityPem(authority), make, session };
