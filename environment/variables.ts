@@ -5,13 +5,21 @@ import { brokersOutside, reachFromHost, tokenVariables, urlFromHost } from '../s
 import type { Secrets } from '../stacks/config/secrets.ts';
 import { MusterError } from '../workers/base/errors.ts';
 import { type Role, signToken } from '../workers/http/tokens.ts';
-import { authorityFile } from './certificate.ts';
+import { authorityFile, ensureCertificate } from './certificate.ts';
 import { stateDirectory } from './paths.ts';
 import { ensureSecrets } from './secrets.ts';
 
 /** Where the secrets of an environment lie. */
 export function secretsFile(environment: Environment, folder = stateDirectory(environment.name)): string {
   return join(folder, 'secrets.json');
+}
+
+/** What an environment is known by, its secrets and where it wants one its certificate: made where they are missing. */
+export async function ensureCredentials(environment: Environment): ReturnType<typeof ensureSecrets> {
+  const file = secretsFile(environment);
+  const ensured = await ensureSecrets(file);
+  await ensureCertificate(environment, file, ensured.secrets);
+  return ensured;
 }
 
 export interface CdktfInputs {

@@ -1,8 +1,6 @@
 /** What terraform needs in its environment when it is not `up` that prepared everything. */
 import type { Environment, ImageSource } from '../catalog/environments.ts';
-import { ensureCertificate } from '../environment/certificate.ts';
-import { ensureSecrets } from '../environment/secrets.ts';
-import { cdktfVariables, secretsFile } from '../environment/variables.ts';
+import { cdktfVariables, ensureCredentials } from '../environment/variables.ts';
 import { loadedImages, rememberedImages } from './deployment.ts';
 import { canPull, runningEngine } from './engine.ts';
 import { knownTerraformConfigFile } from './provider.ts';
@@ -13,8 +11,7 @@ export async function variablesByHand(
   environment: Environment,
   wanted: ImageSource | undefined,
 ): Promise<Record<string, string>> {
-  const { secrets } = await ensureSecrets(secretsFile(environment));
-  await ensureCertificate(environment, secretsFile(environment), secrets);
+  await ensureCredentials(environment);
   await writeRendered(await renderEverything());
   const running = await runningEngine().catch(() => undefined);
   const pulls = async () => running !== undefined && (await canPull(running.dockerHost));

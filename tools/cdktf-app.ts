@@ -5,9 +5,7 @@
  */
 import { App } from 'cdktf';
 import { environments } from '../catalog/environments.ts';
-import { ensureCertificate } from '../environment/certificate.ts';
-import { ensureSecrets } from '../environment/secrets.ts';
-import { cdktfVariables, secretsFile } from '../environment/variables.ts';
+import { cdktfVariables, ensureCredentials } from '../environment/variables.ts';
 import { createStacks } from '../stacks/environment.ts';
 import { imageRef } from '../stacks/images.ts';
 import { readSettings } from '../stacks/settings.ts';
@@ -19,8 +17,7 @@ async function inputs(): Promise<readonly NodeJS.ProcessEnv[]> {
   await writeRendered(await renderEverything());
   const all: NodeJS.ProcessEnv[] = [];
   for (const environment of Object.values(environments)) {
-    const { secrets } = await ensureSecrets(secretsFile(environment));
-    await ensureCertificate(environment, secretsFile(environment), secrets);
+    await ensureCredentials(environment);
     const images = (await rememberedImages(environment)) ?? 'registry';
     all.push({
       ...process.env,

@@ -3,7 +3,6 @@ import { chmod, mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Listr, type ListrTask } from 'listr2';
 import type { Environment, ImageSource } from '../catalog/environments.ts';
-import { ensureCertificate } from '../environment/certificate.ts';
 import {
   containersOf,
   docker,
@@ -17,8 +16,7 @@ import { interrupted, pause, throwIfInterrupted } from '../environment/interrupt
 import { withLock } from '../environment/lock.ts';
 import { claim, markOf, refuseForeign } from '../environment/owner.ts';
 import { stateDirectory } from '../environment/paths.ts';
-import { ensureSecrets } from '../environment/secrets.ts';
-import { cdktfVariables, secretsFile } from '../environment/variables.ts';
+import { cdktfVariables, ensureCredentials, secretsFile } from '../environment/variables.ts';
 import { placements } from '../stacks/config/index.ts';
 import { MusterError } from '../workers/base/errors.ts';
 import { variablesByHand } from './by-hand.ts';
@@ -230,8 +228,7 @@ export async function bringUp(environment: Environment, options: UpOptions): Pro
     {
       title: 'Secrets and rendered files',
       task: async (context, task) => {
-        const { made, secrets } = await ensureSecrets(secretsFile(environment));
-        await ensureCertificate(environment, secretsFile(environment), secrets);
+        const { made } = await ensureCredentials(environment);
         const { added, changed, removed } = await writeRendered(await renderEverything());
         const written = added.length + changed.length + removed.length;
         await ensureInbox(environment);

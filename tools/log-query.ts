@@ -1,6 +1,8 @@
 /** What people ask of log lines, as a question to the log store (LogsQL) and as a look at a line that comes from elsewhere. Pure. */
+
 import { during, ofTrace, type Period } from '../workers/views/log-store.ts';
 import { fieldsOf, type LogLine } from './log-merge.ts';
+import { usage } from './terminal.ts';
 
 export interface LogFilter {
   readonly trace?: string;
@@ -52,6 +54,13 @@ export function momentMs(text: string, nowMs: number): number | undefined {
     return nowMs - parts.reduce((sum, [, count, unit]) => sum + Number(count) * unitsMs[unit as 's'], 0);
   const ms = /^\d{4}-/.test(text) ? Date.parse(text) : Number.NaN;
   return Number.isNaN(ms) ? undefined : ms;
+}
+
+/** The moment of an option, e.g. `--since`, as UTC ms. Throws MUSTER_USAGE. */
+export function momentOf(option: string, text: string, nowMs: number): number {
+  const ms = momentMs(text, nowMs);
+  if (ms === undefined) throw usage(`${option} takes a time ago (10m, 2h) or a date, not "${text}".`);
+  return ms;
 }
 
 /** A row of the store as a line; undefined for one that lacks what a line has. */

@@ -16,27 +16,25 @@ export interface Reconciled {
 /** Asked for at once. */
 const idsAtOnce = 500;
 
-/** Each id that a topic tells of since a moment, with the highest version of it. An event that cannot be read is nobody's. */
+/** Each id that a topic tells of since a moment, with what is to be known of it. An event that cannot be read is nobody's. */
 async function toldSince(
   kafka: Kafka,
-  { topic, field }: Told,
+  { topic, field, knows }: Told,
   sinceMs: number,
 ): Promise<Map<string, number>> {
   const from = await kafka.admin.offsetsAt(topic.name, sinceMs);
   const versions = new Map<string, number>();
-  for (const { partition, low, high } of await kafka.admin.offsets(topic.name))
-    for await (const records of kafka.read(
-      topic.name,
-      partition,
-      Math.max(low, from.get(partition) ?? low),
-      high,
-    ))
+  for (const { partition, low, high } of await kafka.admin.offsets(topic.name)) {
+    const first = Math.max(low, from.get(partition) ?? low);
+    for await (const records of kafka.read(topic.name, partition, first, high))
       for (const { value } of records) {
         const event = parsed(value);
         const id = event?.[field];
         if (typeof id !== 'string') continue;
-        versions.set(id, Math.max(versions.get(id) ?? 0, Number(event?.version ?? 0)));
+        const version = knows === 'version' ? Number(event?.version ?? 0) : 0;
+        versions.set(id, Math.max(versions.get(id) ?? 0, version));
       }
+  }
   return versions;
 }
 
@@ -49,25 +47,21 @@ function parsed(value: Buffer | null): Record<string, unknown> | undefined {
   }
 }
 
-/** Of ids with their versions those that the table knows. */
-async function known(
+/** Of these ids those that the table has, as decided if they have to be, with the version of each; 0 where none is asked for. */
+async function versionsOf(
   db: Kysely<unknown>,
   shop: string,
   { database, table, column, type, knows }: Told,
-  ids: readonly (readonly [id: string, version: number])[],
-): Promise<ReadonlySet<string>> {
-  const asked = new Map(ids);
-  const keys = ids.map(([id]) => (type === 'bytes' ? bytesOfUuid(id) : id));
+  ids: readonly string[],
+): Promise<ReadonlyMap<string, number>> {
+  const keys = ids.map((id) => (type === 'bytes' ? bytesOfUuid(id) : id));
   const { rows } = await sql<{ id: string | Buffer; version: number }>`
     SELECT ${sql.id(column)} AS id, ${knows === 'version' ? sql.id('version') : sql`0`} AS version
     FROM ${sql.id(schemaOf(shop, database), table)}
     WHERE ${sql.id(column)} IN (${sql.join(keys)}) ${knows === 'decided' ? sql`AND decided_at IS NOT NULL` : sql``}
   `.execute(db);
-  return new Set(
-    rows
-      .map(({ id, version }) => ({ id: typeof id === 'string' ? id : uuidOfBytes(id), version }))
-      .filter(({ id, version }) => knows !== 'version' || version >= asked.get(id)!)
-      .map(({ id }) => id),
+  return new Map(
+    rows.map(({ id, version }) => [typeof id === 'string' ? id : uuidOfBytes(id), Number(version)]),
   );
 }
 
@@ -84,12 +78,13 @@ export async function reconcile(
 ): Promise<readonly Reconciled[]> {
   const all: Reconciled[] = [];
   for (const one of told) {
-    const ids = [...(await toldSince(kafka, one, sinceMs))];
+    const versions = await toldSince(kafka, one, sinceMs);
+    const ids = [...versions.keys()];
     const unknown: string[] = [];
     for (let at = 0; at < ids.length; at += idsAtOnce) {
       const some = ids.slice(at, at + idsAtOnce);
-      const found = await known(db, shop, one, some);
-      unknown.push(...some.flatMap(([id]) => (found.has(id) ? [] : [id])));
+      const known = await versionsOf(db, shop, one, some);
+      unknown.push(...some.filter((id) => !(known.get(id)! >= versions.get(id)!)));
     }
     all.push({ topic: one.topic.name, looked: ids.length, unknown });
   }

@@ -11,6 +11,7 @@ import { allGroups } from '../../catalog/groups.ts';
 import { kafkaOf } from '../../environment/kafka.ts';
 import { ensureSecrets } from '../../environment/secrets.ts';
 import { hostVariables, secretsFile } from '../../environment/variables.ts';
+import { databaseSettings, readSettings } from '../../workers/base/config.ts';
 import { MusterError } from '../../workers/base/errors.ts';
 import type { Kafka } from '../../workers/kafka/kafka.ts';
 import { openDatabase } from '../../workers/store/database.ts';
@@ -174,13 +175,7 @@ export async function openSession(
   const variables = await hostVariables(environment, secrets);
   const kafka = kafkaOf(environment);
   const database = openDatabase({
-    settings: {
-      MYSQL_HOST: variables.MYSQL_HOST!,
-      MYSQL_PORT: Number(variables.MYSQL_PORT),
-      MYSQL_USER: variables.MYSQL_USER!,
-      MYSQL_PASSWORD: variables.MYSQL_PASSWORD!,
-      MYSQL_DATABASE: variables.MYSQL_DATABASE!,
-    },
+    settings: readSettings(databaseSettings, variables),
     connections: 2,
   });
   return {

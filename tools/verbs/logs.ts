@@ -16,7 +16,7 @@ import { MusterError } from '../../workers/base/errors.ts';
 import { isTraceId } from '../../workers/views/jaeger.ts';
 import { periodOf } from '../../workers/views/log-store.ts';
 import { afterLast, type LogLine, mergeByTime, parseLine, showLine } from '../log-merge.ts';
-import { isAskedFor, isCopy, type LogFilter, levels, lineOfRow, logsQl, momentMs } from '../log-query.ts';
+import { isAskedFor, isCopy, type LogFilter, levels, lineOfRow, logsQl, momentOf } from '../log-query.ts';
 import { colour, say, usage } from '../terminal.ts';
 import { addVerb, type VerbContext } from '../verb.ts';
 
@@ -75,11 +75,13 @@ export function addLogs(program: Command): void {
         say(text);
       };
       const nowMs = Date.now();
+      const moment = (option: string, text: string | undefined) =>
+        text === undefined ? undefined : momentOf(option, text, nowMs);
       const trace = options.trace === undefined ? undefined : await periodOfTrace(options.trace, context);
       const asked: Asked = {
         filter: picked(options),
-        fromMs: moment('--since', options.since, nowMs) ?? trace?.fromMs,
-        toMs: moment('--until', options.until, nowMs) ?? (options.follow === true ? undefined : trace?.toMs),
+        fromMs: moment('--since', options.since) ?? trace?.fromMs,
+        toMs: moment('--until', options.until) ?? (options.follow === true ? undefined : trace?.toMs),
         // Of a trace, all of them.
         tail: options.trace !== undefined || options.tail === 'all' ? undefined : Number(options.tail),
       };
@@ -126,14 +128,6 @@ const picked = ({ trace, user, level, text }: Options): LogFilter => ({
   ...(level === undefined ? {} : { level }),
   ...(text === undefined ? {} : { text }),
 });
-
-/** Throws MUSTER_USAGE. */
-function moment(option: string, text: string | undefined, nowMs: number): number | undefined {
-  if (text === undefined) return undefined;
-  const ms = momentMs(text, nowMs);
-  if (ms === undefined) throw usage(`${option} takes a time ago (10m, 2h) or a date, not "${text}".`);
-  return ms;
-}
 
 /** False (and said on stderr) when the log store cannot tell anything. */
 async function storeAnswers({ environment, signal }: VerbContext): Promise<boolean> {

@@ -1,7 +1,7 @@
 /** `./muster reconcile`: what was told since a moment and is in no table, for after a restore. */
 import type { Command } from 'commander';
-import { momentMs } from '../log-query.ts';
-import { paint, say, sayJson, usage } from '../terminal.ts';
+import { momentOf } from '../log-query.ts';
+import { paint, say, sayJson } from '../terminal.ts';
 import { addVerb } from '../verb.ts';
 
 export function addReconcile(program: Command): void {
@@ -18,12 +18,12 @@ export function addReconcile(program: Command): void {
         .requiredOption('--since <when>', 'begin here: 10m, 2h, 2026-11-21T10:00:00Z')
         .option('--json', 'for programs'),
     async run({ environment }, options) {
-      const sinceMs = momentMs(options.since, Date.now());
-      if (sinceMs === undefined) throw usage(`--since: "${options.since}" is no time.`);
+      const sinceMs = momentOf('--since', options.since, Date.now());
       const [
         { clusterState, kafkaOf },
         { reconcile },
         { openDatabase },
+        { databaseSettings, readSettings },
         { ensureSecrets },
         { hostVariables, secretsFile },
         { plainTable, tableText },
@@ -31,6 +31,7 @@ export function addReconcile(program: Command): void {
         import('../../environment/kafka.ts'),
         import('../reconcile.ts'),
         import('../../workers/store/database.ts'),
+        import('../../workers/base/config.ts'),
         import('../../environment/secrets.ts'),
         import('../../environment/variables.ts'),
         import('../../drawing/table.ts'),
@@ -38,21 +39,11 @@ export function addReconcile(program: Command): void {
       // Says at once, and in words, when there is no broker.
       await clusterState(environment);
       const { secrets } = await ensureSecrets(secretsFile(environment));
-      const variables = await hostVariables(environment, secrets);
-      const shop = variables.MYSQL_DATABASE!;
+      const settings = readSettings(databaseSettings, await hostVariables(environment, secrets));
       const kafka = kafkaOf(environment);
-      const db = openDatabase({
-        settings: {
-          MYSQL_HOST: variables.MYSQL_HOST!,
-          MYSQL_PORT: Number(variables.MYSQL_PORT),
-          MYSQL_USER: variables.MYSQL_USER!,
-          MYSQL_PASSWORD: variables.MYSQL_PASSWORD!,
-          MYSQL_DATABASE: shop,
-        },
-        connections: 1,
-      });
+      const db = openDatabase({ settings, connections: 1 });
       try {
-        const all = await reconcile(kafka, db, shop, sinceMs);
+        const all = await reconcile(kafka, db, settings.MYSQL_DATABASE, sinceMs);
         const isWhole = all.every(({ unknown }) => unknown.length === 0);
         if (options.json === true) {
           sayJson({ since: new Date(sinceMs).toISOString(), topics: all });

@@ -4,6 +4,7 @@ import { metrics } from '../../catalog/metrics.ts';
 import { isNotNow } from '../base/errors.ts';
 import { counter, gauge } from '../base/metrics.ts';
 import { consume } from '../kafka/consume.ts';
+import { startRepeated } from '../platform/repeated.ts';
 import type { Started, WorkerDeps } from '../platform/worker.ts';
 import { messageOf } from '../store/queue-log.ts';
 import { closeLeftAccounts, followMember } from './accounts.ts';
@@ -49,15 +50,12 @@ export async function startFollowing(
       });
     }
   };
-  void look();
-  const timer = setInterval(look, lookEveryMs);
-  timer.unref();
+  const closing = startRepeated(lookEveryMs, look);
   return {
     ready: consumer.ready,
     waitingFor: () => 'its partitions',
     async stop() {
-      clearInterval(timer);
-      await consumer.stop();
+      await Promise.all([consumer.stop(), closing.stop()]);
     },
   };
 }
